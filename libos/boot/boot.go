@@ -1,0 +1,230 @@
+// Package boot is the contract between a monitor and the image it starts:
+// the boot parameters, the descriptors of the process platform and the
+// messages of the control channel. Both sides import it; it imports nothing
+// that the library OS could not.
+//
+// The boot parameters are one line of space-separated words, KEY=VALUE, values
+// percent-encoded, so that the same line serves as the value of [EnvVar] of a
+// confined process and as the kernel command line of a virtual machine.
+package boot
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// EnvVar is the environment variable that carries the boot parameters of a
+// confined process. It is always the first one, and the runtime removes it
+// before the program can see it.
+const EnvVar = "PITH_BOOT"
+
+// Descriptors of a confined process. The jail places them before the image's
+// first instruction, and the seccomp filter knows them by number.
+const (
+	FDStdin   = 0
+	FDStdout  = 1
+	FDStderr  = 2
+	FDControl = 3 // SOCK_SEQPACKET to the monitor: one message, one line of text
+	FDPackets = 4 // SOCK_SEQPACKET to the gateway: one message, a VirtioNetHeader and an Ethernet frame
+	FDEpoll   = 5 // epoll instance
+	FDWake    = 6 // eventfd, non-blocking, registered by the runtime in FDEpoll
+	FDRandom  = 7 // /dev/urandom
+	// FDListen is the first listening socket: one for each of
+	// Config.Publish, in its order, bound by the monitor. Descriptors of
+	// connections accepted from them follow the last.
+	FDListen = 8
+)
+
+// MaxFrame is the largest message on FDPackets, in bytes: a virtio-net header
+// (virtio 1.2 §5.1.6) and a segment of 64 KiB with its link header.
+const MaxFrame = VirtioNetHeaderSize + 14 + 65535
+
+// VirtioNetHeaderSize is the size in bytes of struct virtio_net_hdr with
+// num_buffers (virtio 1.2 §5.1.6), which precedes each frame.
+const VirtioNetHeaderSize = 12
+
+// MaxCPUs is the largest number of CPUs of an instance.
+const MaxCPUs = 64
+
+// Config are the boot parameters.
+type Config struct {
+	PID      int      // process platform: the image's process id in its own namespace
+	CPUs     int      // 1 to MaxCPUs
+	Memory   uint64   // bytes
+	Hostname string   // RFC 1123 label(s)
+	Net      *Net     // nil: no network device, loopback only
+	Publish  []uint16 // guest TCP ports whose listening sockets start at FDListen
+	Trace    bool     // print system calls to standard error
+	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
+}
+
+// Net is the static configuration of the network device. Addresses are in
+// their usual text forms.
+type Net struct {
+	MAC      string // aa:bb:cc:dd:ee:ff
+	Addr4    string // CIDR, 10.0.2.15/24
+	Gateway4 string
+	Addr6    string // CIDR; empty: none
+	Gateway6 string
+	DNS      []string
+	MTU      int
+}
+
+// String is the line that Parse reads.
+func (c Config) String() string {
+	var w words
+	w.add("pid", strconv.Itoa(c.PID))
+	w.add("cpus", strconv.Itoa(c.CPUs))
+	w.add("mem", strconv.FormatUint(c.Memory, 10))
+	w.add("host", c.Hostname)
+	if n := c.Net; n != nil {
+		w.add("mac", n.MAC)
+		w.add("ip4", n.Addr4)
+		w.add("gw4", n.Gateway4)
+		w.add("ip6", n.Addr6)
+		w.add("gw6", n.Gateway6)
+		w.add("dns", strings.Join(n.DNS, ","))
+		w.add("mtu", strconv.Itoa(n.MTU))
+	}
+	if len(c.Publish) > 0 {
+		ports := make([]string, len(c.Publish))
+		for i, p := range c.Publish {
+			ports[i] = strconv.Itoa(int(p))
+		}
+		w.add("publish", strings.Join(ports, ","))
+	}
+	if c.Trace {
+		w.add("trace", "1")
+	}
+	tty := ""
+	for i, t := range c.TTY {
+		if t {
+			tty += strconv.Itoa(i)
+		}
+	}
+	w.add("tty", tty)
+	return w.String()
+}
+
+// Parse reads a line of boot parameters. Unknown keys are errors: the monitor
+// and the image are of the same version, so one would be a mistake.
+func Parse(line string) (Config, error) {
+	var c Config
+	var n Net
+	for word := range strings.FieldsSeq(line) {
+		key, enc, ok := strings.Cut(word, "=")
+		if !ok {
+			return c, errors.New("boot parameter " + strconv.Quote(word) + " has no value")
+		}
+		val, err := unescape(enc)
+		if err == nil {
+			err = c.set(&n, key, val)
+		}
+		if err != nil {
+			return c, errors.New("boot parameter " + key + ": " + err.Error())
+		}
+	}
+	if c.CPUs < 1 || c.CPUs > MaxCPUs {
+		return c, errors.New("boot parameter cpus: must be 1 to " + strconv.Itoa(MaxCPUs))
+	}
+	return c, nil
+}
+
+func (c *Config) set(n *Net, key, val string) (err error) {
+	switch key {
+	case "pid":
+		c.PID, err = strconv.Atoi(val)
+	case "cpus":
+		c.CPUs, err = strconv.Atoi(val)
+	case "mem":
+		c.Memory, err = strconv.ParseUint(val, 10, 64)
+	case "host":
+		c.Hostname = val
+	case "mac":
+		c.Net, n.MAC = n, val
+	case "ip4":
+		n.Addr4 = val
+	case "gw4":
+		n.Gateway4 = val
+	case "ip6":
+		n.Addr6 = val
+	case "gw6":
+		n.Gateway6 = val
+	case "dns":
+		n.DNS = split(val)
+	case "mtu":
+		n.MTU, err = strconv.Atoi(val)
+	case "publish":
+		for _, s := range split(val) {
+			p, err := strconv.ParseUint(s, 10, 16)
+			if err != nil {
+				return err
+			}
+			c.Publish = append(c.Publish, uint16(p))
+		}
+	case "trace":
+		c.Trace = val == "1"
+	case "tty":
+		for i := range c.TTY {
+			c.TTY[i] = strings.Contains(val, strconv.Itoa(i))
+		}
+	default:
+		err = errors.New("unknown")
+	}
+	return err
+}
+
+func split(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+// words builds a line; empty values are left out.
+type words struct{ strings.Builder }
+
+func (w *words) add(key, val string) {
+	if val == "" {
+		return
+	}
+	if w.Len() > 0 {
+		w.WriteByte(' ')
+	}
+	w.WriteString(key)
+	w.WriteByte('=')
+	const hex = "0123456789ABCDEF"
+	for i := 0; i < len(val); i++ {
+		if b := val[i]; b > ' ' && b < 0x7f && b != '%' {
+			w.WriteByte(b)
+		} else {
+			w.WriteByte('%')
+			w.WriteByte(hex[b>>4])
+			w.WriteByte(hex[b&15])
+		}
+	}
+}
+
+func unescape(s string) (string, error) {
+	if !strings.Contains(s, "%") {
+		return s, nil
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b = append(b, s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", errors.New("truncated escape")
+		}
+		v, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", err
+		}
+		b = append(b, byte(v))
+		i += 2
+	}
+	return string(b), nil
+}

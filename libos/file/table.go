@@ -1,0 +1,178 @@
+package file
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/wait"
+)
+
+// MaxDescriptors is the limit on descriptors, RLIMIT_NOFILE.
+const MaxDescriptors = 1 << 16
+
+// Table is a table of file descriptors. Looking one up takes no lock: the slot
+// array is replaced when it grows and its slots are atomic.
+type Table struct {
+	slots atomic.Pointer[[]slot]
+	mu    sync.Mutex // taken to change the table
+	free  int        // no descriptor below is free
+}
+
+type slot struct{ d atomic.Pointer[descriptor] }
+
+// descriptor is what a number stands for. Those that dup makes share open.
+type descriptor struct {
+	file    File
+	open    *atomic.Int32 // descriptors of this open file
+	cloexec atomic.Bool
+	poll    poll // the runtime's poller, when attached
+}
+
+type poll struct {
+	mu    sync.Mutex
+	pd    uintptr
+	entry wait.Entry
+}
+
+// Get is the open file of fd, or nil.
+func (t *Table) Get(fd int) File {
+	if d := t.get(fd); d != nil {
+		return d.file
+	}
+	return nil
+}
+
+func (t *Table) get(fd int) *descriptor {
+	s := t.slots.Load()
+	if s == nil || uint(fd) >= uint(len(*s)) {
+		return nil
+	}
+	return (*s)[fd].d.Load()
+}
+
+// Install gives f the lowest free descriptor that is at least min.
+func (t *Table) Install(f File, min int, cloexec bool) (int, linux.Errno) {
+	return t.install(f, new(atomic.Int32), min, cloexec)
+}
+
+func (t *Table) install(f File, open *atomic.Int32, min int, cloexec bool) (int, linux.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fd := max(min, t.free)
+	for t.get(fd) != nil {
+		fd++
+	}
+	if fd >= MaxDescriptors {
+		return 0, linux.EMFILE
+	}
+	if min <= t.free {
+		t.free = fd + 1
+	}
+	t.put(fd, f, open, cloexec)
+	return fd, 0
+}
+
+// put makes fd stand for f, with t.mu held.
+func (t *Table) put(fd int, f File, open *atomic.Int32, cloexec bool) {
+	s := t.slots.Load()
+	if s == nil || fd >= len(*s) {
+		grown := make([]slot, max(64, 2*fd))
+		if s != nil {
+			for i := range *s {
+				grown[i].d.Store((*s)[i].d.Load())
+			}
+		}
+		s = &grown
+		t.slots.Store(s)
+	}
+	d := &descriptor{file: f, open: open}
+	d.cloexec.Store(cloexec)
+	open.Add(1)
+	(*s)[fd].d.Store(d)
+}
+
+// Dup is dup(2) and F_DUPFD: a further descriptor, at least min, of fd's file.
+func (t *Table) Dup(fd, min int, cloexec bool) (int, linux.Errno) {
+	d := t.get(fd)
+	if d == nil {
+		return 0, linux.EBADF
+	}
+	return t.install(d.file, d.open, min, cloexec)
+}
+
+// DupTo is dup3(2): it closes to, if open, and makes it stand for fd's file.
+func (t *Table) DupTo(fd, to int, cloexec bool) linux.Errno {
+	if to < 0 || to >= MaxDescriptors {
+		return linux.EBADF
+	}
+	t.mu.Lock()
+	d := t.get(fd)
+	if d == nil {
+		t.mu.Unlock()
+		return linux.EBADF
+	}
+	old := t.get(to)
+	t.put(to, d.file, d.open, cloexec)
+	t.mu.Unlock()
+	old.close()
+	return 0
+}
+
+// Close removes fd and releases its file with the last descriptor.
+func (t *Table) Close(fd int) linux.Errno {
+	t.mu.Lock()
+	d := t.get(fd)
+	if d == nil {
+		t.mu.Unlock()
+		return linux.EBADF
+	}
+	(*t.slots.Load())[fd].d.Store(nil)
+	t.free = min(t.free, fd)
+	t.mu.Unlock()
+	d.close()
+	return 0
+}
+
+// close drops a descriptor that is out of the table.
+func (d *descriptor) close() {
+	if d == nil {
+		return
+	}
+	d.detach()
+	if d.open.Add(-1) == 0 {
+		d.file.Release()
+	}
+}
+
+// CloseOnExec is F_GETFD.
+func (t *Table) CloseOnExec(fd int) (bool, linux.Errno) {
+	d := t.get(fd)
+	if d == nil {
+		return false, linux.EBADF
+	}
+	return d.cloexec.Load(), 0
+}
+
+// SetCloseOnExec is F_SETFD.
+func (t *Table) SetCloseOnExec(fd int, on bool) linux.Errno {
+	d := t.get(fd)
+	if d == nil {
+		return linux.EBADF
+	}
+	d.cloexec.Store(on)
+	return 0
+}
+
+// Each calls fn for every open descriptor in order.
+func (t *Table) Each(fn func(fd int, f File)) {
+	s := t.slots.Load()
+	if s == nil {
+		return
+	}
+	for i := range *s {
+		if d := (*s)[i].d.Load(); d != nil {
+			fn(i, d.file)
+		}
+	}
+}

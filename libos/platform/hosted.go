@@ -1,0 +1,161 @@
+//go:build !pith
+
+package platform
+
+import (
+	"crypto/rand"
+	"os"
+	"time"
+
+	"github.com/pith-os/pith/libos/linux"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	config.PID, config.CPUs, config.Memory, config.Hostname = 1, 2, 256<<20, "hosted"
+}
+
+var start = time.Now()
+
+// Nanotime is the monotonic clock in nanoseconds.
+func Nanotime() int64 { return int64(time.Since(start)) + 1 }
+
+// Walltime is the time since the Unix epoch.
+func Walltime() (sec int64, nsec int32) {
+	t := time.Now()
+	return t.Unix(), int32(t.Nanosecond())
+}
+
+// Sleep parks the calling goroutine for ns nanoseconds.
+func Sleep(ns int64) { time.Sleep(time.Duration(ns)) }
+
+// Timer is a call of a function in the future.
+type Timer struct{ t *time.Timer }
+
+// AfterFunc calls fn in a goroutine of its own after ns nanoseconds.
+func AfterFunc(ns int64, fn func()) *Timer {
+	return &Timer{time.AfterFunc(time.Duration(ns), fn)}
+}
+
+// Stop prevents the call; false when it was made or stopped before.
+func (t *Timer) Stop() bool { return t.t.Stop() }
+
+// Map makes anonymous private memory, as mmap(2) with MAP_ANONYMOUS|MAP_PRIVATE
+// and further flags. prot is PROT_*; PROT_EXEC is refused with EACCES.
+func Map(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) {
+	p, err := unix.MmapPtr(-1, 0, Pointer(addr), length, prot, flags|unix.MAP_ANON|unix.MAP_PRIVATE)
+	return uintptr(p), errnoOf(err)
+}
+
+// Unmap is munmap(2).
+func Unmap(addr, length uintptr) linux.Errno {
+	return errnoOf(unix.MunmapPtr(Pointer(addr), length))
+}
+
+// Protect is mprotect(2); PROT_EXEC is refused with EACCES.
+func Protect(addr, length uintptr, prot int) linux.Errno {
+	_, _, e := unix.Syscall(unix.SYS_MPROTECT, addr, length, uintptr(prot))
+	return linux.Errno(e)
+}
+
+// Advise is madvise(2).
+func Advise(addr, length uintptr, advice int) linux.Errno {
+	_, _, e := unix.Syscall(unix.SYS_MADVISE, addr, length, uintptr(advice))
+	return linux.Errno(e)
+}
+
+// ConsoleRead reads standard input; it parks the goroutine until there is some.
+func ConsoleRead(p []byte) (int, linux.Errno) {
+	n, err := unix.Read(0, p)
+	return max(n, 0), errnoOf(err)
+}
+
+// ConsoleWrite writes to standard output (1) or standard error (2).
+func ConsoleWrite(fd int, p []byte) (int, linux.Errno) {
+	n, err := unix.Write(fd, p)
+	return max(n, 0), errnoOf(err)
+}
+
+// Random fills p from the host's entropy.
+func Random(p []byte) { rand.Read(p) }
+
+// Exit ends the instance with code.
+func Exit(code int) { os.Exit(code) }
+
+// Raise sends signal sig to the program itself, as kill(getpid(), sig).
+func Raise(sig int) linux.Errno { return errnoOf(unix.Kill(os.Getpid(), unix.Signal(sig))) }
+
+// AtExit has fn called when the program ends by exit or by returning from
+// main, not by a crash.
+func AtExit(fn func()) {}
+
+// PollReady tells the runtime's pollDesc pd that it is ready.
+func PollReady(pd uintptr, m Mode) { HostedPollReady(pd, m) }
+
+// HostedPollReady is what tests see instead of the runtime's poller.
+var HostedPollReady = func(pd uintptr, m Mode) {}
+
+// SetPoller tells the runtime where its poller finds a descriptor's file.
+// The functions are called on ordinary goroutines.
+func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int, pd uintptr) linux.Errno) {
+}
+
+// Host is a descriptor of the host that the library OS was given: packets, a
+// listening socket, an accepted connection. Reads and writes do not block.
+type Host struct{ fd int }
+
+// OpenHost prepares fd for reading, writing and waiting.
+func OpenHost(fd int) (*Host, linux.Errno) { return &Host{fd}, 0 }
+
+// Read reads without blocking.
+func (h *Host) Read(p []byte) (int, linux.Errno) {
+	n, err := unix.Read(h.fd, p)
+	return max(n, 0), errnoOf(err)
+}
+
+// Write writes without blocking.
+func (h *Host) Write(p []byte) (int, linux.Errno) {
+	n, err := unix.Write(h.fd, p)
+	return max(n, 0), errnoOf(err)
+}
+
+// Accept is accept4(2) on a listening socket. addr receives the peer's socket
+// address and its length is returned.
+func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
+	return nil, 0, linux.ENOSYS
+}
+
+// Shutdown is shutdown(2) of a connection.
+func (h *Host) Shutdown(how int) linux.Errno { return errnoOf(unix.Shutdown(h.fd, how)) }
+
+// Close closes the descriptor and wakes who waits for it.
+func (h *Host) Close() { unix.Close(h.fd) }
+
+// Attach has the runtime's pollDesc pd told of the descriptor's readiness.
+func (h *Host) Attach(pd uintptr) linux.Errno { return linux.ENOSYS }
+
+// Detach undoes Attach.
+func (h *Host) Detach(pd uintptr) {}
+
+// Wait parks the calling goroutine until the descriptor becomes ready in the
+// given direction, or is closed (EBADF). One goroutine a direction may wait.
+// Try the operation first: only what happens after that is sure to wake.
+func (h *Host) Wait(m Mode) linux.Errno {
+	ev := int16(unix.POLLIN)
+	if m == Writable {
+		ev = unix.POLLOUT
+	}
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: ev}}, -1)
+	return errnoOf(err)
+}
+
+// Control sends one message to the monitor.
+func Control(msg string) linux.Errno { return 0 }
+
+func errnoOf(err error) linux.Errno {
+	if err == nil {
+		return 0
+	}
+	return linux.Errno(err.(unix.Errno))
+}

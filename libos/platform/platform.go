@@ -1,0 +1,36 @@
+// Package platform is the contract between the library OS and what is below
+// it: the Go runtime and, through the runtime's gate, a confined Linux process
+// (later a nucleus). Everything above is ordinary Go and knows no more of its
+// host than stands here.
+//
+// runtime.go implements it in the derived Go distribution; hosted.go stands in
+// for it when the library OS's packages are tested on an ordinary Linux.
+package platform
+
+import (
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// Mode says which of a poller's two directions became ready.
+type Mode int32
+
+// Directions of the runtime's poller.
+const (
+	Readable Mode = 1 << iota
+	Writable
+)
+
+// PageSize is the size of a page in bytes.
+const PageSize = 4096
+
+// Config are the boot parameters of this instance.
+func Config() *boot.Config { return &config }
+
+var config boot.Config
+
+// Pointer is the address addr as a pointer. System calls carry addresses as
+// numbers; this is the one place that turns them back. The caller of the
+// system call keeps what is there alive (see syscall.Syscall).
+func Pointer(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
