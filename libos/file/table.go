@@ -23,8 +23,7 @@ type slot struct{ d atomic.Pointer[descriptor] }
 
 // descriptor is what a number stands for. Those that dup makes share open.
 type descriptor struct {
-	file    File
-	open    *atomic.Int32 // descriptors of this open file
+	open    *Open
 	cloexec atomic.Bool
 	poll    poll // the runtime's poller, when attached
 }
@@ -38,7 +37,7 @@ type poll struct {
 // Get is the open file of fd, or nil.
 func (t *Table) Get(fd int) File {
 	if d := t.get(fd); d != nil {
-		return d.file
+		return d.open.File
 	}
 	return nil
 }
@@ -53,10 +52,10 @@ func (t *Table) get(fd int) *descriptor {
 
 // Install gives f the lowest free descriptor that is at least min.
 func (t *Table) Install(f File, min int, cloexec bool) (int, linux.Errno) {
-	return t.install(f, new(atomic.Int32), min, cloexec)
+	return t.install(&Open{File: f}, min, cloexec)
 }
 
-func (t *Table) install(f File, open *atomic.Int32, min int, cloexec bool) (int, linux.Errno) {
+func (t *Table) install(o *Open, min int, cloexec bool) (int, linux.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fd := max(min, t.free)
@@ -69,12 +68,12 @@ func (t *Table) install(f File, open *atomic.Int32, min int, cloexec bool) (int,
 	if min <= t.free {
 		t.free = fd + 1
 	}
-	t.put(fd, f, open, cloexec)
+	t.put(fd, o, cloexec)
 	return fd, 0
 }
 
-// put makes fd stand for f, with t.mu held.
-func (t *Table) put(fd int, f File, open *atomic.Int32, cloexec bool) {
+// put makes fd stand for o, with t.mu held.
+func (t *Table) put(fd int, o *Open, cloexec bool) {
 	s := t.slots.Load()
 	if s == nil || fd >= len(*s) {
 		grown := make([]slot, max(64, 2*fd))
@@ -86,19 +85,20 @@ func (t *Table) put(fd int, f File, open *atomic.Int32, cloexec bool) {
 		s = &grown
 		t.slots.Store(s)
 	}
-	d := &descriptor{file: f, open: open}
+	d := &descriptor{open: o}
 	d.cloexec.Store(cloexec)
-	open.Add(1)
+	o.refs.Add(1)
 	(*s)[fd].d.Store(d)
 }
 
 // Dup is dup(2) and F_DUPFD: a further descriptor, at least min, of fd's file.
 func (t *Table) Dup(fd, min int, cloexec bool) (int, linux.Errno) {
-	d := t.get(fd)
-	if d == nil {
+	o := t.Hold(fd)
+	if o == nil {
 		return 0, linux.EBADF
 	}
-	return t.install(d.file, d.open, min, cloexec)
+	defer o.Drop()
+	return t.install(o, min, cloexec)
 }
 
 // DupTo is dup3(2): it closes to, if open, and makes it stand for fd's file.
@@ -113,7 +113,7 @@ func (t *Table) DupTo(fd, to int, cloexec bool) linux.Errno {
 		return linux.EBADF
 	}
 	old := t.get(to)
-	t.put(to, d.file, d.open, cloexec)
+	t.put(to, d.open, cloexec)
 	t.mu.Unlock()
 	old.close()
 	return 0
@@ -140,9 +140,7 @@ func (d *descriptor) close() {
 		return
 	}
 	d.detach()
-	if d.open.Add(-1) == 0 {
-		d.file.Release()
-	}
+	d.open.Drop()
 }
 
 // CloseOnExec is F_GETFD.
@@ -172,7 +170,7 @@ func (t *Table) Each(fn func(fd int, f File)) {
 	}
 	for i := range *s {
 		if d := (*s)[i].d.Load(); d != nil {
-			fn(i, d.file)
+			fn(i, d.open.File)
 		}
 	}
 }
