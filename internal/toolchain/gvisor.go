@@ -1,0 +1,169 @@
+package toolchain
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"go/build"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// gvisorModule is the module of the network stack.
+const gvisorModule = "gvisor.dev/gvisor"
+
+// gvisorModules are the modules whose packages gvisorFiles takes, all of them
+// in Pith's own go.mod.
+var gvisorModules = []string{gvisorModule, "github.com/google/btree", "golang.org/x/time"}
+
+// gvisorRoots are the packages that libos/inet imports. What they import in
+// turn is found in their sources.
+var gvisorRoots = []string{
+	gvisorModule + "/pkg/tcpip/link/loopback",
+	gvisorModule + "/pkg/tcpip/network/arp",
+	gvisorModule + "/pkg/tcpip/network/ipv4",
+	gvisorModule + "/pkg/tcpip/network/ipv6",
+	gvisorModule + "/pkg/tcpip/transport/icmp",
+	gvisorModule + "/pkg/tcpip/transport/raw",
+	gvisorModule + "/pkg/tcpip/transport/tcp",
+	gvisorModule + "/pkg/tcpip/transport/udp",
+}
+
+// gvisorOwn holds our replacements of gVisor's packages that reach into the
+// runtime or the host, or weigh more than their use here: by their path below
+// the module.
+//
+//go:embed gvisor
+var gvisorOwn embed.FS
+
+// gvisorEdits are changes to gVisor's sources: in file (path below the module)
+// the text old, which must occur once, becomes new.
+var gvisorEdits = []struct{ file, old, new string }{
+	// The edited package net imports the stack.
+	{"pkg/tcpip/tcpip.go", "\t\"net\"\n", ""},
+	{"pkg/tcpip/tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
+}
+
+// gvisorFiles are the sources of the network stack, as they stand below
+// GOROOT/src/vendor of the derived distribution: destination below GOROOT/src
+// to contents. modDir tells where a module of gvisorModules is on disk.
+func gvisorFiles(modDir func(module string) (string, error)) (map[string][]byte, error) {
+	files := make(map[string][]byte)
+	dirs := make(map[string]string)
+	for _, m := range gvisorModules {
+		dir, err := modDir(m)
+		if err != nil {
+			return nil, err
+		}
+		dirs[m] = dir
+	}
+	queue := slices.Clone(gvisorRoots)
+	for seen := map[string]bool{}; len(queue) > 0; {
+		pkg := queue[0]
+		queue = queue[1:]
+		if seen[pkg] {
+			continue
+		}
+		seen[pkg] = true
+		src, imports, err := vendored(dirs, pkg)
+		if err != nil {
+			return nil, fmt.Errorf("network stack: package %s: %w", pkg, err)
+		}
+		for name, data := range src {
+			files["vendor/"+pkg+"/"+name] = data
+		}
+		queue = append(queue, imports...)
+	}
+	for _, e := range gvisorEdits {
+		name := "vendor/" + gvisorModule + "/" + e.file
+		if n := bytes.Count(files[name], []byte(e.old)); n != 1 {
+			return nil, fmt.Errorf("network stack: %s has %q %d times where one is expected: this version of gVisor is not supported", e.file, e.old, n)
+		}
+		files[name] = bytes.Replace(files[name], []byte(e.old), []byte(e.new), 1)
+	}
+	return files, nil
+}
+
+// vendored returns the source files of pkg that the distribution needs, by
+// name, and those imports of pkg that are not standard packages.
+func vendored(dirs map[string]string, pkg string) (map[string][]byte, []string, error) {
+	if rel, ok := strings.CutPrefix(pkg, gvisorModule+"/"); ok {
+		if own, err := fs.Glob(gvisorOwn, path.Join("gvisor", rel, "*.go")); err != nil || own != nil {
+			return replacement(own)
+		}
+	}
+	dir := ""
+	for m, d := range dirs {
+		if rel, ok := strings.CutPrefix(pkg, m); ok {
+			dir = filepath.Join(d, filepath.FromSlash(rel))
+		}
+	}
+	if dir == "" {
+		return nil, nil, fmt.Errorf("it is in none of the modules %s", strings.Join(slices.Sorted(maps.Keys(dirs)), ", "))
+	}
+	p, err := gvisorBuild.ImportDir(dir, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	src := make(map[string][]byte)
+	for _, name := range slices.Concat(p.GoFiles, p.SFiles, p.HFiles) {
+		if src[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return src, slices.DeleteFunc(p.Imports, standard), nil
+}
+
+// replacement reads the files of a package of ours. Its build constraint, which
+// keeps it out of this module's own build, is not for the distribution.
+func replacement(names []string) (map[string][]byte, []string, error) {
+	src := make(map[string][]byte)
+	for _, name := range names {
+		data, err := gvisorOwn.ReadFile(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		src[path.Base(name)] = bytes.Replace(data, []byte("//go:build pith\n\n"), nil, 1)
+	}
+	return src, nil, nil
+}
+
+// standard says whether a package is one of the derived distribution's own.
+func standard(pkg string) bool {
+	first, _, _ := strings.Cut(pkg, "/")
+	return !strings.Contains(first, ".")
+}
+
+// gvisorBuild selects files as the go command does for an image, and leaves
+// out what serves only gVisor's own checkpoints, which would bring in its
+// packages state and, through errors_linux.go, golang.org/x/sys.
+var gvisorBuild = build.Context{
+	GOOS:        "linux",
+	GOARCH:      "amd64",
+	Compiler:    "gc",
+	ReleaseTags: build.Default.ReleaseTags,
+	ReadDir: func(dir string) ([]fs.FileInfo, error) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		var infos []fs.FileInfo
+		for _, e := range entries {
+			name := e.Name()
+			if strings.HasSuffix(name, "_state_autogen.go") || strings.HasSuffix(name, "_test.go") || name == "errors_linux.go" {
+				continue
+			}
+			info, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			infos = append(infos, info)
+		}
+		return infos, nil
+	},
+}
