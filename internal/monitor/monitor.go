@@ -1,0 +1,72 @@
+// Package monitor says what a monitor is: the host program under an image
+// (others say VMM or tender). Each kind of monitor is a package below this
+// one; the command line chooses among them and calls Run.
+package monitor
+
+import (
+	"context"
+	"net/netip"
+	"os"
+
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// ExitFailure is the exit code of `pith run` when the monitor itself failed,
+// as opposed to the program. Docker and env(1) use the same number.
+const ExitFailure = 125
+
+// Monitor runs images.
+type Monitor interface {
+	// Name is the monitor's name on the command line.
+	Name() string
+
+	// Probe starts a trial image and says in a few words how it was
+	// confined. An error says why this machine cannot run images this way
+	// and what would change that.
+	Probe(ctx context.Context) (string, error)
+
+	// Run starts an instance and waits for its end. The exit code is the
+	// program's own, or 128 plus the number of the signal that ended it. An
+	// error is a failure of the monitor: there is no exit code then. When
+	// ctx is done the instance is killed. Nothing of the instance is left
+	// when Run returns, nor when the monitor is killed.
+	Run(ctx context.Context, c *Config) (exitCode int, err error)
+}
+
+// Config is one instance.
+type Config struct {
+	Image *os.File // the image, open for reading
+	Args  []string // arguments of the program, its name first
+	Env   []string // environment of the program, KEY=VALUE
+
+	// Boot are the boot parameters as far as the caller knows them. The
+	// monitor fills in PID, Publish and TTY.
+	Boot boot.Config
+
+	Stdin, Stdout, Stderr *os.File // the program's; nil: /dev/null
+
+	// Publish are the TCP ports of the program that clients reach on the
+	// host. (UDP ports are published by the Network.)
+	Publish []Port
+
+	// Network is what the network device is plugged into. It must be there
+	// exactly when Boot.Net is.
+	Network Network
+
+	// Log receives what --verbose shows; nil: nothing.
+	Log func(format string, args ...any)
+}
+
+// Port is a published TCP port.
+type Port struct {
+	Host  netip.AddrPort // an invalid address: all addresses of the host; port 0: any free one
+	Guest uint16
+}
+
+// Network is the other end of an instance's network device.
+type Network interface {
+	// Serve moves packets between the network and the instance until ctx is
+	// done or the instance ends, which is no error. Each message on link
+	// (SOCK_SEQPACKET) is one packet, see boot.FDPackets. Serve closes link.
+	Serve(ctx context.Context, link *os.File) error
+}
