@@ -1,0 +1,207 @@
+package vfs
+
+import (
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+)
+
+// OpenFIFO opens a FIFO; package pipe sets it. Without it, in a program that
+// reaches no pipe, opening one is ENXIO.
+var OpenFIFO func(d *Dentry, flags uint32) (file.File, linux.Errno)
+
+// Connecter is a file that open(2) waits for: the end of a FIFO, which is
+// opened when the other end is there.
+type Connecter interface {
+	// Connected returns EAGAIN until the file can be used; each change is an
+	// edge of the file's queue.
+	Connected() linux.Errno
+}
+
+// statusFlags are the flags of open(2) that an open file keeps; O_LARGEFILE is
+// always reported on x86-64.
+const statusFlags = linux.O_ACCMODE | linux.O_APPEND | linux.O_NONBLOCK | linux.O_SYNC |
+	linux.O_DIRECT | linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME | linux.O_PATH
+
+// Open is openat(2); mode is what a new file gets, after the umask.
+func Open(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
+	if flags&linux.O_PATH != 0 {
+		flags &= linux.O_PATH | linux.O_DIRECTORY | linux.O_NOFOLLOW
+	}
+	if flags&linux.O_TMPFILE == linux.O_TMPFILE {
+		return openTemporary(at, path, flags, mode)
+	}
+	var (
+		d     *Dentry
+		made  bool
+		errno linux.Errno
+	)
+	if flags&linux.O_CREAT != 0 {
+		if flags&linux.O_DIRECTORY != 0 {
+			return nil, linux.EINVAL
+		}
+		d, made, errno = create(at, path, flags, mode)
+	} else {
+		d, errno = Walk(at, path, flags&linux.O_NOFOLLOW == 0)
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	if made {
+		// The access mode does not bind the one who creates the file, and
+		// O_TRUNC has nothing to do.
+		flags &^= linux.O_TRUNC
+	}
+	return openDentry(d, flags)
+}
+
+// openDentry opens what d stands for: the part of openat(2) after the path is
+// resolved.
+func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
+	_, isDir := d.inode.(Dir)
+	_, isLink := d.inode.(Symlink)
+	writes := flags&linux.O_ACCMODE != linux.O_RDONLY
+	switch {
+	case flags&linux.O_DIRECTORY != 0 && !isDir:
+		return nil, linux.ENOTDIR
+	case flags&linux.O_PATH != 0:
+		return newPathFile(d, flags), 0
+	case isLink:
+		return nil, linux.ELOOP
+	case isDir && (writes || flags&(linux.O_CREAT|linux.O_TRUNC) != 0):
+		return nil, linux.EISDIR
+	}
+	kept := flags&statusFlags | linux.O_LARGEFILE
+	f, errno := openInode(d, kept)
+	if errno != 0 {
+		return nil, errno
+	}
+	if flags&linux.O_TRUNC != 0 {
+		if errno := d.inode.SetAttr(&Attr{Valid: AttrSize}); errno != 0 {
+			f.Release()
+			return nil, errno
+		}
+		d.Notify(linux.IN_MODIFY)
+	}
+	d.Notify(linux.IN_OPEN)
+	return f, 0
+}
+
+func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
+	var st linux.Stat
+	d.inode.Stat(&st)
+	if st.Mode&linux.S_IFMT == linux.S_IFIFO {
+		if OpenFIFO == nil {
+			return nil, linux.ENXIO
+		}
+		return OpenFIFO(d, flags)
+	}
+	return d.inode.Open(d, flags)
+}
+
+// create finds or makes the regular file at path for O_CREAT.
+func create(at *Dentry, path string, flags, mode uint32) (d *Dentry, made bool, errno linux.Errno) {
+	Root()
+	tree.Lock()
+	defer tree.Unlock()
+	var w walker
+	for {
+		l, errno := w.parent(at, path)
+		if errno != 0 {
+			return nil, false, errno
+		}
+		if l.slash || l.special() {
+			return nil, false, linux.EISDIR
+		}
+		d, errno := child(l.dir, l.name)
+		if errno == linux.ENOENT {
+			d, errno = l.make(&NewInode{Mode: linux.S_IFREG | mode&0o7777})
+			if errno == linux.EPERM {
+				errno = linux.EACCES
+			}
+			return d, errno == 0, errno
+		}
+		if errno != 0 {
+			return nil, false, errno
+		}
+		if flags&linux.O_EXCL != 0 {
+			return nil, false, linux.EEXIST
+		}
+		link, ok := d.inode.(Symlink)
+		if !ok || flags&linux.O_NOFOLLOW != 0 {
+			return d, false, 0
+		}
+		if m, ok := link.(MagicLink); ok {
+			d, errno = m.Follow()
+			return d, false, errno
+		}
+		// A dangling link is where the new file belongs.
+		if w.links++; w.links > maxLinks {
+			return nil, false, linux.ELOOP
+		}
+		at = l.dir
+		if path, errno = link.Readlink(); errno != 0 {
+			return nil, false, errno
+		}
+	}
+}
+
+// TemporaryMaker is a directory that takes O_TMPFILE.
+type TemporaryMaker interface {
+	// MakeTemporary makes a regular file without a name.
+	MakeTemporary(mode uint32) Inode
+}
+
+func openTemporary(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
+	if flags&linux.O_ACCMODE == linux.O_RDONLY || flags&linux.O_CREAT != 0 {
+		return nil, linux.EINVAL
+	}
+	dir, errno := Walk(at, path, true)
+	if errno != 0 {
+		return nil, errno
+	}
+	if errno := isDir(dir); errno != 0 {
+		return nil, errno
+	}
+	t, ok := dir.inode.(TemporaryMaker)
+	if !ok {
+		return nil, linux.EOPNOTSUPP
+	}
+	inode := t.MakeTemporary(linux.S_IFREG | mode&0o7777)
+	d := &Dentry{inode: inode, parent: dir, name: "#" + itoa(inodeNumber(inode)), deleted: true}
+	return inode.Open(d, flags&statusFlags|linux.O_LARGEFILE)
+}
+
+// pathFile is what O_PATH opens: a place in the tree and nothing else.
+type pathFile struct {
+	file.Base
+	dentry *Dentry
+}
+
+func newPathFile(d *Dentry, flags uint32) *pathFile {
+	f := &pathFile{dentry: d}
+	f.Init(flags)
+	return f
+}
+
+// IsPath says whether f was opened with O_PATH: what needs an open file is
+// EBADF.
+func IsPath(f file.File) bool {
+	_, ok := f.(*pathFile)
+	return ok
+}
+
+func (f *pathFile) Dentry() *Dentry { return f.dentry }
+
+func (f *pathFile) Stat(st *linux.Stat) linux.Errno {
+	f.dentry.inode.Stat(st)
+	return 0
+}
+
+func (*pathFile) Read([]byte) (int, linux.Errno)             { return 0, linux.EBADF }
+func (*pathFile) Write([]byte) (int, linux.Errno)            { return 0, linux.EBADF }
+func (*pathFile) Pread([]byte, int64) (int, linux.Errno)     { return 0, linux.EBADF }
+func (*pathFile) Pwrite([]byte, int64) (int, linux.Errno)    { return 0, linux.EBADF }
+func (*pathFile) Lseek(int64, int) (int64, linux.Errno)      { return 0, linux.EBADF }
+func (*pathFile) Truncate(int64) linux.Errno                 { return linux.EBADF }
+func (*pathFile) Sync() linux.Errno                          { return linux.EBADF }
+func (*pathFile) Ioctl(uint, uintptr) (uintptr, linux.Errno) { return 0, linux.EBADF }

@@ -1,0 +1,156 @@
+package vfs
+
+import (
+	"iter"
+	"strings"
+
+	"github.com/pith-os/pith/libos/linux"
+)
+
+// maxLinks is how many symbolic links one path may lead through
+// (path_resolution(7)).
+const maxLinks = 40
+
+// Cwd is the working directory.
+func Cwd() *Dentry {
+	Root()
+	return cwd.Load()
+}
+
+// Chdir makes d, a directory, the working directory.
+func Chdir(d *Dentry) linux.Errno {
+	if _, ok := d.inode.(Dir); !ok {
+		return linux.ENOTDIR
+	}
+	cwd.Store(d)
+	return 0
+}
+
+// Walk resolves path, from directory at when it is relative. follow tells
+// whether a symbolic link in the last component is followed.
+func Walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
+	Root()
+	tree.RLock()
+	defer tree.RUnlock()
+	var w walker
+	return w.walk(at, path, follow)
+}
+
+// walker resolves one path, with the tree locked.
+type walker struct{ links int }
+
+func (w *walker) walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
+	l, errno := w.parent(at, path)
+	if errno != 0 {
+		return nil, errno
+	}
+	d, errno := w.step(l.dir, l.name, follow || l.slash)
+	if errno != 0 {
+		return nil, errno
+	}
+	if _, ok := d.inode.(Dir); l.slash && !ok {
+		return nil, linux.ENOTDIR
+	}
+	return d, 0
+}
+
+// last is the last component of a path and the directory it stands in.
+type last struct {
+	dir   *Dentry
+	name  string // empty for the path "/"
+	slash bool   // slashes follow the name
+}
+
+// special says whether the name is not one that a directory contains.
+func (l *last) special() bool { return l.name == "" || l.name == "." || l.name == ".." }
+
+// parent resolves all of path but the last component.
+func (w *walker) parent(at *Dentry, path string) (last, linux.Errno) {
+	d := at
+	if path == "" {
+		return last{}, linux.ENOENT
+	}
+	if path[0] == '/' {
+		d = root.Load()
+	}
+	for {
+		path = strings.TrimLeft(path, "/")
+		name, rest := path, ""
+		if i := strings.IndexByte(path, '/'); i >= 0 {
+			name, rest = path[:i], path[i:]
+		}
+		if strings.Trim(rest, "/") == "" {
+			if _, ok := d.inode.(Dir); !ok {
+				return last{}, linux.ENOTDIR
+			}
+			return last{d, name, rest != ""}, 0
+		}
+		var errno linux.Errno
+		if d, errno = w.step(d, name, true); errno != 0 {
+			return last{}, errno
+		}
+		path = rest
+	}
+}
+
+// step goes from d to name, across mounts and, when asked, symbolic links.
+func (w *walker) step(d *Dentry, name string, follow bool) (*Dentry, linux.Errno) {
+	switch name {
+	case "", ".":
+		return d, isDir(d)
+	case "..":
+		return d.up(), isDir(d)
+	}
+	next, errno := child(d, name)
+	if errno != 0 || !follow {
+		return next, errno
+	}
+	return w.follow(d, next)
+}
+
+func isDir(d *Dentry) linux.Errno {
+	if _, ok := d.inode.(Dir); !ok {
+		return linux.ENOTDIR
+	}
+	return 0
+}
+
+// follow goes where next, found in directory d, leads.
+func (w *walker) follow(d, next *Dentry) (*Dentry, linux.Errno) {
+	l, ok := next.inode.(Symlink)
+	if !ok {
+		return next, 0
+	}
+	if w.links++; w.links > maxLinks {
+		return nil, linux.ELOOP
+	}
+	if m, ok := l.(MagicLink); ok {
+		return m.Follow()
+	}
+	target, errno := l.Readlink()
+	if errno != 0 {
+		return nil, errno
+	}
+	return w.walk(d, target, true)
+}
+
+// child is name in directory d, with the tree locked.
+func child(d *Dentry, name string) (*Dentry, linux.Errno) {
+	dir, ok := d.inode.(Dir)
+	if !ok {
+		return nil, linux.ENOTDIR
+	}
+	if len(name) > NameMax {
+		return nil, linux.ENAMETOOLONG
+	}
+	next, errno := dir.Lookup(d, name)
+	if errno != 0 {
+		return nil, errno
+	}
+	return next.top(), 0
+}
+
+// components are the names in path.
+func components(path string) iter.Seq[string] {
+	return strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' })
+}
