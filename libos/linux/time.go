@@ -1,0 +1,59 @@
+package linux
+
+// Clocks (include/uapi/linux/time.h).
+const (
+	CLOCK_REALTIME           = 0
+	CLOCK_MONOTONIC          = 1
+	CLOCK_PROCESS_CPUTIME_ID = 2
+	CLOCK_THREAD_CPUTIME_ID  = 3
+	CLOCK_MONOTONIC_RAW      = 4
+	CLOCK_REALTIME_COARSE    = 5
+	CLOCK_MONOTONIC_COARSE   = 6
+	CLOCK_BOOTTIME           = 7
+	CLOCK_REALTIME_ALARM     = 8
+	CLOCK_BOOTTIME_ALARM     = 9
+	CLOCK_TAI                = 11
+)
+
+// TIMER_ABSTIME of clock_nanosleep(2): the time is one of the clock.
+const TIMER_ABSTIME = 1
+
+// Timers of setitimer(2).
+const (
+	ITIMER_REAL    = 0
+	ITIMER_VIRTUAL = 1
+	ITIMER_PROF    = 2
+)
+
+// Itimerval is struct itimerval (setitimer(2)).
+type Itimerval struct {
+	Interval Timeval
+	Value    Timeval
+}
+
+// TimespecOf is ns nanoseconds.
+func TimespecOf(ns int64) Timespec { return Timespec{Sec: ns / 1e9, Nsec: ns % 1e9} }
+
+// TimevalOf is ns nanoseconds, rounded down.
+func TimevalOf(ns int64) Timeval { return Timeval{Sec: ns / 1e9, Usec: ns % 1e9 / 1e3} }
+
+// Nano is the time in nanoseconds.
+func (t Timeval) Nano() int64 { return t.Sec*1e9 + t.Usec*1e3 }
+
+// Saturated is Nano, or the largest duration for a time that does not fit.
+func (t Timespec) Saturated() int64 {
+	const maxNano = int64(1<<63 - 1)
+	if t.Sec >= maxNano/1e9 {
+		return maxNano
+	}
+	return t.Nano()
+}
+
+// AddSaturated is a+b, or the largest duration when the sum of the two, which
+// are not negative, does not fit.
+func AddSaturated(a, b int64) int64 {
+	if s := a + b; s >= 0 {
+		return s
+	}
+	return 1<<63 - 1
+}

@@ -1,0 +1,160 @@
+package pipe
+
+import (
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/wait"
+)
+
+// End is an open end of a pipe, for reading, for writing or, of a FIFO, both.
+type End struct {
+	file.Base
+	*Pipe
+	reads, writes bool
+	// The opens of the other side when this one was opened.
+	readerOpens, writerOpens uint32
+}
+
+// Pair is a new pipe's two ends (pipe2(2)); flags are O_NONBLOCK and O_DIRECT.
+func Pair(flags uint32) (r, w *End) {
+	p := New()
+	r = p.open(linux.O_RDONLY | flags)
+	w = p.open(linux.O_WRONLY | flags)
+	return r, w
+}
+
+// Open opens a FIFO (fifo(7)). A blocking open for reading or writing alone
+// must wait for the other side: until Opened, or until the caller gives up and
+// releases the end.
+func (p *Pipe) Open(flags uint32) (*End, linux.Errno) {
+	p.mu.Lock()
+	lonely := p.readers == 0
+	p.mu.Unlock()
+	if lonely && flags&linux.O_ACCMODE == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 {
+		return nil, linux.ENXIO
+	}
+	return p.open(flags), 0
+}
+
+func (p *Pipe) open(flags uint32) *End {
+	e := &End{Pipe: p}
+	e.Init(flags)
+	mode := flags & linux.O_ACCMODE
+	e.reads = mode != linux.O_WRONLY
+	e.writes = mode != linux.O_RDONLY
+	p.mu.Lock()
+	e.readerOpens, e.writerOpens = p.readerOpens, p.writerOpens
+	if e.reads {
+		p.readers++
+		p.readerOpens++
+	}
+	if e.writes {
+		p.writers++
+		p.writerOpens++
+	}
+	p.mu.Unlock()
+	p.queue.Notify(wait.In | wait.Out)
+	return e
+}
+
+// Opened says whether the other side of a FIFO is, or was, there since e was
+// opened.
+func (e *End) Opened() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return (e.writers > 0 || e.Pipe.writerOpens != e.writerOpens) &&
+		(e.readers > 0 || e.Pipe.readerOpens != e.readerOpens)
+}
+
+// Read implements file.File.
+func (e *End) Read(b []byte) (int, linux.Errno) {
+	if !e.reads {
+		return 0, linux.EBADF
+	}
+	return e.read(b)
+}
+
+// Write implements file.File.
+func (e *End) Write(b []byte) (int, linux.Errno) {
+	if !e.writes {
+		return 0, linux.EBADF
+	}
+	return e.write(b, e.Flags()&linux.O_DIRECT != 0)
+}
+
+// Ready implements file.File.
+func (e *End) Ready() wait.Events {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ev wait.Events
+	if e.reads {
+		if e.used > 0 {
+			ev |= wait.In
+		}
+		if e.writers == 0 && e.Pipe.writerOpens != e.writerOpens {
+			ev |= wait.Hup
+		}
+	}
+	if e.writes {
+		if e.used < len(e.slots) {
+			ev |= wait.Out
+		}
+		if e.readers == 0 {
+			ev |= wait.Err
+		}
+	}
+	return ev
+}
+
+// Watch implements file.File.
+func (e *End) Watch() *wait.Queue { return &e.queue }
+
+// Release implements file.File.
+func (e *End) Release() {
+	var ev wait.Events
+	e.mu.Lock()
+	if e.reads {
+		if e.readers--; e.readers == 0 {
+			ev |= wait.Out | wait.Err
+		}
+	}
+	if e.writes {
+		if e.writers--; e.writers == 0 {
+			ev |= wait.In | wait.Hup
+		}
+	}
+	if e.readers == 0 && e.writers == 0 { // what a FIFO holds is lost
+		clear(e.slots)
+		e.head, e.used, e.spare = 0, 0, nil
+	}
+	e.mu.Unlock()
+	e.queue.Notify(ev)
+}
+
+// device is st_dev of pipes, an anonymous device as Linux's pipefs has.
+const device = 13
+
+// Stat implements file.File, for pipes; a FIFO's attributes are its node's.
+func (e *End) Stat(st *linux.Stat) linux.Errno {
+	*st = linux.Stat{
+		Dev:     device,
+		Ino:     e.ino,
+		Nlink:   1,
+		Mode:    linux.S_IFIFO | 0o600,
+		Blksize: pageSize,
+	}
+	return 0
+}
+
+// Ioctl implements file.File.
+func (e *End) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
+	if req != linux.FIONREAD {
+		return 0, linux.ENOTTY
+	}
+	if arg < platform.PageSize {
+		return 0, linux.EFAULT
+	}
+	*(*int32)(platform.Pointer(arg)) = int32(e.buffered())
+	return 0, 0
+}

@@ -1,0 +1,177 @@
+// Package pipe is pipes and FIFOs (pipe(7)). The buffer is a ring of pages, as
+// on Linux, because programs can see it: a write of up to PIPE_BUF bytes is
+// never split since it fits a page, and a pipe is writable when it has a free
+// page. Package sys makes pipes, package vfs opens FIFOs.
+package pipe
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/wait"
+)
+
+const (
+	pageSize = linux.PIPE_BUF
+	// DefaultSize is the capacity of a new pipe in bytes.
+	DefaultSize = 16 * pageSize
+	// MaxSize is the largest capacity (/proc/sys/fs/pipe-max-size).
+	MaxSize = 1 << 20
+)
+
+// Pipe is the object between the ends.
+type Pipe struct {
+	ino   uint64
+	queue wait.Queue
+
+	mu               sync.Mutex
+	slots            []page // ring
+	head, used       int    // first slot in use, and how many are
+	readers, writers int
+	// Opens so far: what an open of a FIFO waits for, and why a reader that
+	// never saw a writer is not hung up.
+	readerOpens, writerOpens uint32
+	spare                    *[pageSize]byte // of the slot emptied last
+}
+
+// page is a slot of the ring: the bytes buf[off:end].
+type page struct {
+	buf      *[pageSize]byte
+	off, end int
+	packet   bool // O_DIRECT: one read takes it, whole or not
+}
+
+var lastIno atomic.Uint64
+
+// New is an empty pipe without ends.
+func New() *Pipe {
+	return &Pipe{ino: lastIno.Add(1), slots: make([]page, DefaultSize/pageSize)}
+}
+
+func (p *Pipe) slot(i int) *page { return &p.slots[(p.head+i)%len(p.slots)] }
+
+// read takes bytes from the pipe.
+func (p *Pipe) read(b []byte) (int, linux.Errno) {
+	if len(b) == 0 {
+		return 0, 0
+	}
+	p.mu.Lock()
+	full := p.used == len(p.slots)
+	n := 0
+	for p.used > 0 && n < len(b) {
+		s := p.slot(0)
+		c := copy(b[n:], s.buf[s.off:s.end])
+		n += c
+		s.off += c
+		packet := s.packet
+		if s.off == s.end || packet {
+			p.spare = s.buf
+			*s = page{}
+			p.head = (p.head + 1) % len(p.slots)
+			p.used--
+		}
+		if packet {
+			break
+		}
+	}
+	writable := full && p.used < len(p.slots)
+	writers := p.writers
+	p.mu.Unlock()
+	if writable {
+		p.queue.Notify(wait.Out)
+	}
+	if n == 0 && writers > 0 {
+		return 0, linux.EAGAIN
+	}
+	return n, 0
+}
+
+// write puts bytes into the pipe, as many as there is room for.
+func (p *Pipe) write(b []byte, packet bool) (int, linux.Errno) {
+	if len(b) == 0 {
+		return 0, 0
+	}
+	p.mu.Lock()
+	if p.readers == 0 {
+		p.mu.Unlock()
+		return 0, linux.EPIPE
+	}
+	n := 0
+	// What does not fill pages goes to the last one where it fits there.
+	if rest := len(b) % pageSize; rest > 0 && p.used > 0 {
+		if s := p.slot(p.used - 1); !s.packet && s.end+rest <= pageSize {
+			copy(s.buf[s.end:], b[:rest])
+			s.end += rest
+			n = rest
+		}
+	}
+	for n < len(b) && p.used < len(p.slots) {
+		s := p.slot(p.used)
+		s.buf, p.spare = p.spare, nil
+		if s.buf == nil {
+			s.buf = new([pageSize]byte)
+		}
+		s.end = copy(s.buf[:], b[n:])
+		s.packet = packet
+		n += s.end
+		p.used++
+	}
+	p.mu.Unlock()
+	if n == 0 {
+		return 0, linux.EAGAIN
+	}
+	p.queue.Notify(wait.In)
+	return n, 0
+}
+
+// Size is the capacity in bytes.
+func (p *Pipe) Size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.slots) * pageSize
+}
+
+// Resize is F_SETPIPE_SZ of fcntl(2): it returns the capacity, which is a
+// power of two pages and at least size.
+func (p *Pipe) Resize(size int) (int, linux.Errno) {
+	switch {
+	case size < 0:
+		return 0, linux.EINVAL
+	case size > MaxSize:
+		return 0, linux.EPERM
+	}
+	n := 1
+	for n*pageSize < size {
+		n *= 2
+	}
+	p.mu.Lock()
+	full := p.used == len(p.slots)
+	if n < p.used {
+		p.mu.Unlock()
+		return 0, linux.EBUSY
+	}
+	slots := make([]page, n)
+	for i := range p.used {
+		slots[i] = *p.slot(i)
+	}
+	p.slots, p.head = slots, 0
+	writable := full && p.used < n
+	p.mu.Unlock()
+	if writable {
+		p.queue.Notify(wait.Out)
+	}
+	return n * pageSize, 0
+}
+
+// buffered is the number of bytes in the pipe.
+func (p *Pipe) buffered() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for i := range p.used {
+		s := p.slot(i)
+		n += s.end - s.off
+	}
+	return n
+}
