@@ -1,0 +1,204 @@
+package toolchain
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pith-os/pith"
+)
+
+// std holds the files that are added to packages of the standard library.
+//
+//go:embed all:std
+var std embed.FS
+
+// tree is what differs from the real GOROOT: contents by slash-separated path
+// below it; nil removes the file.
+type tree map[string][]byte
+
+// deriveFiles makes all files of the derived distribution that are not links.
+func deriveFiles(ctx context.Context, h host) (tree, error) {
+	t := tree{}
+	if err := t.edit(h.GOROOT); err != nil {
+		return nil, err
+	}
+	if err := t.addStd(); err != nil {
+		return nil, err
+	}
+	if err := t.addLibOS(); err != nil {
+		return nil, err
+	}
+	vendored, err := gvisorFiles(func(module string) (string, error) { return download(ctx, module) })
+	if err != nil {
+		return nil, err
+	}
+	for name, data := range vendored {
+		t[path.Join("src", name)] = data
+	}
+	return t, nil
+}
+
+// addStd adds the files of std, which mirror GOROOT/src.
+func (t tree) addStd() error {
+	return fs.WalkDir(std, "std", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel := strings.TrimPrefix(name, "std/")
+		if strings.HasPrefix(rel, "vendor/") {
+			return nil // gvisorFiles places these
+		}
+		data, err := std.ReadFile(name)
+		t["src/"+rel] = unconstrain(data)
+		return err
+	})
+}
+
+const (
+	moduleLibOS  = "github.com/pith-os/pith/libos"
+	derivedLibOS = "pith/libos"
+)
+
+// addLibOS adds the library OS as standard packages pith/libos/...
+func (t tree) addLibOS() error {
+	return fs.WalkDir(pith.LibOS, "libos", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(name, "_test.go") || strings.Contains(name, "/testdata/") {
+			return err
+		}
+		if !strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, ".s") {
+			return nil
+		}
+		data, err := pith.LibOS.ReadFile(name)
+		if err != nil || strings.HasPrefix(string(data), "//go:build !pith\n") {
+			return err
+		}
+		s := strings.ReplaceAll(string(unconstrain(data)), `"`+moduleLibOS, `"`+derivedLibOS)
+		t["src/pith/"+name] = []byte(s)
+		return nil
+	})
+}
+
+// unconstrain removes the build constraint that keeps a file out of this
+// module's own packages.
+func unconstrain(data []byte) []byte {
+	return []byte(strings.TrimPrefix(string(data), "//go:build pith\n"))
+}
+
+// digest names the distribution: its files and the GOROOT it links to.
+func (t tree) digest(h host) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %s\n", h.GOROOT, h.GOVERSION)
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		fmt.Fprintf(sum, "%s %d\n", name, len(t[name]))
+		sum.Write(t[name])
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:16]
+}
+
+// install makes the distribution at root: completely or not at all, whoever
+// else does the same.
+func (t tree) install(goroot, root string) error {
+	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(root), "tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := t.link(goroot, tmp, ""); err != nil {
+		return err
+	}
+	err = os.Rename(tmp, root)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // somebody else was first, with the same files
+	}
+	return err
+}
+
+// link fills dst, the folder rel of the derived distribution: a folder that
+// holds changed files is made, everything else is a link.
+func (t tree) link(goroot, dst, rel string) error {
+	changed := map[string]bool{} // names in this folder that are not mere links
+	for name := range t {
+		if rest, ok := strings.CutPrefix(name, rel); ok {
+			first, _, _ := strings.Cut(rest, "/")
+			changed[first] = true
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(goroot, rel))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !changed[e.Name()] {
+			if err := os.Symlink(filepath.Join(goroot, rel, e.Name()), filepath.Join(dst, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	for name := range changed {
+		if data, ok := t[rel+name]; ok {
+			if data == nil {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dst, name), data, 0o644); err != nil {
+				return err
+			}
+			continue
+		}
+		sub := filepath.Join(dst, name)
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			return err
+		}
+		if err := t.link(goroot, sub, rel+name+"/"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// download returns the folder of a module in the module cache, in the version
+// that Pith is built with and checked against its sum.
+func download(ctx context.Context, module string) (string, error) {
+	version, err := required(module)
+	if err != nil {
+		return "", err
+	}
+	module += "@" + version
+	tool, err := exec.LookPath("go")
+	if err != nil {
+		return "", ErrNoGo
+	}
+	cmd := exec.CommandContext(ctx, tool, "mod", "download", "-json", module)
+	cmd.Dir = os.TempDir() // outside any module
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
+	out, err := cmd.Output()
+	var m struct{ Dir, Sum, Error string }
+	if jerr := json.Unmarshal(out, &m); jerr != nil && err == nil {
+		err = jerr
+	}
+	if m.Error != "" {
+		err = errors.New(m.Error)
+	}
+	if err != nil {
+		return "", fmt.Errorf("downloading %s: %w", module, err)
+	}
+	return m.Dir, checkSum(module, m.Sum)
+}

@@ -1,0 +1,151 @@
+package toolchain
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strings"
+)
+
+// goSource is a Go file under edit. Edits name declarations, not lines, so
+// that they hold across Go releases; a name that is not there is an error.
+type goSource struct {
+	name string
+	data []byte
+}
+
+// decl finds the top-level function or method-less declaration of name and
+// returns the byte range of it, with its comment.
+func (s *goSource) decl(name string) (fn *ast.FuncDecl, start, end int, err error) {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, s.name, s.data, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || fn.Recv != nil || fn.Name.Name != name {
+			continue
+		}
+		start := fn.Pos()
+		if fn.Doc != nil {
+			start = fn.Doc.Pos()
+		}
+		return fn, fset.Position(start).Offset, fset.Position(fn.End()).Offset, nil
+	}
+	return nil, 0, 0, fmt.Errorf("%s has no function %s", s.name, name)
+}
+
+// remove drops functions; the added files define them.
+func (s *goSource) remove(names ...string) error {
+	for _, name := range names {
+		_, start, end, err := s.decl(name)
+		if err != nil {
+			return err
+		}
+		s.data = slices.Delete(s.data, start, end)
+	}
+	return nil
+}
+
+// rename gives a function another name where it is declared, so that an added
+// file can define the old one and call it.
+func (s *goSource) rename(name, to string) error {
+	fn, start, _, err := s.decl(name)
+	if err != nil {
+		return err
+	}
+	at := bytes.Index(s.data[start:], []byte("func "+fn.Name.Name+"("))
+	if at < 0 {
+		return fmt.Errorf("%s: function %s is not written as expected", s.name, name)
+	}
+	at += start + len("func ")
+	s.data = slices.Replace(s.data, at, at+len(name), []byte(to)...)
+	return nil
+}
+
+// replace changes text that must occur exactly once.
+func (s *goSource) replace(old, new string) error {
+	if n := strings.Count(string(s.data), old); n != 1 {
+		return fmt.Errorf("%s has %q %d times, not once", s.name, old, n)
+	}
+	s.data = []byte(strings.Replace(string(s.data), old, new, 1))
+	return nil
+}
+
+// tidy removes imports that edits have left unused.
+func (s *goSource) tidy() error {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, s.name, s.data, parser.ParseComments)
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if id, ok := sel.X.(*ast.Ident); ok {
+				used[id.Name] = true
+			}
+		}
+		return true
+	})
+	for _, spec := range slices.Backward(f.Imports) {
+		p := strings.Trim(spec.Path.Value, `"`)
+		name := p[strings.LastIndex(p, "/")+1:]
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		if name == "_" || used[name] {
+			continue
+		}
+		start, end := fset.Position(spec.Pos()).Offset, fset.Position(spec.End()).Offset
+		s.data = slices.Delete(s.data, start, end)
+	}
+	return nil
+}
+
+// gateCalls rewrites an assembly file function by function: each SYSCALL
+// instruction becomes a call of the gate in package runtime. Functions that
+// must not touch the stack there, named in jumps, jump to it instead, and those
+// in refused get ENOSYS.
+func gateCalls(src []byte, jumps, refused []string) ([]byte, error) {
+	const (
+		call   = "CALL\truntime·pithgate(SB)"
+		jump   = "JMP\truntime·pithgate(SB)"
+		enosys = "MOVQ\t$-38, AX"
+	)
+	found := map[string]bool{}
+	instead := call
+	lines := strings.Split(string(src), "\n")
+	for i, line := range lines {
+		if rest, ok := strings.CutPrefix(line, "TEXT "); ok {
+			name, _, _ := strings.Cut(rest, "(SB)")
+			_, name, _ = strings.Cut(strings.TrimSuffix(name, "<ABIInternal>"), "·")
+			switch {
+			case slices.Contains(jumps, name):
+				instead = jump
+			case slices.Contains(refused, name):
+				instead = enosys
+			default:
+				instead = call
+			}
+			found[name] = true
+			continue
+		}
+		code, _, _ := strings.Cut(line, "//")
+		if strings.TrimSpace(code) == "SYSCALL" {
+			lines[i] = "\t" + instead
+		} else if strings.Contains(code, "SYSCALL") && !strings.Contains(code, "$SYS_") && strings.TrimSpace(code) != "" && !strings.HasPrefix(code, "#") {
+			return nil, fmt.Errorf("line %d: SYSCALL not alone: %q", i+1, line)
+		}
+	}
+	for _, name := range slices.Concat(jumps, refused) {
+		if !found[name] {
+			return nil, fmt.Errorf("no function %s", name)
+		}
+	}
+	return []byte(strings.Join(lines, "\n")), nil
+}

@@ -1,0 +1,113 @@
+package toolchain
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// goEdits are the edits of Go files, by path below GOROOT/src. What they
+// remove or rename is defined in std/.
+var goEdits = map[string]func(*goSource) error{
+	"runtime/os_linux.go": func(s *goSource) error {
+		return errors.Join(
+			s.rename("osinit", "linuxosinit"),
+			s.rename("goenvs", "linuxgoenvs"),
+			s.remove("getCPUCount"))
+	},
+	"runtime/netpoll_epoll.go": func(s *goSource) error {
+		return s.remove("netpollopen", "netpollclose", "netpollIsPollDescriptor")
+	},
+	"runtime/vgetrandom_linux.go": func(s *goSource) error { return s.remove("vgetrandomInit") },
+	"runtime/signal_unix.go":      func(s *goSource) error { return s.remove("dieFromSignal") },
+	"syscall/syscall_linux.go": func(s *goSource) error {
+		return s.remove("RawSyscall", "RawSyscall6", "Syscall", "Syscall6",
+			"AllThreadsSyscall", "AllThreadsSyscall6",
+			"runtime_entersyscall", "runtime_exitsyscall")
+	},
+	"syscall/exec_unix.go": func(s *goSource) error {
+		return errors.Join(s.remove("Exec"), s.rename("forkExec", "linuxForkExec"))
+	},
+	// What these two say would send a user looking in the wrong place.
+	"os/exec/lp_unix.go": func(s *goSource) error {
+		return s.replace(`"executable file not found in $PATH"`,
+			`"executable file not found in $PATH: a unikernel runs one program and cannot start another"`)
+	},
+	"plugin/plugin_stubs.go": func(s *goSource) error {
+		s.data = bytes.ReplaceAll(s.data, []byte(`"plugin: not implemented"`),
+			[]byte(`"plugin: a unikernel runs one program and cannot load another"`))
+		return nil
+	},
+}
+
+// asmEdits are the assembly files with SYSCALL instructions: functions that
+// jump to the gate because their stack pointer is exact or their stack gone,
+// and functions that are refused.
+var asmEdits = []struct {
+	path           string
+	jumps, refused []string
+	optional       bool // not in every supported release
+}{
+	{path: "runtime/sys_linux_amd64.s", jumps: []string{"sigreturn__sigaction", "exitThread"}},
+	{path: "runtime/time_linux_amd64.s"},
+	{path: "internal/runtime/syscall/asm_linux_amd64.s", optional: true},       // 1.25
+	{path: "internal/runtime/syscall/linux/asm_linux_amd64.s", optional: true}, // 1.26 and later
+	{path: "syscall/asm_linux_amd64.s", refused: []string{"rawVforkSyscall"}},
+}
+
+// edit adds the edited files of goroot to t.
+func (t tree) edit(goroot string) error {
+	read := func(name string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(goroot, "src", filepath.FromSlash(name)))
+	}
+	for name, edit := range goEdits {
+		data, err := read(name)
+		if err != nil {
+			return err
+		}
+		s := &goSource{name: name, data: data}
+		if err := edit(s); err != nil {
+			return err
+		}
+		if err := s.tidy(); err != nil {
+			return err
+		}
+		t["src/"+name] = s.data
+	}
+	for _, e := range asmEdits {
+		data, err := read(e.path)
+		if e.optional && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if data, err = gateCalls(data, e.jumps, e.refused); err != nil {
+			return fmt.Errorf("%s: %w", e.path, err)
+		}
+		t["src/"+e.path] = data
+	}
+	return t.redirectNoError()
+}
+
+// redirectNoError makes the assembly function rawSyscallNoError of package
+// syscall, which also golang.org/x/sys/unix is made to use, go to Go code.
+func (t tree) redirectNoError() error {
+	const name = "src/syscall/asm_linux_amd64.s"
+	const head = "TEXT ·rawSyscallNoError(SB),NOSPLIT,$0-48\n"
+	src := t[name]
+	start := bytes.Index(src, []byte(head))
+	if start < 0 {
+		return fmt.Errorf("%s has no %q", name, head)
+	}
+	start += len(head)
+	end := bytes.Index(src[start:], []byte("\n\n"))
+	if end < 0 {
+		return fmt.Errorf("%s: rawSyscallNoError has no end", name)
+	}
+	t[name] = bytes.Join([][]byte{src[:start], []byte("\tJMP\t·pithRawSyscallNoError(SB)"), src[start+end:]}, nil)
+	return nil
+}

@@ -1,0 +1,167 @@
+// The gate: the one place of an image where a SYSCALL instruction stands. It
+// is for the runtime's own calls and for package platform; the program's
+// system calls are functions of the library OS and never come here.
+
+#include "go_asm.h"
+#include "go_tls.h"
+#include "textflag.h"
+#include "funcdata.h"
+
+// What the gate does with a call, by number: an entry of runtime·pithgatetab.
+#define GATE_ENOSYS	0
+#define GATE_HOST	1
+#define GATE_ENOENT	2
+#define GATE_ZERO	3
+#define GATE_CLONE	4
+#define GATE_GETTID	5
+#define GATE_GETPID	6
+#define GATE_EPOLL	7
+#define GATE_WAKE	8
+#define GATE_SLEEP	9
+#define GATE_KILL	10
+#define GATE_EINVAL	11
+
+// pithgate makes system call AX with arguments DI, SI, DX, R10, R8, R9, as
+// SYSCALL does: the result in AX, CX and R11 clobbered, all else kept. It may
+// be jumped to instead of called, where the stack must not be touched.
+TEXT runtime·pithgate(SB),NOSPLIT|NOFRAME,$0-0
+	CMPQ	AX, $512
+	JAE	nosys
+	LEAQ	runtime·pithgatetab(SB), CX
+	MOVBLZX	(CX)(AX*1), CX
+	CMPL	CX, $GATE_HOST
+	JNE	special
+	SYSCALL
+	RET
+special:
+	CMPL	CX, $GATE_ZERO
+	JEQ	zero
+	CMPL	CX, $GATE_ENOENT
+	JEQ	noent
+	CMPL	CX, $GATE_CLONE
+	JEQ	clone
+	CMPL	CX, $GATE_GETTID
+	JEQ	gettid
+	CMPL	CX, $GATE_GETPID
+	JEQ	getpid
+	CMPL	CX, $GATE_EPOLL
+	JEQ	epoll
+	CMPL	CX, $GATE_WAKE
+	JEQ	wake
+	CMPL	CX, $GATE_SLEEP
+	JEQ	sleep
+	CMPL	CX, $GATE_KILL
+	JEQ	kill
+	CMPL	CX, $GATE_EINVAL
+	JEQ	inval
+nosys:
+	MOVQ	$-38, AX
+	RET
+noent:
+	MOVQ	$-2, AX
+	RET
+inval:
+	MOVQ	$-22, AX
+	RET
+zero:
+	MOVL	$0, AX
+	RET
+epoll:
+	MOVL	$5, AX	// boot.FDEpoll
+	RET
+wake:
+	MOVL	$6, AX	// boot.FDWake
+	RET
+
+	// The child starts on its own stack: it gets the return address there.
+	// The kernel writes the child's thread id to the word after the one
+	// that holds g (m.tls[1]), where gettid reads it.
+clone:
+	MOVQ	0(SP), CX
+	SUBQ	$8, SI
+	MOVQ	CX, 0(SI)
+	MOVQ	R8, R10
+	ORQ	$0x01000000, DI	// CLONE_CHILD_SETTID
+	SYSCALL
+	ADDQ	$8, SI
+	RET
+
+gettid:
+	BYTE $0x64; BYTE $0x8b; BYTE $0x04; BYTE $0x25	// MOVL FS:0, AX
+	BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00
+	TESTL	AX, AX
+	JNE	done	// zero: the first thread, whose id is the process's
+getpid:
+	MOVL	runtime·pithpid(SB), AX
+done:
+	RET
+
+	// nanosleep(DI): wait for a word that nobody wakes.
+sleep:
+	MOVQ	DI, R10
+	LEAQ	runtime·pithsleepword(SB), DI
+	MOVL	$128, SI	// FUTEX_WAIT | FUTEX_PRIVATE_FLAG
+	MOVL	$0, DX
+	MOVL	$202, AX	// futex
+	SYSCALL
+	RET
+
+	// kill(DI, SI): a signal to the whole process goes to its first thread.
+kill:
+	MOVQ	SI, DX
+	MOVL	runtime·pithpid(SB), DI
+	MOVL	DI, SI
+	MOVL	$234, AX	// tgkill
+	SYSCALL
+	RET
+
+// func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) (r uintptr)
+TEXT ·pithhostcall(SB),NOSPLIT,$0-64
+	MOVQ	num+0(FP), AX
+	MOVQ	a1+8(FP), DI
+	MOVQ	a2+16(FP), SI
+	MOVQ	a3+24(FP), DX
+	MOVQ	a4+32(FP), R10
+	MOVQ	a5+40(FP), R8
+	MOVQ	a6+48(FP), R9
+	CALL	runtime·pithgate(SB)
+	MOVQ	AX, r+56(FP)
+	RET
+
+// The calls that are not answered with ENOSYS. Those with GATE_HOST are the ones
+// that the monitor's seccomp filter permits.
+DATA runtime·pithgatetab+0(SB)/1, $GATE_HOST	// read
+DATA runtime·pithgatetab+1(SB)/1, $GATE_HOST	// write
+DATA runtime·pithgatetab+2(SB)/1, $GATE_ENOENT	// open
+DATA runtime·pithgatetab+3(SB)/1, $GATE_HOST	// close
+DATA runtime·pithgatetab+9(SB)/1, $GATE_HOST	// mmap
+DATA runtime·pithgatetab+10(SB)/1, $GATE_HOST	// mprotect
+DATA runtime·pithgatetab+11(SB)/1, $GATE_HOST	// munmap
+DATA runtime·pithgatetab+13(SB)/1, $GATE_HOST	// rt_sigaction
+DATA runtime·pithgatetab+14(SB)/1, $GATE_HOST	// rt_sigprocmask
+DATA runtime·pithgatetab+15(SB)/1, $GATE_HOST	// rt_sigreturn
+DATA runtime·pithgatetab+24(SB)/1, $GATE_HOST	// sched_yield
+DATA runtime·pithgatetab+28(SB)/1, $GATE_HOST	// madvise
+DATA runtime·pithgatetab+35(SB)/1, $GATE_SLEEP	// nanosleep
+DATA runtime·pithgatetab+39(SB)/1, $GATE_GETPID	// getpid
+DATA runtime·pithgatetab+48(SB)/1, $GATE_HOST	// shutdown
+DATA runtime·pithgatetab+56(SB)/1, $GATE_CLONE	// clone
+DATA runtime·pithgatetab+60(SB)/1, $GATE_HOST	// exit
+DATA runtime·pithgatetab+62(SB)/1, $GATE_KILL	// kill
+DATA runtime·pithgatetab+72(SB)/1, $GATE_ZERO	// fcntl
+DATA runtime·pithgatetab+131(SB)/1, $GATE_HOST	// sigaltstack
+DATA runtime·pithgatetab+157(SB)/1, $GATE_EINVAL	// prctl
+DATA runtime·pithgatetab+158(SB)/1, $GATE_HOST	// arch_prctl
+DATA runtime·pithgatetab+186(SB)/1, $GATE_GETTID	// gettid
+DATA runtime·pithgatetab+202(SB)/1, $GATE_HOST	// futex
+DATA runtime·pithgatetab+228(SB)/1, $GATE_HOST	// clock_gettime
+DATA runtime·pithgatetab+231(SB)/1, $GATE_HOST	// exit_group
+DATA runtime·pithgatetab+233(SB)/1, $GATE_HOST	// epoll_ctl
+DATA runtime·pithgatetab+234(SB)/1, $GATE_HOST	// tgkill
+DATA runtime·pithgatetab+257(SB)/1, $GATE_ENOENT	// openat
+DATA runtime·pithgatetab+269(SB)/1, $GATE_ENOENT	// faccessat
+DATA runtime·pithgatetab+281(SB)/1, $GATE_HOST	// epoll_pwait
+DATA runtime·pithgatetab+288(SB)/1, $GATE_HOST	// accept4
+DATA runtime·pithgatetab+290(SB)/1, $GATE_WAKE	// eventfd2
+DATA runtime·pithgatetab+291(SB)/1, $GATE_EPOLL	// epoll_create1
+GLOBL runtime·pithgatetab(SB), NOPTR|RODATA, $512

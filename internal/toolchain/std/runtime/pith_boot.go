@@ -1,0 +1,166 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// The boot parameters (package pith/libos/boot) as far as the runtime needs
+// them before any Go code can run. pithpid and pithsleepword are read by the
+// gate.
+var (
+	pithpid       int32
+	pithcpus      int32
+	pithsleepword uint32
+	pithbootline  string
+)
+
+const pithBootVar = "PITH_BOOT="
+
+// pithgate is called by assembly here and in other packages.
+//
+//go:linkname pithgate
+func pithgate()
+
+//go:noescape
+func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
+
+// pithfindboot finds the boot parameters, which the monitor passes as the
+// first environment variable, and reads the numbers that osinit needs.
+func pithfindboot() {
+	p := argv_index(argv, argc+1)
+	var line string
+	if p != nil {
+		line = gostringnocopy(p)
+	}
+	if len(line) < len(pithBootVar) || line[:len(pithBootVar)] != pithBootVar {
+		writeErrStr("This is a Pith image. Start it with: pith run FILE\n")
+		exit(125)
+	}
+	pithbootline = line[len(pithBootVar):]
+	pithpid = pithbootnum("pid=")
+	pithcpus = max(pithbootnum("cpus="), 1)
+}
+
+// pithbootnum is the number that follows key in the boot parameters, or 0.
+func pithbootnum(key string) int32 {
+	s := pithbootline
+	for i := 0; i+len(key) <= len(s); i++ {
+		if (i > 0 && s[i-1] != ' ') || s[i:i+len(key)] != key {
+			continue
+		}
+		n := int32(0)
+		for i += len(key); i < len(s) && '0' <= s[i] && s[i] <= '9'; i++ {
+			n = n*10 + int32(s[i]-'0')
+		}
+		return n
+	}
+	return 0
+}
+
+// osinit is called first by schedinit's caller, single-threaded.
+func osinit() {
+	pithfindboot()
+	linuxosinit()
+}
+
+// goenvs makes the environment; the program does not see the parameters.
+func goenvs() {
+	linuxgoenvs()
+	envs = envs[1:]
+}
+
+// getCPUCount is what --cpus says.
+func getCPUCount() int32 { return pithcpus }
+
+// vgetrandomInit leaves the vDSO's getrandom unused: it may fall back to a
+// system call that a confined process must not make.
+func vgetrandomInit() {}
+
+// dieFromSignal ends the instance as a shell would report a death by signal:
+// in its own process namespace it could not die of it (it is process 1).
+//
+//go:nosplit
+//go:nowritebarrierrec
+func dieFromSignal(sig uint32) { exit(int32(128 + sig)) }
+
+// pithstackbounds are the limits of the calling goroutine's stack.
+//
+//go:linkname pithstackbounds syscall.pithStackBounds
+//go:nosplit
+func pithstackbounds() (lo, hi uintptr) {
+	gp := getg()
+	return gp.stack.lo, gp.stack.hi
+}
+
+// pithstill is a system call made with pointers into the caller's own stack.
+// Such calls come from assembly (golang.org/x/sys/unix), for which the compiler
+// moves nothing to the heap. The stack must not move while the library OS
+// writes to it, so another goroutine makes the call and this one stands still,
+// as a thread does in a system call: no stack check until it is over, and
+// parkingOnChan to keep the collector from shrinking the stack.
+type pithstill struct {
+	args [7]uintptr
+	r, e uintptr
+	gp   guintptr
+	next uintptr // *pithstill
+}
+
+var pithstills struct {
+	lock  mutex
+	head  uintptr // *pithstill
+	call  func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
+	start func() // the worker, as a value so that starting it allocates nothing
+}
+
+//go:linkname pithsetstill syscall.pithSetStill
+func pithsetstill(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)) {
+	pithstills.call = call
+	pithstills.start = pithstillworker
+}
+
+//go:linkname pithstillcall syscall.pithStillCall
+//go:nosplit
+func pithstillcall(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+	var s pithstill
+	s.args = [7]uintptr{num, a1, a2, a3, a4, a5, a6}
+	gp := getg()
+	s.gp.set(gp)
+	gp.parkingOnChan.Store(true)
+	// This is gopark, without its stack check.
+	mp := gp.m
+	mp.locks++
+	mp.waitlock = noescape(unsafe.Pointer(&s))
+	mp.waitunlockf = pithstillstart
+	gp.waitreason = waitReasonIOWait
+	mp.waitTraceBlockReason = traceBlockNet
+	mp.waitTraceSkip = 1
+	mp.locks--
+	mcall(park_m)
+	gp.parkingOnChan.Store(false)
+	return s.r, s.e
+}
+
+// pithstillstart runs on the system stack when the caller is parked.
+func pithstillstart(gp *g, p unsafe.Pointer) bool {
+	s := (*pithstill)(p)
+	lock(&pithstills.lock)
+	s.next = pithstills.head
+	pithstills.head = uintptr(p)
+	unlock(&pithstills.lock)
+	fn := *(**funcval)(unsafe.Pointer(&pithstills.start))
+	newg := newproc1(fn, gp, gp.sched.pc, false, waitReasonZero)
+	runqput(getg().m.p.ptr(), newg, true)
+	wakep()
+	return true
+}
+
+// pithstillworker makes one call that waits.
+func pithstillworker() {
+	lock(&pithstills.lock)
+	s := (*pithstill)(unsafe.Pointer(pithstills.head))
+	pithstills.head = s.next
+	unlock(&pithstills.lock)
+	a := &s.args
+	s.r, s.e = pithstills.call(a[0], a[1], a[2], a[3], a[4], a[5], a[6])
+	goready(s.gp.ptr(), 1)
+}

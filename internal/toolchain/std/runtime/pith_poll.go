@@ -1,0 +1,108 @@
+//go:build pith
+
+package runtime
+
+import (
+	"unsafe"
+)
+
+// The poller has two sources. Host descriptors (packets, published ports,
+// standard input) are in the epoll instance that the runtime's own netpoll
+// waits on. Everything else is a file of the library OS, which calls
+// pithpollready when it changes.
+
+// pithhostfd marks a host descriptor passed to poll_runtime_pollOpen.
+const pithhostfd = 1 << 62
+
+var pithpoller struct {
+	open  func(fd int, pd uintptr) uintptr
+	close func(fd int) uintptr
+}
+
+//go:linkname pithsetpoller pith/libos/platform.setPoller
+func pithsetpoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uintptr) {
+	pithpoller.open, pithpoller.close = open, close
+}
+
+func netpollopen(fd uintptr, pd *pollDesc) uintptr {
+	if fd&pithhostfd != 0 {
+		return pithepollctl(1, fd&^pithhostfd, pd) // EPOLL_CTL_ADD
+	}
+	if pithpoller.open == nil {
+		return _EPERM
+	}
+	return pithpoller.open(int(fd), uintptr(unsafe.Pointer(pd)))
+}
+
+func netpollclose(fd uintptr) uintptr {
+	if fd&pithhostfd != 0 {
+		return pithepollctl(2, fd&^pithhostfd, nil) // EPOLL_CTL_DEL
+	}
+	if pithpoller.close == nil {
+		return 0
+	}
+	return pithpoller.close(int(fd))
+}
+
+// netpollIsPollDescriptor: the poller's own descriptors are the host's, which
+// no program can name.
+func netpollIsPollDescriptor(fd uintptr) bool { return false }
+
+const _EPERM = 1
+
+// pithepollctl is epoll_ctl(2), edge-triggered, for events of both directions
+// to go to pd; netpoll unpacks the tagged pointer.
+func pithepollctl(op, fd uintptr, pd *pollDesc) uintptr {
+	var ev struct {
+		events uint32
+		data   [8]byte
+	}
+	const in, out, rdhup, et = 0x1, 0x4, 0x2000, 0x80000000
+	ev.events = in | out | rdhup | et
+	if pd != nil {
+		*(*taggedPointer)(unsafe.Pointer(&ev.data)) = taggedPointerPack(unsafe.Pointer(pd), pd.fdseq.Load())
+	}
+	const sysEpollCtl = 233
+	return -pithhostcall(sysEpollCtl, uintptr(epfd), op, fd, uintptr(noescape(unsafe.Pointer(&ev))), 0, 0)
+}
+
+//go:linkname pithhostpollopen pith/libos/platform.hostPollOpen
+func pithhostpollopen(fd int) (pd unsafe.Pointer, errno int) {
+	netpollGenericInit()
+	p, e := poll_runtime_pollOpen(uintptr(fd) | pithhostfd)
+	return unsafe.Pointer(p), e
+}
+
+//go:linkname pithhostpollclose pith/libos/platform.hostPollClose
+func pithhostpollclose(pd unsafe.Pointer) {
+	p := (*pollDesc)(pd)
+	poll_runtime_pollUnblock(p)
+	poll_runtime_pollClose(p)
+}
+
+// pithhostpollctl has the events of the host descriptor fd go to pd, by
+// EPOLL_CTL_ADD (1), DEL (2) or MOD (3), which tells its present state again.
+//
+//go:linkname pithhostpollctl pith/libos/platform.hostPollCtl
+func pithhostpollctl(op, fd int, pd unsafe.Pointer) uintptr {
+	netpollGenericInit()
+	return pithepollctl(uintptr(op), uintptr(fd), (*pollDesc)(pd))
+}
+
+//go:linkname pithhostpollwait pith/libos/platform.hostPollWait
+func pithhostpollwait(pd unsafe.Pointer, mode int) int {
+	return poll_runtime_pollWait((*pollDesc)(pd), mode)
+}
+
+// pithpollready makes pd ready in mode ('r', 'w' or their sum), as netpoll
+// does for what epoll reports, and the goroutines that wait for it runnable.
+//
+//go:linkname pithpollready pith/libos/platform.pollReady
+func pithpollready(pd uintptr, mode int32) {
+	var toRun gList
+	delta := netpollready(&toRun, (*pollDesc)(unsafe.Pointer(pd)), mode)
+	netpollAdjustWaiters(delta)
+	for !toRun.empty() {
+		goready(toRun.pop(), 1)
+	}
+}

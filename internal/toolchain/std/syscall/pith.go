@@ -1,0 +1,123 @@
+//go:build pith
+
+package syscall
+
+import (
+	"pith/libos/sys"
+	_ "unsafe" // for go:linkname
+)
+
+// Every system call of the program arrives here, on the calling goroutine, and
+// goes on as a function call into the library OS. The functions of this file
+// replace those of the same names in syscall_linux.go.
+//
+// Go code converts its pointers in the call (unsafe rule 4):
+// go:uintptrescapes moves what they point to off the stack and keeps it alive.
+// Assembly (golang.org/x/sys/unix) cannot, so its pointers may lead into the
+// caller's own stack: see pithStillCall in the runtime.
+
+//go:linkname pithStackBounds
+//go:noescape
+func pithStackBounds() (lo, hi uintptr)
+
+//go:linkname pithStillCall
+func pithStillCall(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
+
+//go:linkname pithSetStill
+func pithSetStill(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr))
+
+func init() {
+	pithSetStill(func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+		r, e := sys.Call(num, a1, a2, a3, a4, a5, a6)
+		return r, uintptr(e)
+	})
+	// Assembly of other packages is made to call it after linking, so it
+	// must be in every image.
+	pithKeep = rawSyscallNoError
+}
+
+var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname RawSyscall6
+func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+	lo, hi := pithStackBounds()
+	n := hi - lo
+	var r, e uintptr
+	if a1-lo < n || a2-lo < n || a3-lo < n || a4-lo < n || a5-lo < n || a6-lo < n {
+		r, e = pithStillCall(trap, a1, a2, a3, a4, a5, a6)
+	} else {
+		rr, ee := sys.Call(trap, a1, a2, a3, a4, a5, a6)
+		r, e = rr, uintptr(ee)
+	}
+	if e != 0 {
+		return ^uintptr(0), 0, Errno(e)
+	}
+	return r, 0, 0
+}
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname RawSyscall
+func RawSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
+	return RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+}
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname Syscall
+func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
+	return RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+}
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname Syscall6
+func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+	return RawSyscall6(trap, a1, a2, a3, a4, a5, a6)
+}
+
+// pithRawSyscallNoError is where the assembly function rawSyscallNoError goes.
+//
+//go:nosplit
+func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
+	r1, r2, err := RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+	if err != 0 {
+		return -uintptr(err), 0
+	}
+	return r1, r2
+}
+
+// AllThreadsSyscall is one call: all threads are one machine.
+//
+//go:uintptrescapes
+func AllThreadsSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
+	return RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+}
+
+// AllThreadsSyscall6 is like AllThreadsSyscall, with six arguments.
+//
+//go:uintptrescapes
+func AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+	return RawSyscall6(trap, a1, a2, a3, a4, a5, a6)
+}
+
+// errOneProgram is the answer to fork and exec.
+type errOneProgram struct{}
+
+func (errOneProgram) Error() string {
+	return "a unikernel runs one program and cannot start another"
+}
+
+// Is makes it the error that Linux without fork would give.
+func (errOneProgram) Is(target error) bool { return target == ENOSYS }
+
+func forkExec(argv0 string, argv []string, attr *ProcAttr) (pid int, err error) {
+	return 0, errOneProgram{}
+}
+
+// Exec cannot replace the program.
+func Exec(argv0 string, argv []string, envv []string) (err error) {
+	return errOneProgram{}
+}

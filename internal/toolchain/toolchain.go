@@ -1,0 +1,118 @@
+// Package toolchain makes, from the user's Go distribution, one whose programs
+// run on the library OS instead of on Linux: a folder of symbolic links to the
+// real GOROOT but for the few files that are edited, with the library OS added
+// as packages of the standard library. Package image builds with it.
+package toolchain
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Supported are the Go releases that Derive accepts.
+var Supported = []string{"1.25", "1.26", "1.27"}
+
+// Distribution is a derived Go distribution.
+type Distribution struct {
+	Root    string // its GOROOT
+	Version string // of the Go it was made from: go1.26.8
+	goTool  string // the user's go command, of that version
+}
+
+// ErrNoGo is returned where there is no go command.
+var ErrNoGo = errors.New("no go command in PATH: install Go " + supportedList() + " from https://go.dev/dl")
+
+func supportedList() string {
+	n := len(Supported)
+	return strings.Join(Supported[:n-1], ", ") + " or " + Supported[n-1]
+}
+
+// host is what the user's go says of itself, seen from the folder where it
+// will build: GOTOOLCHAIN and the toolchain line of go.mod have been obeyed.
+type host struct {
+	GOROOT, GOVERSION, GOMODCACHE, GOHOSTOS, GOHOSTARCH string
+}
+
+// Find describes the user's Go as seen from dir, without deriving anything.
+func Find(ctx context.Context, dir string) (goroot, version string, err error) {
+	h, err := find(ctx, dir)
+	return h.GOROOT, h.GOVERSION, err
+}
+
+func find(ctx context.Context, dir string) (h host, err error) {
+	tool, err := exec.LookPath("go")
+	if err != nil {
+		return h, ErrNoGo
+	}
+	cmd := exec.CommandContext(ctx, tool, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOHOSTOS", "GOHOSTARCH")
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return h, fmt.Errorf("asking %s for its version: %w: %s", tool, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	if err := json.Unmarshal(out, &h); err != nil {
+		return h, fmt.Errorf("reading the output of go env: %w", err)
+	}
+	if h.GOHOSTOS != "linux" || h.GOHOSTARCH != "amd64" {
+		return h, fmt.Errorf("this Go is for %s/%s: images are built on linux/amd64", h.GOHOSTOS, h.GOHOSTARCH)
+	}
+	for _, s := range Supported {
+		if v := "go" + s; h.GOVERSION == v || strings.HasPrefix(h.GOVERSION, v+".") || strings.HasPrefix(h.GOVERSION, v+"rc") {
+			return h, nil
+		}
+	}
+	return h, fmt.Errorf("%s is not supported: use Go %s (for example GOTOOLCHAIN=go%s.0)",
+		h.GOVERSION, supportedList(), Supported[len(Supported)-1])
+}
+
+// Derive makes the derived distribution for the go command as seen from dir,
+// or finds it in the user's cache. progress, when not nil, is told of what
+// takes long.
+func Derive(ctx context.Context, dir string, progress func(string)) (*Distribution, error) {
+	h, err := find(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	files, err := deriveFiles(ctx, h)
+	if err != nil {
+		return nil, fmt.Errorf("deriving a Go distribution from %s: %w", h.GOROOT, err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("finding the user's cache folder: %w: set HOME or XDG_CACHE_HOME", err)
+	}
+	d := &Distribution{
+		Root:    filepath.Join(cache, "pith", "go", h.GOVERSION+"-"+files.digest(h)),
+		Version: h.GOVERSION,
+		goTool:  filepath.Join(h.GOROOT, "bin", "go"),
+	}
+	if _, err := os.Stat(d.Root); err == nil {
+		return d, nil
+	}
+	if progress != nil {
+		progress("deriving a Go distribution from " + h.GOVERSION)
+	}
+	if err := files.install(h.GOROOT, d.Root); err != nil {
+		return nil, fmt.Errorf("deriving a Go distribution from %s: %w", h.GOROOT, err)
+	}
+	return d, nil
+}
+
+// Command is the go command of the derived distribution with the given
+// arguments. GOFLAGS, GOWORK and the module settings stay the user's.
+func (d *Distribution) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, d.goTool, args...)
+	cmd.Env = append(os.Environ(),
+		"GOROOT="+d.Root, "GOTOOLCHAIN=local",
+		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	return cmd
+}

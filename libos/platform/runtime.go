@@ -1,0 +1,192 @@
+//go:build pith
+
+package platform
+
+import (
+	"internal/runtime/exithook"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
+)
+
+// Functions of the runtime: those it has by these names, and those that the
+// derived distribution adds (runtime/pith_*.go).
+
+//go:linkname nanotime runtime.nanotime
+func nanotime() int64
+
+//go:linkname walltime runtime.walltime
+func walltime() (sec int64, nsec int32)
+
+//go:linkname timeSleep time.Sleep
+func timeSleep(ns int64)
+
+//go:linkname newTimer time.newTimer
+func newTimer(when, period int64, f func(arg any, seq uintptr, delta int64), arg any, c unsafe.Pointer) unsafe.Pointer
+
+//go:linkname stopTimer time.stopTimer
+func stopTimer(t unsafe.Pointer) bool
+
+func bootLine() string
+func exit(code int32)
+func pollReady(pd uintptr, mode int32)
+func setPoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uintptr)
+func hostPollOpen(fd int) (pd unsafe.Pointer, errno int)
+func hostPollClose(pd unsafe.Pointer)
+func hostPollCtl(op, fd int, pd unsafe.Pointer) uintptr
+func hostPollWait(pd unsafe.Pointer, mode int) int
+
+//go:noescape
+func hostCall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
+
+//go:noescape
+func hostCallBlocking(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
+
+func init() {
+	c, err := boot.Parse(bootLine())
+	if err != nil {
+		msg := "pith: " + err.Error() + "\n"
+		ConsoleWrite(2, []byte(msg))
+		exit(125)
+	}
+	config = c
+}
+
+// result splits what the host returned.
+func result(r uintptr) (uintptr, linux.Errno) {
+	if r > ^uintptr(4095) {
+		return 0, linux.Errno(-r)
+	}
+	return r, 0
+}
+
+func errnoOf(r uintptr) linux.Errno {
+	_, errno := result(r)
+	return errno
+}
+
+// Nanotime is the monotonic clock in nanoseconds.
+func Nanotime() int64 { return nanotime() }
+
+// Walltime is the time since the Unix epoch.
+func Walltime() (sec int64, nsec int32) { return walltime() }
+
+// Sleep parks the calling goroutine for ns nanoseconds.
+func Sleep(ns int64) { timeSleep(ns) }
+
+// Timer is a call of a function in the future.
+type Timer struct{ t unsafe.Pointer }
+
+// AfterFunc calls fn in a goroutine of its own after ns nanoseconds.
+func AfterFunc(ns int64, fn func()) *Timer {
+	when := nanotime() + max(ns, 0)
+	if when < 0 {
+		when = 1<<63 - 1
+	}
+	return &Timer{newTimer(when, 0, startFunc, fn, nil)}
+}
+
+func startFunc(arg any, _ uintptr, _ int64) { go arg.(func())() }
+
+// Stop prevents the call; false when it was made or stopped before.
+func (t *Timer) Stop() bool { return stopTimer(t.t) }
+
+const protExec = 4
+
+// Map makes anonymous private memory, as mmap(2) with MAP_ANONYMOUS|MAP_PRIVATE
+// and further flags. prot is PROT_*; PROT_EXEC is refused with EACCES.
+func Map(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) {
+	if prot&protExec != 0 {
+		return 0, linux.EACCES
+	}
+	const private, anonymous = 0x2, 0x20
+	return result(hostCall(linux.SYS_MMAP, addr, length, uintptr(prot), uintptr(flags|private|anonymous), ^uintptr(0), 0))
+}
+
+// Unmap is munmap(2).
+func Unmap(addr, length uintptr) linux.Errno {
+	return errnoOf(hostCall(linux.SYS_MUNMAP, addr, length, 0, 0, 0, 0))
+}
+
+// Protect is mprotect(2); PROT_EXEC is refused with EACCES.
+func Protect(addr, length uintptr, prot int) linux.Errno {
+	if prot&protExec != 0 {
+		return linux.EACCES
+	}
+	return errnoOf(hostCall(linux.SYS_MPROTECT, addr, length, uintptr(prot), 0, 0, 0))
+}
+
+// Advise is madvise(2).
+func Advise(addr, length uintptr, advice int) linux.Errno {
+	return errnoOf(hostCall(linux.SYS_MADVISE, addr, length, uintptr(advice), 0, 0, 0))
+}
+
+// ConsoleRead reads standard input; it parks the goroutine until there is some.
+// The descriptor is shared with who knows whom, so that it cannot be made
+// non-blocking: a thread waits, as it does for os.Stdin on Linux.
+func ConsoleRead(p []byte) (int, linux.Errno) {
+	return rw(linux.SYS_READ, boot.FDStdin, p, hostCallBlocking)
+}
+
+// ConsoleWrite writes to standard output (1) or standard error (2).
+func ConsoleWrite(fd int, p []byte) (int, linux.Errno) {
+	return rw(linux.SYS_WRITE, fd, p, hostCallBlocking)
+}
+
+func rw(num uintptr, fd int, p []byte, call func(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr) (int, linux.Errno) {
+	n, errno := result(call(num, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0))
+	return int(n), errno
+}
+
+// Random fills p from the host's entropy.
+func Random(p []byte) {
+	for len(p) > 0 {
+		n, errno := rw(linux.SYS_READ, boot.FDRandom, p[:min(len(p), 1<<20)], hostCall)
+		if errno != 0 || n == 0 {
+			panic("pith: the host gives no entropy: " + errno.Name())
+		}
+		p = p[n:]
+	}
+}
+
+// Exit ends the instance with code.
+func Exit(code int) { exit(int32(code)) }
+
+// Raise sends signal sig to the program itself, as kill(getpid(), sig).
+func Raise(sig int) linux.Errno {
+	return errnoOf(hostCall(linux.SYS_KILL, 0, uintptr(sig), 0, 0, 0, 0))
+}
+
+// AtExit has fn called when the program ends by exit or by returning from
+// main, not by a crash.
+func AtExit(fn func()) { exithook.Add(exithook.Hook{F: fn, RunOnFailure: true}) }
+
+// PollReady tells the runtime's pollDesc pd that it is ready.
+func PollReady(pd uintptr, m Mode) {
+	var mode int32
+	if m&Readable != 0 {
+		mode += 'r'
+	}
+	if m&Writable != 0 {
+		mode += 'w'
+	}
+	if mode != 0 {
+		pollReady(pd, mode)
+	}
+}
+
+// SetPoller tells the runtime where its poller finds a descriptor's file.
+// The functions are called on ordinary goroutines.
+func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int, pd uintptr) linux.Errno) {
+	setPoller(
+		func(fd int, pd uintptr) uintptr { return uintptr(open(fd, pd)) },
+		func(fd int) uintptr { return uintptr(close(fd, 0)) },
+	)
+}
+
+// Control sends one message to the monitor.
+func Control(msg string) linux.Errno {
+	_, errno := rw(linux.SYS_WRITE, boot.FDControl, unsafe.Slice(unsafe.StringData(msg), len(msg)), hostCall)
+	return errno
+}
