@@ -1,0 +1,119 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Monitor is a way to run a program.
+type Monitor struct {
+	Name string
+	// Image says that it runs the image and not the plain binary.
+	Image bool
+}
+
+// Plain runs the plain binary as an ordinary Linux process.
+var Plain = Monitor{Name: "plain"}
+
+// Monitors are all ways to run a program, the plain one first. A new monitor
+// of pith joins every test by one line here.
+var Monitors = []Monitor{
+	Plain,
+	{Name: "process", Image: true},
+}
+
+// SelectEnv names the environment variable that limits a test run to some
+// monitors, by name and separated by commas.
+const SelectEnv = "PITH_TEST_MONITORS"
+
+// Selected are the monitors that SelectEnv asks for: all, when it is not set.
+func Selected() []Monitor {
+	names, ok := os.LookupEnv(SelectEnv)
+	if !ok {
+		return Monitors
+	}
+	var chosen []Monitor
+	for _, m := range Monitors {
+		for name := range strings.SplitSeq(names, ",") {
+			if name == m.Name {
+				chosen = append(chosen, m)
+			}
+		}
+	}
+	return chosen
+}
+
+// gateway is the address of the user-mode network's gateway, which stands for
+// the host's loopback.
+const gateway = "10.0.2.2"
+
+// Command prepares the program's start on monitor m. hosts are the host ports
+// by guest port, as Instance.Addr needs them.
+func (l *Lab) Command(ctx context.Context, m Monitor, p Program) (cmd *exec.Cmd, hosts map[string]string, err error) {
+	hosts, err = freePorts(p.Ports)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Image {
+		cmd, err = l.imageCommand(ctx, m, p, hosts)
+	} else {
+		cmd, err = l.plainCommand(ctx, p, hosts)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare %s on %s: %w", p.Package, m.Name, err)
+	}
+	cmd.Stdin = strings.NewReader(p.Stdin)
+	return cmd, hosts, nil
+}
+
+func (l *Lab) plainCommand(ctx context.Context, p Program, hosts map[string]string) (*exec.Cmd, error) {
+	bin, err := l.Plain(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.MkdirTemp(l.dir, "root-")
+	if err != nil {
+		return nil, err
+	}
+	if err := populate(root, p.Files); err != nil {
+		return nil, err
+	}
+	where := place{root: root, host: "127.0.0.1", ports: hosts}
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env GOROOT: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, bin, where.fill(p.Args)...)
+	cmd.Dir = root
+	// An image brings time zones along; a machine may have none.
+	zones := filepath.Join(strings.TrimSpace(string(goroot)), "lib/time/zoneinfo.zip")
+	cmd.Env = append(where.fill(p.Env), "ZONEINFO="+zones, "TMPDIR="+filepath.Join(root, "tmp"))
+	return cmd, nil
+}
+
+func (l *Lab) imageCommand(ctx context.Context, m Monitor, p Program, hosts map[string]string) (*exec.Cmd, error) {
+	image, err := l.Image(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	pith, err := l.Pith(ctx)
+	if err != nil {
+		return nil, err
+	}
+	where := place{root: "", host: gateway, ports: make(map[string]string)}
+	argv := []string{"run", "--monitor", m.Name}
+	for _, guest := range p.Ports {
+		where.ports[guest] = strings.TrimSuffix(guest, "/udp")
+		argv = append(argv, "-p", "127.0.0.1:"+hosts[guest]+":"+guest)
+	}
+	for _, e := range where.fill(p.Env) {
+		argv = append(argv, "-e", e)
+	}
+	argv = append(argv, p.Flags...)
+	argv = append(argv, image, "--")
+	return exec.CommandContext(ctx, pith, append(argv, where.fill(p.Args)...)...), nil
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"runtime/pprof"
+	"runtime/trace"
+	"time"
+)
+
+// profile: a CPU profile has samples of the function that used the CPU.
+func profile() {
+	var b bytes.Buffer
+	check(pprof.StartCPUProfile(&b))
+	burn(400 * time.Millisecond)
+	pprof.StopCPUProfile()
+	data := must(io.ReadAll(must(gzip.NewReader(&b))))
+	show("cpu", bytes.Contains(data, []byte("main.burn")))
+
+	for _, name := range []string{"goroutine", "heap", "allocs", "threadcreate", "block", "mutex"} {
+		b.Reset()
+		show(name, pprof.Lookup(name).WriteTo(&b, 0), b.Len() > 0)
+	}
+	b.Reset()
+	check(pprof.Lookup("goroutine").WriteTo(&b, 2))
+	show("stack", bytes.Contains(b.Bytes(), []byte("main.profile(")))
+	_, file, _, ok := runtime.Caller(0)
+	show("caller", file, ok)
+	info, ok := debug.ReadBuildInfo()
+	show("build", ok, info.Main.Path)
+	sample := []metrics.Sample{{Name: "/sched/gomaxprocs:threads"}, {Name: "/memory/classes/total:bytes"}}
+	metrics.Read(sample)
+	show("metrics", sample[0].Value.Uint64() == uint64(runtime.GOMAXPROCS(0)), sample[1].Value.Uint64() > 0)
+}
+
+//go:noinline
+func burn(d time.Duration) (n int) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		for i := range 100_000 {
+			n += i * i
+		}
+	}
+	return n
+}
+
+func tracing() {
+	var b bytes.Buffer
+	check(trace.Start(&b))
+	show("enabled", trace.IsEnabled(), trace.Start(&b))
+	done := make(chan bool)
+	go func() { time.Sleep(time.Millisecond); done <- true }()
+	<-done
+	trace.Stop()
+	show("header", string(b.Bytes()[:5]), b.Len() > 500)
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+)
+
+func goroutines() {
+	var wg sync.WaitGroup
+	var sum atomic.Int64
+	for i := range 10_000 {
+		wg.Go(func() { sum.Add(int64(i)) })
+	}
+	wg.Wait()
+	show("sum", sum.Load())
+
+	// A ring hands a token round: every hop is a park and a wake.
+	const hops, size = 20_000, 100
+	first := make(chan int)
+	in := first
+	for range size - 1 {
+		out := make(chan int)
+		go func(in, out chan int) {
+			for v := range in {
+				out <- v + 1
+			}
+		}(in, out)
+		in = out
+	}
+	token := 0
+	for token < hops {
+		first <- token
+		token = <-in + 1
+	}
+	show("token", token)
+
+	var mu sync.Mutex
+	ready := sync.NewCond(&mu)
+	turn := 0
+	for i := range 50 {
+		wg.Go(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for turn != i {
+				ready.Wait()
+			}
+			turn++
+			ready.Broadcast()
+		})
+	}
+	wg.Wait()
+	show("turns", turn)
+
+	// Each on a thread of its own.
+	var threads atomic.Int32
+	for range 16 {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			time.Sleep(time.Millisecond)
+			threads.Add(1)
+		})
+	}
+	wg.Wait()
+	show("threads", threads.Load())
+
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Millisecond, context.DeadlineExceeded)
+	defer cancel()
+	<-ctx.Done()
+	show("context", context.Cause(ctx))
+}
+
+// preemption: loops without calls must not keep others from running.
+func preemption() {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var stop atomic.Bool
+	var done sync.WaitGroup
+	for range 3 {
+		done.Go(func() {
+			for !stop.Load() {
+			}
+		})
+	}
+	time.Sleep(5 * time.Millisecond)
+	runtime.GC() // stops the world, so needs every loop to yield
+	stop.Store(true)
+	done.Wait()
+	show("loops were preempted", true)
+}
+
+func timers() {
+	start := time.Now()
+	time.Sleep(20 * time.Millisecond)
+	took := time.Since(start)
+	show("slept", took >= 20*time.Millisecond, took < 10*time.Second)
+
+	order := make(chan int, 3)
+	for _, n := range []int{3, 1, 2} {
+		time.AfterFunc(time.Duration(n)*30*time.Millisecond, func() { order <- n })
+	}
+	show("order", <-order, <-order, <-order)
+
+	t := time.NewTimer(time.Hour)
+	show("stopped", t.Stop(), t.Stop())
+	show("reset", t.Reset(time.Millisecond))
+	<-t.C
+
+	tick := time.NewTicker(2 * time.Millisecond)
+	last := <-tick.C
+	forward := true
+	for range 5 {
+		now := <-tick.C
+		forward = forward && now.After(last)
+		last = now
+	}
+	tick.Stop()
+	show("ticks forward", forward)
+	show("wall clock", time.Now().Year() >= 2024)
+	show("monotonic", !time.Now().Before(start))
+}
+
+// memory: the collector collects, gives back, and keeps to a limit.
+func memory() {
+	show("limit set", debug.SetMemoryLimit(64<<20) > 0)
+	var live [][]byte
+	for i := range 400 {
+		block := make([]byte, 1<<20)
+		block[i] = byte(i)
+		if live = append(live, block); len(live) == 16 {
+			live = nil
+		}
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	show("within twice the limit", stats.Sys-stats.HeapReleased < 128<<20)
+	show("collections", stats.NumGC > 3)
+
+	before := stats.HeapReleased
+	live = nil
+	debug.FreeOSMemory()
+	runtime.ReadMemStats(&stats)
+	show("given back", stats.HeapReleased > before)
+
+	cleaned := make(chan string, 2)
+	pointer := new([64]int)
+	ghost := weak.Make(pointer)
+	runtime.AddCleanup(pointer, func(s string) { cleaned <- s }, "cleanup")
+	runtime.KeepAlive(pointer)
+	pointer = nil
+	runtime.GC()
+	show("ran", <-cleaned, ghost.Value() == nil)
+
+	large := make([]byte, 256<<20)
+	for i := 0; i < len(large); i += 1 << 20 {
+		large[i] = 1
+	}
+	n := 0
+	for i := 0; i < len(large); i += 1 << 19 {
+		n += int(large[i])
+	}
+	show("large", n)
+}
