@@ -5,6 +5,7 @@ package platform
 import (
 	"crypto/rand"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/pith-os/pith/libos/linux"
@@ -159,3 +160,25 @@ func errnoOf(err error) linux.Errno {
 	}
 	return linux.Errno(err.(unix.Errno))
 }
+
+// park and unpark are a semaphore, of 1 at the most.
+func park(sema *uint32) {
+	hostedMu.Lock()
+	for *sema == 0 {
+		hostedCond.Wait()
+	}
+	*sema = 0
+	hostedMu.Unlock()
+}
+
+func unpark(sema *uint32) {
+	hostedMu.Lock()
+	*sema = 1
+	hostedMu.Unlock()
+	hostedCond.Broadcast()
+}
+
+var (
+	hostedMu   sync.Mutex
+	hostedCond = sync.NewCond(&hostedMu)
+)

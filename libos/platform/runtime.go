@@ -37,6 +37,14 @@ func hostPollClose(pd unsafe.Pointer)
 func hostPollCtl(op, fd int, pd unsafe.Pointer) uintptr
 func hostPollWait(pd unsafe.Pointer, mode int) int
 
+// park and unpark are a semaphore of the runtime.
+//
+//go:noescape
+func park(sema *uint32)
+
+//go:noescape
+func unpark(sema *uint32)
+
 //go:noescape
 func hostCall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
 

@@ -21,30 +21,24 @@ func Block(f file.File, events wait.Events, timeout int64, try func() (uintptr, 
 	if q == nil {
 		return n, errno
 	}
-	woken := make(chan bool, 1)
-	e := wait.Entry{Notify: func(wait.Events) {
-		select {
-		case woken <- true:
-		default:
-		}
-	}}
+	var w platform.Waiter
+	e := wait.Entry{Notify: func(wait.Events) { w.Wake() }}
 	q.Register(&e, events)
 	defer q.Unregister(&e)
-	var over chan bool
+	var end int64
 	if timeout >= 0 {
-		over = make(chan bool)
-		t := platform.AfterFunc(timeout, func() { close(over) })
+		end = platform.Nanotime() + timeout
+		t := platform.AfterFunc(timeout, w.Wake)
 		defer t.Stop()
 	}
 	for {
 		if n, errno = try(); errno != linux.EAGAIN {
 			return n, errno
 		}
-		select {
-		case <-woken:
-		case <-over:
+		if timeout >= 0 && platform.Nanotime() >= end {
 			return n, linux.EAGAIN
 		}
+		w.Wait()
 	}
 }
 

@@ -2,6 +2,8 @@
 
 package runtime
 
+import _ "unsafe" // for go:linkname
+
 // What package pith/libos/platform needs of the runtime, beside what it can
 // reach by name.
 
@@ -28,13 +30,11 @@ func pithplatformblock(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr {
 //go:linkname pithplatformexit pith/libos/platform.exit
 func pithplatformexit(code int32) { exit(code) }
 
-// pithpark and pithunpark are the library OS's own blocking: sema is 0 or 1.
-// Unlike channels they belong to no testing/synctest bubble.
+// pithpark and pithunpark are a semaphore for the library OS's own blocking.
+// To testing/synctest it is I/O.
 //
 //go:linkname pithpark pith/libos/platform.park
-func pithpark(key *uint32) {
-	semacquire1(key, false, 0, 0, waitReasonSyncCondWait)
-}
+func pithpark(sema *uint32) { semacquire1(sema, false, 0, 0, waitReasonIOWait) }
 
 //go:linkname pithunpark pith/libos/platform.unpark
-func pithunpark(key *uint32) { semrelease1(key, false, 0) }
+func pithunpark(sema *uint32) { semrelease1(sema, false, 0) }
