@@ -1,0 +1,248 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Options say what to build.
+type Options struct {
+	Package string // as go build and go run take it: import path, ./dir, file.go, path@version
+	Output  string // file to write; empty: the package's name with the suffix .pith
+	Dir     string // folder to build in; empty: the current one
+
+	Tags     string
+	Ldflags  *string // nil: the user's GOFLAGS decide, else -w and no symbol table
+	Trimpath bool
+	Verbose  bool // names of packages as they are compiled
+	Files    []Mapping
+	Args     []string // the program's arguments when none are given at run time
+	Env      []string // K=V
+
+	// Output of go build: what it compiles and what is wrong with it.
+	Stderr io.Writer
+	// Progress is told what is being done before what may take long.
+	Progress func(string)
+}
+
+// GoError is go build's refusal. Output is what it printed.
+type GoError struct {
+	Package string
+	Output  string
+}
+
+func (e *GoError) Error() string { return "go could not build " + e.Package }
+
+// Distribution is a Go distribution derived by package toolchain.
+type Distribution interface {
+	// Command is a run of its go command, linux/amd64 and without cgo.
+	Command(ctx context.Context, args ...string) *exec.Cmd
+}
+
+// Result is an image that was built.
+type Result struct {
+	Path     string
+	Manifest *Manifest
+}
+
+// Build builds an image with a derived distribution.
+func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	tmp, err := os.MkdirTemp("", "pith-build-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+
+	env, err := goEnv(ctx, d, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	ldflags, strip := o.linkerFlags(env["GOFLAGS"])
+	o.Progress("compiling " + o.Package)
+	data, name, err := o.compile(ctx, d, tmp, ldflags)
+	if err != nil {
+		return nil, err
+	}
+
+	p, err := parseProgram(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading what the Go linker wrote: %w", err)
+	}
+	root, err := p.root(env["GOROOT"], o.Files)
+	if err != nil {
+		return nil, fmt.Errorf("the image's files: %w", err)
+	}
+	archive, err := root.archive()
+	if err != nil {
+		return nil, fmt.Errorf("the image's files: %w", err)
+	}
+	if err := p.divertNoError(); err != nil {
+		return nil, err
+	}
+	m, err := p.manifest()
+	if err != nil {
+		return nil, err
+	}
+	m.Root.Files, m.Args, m.Env = len(root), o.Args, o.Env
+	out, err := p.link(m, archive, strip)
+	if err != nil {
+		return nil, err
+	}
+	if o.Output == "" {
+		o.Output = name + ".pith"
+	}
+	if err := writeFile(o.Output, out); err != nil {
+		return nil, err
+	}
+	return &Result{o.Output, m}, nil
+}
+
+// goEnv asks the go command for the settings that concern us.
+func goEnv(ctx context.Context, d Distribution, dir string) (map[string]string, error) {
+	cmd := d.Command(ctx, "env", "-json", "GOFLAGS", "GOROOT")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	env := map[string]string{}
+	if err := json.Unmarshal(out, &env); err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	return env, nil
+}
+
+// linkerFlags are the flags for the linker, and whether the image is stripped
+// afterwards. The linker itself must never leave out the symbol table (-s): it
+// tells us what to edit.
+func (o *Options) linkerFlags(goflags string) (flags string, strip bool) {
+	given := o.Ldflags
+	if given == nil {
+		for _, f := range splitQuoted(goflags) {
+			if v, ok := strings.CutPrefix(strings.TrimLeft(f, "-"), "ldflags="); ok {
+				given = &v
+			}
+		}
+	}
+	if given == nil {
+		return "-w", true
+	}
+	flags = stripFlag.ReplaceAllString(*given, "${1}-w")
+	return flags, flags != *given
+}
+
+// stripFlag is the linker's -s, which implies -w.
+var stripFlag = regexp.MustCompile(`(^|\s)--?s(=true|=1)?(?:$|\b)`)
+
+// splitQuoted splits a list as the go command splits GOFLAGS: words separated by
+// spaces, each of which may stand in single or double quotes.
+func splitQuoted(s string) (words []string) {
+	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
+		end := " \t\n"
+		if q := s[:1]; q == "'" || q == `"` {
+			s, end = s[1:], q
+		}
+		i := strings.IndexAny(s, end)
+		if i < 0 {
+			return append(words, s)
+		}
+		words, s = append(words, s[:i]), s[i+1:]
+	}
+	return words
+}
+
+// compile has the go command build the program. It gives the executable and the
+// name that go build would give it.
+func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags string) (data []byte, name string, err error) {
+	flags := []string{fmt.Sprintf("-trimpath=%t", o.Trimpath), "-buildmode=exe", "-ldflags=" + ldflags}
+	if o.Tags != "" {
+		flags = append(flags, "-tags="+o.Tags)
+	}
+	if o.Verbose {
+		flags = append(flags, "-v")
+	}
+	// Into a folder, for go to give the file the name of the program.
+	bin := filepath.Join(tmp, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return nil, "", err
+	}
+	var args []string
+	remote := strings.Contains(o.Package, "@")
+	if remote {
+		args = append([]string{"install"}, flags...) // go build knows no version
+	} else {
+		args = append([]string{"build", "-o", bin + string(filepath.Separator)}, flags...)
+	}
+	cmd := d.Command(ctx, append(args, "--", o.Package)...)
+	cmd.Dir = o.Dir
+	cmd.Env = append(cmd.Environ(), "GOBIN="+bin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if o.Verbose && o.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(&stderr, o.Stderr)
+	}
+	if err := cmd.Run(); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || ctx.Err() != nil {
+			return nil, "", fmt.Errorf("go build: %w", err)
+		}
+		if strings.Contains(stderr.String(), "requires exactly one main package") {
+			return nil, "", errNotMain(o.Package)
+		}
+		if err := o.needsCgo(ctx, d, stderr.String()); err != nil {
+			return nil, "", err
+		}
+		return nil, "", &GoError{o.Package, stderr.String()}
+	}
+	files, err := os.ReadDir(bin)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(files) != 1 {
+		return nil, "", errNotMain(o.Package)
+	}
+	name = files[0].Name()
+	data, err = os.ReadFile(filepath.Join(bin, name))
+	return data, name, err
+}
+
+func errNotMain(pkg string) error {
+	return fmt.Errorf("%s is not a program: an image is made of exactly one package main", pkg)
+}
+
+// writeFile replaces path by an executable file in one step, so that a failed
+// build leaves what was there.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o755)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,78 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// CgoError names a package that cannot be built without a C compiler.
+type CgoError struct{ Package string }
+
+func (e *CgoError) Error() string {
+	return fmt.Sprintf("package %s needs cgo, which an image cannot have: use a package written in Go, or a build tag that leaves it out", e.Package)
+}
+
+// listed is what go list -json tells of a package.
+type listed struct {
+	ImportPath string
+	Dir        string
+	Standard   bool
+	GoFiles    []string // those that need no cgo
+	CgoFiles   []string // those that import "C"
+	Imports    []string
+}
+
+// needsCgo looks for the reason of a failed build in a package that uses cgo.
+// Without cgo the go command leaves such files out, and then complains of what
+// was declared in them, or that a package has no files at all.
+func (o *Options) needsCgo(ctx context.Context, d Distribution, output string) error {
+	if strings.Contains(o.Package, "@") {
+		return nil // go list knows no version
+	}
+	args := []string{"list", "-e", "-deps", "-json=ImportPath,Dir,Standard,GoFiles,CgoFiles,Imports"}
+	if o.Tags != "" {
+		args = append(args, "-tags="+o.Tags)
+	}
+	cmd := d.Command(ctx, append(args, "--", o.Package)...)
+	cmd.Dir = o.Dir
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil // the build's own complaint says more than this one's
+	}
+	var pkgs []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("go list: %w", err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	// go build heads the complaints about a package with a line "# import/path".
+	failed := map[string]bool{}
+	for line := range strings.Lines(output) {
+		if path, ok := strings.CutPrefix(line, "# "); ok {
+			failed[strings.TrimSpace(path)] = true
+		}
+	}
+	for _, p := range pkgs {
+		if p.Standard || len(p.CgoFiles) == 0 {
+			continue
+		}
+		imported := slices.ContainsFunc(pkgs, func(q listed) bool {
+			return failed[q.ImportPath] && slices.Contains(q.Imports, p.ImportPath)
+		})
+		empty := strings.Contains(output, "build constraints exclude all Go files in "+p.Dir)
+		if empty || (failed[p.ImportPath] || imported) && strings.Contains(output, "undefined: ") {
+			return &CgoError{p.ImportPath}
+		}
+	}
+	return nil
+}

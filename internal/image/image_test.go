@@ -1,0 +1,282 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// stock is the Go distribution that runs the tests. Programs built with it are
+// ordinary Linux programs, and so are their images: what post-linking does can
+// be seen by running them.
+type stock struct{}
+
+func (stock) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	return cmd
+}
+
+// The test module is named so that its package has the path that the library
+// OS has in the derived distribution.
+var probeModule = map[string]string{
+	"go.mod": "module pith\n\ngo 1.25\n",
+	"libos/image/image.go": `package image
+
+var Root = [2]uintptr{1, 1}
+`,
+	"probe/main.go": `// Command probe prints its root files.
+package main
+
+import (
+	"os"
+	"unsafe"
+
+	"pith/libos/image"
+)
+
+func main() {
+	at := *(*unsafe.Pointer)(unsafe.Pointer(&image.Root[0]))
+	os.Stdout.Write(unsafe.Slice((*byte)(at), image.Root[1]))
+}
+`,
+	"bare/main.go":  "package main\n\nfunc main() {}\n",
+	"lib/lib.go":    "package lib\n",
+	"wrong/main.go": "package main\n\nfunc main() { undeclared() }\n",
+	"cgo/c/c.go":    "package c\n\nimport \"C\"\n\nfunc F() {}\n",
+	"cgo/c/g.go":    "package c\n\nfunc G() {}\n",
+	"cgo/d/d.go":    "package d\n\nimport \"C\"\n\nfunc F() {}\n",
+	"cgo/main.go":   "package main\n\nimport \"pith/cgo/c\"\n\nfunc main() { c.F() }\n",
+	"cgo2/main.go":  "package main\n\nimport \"pith/cgo/d\"\n\nfunc main() { d.F() }\n",
+	"zone/main.go": `package main
+
+import (
+	"crypto/x509"
+	"time"
+
+	"pith/libos/image"
+)
+
+func main() {
+	_, err := time.LoadLocation("Europe/Berlin")
+	_, err2 := x509.SystemCertPool()
+	println(err, err2, image.Root[0])
+}
+`,
+}
+
+func writeTree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func build(t *testing.T, dir, pkg string, change func(*Options)) string {
+	t.Helper()
+	o := Options{Package: pkg, Dir: dir, Output: filepath.Join(t.TempDir(), "out.pith"), Trimpath: true}
+	if change != nil {
+		change(&o)
+	}
+	r, err := Build(context.Background(), stock{}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Path
+}
+
+func TestImageRunsAndFindsItsRoot(t *testing.T) {
+	src := writeTree(t, probeModule)
+	files := writeTree(t, map[string]string{"b/c.txt": "see\n", "a.txt": "ay\n"})
+	path := build(t, src, "./probe", func(o *Options) {
+		o.Files = []Mapping{{files, "/srv"}, {filepath.Join(files, "a.txt"), "/etc/"}}
+	})
+	archive, err := exec.Command(path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := exec.Command("cpio", "-itv")
+	if _, err := exec.LookPath("cpio"); err != nil {
+		t.Log("cpio is not installed: only the names are checked")
+	} else {
+		list.Stdin = bytes.NewReader(archive)
+		out, err := list.CombinedOutput()
+		t.Logf("%s", out)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"etc", "etc/a.txt", "srv", "srv/a.txt", "srv/b", "srv/b/c.txt"} {
+		if !bytes.Contains(archive, []byte(name+"\x00")) {
+			t.Errorf("%s is not in the archive", name)
+		}
+	}
+	img, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	if m := img.Manifest; m.Package != "pith/probe" || m.Root.Files != 6 || m.Root.Size != int64(len(archive)) {
+		t.Errorf("manifest: %+v", m)
+	}
+}
+
+func TestSymbolsAreKeptOnlyWhenLdflagsAreGiven(t *testing.T) {
+	src := writeTree(t, probeModule)
+	for _, test := range []struct {
+		name, goflags  string
+		ldflags        string
+		symtab, dwarfs bool
+	}{
+		{"none", "", "-", false, false},
+		{"empty", "", "", true, true},
+		{"stripped", "", "-X pith/libos/image.x=y -s", false, false},
+		{"no debugging information", "", "-w", true, false},
+		{"compressed", "", "-compressdwarf=true", true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := build(t, src, "./probe", func(o *Options) {
+				if test.ldflags != "-" {
+					o.Ldflags = &test.ldflags
+				}
+			})
+			f, err := elf.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if got := f.Section(".symtab") != nil; got != test.symtab {
+				t.Errorf("symbol table: %t, want %t", got, test.symtab)
+			}
+			d, err := f.DWARF()
+			if got := err == nil && d.Reader() != nil && f.Section(".debug_info") != nil || f.Section(".zdebug_info") != nil; got != test.dwarfs {
+				t.Errorf("debugging information: %t, want %t (%v)", got, test.dwarfs, err)
+			}
+			if out, err := exec.Command(path).CombinedOutput(); err != nil {
+				t.Errorf("does not run: %v: %s", err, out)
+			}
+		})
+	}
+}
+
+func TestBuildsInTwoPlacesGiveTheSameBytes(t *testing.T) {
+	var images [2][]byte
+	for i := range images {
+		src := writeTree(t, probeModule)
+		b, err := os.ReadFile(build(t, src, "./zone", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[i] = b
+	}
+	if !bytes.Equal(images[0], images[1]) {
+		t.Error("the images differ")
+	}
+}
+
+func TestRootHasWhatTheProgramCanReach(t *testing.T) {
+	src := writeTree(t, probeModule)
+	own := writeTree(t, map[string]string{"own.crt": "mine"})
+	for _, test := range []struct {
+		pkg          string
+		certs, zones bool
+	}{{"./probe", false, false}, {"./zone", true, true}} {
+		b, err := os.ReadFile(build(t, src, test.pkg, func(o *Options) {
+			if test.certs {
+				o.Files = []Mapping{{filepath.Join(own, "own.crt"), "/" + rootsFile}}
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(b, []byte(rootsFile+"\x00")); got != test.certs {
+			t.Errorf("%s: certificates: %t", test.pkg, got)
+		}
+		if bytes.Contains(b, []byte("BEGIN CERTIFICATE")) {
+			t.Errorf("%s: the user's own certificates did not win", test.pkg)
+		}
+		if got := bytes.Contains(b, []byte(zoneinfoDir+"/Europe/Berlin\x00")); got != test.zones {
+			t.Errorf("%s: time zones: %t", test.pkg, got)
+		}
+	}
+}
+
+func TestWhatCannotBeBuilt(t *testing.T) {
+	src := writeTree(t, probeModule)
+	for _, test := range []struct{ pkg, want string }{
+		{"./lib", "./lib is not a program"},
+		{"./bare", "no library OS"},
+		{"./cgo", "package pith/cgo/c needs cgo"},
+		{"./cgo2", "package pith/cgo/d needs cgo"},
+		{"./cgo/...", "exactly one package main"},
+	} {
+		dir := t.TempDir()
+		_, err := Build(context.Background(), stock{}, Options{Package: test.pkg, Dir: src, Output: filepath.Join(dir, "x"), Trimpath: true})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.pkg, err, test.want)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind: %v %v", test.pkg, left, err)
+		}
+	}
+	_, err := Build(context.Background(), stock{}, Options{Package: "./wrong", Dir: src, Output: filepath.Join(t.TempDir(), "x")})
+	var ge *GoError
+	if !errors.As(err, &ge) || !strings.Contains(ge.Output, "undefined: undeclared") {
+		t.Errorf("compile error: %v", err)
+	}
+}
+
+func TestDamagedImagesAreRefused(t *testing.T) {
+	path := build(t, writeTree(t, probeModule), "./probe", nil)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func(at int) func([]byte) []byte {
+		return func(b []byte) []byte { b[at] ^= 1; return b }
+	}
+	for _, test := range []struct {
+		name   string
+		change func([]byte) []byte
+		want   error
+	}{
+		{"empty", func(b []byte) []byte { return nil }, ErrNotImage},
+		{"text", func(b []byte) []byte { return []byte("#!/bin/sh\n") }, ErrNotImage},
+		{"header only", func(b []byte) []byte { return b[:32] }, ErrTruncated},
+		{"half", func(b []byte) []byte { return b[:len(b)/2] }, ErrTruncated},
+		{"last byte missing", func(b []byte) []byte { return b[:len(b)-1] }, ErrAltered},
+		{"longer", func(b []byte) []byte { return append(b, 0) }, ErrAltered},
+		{"code", flip(0x2000), ErrAltered},
+		{"entry point", flip(0x18), ErrAltered},
+		{"last byte", flip(len(whole) - 1), ErrAltered},
+		{"manifest", flip(bytes.Index(whole, []byte(`"format"`)) + 3), ErrAltered},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			name := filepath.Join(t.TempDir(), "x.pith")
+			if err := os.WriteFile(name, test.change(bytes.Clone(whole)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			img, err := Open(name)
+			if err == nil {
+				img.Close()
+			}
+			if !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,75 @@
+package image
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"testing"
+)
+
+// tinyImage is a valid image without any code in it.
+func tinyImage(t testing.TB, manifest string) []byte {
+	notes, _ := appendNote(nil, noteManifest, []byte(manifest))
+	notes, digestOff := appendNote(notes, noteDigest, make([]byte, sha256.Size))
+	hdr := elf.Header64{
+		Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1},
+		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Phoff: 64, Phentsize: progSize, Phnum: 2,
+	}
+	const at = 64 + 2*progSize
+	size := uint64(len(notes))
+	progs := []elf.Prog64{
+		{Type: uint32(elf.PT_LOAD), Off: at, Filesz: size, Memsz: size},
+		{Type: uint32(elf.PT_NOTE), Off: at, Filesz: size, Memsz: size},
+	}
+	out, err := binary.Append(nil, binary.LittleEndian, hdr)
+	if err == nil {
+		out, err = binary.Append(out, binary.LittleEndian, progs)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = append(out, notes...)
+	sum := sha256.Sum256(out)
+	copy(out[at+digestOff:], sum[:])
+	return out
+}
+
+func readBytes(b []byte) (*Manifest, error) {
+	r := bytes.NewReader(b)
+	l, err := locate(r, int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	return l.verify(r, int64(len(b)))
+}
+
+func TestManifestIsReadOnlyWhenItsFormatIsKnown(t *testing.T) {
+	for _, test := range []struct {
+		manifest string
+		ok       bool
+	}{
+		{`{"format":1}`, true},
+		{`{"format":2}`, false},
+		{`{}`, false},
+		{`{"format":1,"root":{"size":-1}}`, false},
+		{`{"format":1,"root":{"size":5}}`, false}, // there is no room before the notes
+		{`{"format":1`, false},
+	} {
+		if _, err := readBytes(tinyImage(t, test.manifest)); (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.manifest, err)
+		}
+	}
+}
+
+// FuzzRead reads any bytes as an image: with wrong lengths and offsets nothing
+// may panic or allocate more than there is.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(elf.ELFMAG))
+	f.Add(tinyImage(f, `{"format":1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := readBytes(b); err == nil && m.Format != FormatVersion {
+			t.Errorf("read a manifest of format %d", m.Format)
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package image
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/arch/x86/x86asm"
+)
+
+// gatePrefix begins the names of the functions through which the runtime
+// reaches what is below it: the only ones that may have a SYSCALL instruction.
+const gatePrefix = "runtime.pithgate"
+
+// systemCalls finds the instructions that enter a kernel (Intel SDM 2B SYSCALL,
+// SYSENTER; 2A INT n) outside the gate. Only functions in which the bytes occur
+// are decoded: the bytes may also be part of a constant or an address.
+func (p *program) systemCalls() ([]Syscall, error) {
+	counts := map[string]int{}
+	for _, sec := range p.elf.Sections {
+		if sec.Flags&elf.SHF_EXECINSTR == 0 {
+			continue
+		}
+		text, err := sec.Data()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", sec.Name, err)
+		}
+		for _, op := range [][]byte{{0x0F, 0x05}, {0x0F, 0x34}, {0xCD, 0x80}} {
+			for pos := 0; ; pos++ {
+				i := bytes.Index(text[pos:], op)
+				if i < 0 {
+					break
+				}
+				pos += i
+				addr := sec.Addr + uint64(pos)
+				f, ok := p.function(addr)
+				if !ok {
+					counts[fmt.Sprintf("%#x", addr)]++
+					continue
+				}
+				if strings.HasPrefix(f.Name, gatePrefix) {
+					continue
+				}
+				code, err := p.body(f)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", f.Name, err)
+				}
+				if startsInstruction(code, int(addr-f.Value)) {
+					counts[f.Name]++
+				}
+			}
+		}
+	}
+	var found []Syscall
+	for name, n := range counts {
+		found = append(found, Syscall{name, n})
+	}
+	slices.SortFunc(found, func(a, b Syscall) int { return strings.Compare(a.Function, b.Function) })
+	return found, nil
+}
+
+// startsInstruction decodes a function up to offset and reports whether an
+// instruction starts there.
+func startsInstruction(code []byte, offset int) bool {
+	pos := 0
+	for pos < offset {
+		if inst, err := x86asm.Decode(code[pos:], 64); err == nil {
+			pos += inst.Len
+		} else {
+			pos += vectorLen(code[pos:])
+		}
+	}
+	return pos == offset
+}
+
+// vectorLen is the length in bytes of an instruction that x86asm does not know:
+// VEX (Intel SDM 2A §2.3), EVEX (§2.7) and the three-byte opcode maps (§2.1.2).
+// Anything else counts as one byte, after which decoding falls into step again.
+func vectorLen(code []byte) int {
+	const maxLen = 15
+	c := make([]byte, maxLen+1) // zeros after the end of short code
+	copy(c, code)
+	var opcode, opcodeMap int
+	switch c[0] {
+	case 0xC5: // two-byte VEX
+		opcode, opcodeMap = 2, 1
+	case 0xC4: // three-byte VEX
+		opcode, opcodeMap = 3, int(c[1]&0x1F)
+	case 0x62: // EVEX
+		opcode, opcodeMap = 4, int(c[1]&7)
+	default:
+		i := 0
+		for i < 4 && (c[i] == 0x66 || c[i] == 0xF2 || c[i] == 0xF3 || c[i]&0xF0 == 0x40) {
+			i++
+		}
+		if c[i] != 0x0F || (c[i+1] != 0x38 && c[i+1] != 0x3A) {
+			return 1
+		}
+		opcode, opcodeMap = i+2, 2
+		if c[i+1] == 0x3A {
+			opcodeMap = 3
+		}
+	}
+	op := c[opcode]
+	if opcodeMap == 1 && op == 0x77 { // VZEROUPPER, VZEROALL: no operands
+		return opcode + 1
+	}
+	n := opcode + 1 + operandLen(c[opcode+1], c[opcode+2])
+	if opcodeMap == 3 || opcodeMap == 1 && (op >= 0x70 && op <= 0x73 || op == 0xC2 || op >= 0xC4 && op <= 0xC6) {
+		n++ // immediate byte
+	}
+	return n
+}
+
+// operandLen is the length of ModR/M, SIB and displacement (Intel SDM 2A §2.1.3).
+func operandLen(modrm, sib byte) int {
+	mod, rm := modrm>>6, modrm&7
+	n := 1
+	if mod != 3 && rm == 4 {
+		n++
+		if mod == 0 && sib&7 == 5 {
+			n += 4
+		}
+	}
+	switch {
+	case mod == 1:
+		n++
+	case mod == 2, mod == 0 && rm == 5:
+		n += 4
+	}
+	return n
+}
