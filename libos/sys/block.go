@@ -21,24 +21,60 @@ func Block(f file.File, events wait.Events, timeout int64, try func() (uintptr, 
 	if q == nil {
 		return n, errno
 	}
-	var w platform.Waiter
-	e := wait.Entry{Notify: func(wait.Events) { w.Wake() }}
+	return block(q, events, timeout, try)
+}
+
+// block is Block for a file that changes with q, whatever its flags.
+func block(q *wait.Queue, events wait.Events, timeout int64, try func() (uintptr, linux.Errno)) (uintptr, linux.Errno) {
+	var w waiter
+	w.start(timeout)
+	defer w.stop()
+	e := wait.Entry{Notify: w.notify}
 	q.Register(&e, events)
 	defer q.Unregister(&e)
-	var end int64
-	if timeout >= 0 {
-		end = platform.Nanotime() + timeout
-		t := platform.AfterFunc(timeout, w.Wake)
-		defer t.Stop()
-	}
 	for {
-		if n, errno = try(); errno != linux.EAGAIN {
+		n, errno := try()
+		if errno != linux.EAGAIN || !w.wait() {
 			return n, errno
 		}
-		if timeout >= 0 && platform.Nanotime() >= end {
-			return n, linux.EAGAIN
-		}
-		w.Wait()
+	}
+}
+
+// waiter is a goroutine that waits for any of several events, or a time.
+type waiter struct {
+	platform.Waiter
+	timed bool
+	end   int64 // when timed, on the monotonic clock
+	timer *platform.Timer
+}
+
+// start sets the timeout in nanoseconds; negative: none.
+func (w *waiter) start(timeout int64) {
+	if timeout < 0 {
+		return
+	}
+	w.timed, w.end = true, linux.AddSaturated(platform.Nanotime(), timeout)
+	if timeout > 0 {
+		w.timer = platform.AfterFunc(timeout, w.Wake)
+	}
+}
+
+// notify wakes the waiter; it is the Notify of a wait.Entry.
+func (w *waiter) notify(wait.Events) { w.Wake() }
+
+// wait parks the goroutine until something happened. When the time is over it
+// returns false.
+func (w *waiter) wait() bool {
+	if w.timed && platform.Nanotime() >= w.end {
+		return false
+	}
+	w.Wait()
+	return true
+}
+
+func (w *waiter) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
 	}
 }
 

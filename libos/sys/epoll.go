@@ -1,0 +1,137 @@
+package sys
+
+import (
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/epoll"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/wait"
+)
+
+func init() {
+	Register(linux.SYS_EPOLL_CREATE, func(a *Args) (uintptr, linux.Errno) {
+		if int32(a[0]) <= 0 {
+			return 0, linux.EINVAL
+		}
+		return install(epoll.New(), 0)
+	})
+	Register(linux.SYS_EPOLL_CREATE1, func(a *Args) (uintptr, linux.Errno) {
+		if uint32(a[0])&^linux.EPOLL_CLOEXEC != 0 {
+			return 0, linux.EINVAL
+		}
+		return install(epoll.New(), uint32(a[0]))
+	})
+	Register(linux.SYS_EPOLL_CTL, sysEpollCtl)
+	Register(linux.SYS_EPOLL_WAIT, func(a *Args) (uintptr, linux.Errno) {
+		return epollWait(a, milliseconds(a[3]))
+	})
+	Register(linux.SYS_EPOLL_PWAIT, func(a *Args) (uintptr, linux.Errno) {
+		if errno := checkSigmask(a[4], a[5]); errno != 0 {
+			return 0, errno
+		}
+		return epollWait(a, milliseconds(a[3]))
+	})
+	Register(linux.SYS_EPOLL_PWAIT2, func(a *Args) (uintptr, linux.Errno) {
+		timeout, errno := timeoutAt(a[3])
+		if errno != 0 {
+			return 0, errno
+		}
+		if errno := checkSigmask(a[4], a[5]); errno != 0 {
+			return 0, errno
+		}
+		return epollWait(a, timeout)
+	})
+}
+
+// epollOf is the epoll instance of a descriptor.
+func epollOf(fd uintptr) (*epoll.Poll, linux.Errno) {
+	switch p := Files.Get(int(int32(fd))).(type) {
+	case nil:
+		return nil, linux.EBADF
+	case *epoll.Poll:
+		return p, 0
+	default:
+		return nil, linux.EINVAL
+	}
+}
+
+func sysEpollCtl(a *Args) (uintptr, linux.Errno) {
+	op, fd := int(int32(a[1])), int(int32(a[2]))
+	var ev *linux.EpollEvent
+	if op != linux.EPOLL_CTL_DEL {
+		var errno linux.Errno
+		if ev, errno = At[linux.EpollEvent](a[3]); errno != 0 {
+			return 0, errno
+		}
+	}
+	if Files.Get(int(int32(a[0]))) == nil {
+		return 0, linux.EBADF
+	}
+	o := Files.Hold(fd)
+	if o == nil {
+		return 0, linux.EBADF
+	}
+	defer o.Drop()
+	if o.Watch() == nil {
+		return 0, linux.EPERM
+	}
+	p, errno := epollOf(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, p.Control(op, fd, o, ev)
+}
+
+// epollWait is epoll_wait(2) with a timeout in nanoseconds, negative for none.
+func epollWait(a *Args, timeout int64) (uintptr, linux.Errno) {
+	n := int(int32(a[2]))
+	if n <= 0 || n > (1<<31-1)/int(unsafe.Sizeof(linux.EpollEvent{})) {
+		return 0, linux.EINVAL
+	}
+	if a[1] < platform.PageSize {
+		return 0, linux.EFAULT
+	}
+	p, errno := epollOf(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	events := unsafe.Slice((*linux.EpollEvent)(platform.Pointer(a[1])), n)
+	got, errno := block(p.Watch(), wait.In, timeout, func() (uintptr, linux.Errno) {
+		n, errno := p.Wait(events)
+		return uintptr(n), errno
+	})
+	if errno == linux.EAGAIN { // the time is over
+		return 0, 0
+	}
+	return got, errno
+}
+
+// milliseconds is a timeout argument in milliseconds as nanoseconds; negative
+// means for ever.
+func milliseconds(arg uintptr) int64 { return int64(int32(arg)) * 1e6 }
+
+// timeoutAt is the timeout in the struct timespec at addr in nanoseconds; a
+// null pointer means for ever.
+func timeoutAt(addr uintptr) (int64, linux.Errno) {
+	if addr == 0 {
+		return -1, 0
+	}
+	t, errno := At[linux.Timespec](addr)
+	if errno != 0 {
+		return 0, errno
+	}
+	if !t.Valid() {
+		return 0, linux.EINVAL
+	}
+	return t.Saturated(), 0
+}
+
+// checkSigmask checks the signal mask of ppoll(2) and its like. No signal ever
+// interrupts a wait, so that the mask makes no difference.
+func checkSigmask(addr, size uintptr) linux.Errno {
+	if addr != 0 && size != 8 {
+		return linux.EINVAL
+	}
+	return 0
+}
