@@ -1,0 +1,212 @@
+// Package seccomp compiles a list of permitted system calls, with conditions
+// on their arguments, into a filter program for seccomp(2): classic BPF that
+// the kernel runs before each system call of a thread. It is for x86-64 and
+// knows nothing of what the list is for; package process writes the list and
+// loads the filter.
+package seccomp
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is a system call that a filter lets through.
+type Call struct {
+	Number uint32
+	Rules  []Rule // all must hold
+}
+
+// Answer is a system call that is not made but answered with an error.
+type Answer struct {
+	Number uint32
+	Errno  unix.Errno
+}
+
+// Rule is a condition on one argument: In or Equal makes it.
+type Rule struct {
+	arg         int
+	isIn        bool
+	ranges      []Range // In: of the low 32 bits
+	mask, value uint64  // Equal
+}
+
+// Range is a range of numbers, its ends included. It is empty when Last is
+// below First.
+type Range struct{ First, Last uint32 }
+
+// One is the range of a single number.
+func One(n uint32) Range { return Range{n, n} }
+
+// In holds when argument arg (0 to 5) is in one of the ranges. It looks at the
+// low 32 bits only, as the kernel does for an argument of type int: a
+// descriptor, a command.
+func In(arg int, ranges ...Range) Rule {
+	return Rule{arg: arg, isIn: true, ranges: ranges}
+}
+
+// Equal holds when the bits of argument arg that are set in mask, of all 64,
+// are those of value.
+func Equal(arg int, mask, value uint64) Rule { return Rule{arg: arg, mask: mask, value: value} }
+
+// Offsets in struct seccomp_data (seccomp(2)), which is what a filter reads.
+const (
+	offNumber = 0
+	offArch   = 4
+	offArgs   = 16
+)
+
+// x32Bit marks the numbers of the x32 ABI, which share x86-64's
+// architecture value (seccomp(2), "Architecture-specific details").
+const x32Bit = 0x40000000
+
+// Compile makes the filter. A call that is on neither list kills the process.
+// Calls are looked for in their order, so frequent ones belong in front.
+func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
+	var a assembler
+	kill := a.label()
+	native, ours := a.label(), a.label()
+	a.load(offArch)
+	a.jump(unix.BPF_JEQ, unix.AUDIT_ARCH_X86_64, native, kill)
+	a.place(native)
+	a.load(offNumber)
+	a.jump(unix.BPF_JGE, x32Bit, kill, ours)
+	a.place(kill)
+	a.ret(unix.SECCOMP_RET_KILL_PROCESS)
+	a.place(ours)
+	for _, c := range calls {
+		this, next := a.label(), a.label()
+		a.jump(unix.BPF_JEQ, c.Number, this, next)
+		a.place(this)
+		a.call(c)
+		a.place(next)
+	}
+	for _, w := range answers {
+		this, next := a.label(), a.label()
+		a.jump(unix.BPF_JEQ, w.Number, this, next)
+		a.place(this)
+		a.ret(unix.SECCOMP_RET_ERRNO | uint32(w.Errno))
+		a.place(next)
+	}
+	a.ret(unix.SECCOMP_RET_KILL_PROCESS)
+	return a.link()
+}
+
+// call is the part of the filter that checks c's arguments. It leaves the
+// system call's number in the accumulator only when it does not return.
+func (a *assembler) call(c Call) {
+	kill := a.label()
+	for _, r := range c.Rules {
+		if r.isIn {
+			a.in(r, kill)
+			continue
+		}
+		a.equal(offArgs+8*r.arg, uint32(r.mask), uint32(r.value), kill)
+		a.equal(offArgs+8*r.arg+4, uint32(r.mask>>32), uint32(r.value>>32), kill)
+	}
+	a.ret(unix.SECCOMP_RET_ALLOW)
+	if len(c.Rules) > 0 {
+		a.place(kill)
+		a.ret(unix.SECCOMP_RET_KILL_PROCESS)
+	}
+}
+
+func (a *assembler) in(r Rule, kill label) {
+	holds := a.label()
+	a.load(offArgs + 8*r.arg)
+	for _, x := range r.ranges {
+		next := a.label()
+		switch {
+		case x.Last < x.First:
+		case x.Last == x.First:
+			a.jump(unix.BPF_JEQ, x.First, holds, next)
+		default:
+			above := a.label()
+			a.jump(unix.BPF_JGE, x.First, above, next)
+			a.place(above)
+			a.jump(unix.BPF_JGT, x.Last, next, holds)
+		}
+		a.place(next)
+	}
+	a.always(kill)
+	a.place(holds)
+}
+
+func (a *assembler) equal(offset int, mask, value uint32, kill label) {
+	if mask == 0 {
+		return
+	}
+	holds := a.label()
+	a.load(offset)
+	if mask != ^uint32(0) {
+		a.and(mask)
+	}
+	a.jump(unix.BPF_JEQ, value, holds, kill)
+	a.place(holds)
+}
+
+// assembler collects BPF instructions whose jumps go to labels.
+type assembler struct {
+	code   []unix.SockFilter
+	jumps  []jump
+	places []int // by label: index of the instruction, or -1
+}
+
+type label int
+
+type jump struct {
+	at          int
+	conditional bool
+	yes, no     label
+}
+
+func (a *assembler) label() label {
+	a.places = append(a.places, -1)
+	return label(len(a.places) - 1)
+}
+
+func (a *assembler) place(l label) { a.places[l] = len(a.code) }
+
+func (a *assembler) emit(code int, k uint32) {
+	a.code = append(a.code, unix.SockFilter{Code: uint16(code), K: k})
+}
+
+func (a *assembler) load(offset int) {
+	a.emit(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, uint32(offset))
+}
+
+func (a *assembler) and(mask uint32) { a.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask) }
+
+func (a *assembler) ret(action uint32) { a.emit(unix.BPF_RET|unix.BPF_K, action) }
+
+// jump compares the accumulator with k.
+func (a *assembler) jump(test int, k uint32, yes, no label) {
+	a.jumps = append(a.jumps, jump{at: len(a.code), conditional: true, yes: yes, no: no})
+	a.emit(unix.BPF_JMP|unix.BPF_K|test, k)
+}
+
+func (a *assembler) always(to label) {
+	a.jumps = append(a.jumps, jump{at: len(a.code), yes: to})
+	a.emit(unix.BPF_JMP|unix.BPF_JA, 0)
+}
+
+// link fills in the jumps: forward only, and 255 instructions at most when
+// conditional, as BPF has them.
+func (a *assembler) link() ([]unix.SockFilter, error) {
+	if len(a.code) > unix.BPF_MAXINSNS {
+		return nil, fmt.Errorf("seccomp filter: %d instructions, more than %d", len(a.code), unix.BPF_MAXINSNS)
+	}
+	for _, j := range a.jumps {
+		yes := a.places[j.yes] - j.at - 1
+		if !j.conditional {
+			a.code[j.at].K = uint32(yes)
+			continue
+		}
+		no := a.places[j.no] - j.at - 1
+		if yes < 0 || yes > 255 || no < 0 || no > 255 {
+			return nil, fmt.Errorf("seccomp filter: the jump at instruction %d is too long", j.at)
+		}
+		a.code[j.at].Jt, a.code[j.at].Jf = uint8(yes), uint8(no)
+	}
+	return a.code, nil
+}
