@@ -16,7 +16,7 @@ var goEdits = map[string]func(*goSource) error{
 		return errors.Join(
 			s.rename("osinit", "linuxosinit"),
 			s.rename("goenvs", "linuxgoenvs"),
-			s.remove("getCPUCount"))
+			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler"))
 	},
 	"runtime/netpoll_epoll.go": func(s *goSource) error {
 		return s.remove("netpollopen", "netpollclose", "netpollIsPollDescriptor")

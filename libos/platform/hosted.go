@@ -28,6 +28,13 @@ func Walltime() (sec int64, nsec int32) {
 	return t.Unix(), int32(t.Nanosecond())
 }
 
+// CPUTime is the CPU time that the instance has used, in nanoseconds.
+func CPUTime() int64 {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t)
+	return t.Nano()
+}
+
 // Sleep parks the calling goroutine for ns nanoseconds.
 func Sleep(ns int64) { time.Sleep(time.Duration(ns)) }
 

@@ -16,8 +16,8 @@ import (
 //go:linkname nanotime runtime.nanotime
 func nanotime() int64
 
-//go:linkname walltime runtime.walltime
-func walltime() (sec int64, nsec int32)
+//go:linkname timeNow time.now
+func timeNow() (sec int64, nsec int32, mono int64)
 
 //go:linkname timeSleep time.Sleep
 func timeSleep(ns int64)
@@ -78,7 +78,18 @@ func errnoOf(r uintptr) linux.Errno {
 func Nanotime() int64 { return nanotime() }
 
 // Walltime is the time since the Unix epoch.
-func Walltime() (sec int64, nsec int32) { return walltime() }
+func Walltime() (sec int64, nsec int32) {
+	sec, nsec, _ = timeNow()
+	return sec, nsec
+}
+
+// CPUTime is the CPU time that the instance has used, in nanoseconds.
+func CPUTime() int64 {
+	const processCPUTime = 2 // CLOCK_PROCESS_CPUTIME_ID
+	var t linux.Timespec
+	hostCall(linux.SYS_CLOCK_GETTIME, processCPUTime, uintptr(unsafe.Pointer(&t)), 0, 0, 0, 0)
+	return t.Nano()
+}
 
 // Sleep parks the calling goroutine for ns nanoseconds.
 func Sleep(ns int64) { timeSleep(ns) }

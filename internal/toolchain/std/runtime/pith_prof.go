@@ -1,0 +1,60 @@
+//go:build pith
+
+package runtime
+
+import "internal/runtime/atomic"
+
+// The CPU profiler's clock. There are no interval timers below the runtime: a
+// thread of ours without a P, as sysmon is one, sends SIGPROF to the threads
+// that hold a running P. A thread is sampled by the wall clock while it runs,
+// so on an overcommitted host the time that it waits for a CPU counts too.
+
+var pithprof struct {
+	hz      atomic.Int32
+	started bool // under the profiler's own lock (prof.signalLock, cpuprof.lock)
+	wake    note
+}
+
+func setProcessCPUProfiler(hz int32) {
+	was := pithprof.hz.Swap(hz)
+	if hz == 0 {
+		return
+	}
+	if !pithprof.started {
+		pithprof.started = true
+		systemstack(func() { newm(pithprofthread, nil, -1) })
+	} else if was == 0 {
+		notewakeup(&pithprof.wake)
+	}
+}
+
+func setThreadCPUProfiler(hz int32) { getg().m.profilehz = hz }
+
+// pithprofthread never returns.
+//
+//go:nowritebarrierrec
+func pithprofthread() {
+	lock(&sched.lock)
+	sched.nmsys++
+	checkdead()
+	unlock(&sched.lock)
+	for {
+		hz := pithprof.hz.Load()
+		if hz == 0 {
+			notesleep(&pithprof.wake)
+			noteclear(&pithprof.wake)
+			continue
+		}
+		usleep(uint32(1e6 / hz))
+		lock(&allpLock)
+		for _, pp := range allp {
+			if pp == nil || pp.status != _Prunning {
+				continue
+			}
+			if mp := pp.m.ptr(); mp != nil {
+				signalM(mp, _SIGPROF)
+			}
+		}
+		unlock(&allpLock)
+	}
+}
