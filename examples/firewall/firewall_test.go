@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/conformance/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// echoTCP is an upstream that sends back what it gets until its end.
+func echoTCP(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeAll(l) })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer closeAll(c)
+				if _, err := io.Copy(c, c); err != nil {
+					t.Logf("upstream: %v", err)
+				}
+			}()
+		}
+	}()
+	return port(l.Addr())
+}
+
+// echoUDP is an upstream that sends each datagram back.
+func echoUDP(t *testing.T) string {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeAll(c) })
+	go func() {
+		buf := make([]byte, 65536)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if _, err := c.WriteTo(buf[:n], from); err != nil {
+				return
+			}
+		}
+	}()
+	return port(c.LocalAddr())
+}
+
+func port(a net.Addr) string {
+	_, p, _ := strings.Cut(a.String(), ":")
+	return p
+}
+
+// exchange sends data from the local address and returns what comes back.
+func exchange(from, to string, data []byte) ([]byte, error) {
+	d := net.Dialer{Timeout: harness.Timeout, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", to)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(c)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.Write(data)
+		if err == nil {
+			err = c.(*net.TCPConn).CloseWrite()
+		}
+		sent <- err
+	}()
+	back, err := io.ReadAll(c)
+	if err == nil {
+		err = <-sent
+	}
+	return back, err
+}
+
+func TestFiltersAndForwards(t *testing.T) {
+	program := harness.Program{
+		Package: ".",
+		Args:    []string{"-rules", "${root}/etc/firewall.rules", "-status", ":${port:9090}"},
+		Env: []string{
+			"WEB_PORT=${port:8080}", "WEB=${host}:" + echoTCP(t),
+			"DNS_PORT=${port:5353/udp}", "DNS=${host}:" + echoUDP(t),
+		},
+		Files: map[string]string{"/etc/firewall.rules": "firewall.rules"},
+		Ports: []string{"9090", "8080", "5353/udp"},
+	}
+	harness.Serve(t, program, 0, func(t *testing.T, i *harness.Instance) {
+		web := i.Addr("8080")
+		large := bytes.Repeat([]byte("payload "), 1<<16)
+		if err := i.AwaitTCP(harness.Timeout, "8080"); err != nil {
+			t.Fatal(err)
+		}
+
+		t.Run("an admitted connection passes both ways", func(t *testing.T) {
+			back, err := exchange("127.0.0.1", web, large)
+			if err != nil || !bytes.Equal(back, large) {
+				t.Errorf("%d of %d bytes came back: %v", len(back), len(large), err)
+			}
+		})
+		t.Run("a denied source gets nothing", func(t *testing.T) {
+			if back, err := exchange("127.0.0.2", web, []byte("x")); err == nil && len(back) > 0 {
+				t.Errorf("passed: %q", back)
+			}
+		})
+		t.Run("a source over its rate gets nothing", func(t *testing.T) {
+			passed := 0
+			for range 6 {
+				if back, err := exchange("127.0.0.3", web, []byte("x")); err == nil && string(back) == "x" {
+					passed++
+				}
+			}
+			if passed != 3 {
+				t.Errorf("%d of 6 connections passed, want 3", passed)
+			}
+		})
+		t.Run("datagrams of a flow pass both ways", func(t *testing.T) { checkUDP(t, i.Addr("5353/udp")) })
+
+		counters := page(t, i.Addr("9090"))
+		for _, want := range []string{
+			fmt.Sprintf("in=%d out=%d", len(large)+3, len(large)+3),
+			"hits=1 deny from 127.0.0.2",
+			"hits=3 allow tcp from 127.0.0.3",
+			"hits=3 deny tcp from 127.0.0.3",
+		} {
+			if !strings.Contains(counters, want) {
+				t.Errorf("the counters lack %q:\n%s", want, counters)
+			}
+		}
+	})
+}
+
+func checkUDP(t *testing.T, addr string) {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(c)
+	buf := make([]byte, 2000)
+	for n := range 20 {
+		want := fmt.Sprintf("query %d %s", n, strings.Repeat("x", 50*n))
+		deadline := time.Now().Add(harness.Timeout)
+		for {
+			// A datagram may be lost: ask again, as a resolver does.
+			if _, err := c.Write([]byte(want)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := c.Read(buf); err == nil && string(buf[:got]) == want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no answer to query %d", n)
+			}
+		}
+	}
+}
+
+func page(t *testing.T, addr string) string {
+	res, err := http.Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(res.Body)
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestBadRulesEndIt(t *testing.T) {
+	program := harness.Program{
+		Package: ".",
+		Args:    []string{"-rules", "${root}/etc/firewall.rules"},
+		Files:   map[string]string{"/etc/firewall.rules": "testdata/bad.rules"},
+	}
+	harness.Each(t, program, func(t *testing.T, i *harness.Instance) {
+		code, err := i.Wait(harness.Timeout)
+		if err != nil || code != 1 {
+			t.Errorf("exit code %d, %v", code, err)
+		}
+		if want := `/etc/firewall.rules:2: unknown word "everything"`; !strings.Contains(i.Stderr(), want) {
+			t.Errorf("stderr is %q, want %q", i.Stderr(), want)
+		}
+	})
+}

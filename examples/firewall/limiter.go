@@ -1,0 +1,65 @@
+package main
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// maxSources bounds a Limiter's memory: a flood from forged addresses must
+// not fill it.
+const maxSources = 16384
+
+// Limiter is a token bucket for each source address: n flows at once, and
+// then as many in each period.
+type Limiter struct {
+	n      float64
+	period time.Duration
+
+	mu      sync.Mutex
+	buckets map[netip.Addr]bucket
+}
+
+// bucket holds tokens as of a moment.
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// NewLimiter allows n flows in each period.
+func NewLimiter(n int, period time.Duration) *Limiter {
+	return &Limiter{n: float64(n), period: period, buckets: make(map[netip.Addr]bucket)}
+}
+
+// Allow takes a token of addr's, if there is one.
+func (l *Limiter) Allow(addr netip.Addr, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, known := l.buckets[addr]
+	if !known {
+		if len(l.buckets) >= maxSources {
+			l.forget(now)
+		}
+		if len(l.buckets) >= maxSources {
+			return false
+		}
+		b = bucket{tokens: l.n, at: now}
+	}
+	b.tokens = min(l.n, b.tokens+l.n*float64(now.Sub(b.at))/float64(l.period))
+	b.at = now
+	allowed := b.tokens >= 1
+	if allowed {
+		b.tokens--
+	}
+	l.buckets[addr] = b
+	return allowed
+}
+
+// forget drops the buckets that have filled up again: they say nothing.
+func (l *Limiter) forget(now time.Time) {
+	for addr, b := range l.buckets {
+		if now.Sub(b.at) >= l.period {
+			delete(l.buckets, addr)
+		}
+	}
+}
