@@ -1,0 +1,108 @@
+package toolchain
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestGateCallsReplacesEverySyscallInstruction(t *testing.T) {
+	src := "#define SYS_exit 60\n" +
+		"TEXT runtime·exit(SB),NOSPLIT,$0-4\n\tMOVL\t$SYS_exit, AX // the SYSCALL number\n\tSYSCALL\n\tRET\n" +
+		"TEXT runtime·gone(SB),NOSPLIT,$0\n\tSYSCALL\t// no stack\n" +
+		"TEXT ·no<ABIInternal>(SB),NOSPLIT,$0\n\tSYSCALL\n"
+	got, err := gateCalls([]byte(src), []string{"gone"}, []string{"no"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "#define SYS_exit 60\n" +
+		"TEXT runtime·exit(SB),NOSPLIT,$0-4\n\tMOVL\t$SYS_exit, AX // the SYSCALL number\n\tCALL\truntime·pithgate(SB)\n\tRET\n" +
+		"TEXT runtime·gone(SB),NOSPLIT,$0\n\tJMP\truntime·pithgate(SB)\n" +
+		"TEXT ·no<ABIInternal>(SB),NOSPLIT,$0\n\tMOVQ\t$-38, AX\n"
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestGateCallsRefusesWhatItDoesNotKnow(t *testing.T) {
+	for name, src := range map[string]string{
+		"a named function that is missing": "TEXT runtime·exit(SB),NOSPLIT,$0\n\tSYSCALL\n",
+		"two instructions on a line":       "TEXT runtime·gone(SB),NOSPLIT,$0\n\tSYSCALL; RET\n",
+	} {
+		if _, err := gateCalls([]byte(src), []string{"gone"}, nil); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestEditsNameDeclarations(t *testing.T) {
+	s := &goSource{name: "x.go", data: []byte("package x\n\nimport (\n\t\"os\"\n\t\"sync\"\n)\n\n// a is gone.\nfunc a() { os.Exit(1) }\n\nfunc b() {}\n\nvar mu sync.Mutex\n")}
+	if err := s.remove("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.rename("b", "c"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.tidy(); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(string(s.data)), " ")
+	if want := `package x import ( "sync" ) func c() {} var mu sync.Mutex`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if err := s.remove("a"); err == nil {
+		t.Error("removing what is not there: no error")
+	}
+}
+
+// tested is the version of each release that the test below uses, unless the
+// machine's own Go is of that release.
+var tested = map[string]string{"1.25": "go1.25.5", "1.26": "go1.26.8", "1.27": "go1.27.2"}
+
+// TestEverySupportedReleaseBuilds derives from one toolchain of each release
+// and builds a program that reaches package net with it.
+func TestEverySupportedReleaseBuilds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the standard library once a release")
+	}
+	local, err := find(t.Context(), ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, release := range Supported {
+		t.Run(release, func(t *testing.T) {
+			if !strings.HasPrefix(local.GOVERSION, "go"+release) {
+				t.Setenv("GOTOOLCHAIN", tested[release])
+				if out, err := exec.Command("go", "version").CombinedOutput(); err != nil {
+					t.Skipf("no Go %s on this machine, and it cannot be downloaded: %s", release, out)
+				}
+			}
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "go.mod"), "module example\n\ngo 1.25\n")
+			write(t, filepath.Join(dir, "main.go"), "package main\n\nimport \"net\"\n\nfunc main() { _, err := net.Dial(\"tcp\", \"\"); println(err.Error()) }\n")
+			d, err := Derive(context.Background(), dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := d.Command(t.Context(), "build", "-o", "example", ".")
+			cmd.Dir = dir
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("go build: %v\n%s", err, out)
+			}
+			out, err := exec.Command(filepath.Join(dir, "example")).CombinedOutput()
+			if code := err.(*exec.ExitError).ExitCode(); code != 125 || !strings.Contains(string(out), "pith run") {
+				t.Errorf("started by hand, the image exits with %d and says %q", code, out)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, name, data string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
