@@ -215,3 +215,9 @@ func (l *located) verify(r io.ReaderAt, size int64) (*Manifest, error) {
 }
 
 func digestString(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+
+// Indented is the manifest as JSON for people to read.
+func (m *Manifest) Indented() (string, error) {
+	b, err := json.MarshalIndent(m, "", "  ")
+	return string(b) + "\n", err
+}

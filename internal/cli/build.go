@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/toolchain"
+)
+
+// buildFlags are the flags of build; run has those too that say what to build.
+type buildFlags struct {
+	tags     string
+	ldflags  string
+	trimpath bool
+	files    []string
+	verbose  bool
+}
+
+func (b *buildFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&b.tags, "tags", "", "build tags, separated by commas")
+	f.StringVar(&b.ldflags, "ldflags", "", "flags for the Go linker; without them the image has no symbol table")
+	f.BoolVar(&b.trimpath, "trimpath", true, "leave the paths of this machine out of the image")
+	f.StringArrayVar(&b.files, "file", nil, "add a file or folder to the image's root, `SRC:DST`; repeatable")
+	f.BoolVarP(&b.verbose, "verbose", "v", false, "print the names of packages as they are compiled")
+}
+
+func (s *session) buildCommand() *cobra.Command {
+	var b buildFlags
+	var output string
+	var env []string
+	cmd := &cobra.Command{
+		Use:   "build [flags] PACKAGE [-- ARGS]",
+		Short: "Build a Go program as an image",
+		Long: `Build a main package as an image. PACKAGE is what go run takes: an import path,
+a folder, a file, or a path with a version. ARGS and the variables of -e are the
+image's defaults: pith run uses them unless it is given others.`,
+		Example: `  pith build ./cmd/web -o web.pith
+  pith build --file ./site:/srv/site example.com/web@v1.2.3`,
+		Args: oneArg("PACKAGE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := b.options(args[0], cmd.Flags())
+			if err != nil {
+				return err
+			}
+			opts.Output, opts.Args = output, args[1:]
+			if opts.Env, err = hostEnv(env); err != nil {
+				return err
+			}
+			_, err = s.build(cmd.Context(), opts)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&output, "output", "o", "", "`FILE` to write; default: the program's name with the suffix .pith")
+	b.register(f)
+	f.StringArrayVarP(&env, "env", "e", nil, "variable of the program's environment, `K=V`, or K to take it from here; repeatable")
+	return cmd
+}
+
+func (b *buildFlags) options(pkg string, f *pflag.FlagSet) (image.Options, error) {
+	o := image.Options{Package: pkg, Tags: b.tags, Trimpath: b.trimpath, Verbose: b.verbose}
+	if f.Changed("ldflags") {
+		o.Ldflags = &b.ldflags
+	}
+	for _, s := range b.files {
+		m, err := image.ParseMapping(s)
+		if err != nil {
+			return o, fmt.Errorf("--file %s: %w", s, err)
+		}
+		o.Files = append(o.Files, m)
+	}
+	return o, nil
+}
+
+// build builds an image and says what of it will not work.
+func (s *session) build(ctx context.Context, o image.Options) (*image.Result, error) {
+	report, done := s.progress()
+	defer done()
+	d, err := toolchain.Derive(ctx, o.Dir, report)
+	if err != nil {
+		return nil, fmt.Errorf("building %s: %w", o.Package, err)
+	}
+	o.Stderr, o.Progress = s.stderr, report
+	r, err := image.Build(ctx, d, o)
+	var compile *image.GoError
+	if errors.As(err, &compile) {
+		// go's own words, complete; with -v they have been printed.
+		if !o.Verbose {
+			if _, err := io.WriteString(s.stderr, compile.Output); err != nil {
+				return nil, err
+			}
+		}
+		return nil, &exitError{code: exitUser}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("building %s: %w", o.Package, err)
+	}
+	done()
+	s.warn(r.Manifest)
+	return r, nil
+}
+
+// warn names the functions whose execution would end the program.
+func (s *session) warn(m *image.Manifest) {
+	if len(m.Traps) == 0 {
+		return
+	}
+	const shown = 5
+	var names []string
+	for _, t := range m.Traps[:min(shown, len(m.Traps))] {
+		names = append(names, t.Function)
+	}
+	if n := len(m.Traps) - shown; n > 0 {
+		names = append(names, fmt.Sprintf("%d more (pith inspect lists them)", n))
+	}
+	fmt.Fprintf(s.stderr, "pith: warning: %s: has system call instructions of its own: executing one ends the program\n",
+		strings.Join(names, ", "))
+}

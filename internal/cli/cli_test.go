@@ -1,0 +1,169 @@
+package cli_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// pith is the built command.
+var pith string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "pith-cli-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	pith = filepath.Join(dir, "pith")
+	if out, err := exec.Command("go", "build", "-o", pith, "../../cmd/pith").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// runPith runs pith in dir and gives its output and exit code.
+func runPith(t *testing.T, dir string, env []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command(pith, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
+}
+
+var module = map[string]string{
+	"go.mod":        "module example.com/m\n\ngo 1.25\n",
+	"hello/main.go": "package main\n\nfunc main() { println(\"hello\") }\n",
+	"lib/lib.go":    "package lib\n",
+	"wrong/main.go": "package main\n\nfunc main() { undeclared() }\n",
+	"cgo/main.go":   "package main\n\nimport \"C\"\n\nfunc main() {}\n",
+	"text.pith":     "not an image\n",
+}
+
+func writeModule(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range module {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Every mistake of a user gives the words of testdata/errors.golden.
+func TestMistakesGiveOneLine(t *testing.T) {
+	dir := writeModule(t)
+	empty := t.TempDir()
+	var got strings.Builder
+	for _, test := range []struct {
+		args string
+		env  []string
+	}{
+		{args: "bild ./hello"},
+		{args: "build"},
+		{args: "build ./hello ./lib"},
+		{args: "build --no-such-flag ./hello"},
+		{args: "build ./lib"},
+		{args: "build ./cgo"},
+		{args: "build ./wrong"},
+		{args: "build ./nowhere"},
+		{args: "build --file nowhere ./hello"},
+		{args: "build --file lib:etc ./hello"},
+		{args: "build ./hello", env: []string{"PATH=" + empty}},
+		{args: "build ./hello", env: []string{"GOFLAGS=-mod=nonsense"}},
+		{args: "run"},
+		{args: "run missing.pith"},
+		{args: "run text.pith"},
+		{args: "run go.mod"},
+		{args: "run ./hello -p 80"},
+		{args: "run ./hello -p 8080:80 -p 8081:80"},
+		{args: "run ./hello --net none -p 8080:80"},
+		{args: "run ./hello --net bridge"},
+		{args: "run ./hello --monitor kvm"},
+		{args: "run ./hello --memory 1M"},
+		{args: "run ./hello --memory lots"},
+		{args: "run ./hello --cpus 1000"},
+		{args: "run ./hello --hostname a_b"},
+		{args: "run ./hello --env-file nowhere"},
+		{args: "run ./hello -e =x"},
+		{args: "run ./hello -flag"},
+		{args: "run ./hello argument"},
+		{args: "inspect missing"},
+		{args: "inspect text.pith"},
+	} {
+		stdout, stderr, code := runPith(t, dir, append(test.env, "GOFLAGS=-buildvcs=false"), strings.Fields(test.args)...)
+		if stdout != "" {
+			t.Errorf("pith %s: standard output: %s", test.args, stdout)
+		}
+		if strings.Contains(stderr, "goroutine ") {
+			t.Errorf("pith %s: a stack trace:\n%s", test.args, stderr)
+		}
+		fmt.Fprintf(&got, "$ pith %s\n%sexit %d\n\n", test.args, strings.ReplaceAll(stderr, dir, "DIR"), code)
+	}
+	const golden = "testdata/errors.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("not as in %s (go test -update writes it):\n%s", golden, got.String())
+	}
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	for _, name := range []string{"", "build", "run", "inspect", "doctor", "version"} {
+		out, _, code := runPith(t, "", nil, append(strings.Fields(name), "--help")...)
+		if code != 0 || !strings.Contains(out, "Examples:\n  pith "+name) {
+			t.Errorf("pith %s --help: exit %d:\n%s", name, code, out)
+		}
+	}
+}
+
+func TestPortInUseIsFoundBeforeTheProgramStarts(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := writeModule(t)
+	main := "package main\n\nimport \"net\"\n\nfunc main() { println(\"started\"); _, err := net.Listen(\"tcp\", \":80\"); println(err) }\n"
+	if err := os.WriteFile(filepath.Join(dir, "hello", "main.go"), []byte(main), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_, stderr, code := runPith(t, dir, nil, "run", "./hello", "-p", addr+":80")
+	if code != 125 || !strings.Contains(stderr, addr) || strings.Contains(stderr, "started") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/process"
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// monitors are the monitors in the order of preference of --monitor auto.
+var monitors = []monitor.Monitor{process.Monitor{}}
+
+const (
+	defaultMemory   = "256M"
+	minMemory       = 16 << 20 // the Go runtime, the library OS and a little of the program's own
+	defaultHostname = "pith"
+	// heapShare is the part of an instance's memory, in percent, that the Go
+	// runtime is told to stay within; the rest is for stacks the runtime does
+	// not count, the image itself and the moments before a collection.
+	heapShare = 90
+)
+
+type runFlags struct {
+	buildFlags
+	publish  []string
+	env      []string
+	envFiles []string
+	memory   string
+	cpus     int
+	hostname string
+	monitor  string
+	net      string
+	trace    bool
+}
+
+func (r *runFlags) register(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringArrayVarP(&r.publish, "publish", "p", nil, "publish a port of the program, `[ADDR:]HOST:GUEST[/udp]`; repeatable")
+	f.StringArrayVarP(&r.env, "env", "e", nil, "variable of the program's environment, `K=V`, or K to take it from here; repeatable")
+	f.StringArrayVar(&r.envFiles, "env-file", nil, "`FILE` of such variables, one a line; repeatable")
+	f.StringVar(&r.memory, "memory", defaultMemory, "memory of the instance, such as 64M or 1G")
+	f.IntVar(&r.cpus, "cpus", 0, "number of CPUs; default: this machine's")
+	f.StringVar(&r.hostname, "hostname", defaultHostname, "name of the instance")
+	f.StringVar(&r.monitor, "monitor", "auto", "what runs the image: "+strings.Join(monitorNames(), ", "))
+	f.StringVar(&r.net, "net", "user", "network of the instance: none, user")
+	f.BoolVar(&r.trace, "trace", false, "print system calls to standard error, as strace does")
+	r.buildFlags.register(f)
+}
+
+func monitorNames() []string {
+	names := []string{"auto"}
+	for _, m := range monitors {
+		names = append(names, m.Name())
+	}
+	return names
+}
+
+func (s *session) runCommand() *cobra.Command {
+	var r runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] PACKAGE|IMAGE [-- ARGS]",
+		Short: "Run a Go program or an image as a unikernel",
+		Long: `Run an image that pith build wrote, or build a main package and run it. The
+program has standard input, output and error, and its exit code is pith's.
+Ctrl-C sends it SIGINT; a second one ends it.
+
+Exit code: the program's own; 1 for a mistake in what was asked for; 125 when
+the program could not be started.`,
+		Example: `  pith run ./cmd/web -p 8080:80
+  pith run web.pith -p 8080:80 -e GREETING=hi -- -flag arg
+  pith run example.com/tool@latest --net none -- -h`,
+		Args: oneArg("PACKAGE or IMAGE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.run(cmd, &r, args[0], args[1:])
+		},
+	}
+	r.register(cmd.Flags())
+	return cmd
+}
+
+func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) error {
+	// Everything that can be wrong in the flags is found before a build.
+	inst, err := r.instance()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	img, err := s.openOrBuild(ctx, r, what, cmd.Flags())
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	if len(args) == 0 {
+		args = img.Manifest.Args
+	}
+	c := &monitor.Config{
+		Image: img.File(),
+		Args:  append([]string{programName(img.Manifest.Package)}, args...),
+		Env:   inst.environment(img.Manifest.Env),
+		Boot: boot.Config{
+			CPUs: inst.cpus, Memory: inst.memory, Hostname: r.hostname, Trace: r.trace,
+		},
+		Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr,
+	}
+	if slices.Contains(img.Manifest.Parts, "net") {
+		if r.net == "user" {
+			n, err := newUserNetwork(ctx, c, inst.ports)
+			if err != nil {
+				return &exitError{monitor.ExitFailure, fmt.Errorf("run: %w", err)}
+			}
+			defer n.close()
+		}
+	} else if len(inst.ports) > 0 {
+		return fmt.Errorf("run: -p %s: the program does not use package net and has no ports: leave -p out", r.publish[0])
+	}
+	code, err := inst.monitor.Run(ctx, c)
+	if err != nil {
+		return &exitError{monitor.ExitFailure, fmt.Errorf("run: %w", err)}
+	}
+	s.exitCode = code
+	return nil
+}
+
+// openOrBuild opens the image what, or builds the package of that name. The
+// image of a package is in no folder by the time it runs.
+func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *pflag.FlagSet) (*image.Image, error) {
+	if isImage(what) {
+		img, err := image.Open(what)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return nil, fmt.Errorf("run: there is no image %s: make it with pith build -o %s PACKAGE", what, what)
+		case errors.Is(err, image.ErrNotImage), errors.Is(err, image.ErrTruncated), errors.Is(err, image.ErrAltered):
+			return nil, fmt.Errorf("run: %s: %w: build it again with pith build -o %s PACKAGE", what, err, what)
+		case err != nil:
+			return nil, fmt.Errorf("run: %w", err)
+		}
+		return img, nil
+	}
+	opts, err := r.options(what, f)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "pith-run-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	opts.Output = filepath.Join(dir, "image")
+	if _, err := s.build(ctx, opts); err != nil {
+		return nil, err
+	}
+	return image.Open(opts.Output)
+}
+
+// isImage tells an image from a package: an image is a file, and no Go file.
+func isImage(name string) bool {
+	if strings.HasSuffix(name, ".go") {
+		return false
+	}
+	fi, err := os.Stat(name)
+	if err != nil {
+		return strings.HasSuffix(name, ".pith")
+	}
+	return !fi.IsDir()
+}
+
+// programName is os.Args[0]: the command's name, as go build chooses it.
+func programName(pkg string) string {
+	name := path.Base(pkg)
+	if v, ok := strings.CutPrefix(name, "v"); ok && path.Dir(pkg) != "." {
+		if n, err := strconv.Atoi(v); err == nil && n > 1 {
+			name = path.Base(path.Dir(pkg)) // the major version of a module's path
+		}
+	}
+	return name
+}
+
+// instance is what the flags of run say, checked.
+type instance struct {
+	monitor monitor.Monitor
+	memory  uint64
+	cpus    int
+	env     []string
+	ports   []portMapping
+	host    string
+}
+
+func (r *runFlags) instance() (*instance, error) {
+	inst := &instance{host: r.hostname, cpus: r.cpus}
+	i := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return r.monitor == "auto" || r.monitor == m.Name() })
+	if i < 0 {
+		return nil, fmt.Errorf("run: --monitor %s is not known: choose one of %s", r.monitor, strings.Join(monitorNames(), ", "))
+	}
+	inst.monitor = monitors[i]
+	if r.net != "none" && r.net != "user" {
+		return nil, fmt.Errorf("run: --net %s is not known: choose none or user", r.net)
+	}
+	if r.net == "none" && len(r.publish) > 0 {
+		return nil, fmt.Errorf("run: -p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
+	}
+	var err error
+	if inst.memory, err = parseSize(r.memory); err != nil {
+		return nil, fmt.Errorf("run: --memory %s: %w", r.memory, err)
+	}
+	if inst.memory < minMemory {
+		return nil, fmt.Errorf("run: --memory %s is too little: give at least %dM", r.memory, minMemory>>20)
+	}
+	switch {
+	case r.cpus == 0:
+		inst.cpus = min(runtime.NumCPU(), boot.MaxCPUs)
+	case r.cpus < 0 || r.cpus > boot.MaxCPUs:
+		return nil, fmt.Errorf("run: --cpus %d: give a number from 1 to %d", r.cpus, boot.MaxCPUs)
+	}
+	if err := checkHostname(r.hostname); err != nil {
+		return nil, fmt.Errorf("run: --hostname %s: %w", r.hostname, err)
+	}
+	if inst.ports, err = parsePorts(r.publish); err != nil {
+		return nil, fmt.Errorf("run: %w", err)
+	}
+	for _, name := range r.envFiles {
+		vars, err := readEnvFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("run: --env-file: %w", err)
+		}
+		inst.env = append(inst.env, vars...)
+	}
+	vars, err := hostEnv(r.env)
+	if err != nil {
+		return nil, err
+	}
+	inst.env = append(inst.env, vars...)
+	return inst, nil
+}
+
+// environment is the program's: defaults as in a container, then the image's
+// own, then what the user gave. Nothing of the host's is inherited.
+func (inst *instance) environment(image []string) []string {
+	base := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root",
+		"HOSTNAME=" + inst.host,
+		"GOMEMLIMIT=" + strconv.FormatUint(inst.memory/100*heapShare, 10),
+	}
+	return mergeEnv(base, image, inst.env)
+}
+
+func (s *session) inspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "inspect FILE",
+		Short:   "Print what an image is made of",
+		Long:    "Check an image's digest and print its manifest as JSON.",
+		Example: "  pith inspect web.pith",
+		Args:    oneArg("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			img, err := image.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("inspect: %s: %w", args[0], err)
+			}
+			defer img.Close()
+			out, err := img.Manifest.Indented()
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(s.stdout, out)
+			return err
+		},
+	}
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// parseSize reads a number of bytes with an optional binary unit: 64M, 1G,
+// 512MiB.
+func parseSize(s string) (uint64, error) {
+	bad := errors.New("give a size such as 64M or 1G")
+	digits := strings.TrimRight(s, "kKmMgGtTiIbB")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return 0, bad
+	}
+	unit := strings.ToLower(s[len(digits):])
+	if len(unit) > 1 {
+		unit = strings.TrimSuffix(strings.TrimSuffix(unit, "b"), "i")
+	}
+	shift := map[string]int{"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+	by, ok := shift[unit]
+	if !ok || n > math.MaxInt64>>by {
+		return 0, bad
+	}
+	return n << by, nil
+}
+
+// portMapping is a port of the program that is published on the host.
+type portMapping struct {
+	text  string // as the user wrote it
+	udp   bool
+	host  netip.AddrPort // an invalid address: all of the host's
+	guest uint16
+}
+
+func parsePorts(list []string) ([]portMapping, error) {
+	var ports []portMapping
+	type guest struct {
+		udp  bool
+		port uint16
+	}
+	seen := map[guest]string{}
+	for _, s := range list {
+		p, err := parsePort(s)
+		if err != nil {
+			return nil, fmt.Errorf("-p %s: %w", s, err)
+		}
+		key := guest{p.udp, p.guest}
+		if other, ok := seen[key]; ok {
+			return nil, fmt.Errorf("-p %s: port %d of the program is published by -p %s already: leave one out", s, p.guest, other)
+		}
+		seen[key] = s
+		ports = append(ports, p)
+	}
+	return ports, nil
+}
+
+// parsePort reads [ADDR:]HOST:GUEST[/udp]. An IPv6 address stands in brackets.
+func parsePort(s string) (portMapping, error) {
+	bad := errors.New("write it as [ADDR:]HOST:GUEST[/udp], for example 8080:80")
+	p := portMapping{text: s}
+	rest, proto, _ := strings.Cut(s, "/")
+	switch proto {
+	case "", "tcp":
+	case "udp":
+		p.udp = true
+	default:
+		return p, bad
+	}
+	i := strings.LastIndexByte(rest, ':')
+	if i < 0 {
+		return p, bad
+	}
+	guest, ok := portNumber(rest[i+1:])
+	if !ok {
+		return p, bad
+	}
+	rest = rest[:i]
+	var addr netip.Addr
+	if i = strings.LastIndexByte(rest, ':'); i >= 0 {
+		var err error
+		if addr, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(rest[:i], "["), "]")); err != nil {
+			return p, bad
+		}
+		rest = rest[i+1:]
+	}
+	host, ok := portNumber(rest)
+	if !ok {
+		return p, bad
+	}
+	p.host, p.guest = netip.AddrPortFrom(addr, host), guest
+	return p, nil
+}
+
+func portNumber(s string) (uint16, bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return uint16(n), err == nil && n > 0
+}
+
+// checkHostname accepts what RFC 1123 §2.1 does, up to the 64 bytes of
+// sethostname(2).
+func checkHostname(s string) error {
+	const maxHostname, maxLabel = 64, 63
+	if len(s) > maxHostname {
+		return fmt.Errorf("it is longer than %d characters", maxHostname)
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		ok := label != "" && len(label) <= maxLabel && label[0] != '-' && label[len(label)-1] != '-'
+		for _, r := range label {
+			ok = ok && (r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+		}
+		if !ok {
+			return errors.New("use letters, digits and hyphens, in words separated by dots")
+		}
+	}
+	return nil
+}
+
+// hostEnv resolves variables as they are given to -e: K=V, or K for the value
+// that it has here. As in docker run, a K that is not set here is left out.
+func hostEnv(vars []string) ([]string, error) {
+	var env []string
+	for _, v := range vars {
+		key, _, given := strings.Cut(v, "=")
+		if key == "" || strings.ContainsRune(v, 0) {
+			return nil, fmt.Errorf("-e %q: give K=V or K", v)
+		}
+		if !given {
+			val, ok := os.LookupEnv(key)
+			if !ok {
+				continue
+			}
+			v = key + "=" + val
+		}
+		env = append(env, v)
+	}
+	return env, nil
+}
+
+// readEnvFile reads variables as hostEnv does, one a line. Empty lines and
+// those that begin with # are left out.
+func readEnvFile(name string) ([]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var vars []string
+	sc := bufio.NewScanner(f)
+	for n := 1; sc.Scan(); n++ {
+		line := strings.TrimLeft(sc.Text(), " \t")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if line[0] == '=' {
+			return nil, fmt.Errorf("%s:%d: a variable has no name", name, n)
+		}
+		vars = append(vars, line)
+	}
+	if err := sc.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return hostEnv(vars)
+}
+
+// mergeEnv joins environments; a later variable replaces an earlier one where
+// that stands.
+func mergeEnv(lists ...[]string) []string {
+	var env []string
+	at := map[string]int{}
+	for _, list := range lists {
+		for _, v := range list {
+			key, _, _ := strings.Cut(v, "=")
+			if i, ok := at[key]; ok {
+				env[i] = v
+				continue
+			}
+			at[key] = len(env)
+			env = append(env, v)
+		}
+	}
+	return env
+}

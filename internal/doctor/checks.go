@@ -1,0 +1,149 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/pith-os/pith/internal/toolchain"
+)
+
+func checkGo(ctx context.Context) Check {
+	c := Check{Name: "Go"}
+	goroot, version, err := toolchain.Find(ctx, "")
+	if err != nil {
+		c.Status, c.Found = Missing, err.Error()
+		c.Advice = "images that are built already can be run, but none be built"
+		return c
+	}
+	c.Found = version + " in " + goroot
+	return c
+}
+
+func checkProcess(ctx context.Context, probe func(context.Context) (string, error)) Check {
+	c := Check{Name: "process monitor"}
+	how, err := probe(ctx)
+	if err != nil {
+		c.Status, c.Found = Missing, err.Error()
+		c.Advice = "images cannot run on this machine"
+		return c
+	}
+	c.Found = how
+	return c
+}
+
+// Settings that forbid user namespaces to ordinary users, with the value that
+// does, and what allows them.
+var namespaceSettings = []struct{ file, forbids, advice string }{
+	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 (as root) allows them"},
+	{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 (as root) allows them"},
+	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0 (as root), or an AppArmor profile for pith with \"userns,\", allows them"},
+}
+
+// checkNamespaces starts a process in the namespaces that an image gets
+// (user_namespaces(7)).
+func checkNamespaces() Check {
+	c := Check{Name: "user namespaces", Found: "a process can have its own"}
+	cmd := exec.Command("/proc/self/exe", "version")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+	}
+	err := cmd.Run()
+	if err == nil {
+		return c
+	}
+	c.Status, c.Found = Limited, err.Error()
+	c.Advice = "images run, but in the namespaces of this machine: only the seccomp filter and their empty environment confine them"
+	for _, s := range namespaceSettings {
+		if b, err := os.ReadFile(s.file); err == nil && strings.TrimSpace(string(b)) == s.forbids {
+			c.Advice += "; " + s.advice
+			return c
+		}
+	}
+	c.Advice += "; in a container, its runtime has to permit unshare(2) and clone(2) with CLONE_NEWUSER"
+	return c
+}
+
+// checkSeccomp looks for filters that end a process (seccomp(2)).
+func checkSeccomp() Check {
+	c := Check{Name: "seccomp", Found: "filters can end a process"}
+	b, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
+	if err != nil || !strings.Contains(string(b), "kill_process") {
+		c.Status, c.Found = Missing, "the kernel has no filters that end a process"
+		c.Advice = "images do not run without: use Linux 4.14 or later with CONFIG_SECCOMP_FILTER"
+	}
+	return c
+}
+
+// checkMemory compares what is free with pith run's default.
+func checkMemory() Check {
+	const enough = 256 << 20
+	c := Check{Name: "memory"}
+	free, err := availableMemory()
+	if err != nil {
+		c.Status, c.Found = Limited, err.Error()
+		c.Advice = "give pith run a --memory that this machine has"
+		return c
+	}
+	c.Found = fmt.Sprintf("%d MiB available", free>>20)
+	if free < enough {
+		c.Status = Limited
+		c.Advice = "an instance may use 256M unless told otherwise: give pith run less with --memory"
+	}
+	return c
+}
+
+// availableMemory is MemAvailable of proc_meminfo(5), in bytes, or what the
+// control group still allows (cgroup v2 memory.max, memory.current).
+func availableMemory() (uint64, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var free uint64
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if fields := strings.Fields(sc.Text()); len(fields) > 1 && fields[0] == "MemAvailable:" {
+			kib, err := strconv.ParseUint(fields[1], 10, 54)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/meminfo: %w", err)
+			}
+			free = kib << 10
+		}
+	}
+	limit, err1 := readNumber("/sys/fs/cgroup/memory.max")
+	used, err2 := readNumber("/sys/fs/cgroup/memory.current")
+	if err1 == nil && err2 == nil && limit >= used { // no number: no limit
+		free = min(free, limit-used)
+	}
+	return free, nil
+}
+
+func readNumber(file string) (uint64, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+}
+
+func checkKVM() Check {
+	c := Check{Name: "KVM"}
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err == nil {
+		f.Close()
+		c.Found = "/dev/kvm opens; a later version will run images in virtual machines with it"
+		return c
+	}
+	c.Status, c.Found = Limited, err.Error()
+	c.Advice = "nothing needs it yet; a later version will run images in virtual machines with it"
+	if os.IsPermission(err) {
+		c.Advice += ": add yourself to the group kvm"
+	}
+	return c
+}

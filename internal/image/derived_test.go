@@ -1,0 +1,82 @@
+package image
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pith-os/pith/internal/toolchain"
+)
+
+var derivedModule = map[string]string{
+	"go.mod":        "module example.com/m\n\ngo 1.25\n",
+	"hello/main.go": "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n",
+	"web/main.go": `package main
+
+import (
+	"fmt"
+	"net/http"
+)
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") })
+	panic(http.ListenAndServe(":8080", nil))
+}
+`,
+}
+
+func TestDerivedProgramsHoldOnlyWhatTheyReach(t *testing.T) {
+	src := writeTree(t, derivedModule)
+	for _, test := range []struct {
+		pkg   string
+		parts []string
+		extra int64 // bytes that the image may add to the plain binary
+	}{
+		{"./hello", []string{"core"}, 700_000},
+		{"./web", []string{"core", "net"}, 3_200_000},
+	} {
+		t.Run(test.pkg, func(t *testing.T) {
+			ctx := t.Context()
+			d, err := toolchain.Derive(ctx, src, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain := filepath.Join(t.TempDir(), "plain")
+			cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", plain, test.pkg)
+			cmd.Dir, cmd.Env = src, append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			r, err := Build(ctx, d, Options{Package: test.pkg, Dir: src, Output: filepath.Join(t.TempDir(), "x.pith"), Trimpath: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			img, err := Open(r.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer img.Close()
+			m := img.Manifest
+			if !slices.Equal(m.Parts, test.parts) {
+				t.Errorf("parts %v, want %v", m.Parts, test.parts)
+			}
+			if len(m.Traps) > 0 {
+				t.Errorf("system call instructions outside the gate: %v", m.Traps)
+			}
+			before, err := os.Stat(plain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := img.File().Stat()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("plain %d, image %d (%+d), root files %d", before.Size(), after.Size(), after.Size()-before.Size(), m.Root.Size)
+			if after.Size()-before.Size() > test.extra {
+				t.Errorf("the image adds %d bytes, more than %d", after.Size()-before.Size(), test.extra)
+			}
+		})
+	}
+}
