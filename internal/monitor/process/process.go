@@ -8,10 +8,18 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"sync"
 
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
 )
 
 // Monitor is the process monitor.
@@ -22,10 +30,118 @@ var _ monitor.Monitor = Monitor{}
 // Name implements [monitor.Monitor].
 func (Monitor) Name() string { return "process" }
 
-// Probe implements [monitor.Monitor].
-func (Monitor) Probe(ctx context.Context) (string, error) { return "", errors.ErrUnsupported }
+// Probe implements [monitor.Monitor]: it runs an image that exits at once.
+func (m Monitor) Probe(ctx context.Context) (string, error) {
+	var trial tinyelf.Program
+	trial.Exit(0)
+	image, err := inMemory(bytes.NewReader(trial.Bytes()))
+	if err != nil {
+		return "", err
+	}
+	defer image.Close()
+	c := &monitor.Config{Image: image, Args: []string{"probe"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}}
+	img, how, err := start(c, nil)
+	if err != nil {
+		return "", err
+	}
+	code, err := img.supervise(ctx, c, nil, &signals{}, discard)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("a trial image ended with %d", code)
+	}
+	return how, err
+}
+
+func discard(string, ...any) {}
 
 // Run implements [monitor.Monitor].
 func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
-	return 0, errors.ErrUnsupported
+	if (c.Network != nil) != (c.Boot.Net != nil) {
+		return 0, errors.New("a network device and its boot parameters go together")
+	}
+	log := c.Log
+	if log == nil {
+		log = discard
+	}
+	listeners, err := publish(c.Publish)
+	if err != nil {
+		return 0, err
+	}
+	defer closeListeners(listeners)
+
+	signals := catchSignals()
+	defer signals.stop()
+
+	img, how, err := start(c, listeners)
+	if err != nil {
+		return 0, err
+	}
+	log("confined: %s", how)
+	return img.supervise(ctx, c, listeners, signals, log)
+}
+
+// supervise serves a running image until it ends.
+func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []listener, signals *signals,
+	log func(string, ...any)) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	failed := make(chan error, 2)
+	tasks.Go(func() {
+		if err := obey(img.control, listeners, log); err != nil {
+			failed <- err
+		}
+	})
+	if c.Network != nil {
+		tasks.Go(func() {
+			if err := c.Network.Serve(ctx, img.link); err != nil && ctx.Err() == nil {
+				failed <- fmt.Errorf("network: %w", err)
+			}
+		})
+	}
+
+	var failure error
+	var end exit
+	done := ctx.Done()
+	for running := true; running; {
+		select {
+		case end = <-img.end:
+			running = false
+		case sig := <-signals.c:
+			signals.relay(sig, img.process)
+		case err := <-failed:
+			failure = errors.Join(failure, err)
+			img.kill()
+		case <-done:
+			done = nil
+			img.kill()
+		}
+	}
+	cancel()
+	img.control.Close()
+	tasks.Wait()
+	if failure != nil {
+		return 0, failure
+	}
+	if end.err != nil {
+		return 0, fmt.Errorf("wait for the image: %w", end.err)
+	}
+	if end.status.Signaled() && end.status.Signal() == unix.SIGSYS && c.Stderr != nil {
+		fmt.Fprintln(c.Stderr, "pith: killed: the image made a system call that its monitor forbids")
+	}
+	return end.code(), nil
+}
+
+// kill ends the image at once. That it has ended already is no error.
+func (img *image) kill() {
+	_ = img.process.Kill()
+}
+
+// terminals says which of the program's descriptors are terminals.
+func terminals(files ...*os.File) (tty [3]bool) {
+	for i, f := range files {
+		if f != nil {
+			_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+			tty[i] = err == nil
+		}
+	}
+	return tty
 }

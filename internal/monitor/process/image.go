@@ -1,0 +1,58 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// executable returns image or, where the jail's user could not execute it, a
+// copy in memory: no permission for that user, or a file system mounted
+// noexec. The caller closes what is not image.
+func executable(image *os.File, uid int) (*os.File, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(image.Fd()), &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: image.Name(), Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fmt.Errorf("%s is not a regular file", image.Name())
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(image.Fd()), &fs); err != nil {
+		return nil, &os.PathError{Op: "statfs", Path: image.Name(), Err: err}
+	}
+	if uid == 0 {
+		uid = os.Geteuid()
+	}
+	permission := uint32(0o001)
+	if int(st.Uid) == uid {
+		permission = 0o100
+	}
+	if st.Mode&permission != 0 && fs.Flags&unix.ST_NOEXEC == 0 {
+		return image, nil
+	}
+	return inMemory(io.NewSectionReader(image, 0, st.Size))
+}
+
+// inMemory is an executable file with the bytes of r that is on no file system.
+func inMemory(r io.Reader) (*os.File, error) {
+	fd, err := unix.MemfdCreate("image", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate("image", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("copy the image to memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "image")
+	defer f.Close() // a file open for writing is not executed (ETXTBSY)
+	if _, err := io.Copy(f, r); err != nil {
+		return nil, fmt.Errorf("copy the image to memory: %w", err)
+	}
+	if err := f.Chmod(0o555); err != nil {
+		return nil, fmt.Errorf("copy the image to memory: %w", err)
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}

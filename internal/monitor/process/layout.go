@@ -1,0 +1,149 @@
+package process
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/pith-os/pith/internal/monitor"
+
+	"golang.org/x/sys/unix"
+)
+
+// packetBuffer is the size that is asked for the buffers of packets: some tens
+// of the largest. The kernel gives less to an unprivileged monitor.
+const packetBuffer = 4 << 20
+
+// layout are the descriptors of a jail, by their numbers there, and the
+// monitor's ends of its sockets.
+type layout struct {
+	jail  []int // index: the jail's number
+	owned []int // those of jail that were opened here
+
+	control, status *os.File
+	link            *os.File // nil: no network device
+}
+
+// newLayout makes the descriptors that libos/boot describes, then the image
+// and the jail's status socket.
+func newLayout(c *monitor.Config, listeners []int, image int) (l *layout, err error) {
+	l = &layout{}
+	defer func() {
+		if err != nil {
+			l.closeJail()
+			l.closeMonitor()
+		}
+	}()
+	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+		if f != nil {
+			l.jail = append(l.jail, int(f.Fd()))
+			continue
+		}
+		if err := l.open(os.DevNull, unix.O_RDWR); err != nil {
+			return nil, fmt.Errorf("descriptor %d: %w", i, err)
+		}
+	}
+	if l.control, err = l.socket("control", unix.SOCK_SEQPACKET); err != nil {
+		return nil, err
+	}
+	if c.Network != nil {
+		l.link, err = l.packets()
+	} else {
+		// The number stays taken, or the first connection would get it.
+		err = l.open(os.DevNull, unix.O_RDONLY)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := l.add(unix.EpollCreate1(unix.EPOLL_CLOEXEC)); err != nil {
+		return nil, fmt.Errorf("epoll instance: %w", err)
+	}
+	if err := l.add(unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)); err != nil {
+		return nil, fmt.Errorf("wake-up event: %w", err)
+	}
+	if err := l.open("/dev/urandom", unix.O_RDONLY); err != nil {
+		return nil, err
+	}
+	l.jail = append(l.jail, listeners...)
+	l.jail = append(l.jail, image)
+	l.status, err = l.socket("status", unix.SOCK_STREAM)
+	return l, err
+}
+
+// add appends a descriptor that was opened for the jail.
+func (l *layout) add(fd int, err error) error {
+	if err != nil {
+		return err
+	}
+	l.jail = append(l.jail, fd)
+	l.owned = append(l.owned, fd)
+	return nil
+}
+
+func (l *layout) open(path string, mode int) error {
+	fd, err := unix.Open(path, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return l.add(fd, nil)
+}
+
+// socket adds one end of a pair and returns the other.
+func (l *layout) socket(name string, kind int) (*os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s socket: %w", name, err)
+	}
+	l.jail = append(l.jail, pair[0])
+	l.owned = append(l.owned, pair[0])
+	if err := unix.SetNonblock(pair[1], true); err != nil {
+		return nil, fmt.Errorf("%s socket: %w", name, err)
+	}
+	return os.NewFile(uintptr(pair[1]), name), nil
+}
+
+// packets adds the network device. Its end in the image does not block.
+func (l *layout) packets() (*os.File, error) {
+	link, err := l.socket("packets", unix.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, err
+	}
+	image := l.jail[len(l.jail)-1]
+	if err := unix.SetNonblock(image, true); err != nil {
+		return nil, fmt.Errorf("packets socket: %w", err)
+	}
+	conn, err := link.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Control(func(fd uintptr) {
+		growBuffer(image)
+		growBuffer(int(fd))
+	})
+	return link, err
+}
+
+// growBuffer enlarges the send buffer, which is what bounds a unix socket, as
+// far as the host allows. A smaller one is slower and no more.
+func growBuffer(fd int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, packetBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, packetBuffer)
+	}
+}
+
+// closeJail closes what was opened for the jail, which has it by now.
+func (l *layout) closeJail() {
+	for _, fd := range l.owned {
+		unix.Close(fd)
+	}
+	l.owned = nil
+}
+
+// closeMonitor closes the monitor's ends, except the link, which its Network
+// closes once it serves it.
+func (l *layout) closeMonitor() {
+	for _, f := range []*os.File{l.control, l.status, l.link} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}

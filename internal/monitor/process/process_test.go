@@ -1,0 +1,139 @@
+package process
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	os.Exit(m.Run())
+}
+
+// imageFile is an image in a file.
+func imageFile(t testing.TB, p *tinyelf.Program) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(name, p.Bytes(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// run runs an image and returns its exit code and output.
+func run(t testing.TB, c *monitor.Config) (code int, output string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c.Stdout, c.Stderr = w, w
+	if c.Boot.CPUs == 0 {
+		c.Boot.CPUs = 1
+	}
+	if c.Args == nil {
+		c.Args = []string{"test"}
+	}
+	read := make(chan []byte)
+	go func() {
+		all, err := io.ReadAll(r)
+		if err != nil {
+			t.Error(err)
+		}
+		read <- all
+	}()
+	code, err = Monitor{}.Run(context.Background(), c)
+	w.Close()
+	out := <-read
+	if err != nil {
+		t.Fatalf("%v; output %q", err, out)
+	}
+	return code, string(out)
+}
+
+func TestProbe(t *testing.T) {
+	how, err := Monitor{}.Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(how)
+}
+
+func TestExitCode(t *testing.T) {
+	for _, code := range []byte{0, 1, 2, 42, 255} {
+		var p tinyelf.Program
+		p.Exit(code)
+		if got, _ := run(t, &monitor.Config{Image: imageFile(t, &p)}); got != int(code) {
+			t.Errorf("exit code %d, want %d", got, code)
+		}
+	}
+}
+
+func TestImageGetsArgumentsAndEnvironmentOnly(t *testing.T) {
+	t.Setenv("SECRET", "of the monitor")
+	want := "name\x00-flag\x00\xff\x00" +
+		"PITH_BOOT=" + boot.Config{PID: 1, CPUs: 3, Memory: 64 << 20, Hostname: "h"}.String() + "\x00A=1\x00B=\xfe\x00"
+	var p tinyelf.Program
+	p.LoadStack(tinyelf.RSI, 8)
+	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(1), tinyelf.RSI, tinyelf.Imm(uint64(len(want))))
+	p.LoadStack(tinyelf.RAX, 8*(1+4+3)) // argc, arguments and 0, three variables: the end
+	p.Syscall(unix.SYS_EXIT_GROUP, tinyelf.RAX)
+	code, got := run(t, &monitor.Config{
+		Image: imageFile(t, &p),
+		Args:  []string{"name", "-flag", "\xff"},
+		Env:   []string{"A=1", "B=\xfe"},
+		Boot:  boot.Config{CPUs: 3, Memory: 64 << 20, Hostname: "h"},
+	})
+	if got != want || code != 0 {
+		t.Errorf("got %q, %d; want %q", got, code, want)
+	}
+}
+
+func TestStandardInput(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("through"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	var p tinyelf.Program
+	buf := p.Data(make([]byte, 64))
+	p.Syscall(unix.SYS_READ, tinyelf.Imm(0), buf, tinyelf.Imm(64))
+	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(2), buf, tinyelf.RAX)
+	p.Exit(0)
+	if _, got := run(t, &monitor.Config{Image: imageFile(t, &p), Stdin: r}); got != "through" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	var p tinyelf.Program
+	p.Exit(0)
+	image := imageFile(b, &p)
+	for b.Loop() {
+		code, err := Monitor{}.Run(b.Context(), &monitor.Config{
+			Image: image, Args: []string{"x"}, Boot: boot.Config{CPUs: 1, Memory: 64 << 20},
+		})
+		if code != 0 || err != nil {
+			b.Fatal(code, err)
+		}
+	}
+}

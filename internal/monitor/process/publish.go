@@ -1,0 +1,169 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// listener is a published port: a socket that is bound, and listens while the
+// program does. The image has the same socket and accepts from it.
+type listener struct {
+	port monitor.Port
+	fd   int
+}
+
+// publish binds the ports, in order.
+func publish(ports []monitor.Port) (ls []listener, err error) {
+	for _, p := range ports {
+		fd, err := bind(p.Host)
+		if err != nil {
+			closeListeners(ls)
+			return nil, publishError(p, err)
+		}
+		ls = append(ls, listener{p, fd})
+	}
+	return ls, nil
+}
+
+func publishError(p monitor.Port, err error) error {
+	host := p.Host.String()
+	if !p.Host.Addr().IsValid() {
+		host = fmt.Sprintf("port %d", p.Host.Port())
+	}
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("publish %s: another program uses this port; choose another one", host)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("publish %s: only root may use this port; choose one from 1024 on", host)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("publish %s: this machine does not have the address", host)
+	}
+	return fmt.Errorf("publish %s: %w", host, err)
+}
+
+// bind makes a TCP socket for the image: bound, not blocking, not listening.
+func bind(addr netip.AddrPort) (int, error) {
+	switch ip := addr.Addr(); {
+	case !ip.IsValid():
+		fd, err := bindTo(unix.AF_INET6, &unix.SockaddrInet6{Port: int(addr.Port())})
+		if !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fd, err
+		}
+		// A host without IPv6.
+		return bindTo(unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port())})
+	case ip.Is4():
+		return bindTo(unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()})
+	default:
+		return bindTo(unix.AF_INET6, &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16()})
+	}
+}
+
+// bindTo binds without SO_REUSEADDR first, which finds out another instance
+// that is bound and does not listen yet. The option is for what is left of
+// earlier connections (TIME_WAIT).
+func bindTo(family int, addr unix.Sockaddr) (fd int, err error) {
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return -1, err
+		}
+	}
+	if err := unix.Bind(fd, addr); !errors.Is(err, unix.EADDRINUSE) {
+		return fd, err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return -1, err
+	}
+	if err := unix.Bind(fd, addr); err != nil {
+		return -1, err
+	}
+	return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+}
+
+// set lets clients in or not, as the program asks for.
+//
+// To stop, shutdown(2) returns the socket to the state before listen: bound,
+// and clients are refused, those in its queue too. The image's descriptor is
+// the same socket: its accept4 fails with EINVAL then.
+func (l listener) set(on bool) error {
+	if !on {
+		if err := unix.Shutdown(l.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
+			return fmt.Errorf("stop listening on port %d: %w", l.port.Guest, err)
+		}
+		return nil
+	}
+	// From now on, so that connections inherit it and the port can be bound
+	// again while some are in TIME_WAIT.
+	err := unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil {
+		err = unix.Listen(l.fd, unix.SOMAXCONN)
+	}
+	if err != nil {
+		return publishError(l.port, err)
+	}
+	return nil
+}
+
+// addr is where clients find the port.
+func (l listener) addr() (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(l.fd)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, unix.EAFNOSUPPORT
+}
+
+func closeListeners(ls []listener) {
+	for _, l := range ls {
+		unix.Close(l.fd)
+	}
+}
+
+// obey reads the image's control messages until it ends. It does not trust
+// their sender: what is not known is only logged.
+func obey(control *os.File, ls []listener, log func(string, ...any)) error {
+	buf := make([]byte, 256)
+	for {
+		n, err := control.Read(buf)
+		if err != nil {
+			return nil // the image, or this monitor, has closed it
+		}
+		msg, err := boot.ParseListen(string(buf[:n]))
+		if err != nil {
+			log("%v", err)
+			continue
+		}
+		for _, l := range ls {
+			if l.port.Guest != msg.Port {
+				continue
+			}
+			if err := l.set(msg.On); err != nil {
+				return err
+			}
+			if addr, err := l.addr(); err == nil {
+				log("port %d of the program is %s: %v", l.port.Guest, addr, msg)
+			}
+		}
+	}
+}

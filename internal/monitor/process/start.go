@@ -1,0 +1,182 @@
+package process
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"github.com/pith-os/pith/internal/monitor"
+
+	"golang.org/x/sys/unix"
+)
+
+// image is a running image.
+type image struct {
+	process *os.Process
+	end     chan exit // receives once
+	control *os.File
+	link    *os.File // nil: no network device
+}
+
+// exit is how a process ended.
+type exit struct {
+	status syscall.WaitStatus
+	err    error
+}
+
+// code is the exit code as a shell has it.
+func (e exit) code() int {
+	if e.status.Signaled() {
+		return 128 + int(e.status.Signal())
+	}
+	return e.status.ExitStatus()
+}
+
+// start makes the jail and waits until it has become the image. It says how
+// the image is confined.
+func start(c *monitor.Config, listeners []listener) (*image, string, error) {
+	id := chooseIdentity()
+	file, err := executable(c.Image, id.uid)
+	if err != nil {
+		return nil, "", err
+	}
+	if file != c.Image {
+		defer file.Close()
+	}
+	fds := make([]int, len(listeners))
+	for i, l := range listeners {
+		fds[i] = l.fd
+	}
+	l, err := newLayout(c, fds, int(file.Fd()))
+	if err != nil {
+		return nil, "", err
+	}
+	p := spawn(l.jail, len(listeners), id)
+	l.closeJail()
+	if p.err != nil {
+		l.closeMonitor()
+		return nil, "", fmt.Errorf("start the jail: %w", p.err)
+	}
+	rep, err := instruct(l.status, newRequest(c, id, p.set))
+	if err != nil {
+		// It ends by itself or has ended; when it hangs, this ends it.
+		_ = p.process.Kill()
+		<-p.end
+		l.closeMonitor()
+		return nil, "", err
+	}
+	l.status.Close()
+	how := fmt.Sprintf("namespaces: %s; root: %s; %d system calls", namesOf(p.set), rep.Root, len(permitted(bounds{})))
+	return &image{p.process, p.end, l.control, l.link}, how, nil
+}
+
+// newRequest is what the jail is asked for.
+func newRequest(c *monitor.Config, id identity, set []namespace) request {
+	req := request{
+		Args: byteStrings(c.Args), Env: byteStrings(c.Env), Boot: c.Boot,
+		UID: id.uid, GID: id.gid,
+		OwnUser:   flagsOf(set)&unix.CLONE_NEWUSER != 0,
+		OwnMounts: flagsOf(set)&unix.CLONE_NEWNS != 0,
+	}
+	req.Boot.Publish = nil
+	for _, p := range c.Publish {
+		req.Boot.Publish = append(req.Boot.Publish, p.Guest)
+	}
+	req.Boot.TTY = terminals(c.Stdin, c.Stdout, c.Stderr)
+	return req
+}
+
+func byteStrings(list []string) [][]byte {
+	out := make([][]byte, len(list))
+	for i, s := range list {
+		out[i] = []byte(s)
+	}
+	return out
+}
+
+// instruct tells the jail what to do and reads its answers, until it has
+// executed the image.
+func instruct(status *os.File, req request) (report, error) {
+	line, err := json.Marshal(req)
+	if err != nil {
+		return report{}, err
+	}
+	// When the jail has ended early, its answer says more than this error.
+	_, writeErr := status.Write(line)
+	var last report
+	for n, answers := 0, json.NewDecoder(status); ; n++ {
+		var r report
+		err := answers.Decode(&r)
+		switch {
+		case errors.Is(err, io.EOF) && n > 0:
+			return last, nil
+		case err != nil:
+			return report{}, fmt.Errorf("the jail ended early: %w", errors.Join(writeErr, err))
+		case r.Error != "":
+			return report{}, errors.New(r.Error)
+		}
+		last = r
+	}
+}
+
+// jail is a started jail, or the reason why there is none.
+type jail struct {
+	set     []namespace
+	process *os.Process
+	end     chan exit
+	err     error
+}
+
+// spawn executes this program again as the jail, in as many namespaces as the
+// host allows. A thread does it that lives as long as the image: the kernel
+// kills the image when the thread that started it ends (PR_SET_PDEATHSIG in
+// prctl(2)), which is to happen when the monitor ends, in whatever way.
+func spawn(fds []int, listeners int, id identity) jail {
+	started := make(chan jail)
+	go func() {
+		runtime.LockOSThread()
+		j := fork(fds, listeners, id)
+		started <- j
+		if j.err == nil {
+			j.end <- wait(j.process)
+		}
+	}()
+	return <-started
+}
+
+func fork(fds []int, listeners int, id identity) jail {
+	files := make([]uintptr, len(fds))
+	for i, fd := range fds {
+		files[i] = uintptr(fd)
+	}
+	argv := []string{jailName, strconv.Itoa(listeners)}
+	// A jail lives for a millisecond: no second processor, no collection.
+	env := []string{"GOMAXPROCS=1", "GOGC=off"}
+	var err error
+	for _, set := range attempts() {
+		var pid int
+		pid, _, err = syscall.StartProcess("/proc/self/exe", argv,
+			&syscall.ProcAttr{Files: files, Env: env, Sys: id.attributes(set)})
+		if err == nil {
+			process, err := os.FindProcess(pid)
+			return jail{set, process, make(chan exit, 1), err}
+		}
+		if !refused(err) {
+			break
+		}
+	}
+	return jail{err: err}
+}
+
+func wait(p *os.Process) exit {
+	state, err := p.Wait()
+	if err != nil {
+		return exit{err: err}
+	}
+	return exit{status: state.Sys().(syscall.WaitStatus)}
+}
