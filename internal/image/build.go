@@ -40,7 +40,7 @@ type GoError struct {
 	Output  string
 }
 
-func (e *GoError) Error() string { return "go could not build " + e.Package }
+func (e *GoError) Error() string { return "go could not build " + e.Package + ":\n" + e.Output }
 
 // Distribution is a Go distribution derived by package toolchain.
 type Distribution interface {

@@ -1,10 +1,12 @@
 package image
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"debug/elf"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +21,7 @@ type stock struct{}
 
 func (stock) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -modcacherw", "GOWORK=off")
 	return cmd
 }
 
@@ -237,6 +239,51 @@ func TestWhatCannotBeBuilt(t *testing.T) {
 	var ge *GoError
 	if !errors.As(err, &ge) || !strings.Contains(ge.Output, "undefined: undeclared") {
 		t.Errorf("compile error: %v", err)
+	}
+}
+
+// A module proxy in a folder has one version of one module.
+func TestVersionedPackagesAreBuiltOutsideAnyModule(t *testing.T) {
+	const mod, version = "example.com/m", "v1.2.3"
+	files := map[string]string{"go.mod": "module " + mod + "\n\ngo 1.25\n", "cmd/tool/main.go": "package main\n\nfunc main() {}\n"}
+	var content bytes.Buffer
+	z := zip.NewWriter(&content)
+	for name, data := range files {
+		w, err := z.Create(mod + "@" + version + "/" + name)
+		if err == nil {
+			_, err = io.WriteString(w, data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	proxy := writeTree(t, map[string]string{
+		mod + "/@v/list":                 version + "\n",
+		mod + "/@v/" + version + ".info": `{"Version":"` + version + `"}`,
+		mod + "/@v/" + version + ".mod":  files["go.mod"],
+		mod + "/@v/" + version + ".zip":  content.String(),
+	})
+	t.Setenv("GOPROXY", "file://"+proxy)
+	t.Setenv("GONOSUMDB", "*")
+	t.Setenv("GOMODCACHE", t.TempDir())
+	o := Options{Package: mod + "/cmd/tool@latest", Dir: t.TempDir(), Trimpath: true}
+	data, name, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parseProgram(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := p.manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name != "tool" || m.Package != mod+"/cmd/tool" || len(m.Modules) != 1 || m.Modules[0].Version != version {
+		t.Errorf("%s: %+v", name, m)
 	}
 }
 
