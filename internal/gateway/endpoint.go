@@ -1,0 +1,287 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pith-os/pith/libos/boot"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// The virtio-net header, little endian (virtio 1.2 §5.1.6): flags u8,
+// gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16,
+// num_buffers u16.
+const (
+	flagNeedsCsum = 1 // the checksum field holds the pseudo-header's sum only
+	flagDataValid = 2 // the checksum was verified
+
+	gsoNone  = 0
+	gsoTCPv4 = 1
+	gsoTCPv6 = 4
+	gsoECN   = 0x80 // or-ed to the type: the segment has CWR set
+)
+
+const (
+	ethernetSize = header.EthernetMinimumSize
+	// copyBreak is the size up to which a received frame is copied into a
+	// buffer of its size; a larger one keeps the buffer it was read into.
+	copyBreak = 8 << 10
+	// payloadSize holds the largest IP packet.
+	payloadSize = 65535
+)
+
+// endpoint is the stack's link endpoint: Ethernet frames over a Link, with
+// large segments and partial checksums both ways. The link is memory, which
+// does not corrupt: received checksums are not verified, and what a hostile
+// guest gets wrong in its own segments harms itself.
+type endpoint struct {
+	// link is the present one; without any, packets are lost.
+	link atomic.Pointer[Link]
+	// accept sees each packet before the stack and refuses it with false.
+	accept func(proto tcpip.NetworkProtocolNumber, packet []byte) bool
+
+	addr tcpip.LinkAddress
+	mtu  atomic.Uint32
+
+	mu         sync.RWMutex
+	dispatcher stack.NetworkDispatcher
+
+	sending sync.Mutex
+	out     []Packet
+	headers [][boot.VirtioNetHeaderSize]byte
+}
+
+func newEndpoint(addr tcpip.LinkAddress, mtu uint32) *endpoint {
+	e := &endpoint{addr: addr, accept: func(tcpip.NetworkProtocolNumber, []byte) bool { return true }}
+	e.mtu.Store(mtu)
+	return e
+}
+
+// receive delivers the link's packets until it fails or ends.
+func (e *endpoint) receive(link Link) error {
+	var (
+		heads [batch][boot.VirtioNetHeaderSize + ethernetSize]byte
+		views [batch]*buffer.View
+		pkts  = make([]Packet, batch)
+		sizes = make([]int, batch)
+	)
+	fresh := func(i int) {
+		views[i] = buffer.NewViewSize(payloadSize)
+		pkts[i][1] = views[i].AsSlice()
+	}
+	for i := range pkts {
+		pkts[i] = Packet{heads[i][:], nil}
+		fresh(i)
+	}
+	defer func() {
+		for _, v := range views {
+			v.Release()
+		}
+	}()
+	for {
+		n, err := link.ReadPackets(pkts, sizes)
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			size := sizes[i] - len(heads[i])
+			if size <= 0 {
+				continue
+			}
+			head := heads[i][:]
+			packet := pkts[i][1][:size]
+			proto, typ, ok := e.parse(head)
+			if !ok || !e.accept(proto, packet) {
+				continue
+			}
+			view := views[i]
+			if size <= copyBreak {
+				view = buffer.NewViewWithData(packet)
+			} else {
+				view.CapLength(size)
+				fresh(i)
+			}
+			e.deliver(proto, typ, view)
+		}
+	}
+}
+
+// parse reads the headers of a received frame: whether it is for this
+// interface, and of a kind that was offered.
+func (e *endpoint) parse(head []byte) (proto tcpip.NetworkProtocolNumber, typ tcpip.PacketType, ok bool) {
+	switch head[1] &^ gsoECN {
+	case gsoNone, gsoTCPv4, gsoTCPv6:
+	default:
+		return 0, 0, false
+	}
+	eth := header.Ethernet(head[boot.VirtioNetHeaderSize:])
+	switch dst := eth[:header.EthernetAddressSize]; {
+	case string(dst) == string(e.addr):
+		typ = tcpip.PacketHost
+	case string(dst) == string(header.EthernetBroadcastAddress):
+		typ = tcpip.PacketBroadcast
+	case dst[0]&1 != 0:
+		typ = tcpip.PacketMulticast
+	default:
+		return 0, 0, false
+	}
+	return eth.Type(), typ, true
+}
+
+func (e *endpoint) deliver(proto tcpip.NetworkProtocolNumber, typ tcpip.PacketType, view *buffer.View) {
+	e.mu.RLock()
+	d := e.dispatcher
+	e.mu.RUnlock()
+	if d == nil {
+		view.Release()
+		return
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
+	pkt.NetworkProtocolNumber = proto
+	pkt.PktType = typ
+	d.DeliverNetworkPacket(proto, pkt)
+	pkt.DecRef()
+}
+
+// WritePackets implements stack.LinkWriter. The queue in front of it makes
+// batches of what several connections send, and takes what does not fit.
+func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
+	link := e.link.Load()
+	if link == nil {
+		return 0, &tcpip.ErrClosedForSend{}
+	}
+	e.sending.Lock()
+	defer e.sending.Unlock()
+	pkts := list.AsSlice()
+	for len(e.out) < len(pkts) {
+		e.out = append(e.out, nil)
+		e.headers = append(e.headers, [boot.VirtioNetHeaderSize]byte{})
+	}
+	n := 0
+	for _, pkt := range pkts {
+		if pkt.Size() > boot.MaxFrame-boot.VirtioNetHeaderSize {
+			continue // no stack of a single MTU makes one
+		}
+		h := &e.headers[n]
+		encodeOffload(h, pkt)
+		out := append(e.out[n][:0], h[:])
+		views, skip := pkt.AsViewList()
+		for v := views.Front(); v != nil; v = v.Next() {
+			b := v.AsSlice()
+			if skip >= len(b) {
+				skip -= len(b)
+				continue
+			}
+			out = append(out, b[skip:])
+			skip = 0
+		}
+		e.out[n] = out
+		n++
+	}
+	err := (*link).WritePackets(e.out[:n])
+	for i := range e.out[:n] {
+		clear(e.out[i])
+	}
+	if err != nil {
+		return 0, &tcpip.ErrClosedForSend{} // receive finds the same and reports it
+	}
+	return len(pkts), nil
+}
+
+// encodeOffload writes the virtio-net header of an outgoing packet. The stack
+// left the checksum of a large segment partial and made all others.
+func encodeOffload(h *[boot.VirtioNetHeaderSize]byte, pkt *stack.PacketBuffer) {
+	*h = [boot.VirtioNetHeaderSize]byte{}
+	le := binary.LittleEndian
+	le.PutUint16(h[10:], 1)
+	gso := pkt.GSOOptions
+	if gso.Type == stack.GSONone || !gso.NeedsCsum {
+		h[0] = flagDataValid
+		return
+	}
+	l4 := ethernetSize + gso.L3HdrLen
+	h[0] = flagNeedsCsum
+	le.PutUint16(h[6:], l4)
+	le.PutUint16(h[8:], gso.CsumOffset)
+	if pkt.Data().Size() <= int(gso.MSS) {
+		return
+	}
+	h[1] = gsoTCPv4
+	if gso.Type == stack.GSOTCPv6 {
+		h[1] = gsoTCPv6
+	}
+	le.PutUint16(h[2:], l4+uint16(len(pkt.TransportHeader().Slice())))
+	le.PutUint16(h[4:], gso.MSS)
+}
+
+// Attach implements stack.LinkEndpoint.
+func (e *endpoint) Attach(d stack.NetworkDispatcher) {
+	e.mu.Lock()
+	e.dispatcher = d
+	e.mu.Unlock()
+}
+
+// IsAttached implements stack.LinkEndpoint.
+func (e *endpoint) IsAttached() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.dispatcher != nil
+}
+
+// AddHeader implements stack.LinkEndpoint.
+func (e *endpoint) AddHeader(pkt *stack.PacketBuffer) {
+	header.Ethernet(pkt.LinkHeader().Push(ethernetSize)).Encode(&header.EthernetFields{
+		SrcAddr: pkt.EgressRoute.LocalLinkAddress,
+		DstAddr: pkt.EgressRoute.RemoteLinkAddress,
+		Type:    pkt.NetworkProtocolNumber,
+	})
+}
+
+// ParseHeader implements stack.LinkEndpoint.
+func (e *endpoint) ParseHeader(pkt *stack.PacketBuffer) bool {
+	_, ok := pkt.LinkHeader().Consume(ethernetSize)
+	return ok
+}
+
+// Capabilities implements stack.LinkEndpoint.
+func (e *endpoint) Capabilities() stack.LinkEndpointCapabilities {
+	return stack.CapabilityRXChecksumOffload | stack.CapabilityResolutionRequired
+}
+
+// SupportedGSO implements stack.GSOEndpoint.
+func (e *endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize implements stack.GSOEndpoint.
+func (e *endpoint) GSOMaxSize() uint32 { return payloadSize }
+
+// MTU implements stack.LinkEndpoint.
+func (e *endpoint) MTU() uint32 { return e.mtu.Load() }
+
+// SetMTU implements stack.LinkEndpoint.
+func (e *endpoint) SetMTU(mtu uint32) { e.mtu.Store(mtu) }
+
+// MaxHeaderLength implements stack.LinkEndpoint.
+func (e *endpoint) MaxHeaderLength() uint16 { return ethernetSize }
+
+// LinkAddress implements stack.LinkEndpoint.
+func (e *endpoint) LinkAddress() tcpip.LinkAddress { return e.addr }
+
+// SetLinkAddress implements stack.LinkEndpoint; the address is fixed.
+func (e *endpoint) SetLinkAddress(tcpip.LinkAddress) {}
+
+// ARPHardwareType implements stack.LinkEndpoint.
+func (e *endpoint) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareEther }
+
+// Wait implements stack.LinkEndpoint; the goroutines belong to Serve.
+func (e *endpoint) Wait() {}
+
+// Close implements stack.LinkEndpoint; the link belongs to Serve.
+func (e *endpoint) Close() {}
+
+// SetOnCloseAction implements stack.LinkEndpoint.
+func (e *endpoint) SetOnCloseAction(func()) {}

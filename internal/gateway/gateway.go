@@ -1,0 +1,264 @@
+// Package gateway is the user-mode network of the monitor: it joins one guest
+// to the host's network without any privilege, in the manner of slirp and
+// passt. A TCP/IP stack in the gateway (gVisor's) ends the guest's connections
+// and ordinary sockets of the host carry them on.
+//
+// Towards the guest it is a router with DHCP (IPv4), router advertisements
+// (IPv6) and a DNS forwarder; towards the host it is a program that dials and
+// listens. It stands on a [Link] for Ethernet frames. The monitor of a confined
+// process serves it a socket pair ([NewSocketLink]); a virtual machine's network
+// device implements Link itself.
+//
+// The guest is not trusted: what it can make the gateway hold is bounded by
+// [Config], and no frame may bring it down.
+//
+// Three limits follow from ending connections here. The gateway's own address
+// stands for the host's loopback interface (Config.NoLoopback forbids that). A
+// UDP flow has a host socket of its own, which hears from its peer alone. The
+// guest hears that a connection was refused or unreachable, but not how far
+// away its peer is: TTL and path MTU end at the gateway.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/qdisc/fifo"
+	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+)
+
+const (
+	nicID = 1
+	// queueLen is the number of packets that may wait for the guest to read
+	// them; later ones are lost, as on any network.
+	queueLen = 1024
+	// minBuffer, startBuffer and maxBuffer bound a TCP endpoint's buffers,
+	// which follow the connection's speed.
+	minBuffer, startBuffer, maxBuffer = 4 << 10, 1 << 20, 4 << 20
+	// timeWait can be short: the link reorders nothing and delays little.
+	timeWait = 2 * time.Second
+)
+
+// Gateway is a network for one guest at a time.
+type Gateway struct {
+	cfg   Config
+	addrs addresses
+	stack *stack.Stack
+	nic   *endpoint
+
+	tcp     tcpTable
+	flows   flowTable
+	dns     dnsForwarder
+	serving sync.Mutex // held while a guest is served
+
+	mu        sync.Mutex // of what follows
+	guest     *session   // nil: none is served
+	published []io.Closer
+	closed    bool
+
+	publishing sync.WaitGroup // goroutines of published ports
+
+	// translate overrides where the gateway sends what a guest addressed to
+	// the given address, for tests that must not leave the loopback interface.
+	translate func(netip.Addr) (netip.Addr, bool)
+}
+
+// session is what belongs to one guest, from Serve's start to its end.
+type session struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup // goroutines that end with ctx
+}
+
+// New makes a gateway. It opens no socket and reads no file.
+func New(cfg Config) (*Gateway, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g := &Gateway{cfg: cfg, addrs: cfg.addresses()}
+	g.stack = stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+	})
+	g.nic = newEndpoint(g.addrs.mac, uint32(cfg.MTU))
+	g.nic.accept = g.accept
+	if err := g.configure(); err != nil {
+		g.stack.Destroy()
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g.tcp.init(g)
+	g.flows.init(g)
+	g.dns.init(g)
+	for proto, h := range map[tcpip.TransportProtocolNumber]func(stack.TransportEndpointID, *stack.PacketBuffer) bool{
+		tcp.ProtocolNumber:   g.tcp.handle,
+		udp.ProtocolNumber:   g.handleUDP,
+		icmp.ProtocolNumber4: g.handleEcho,
+		icmp.ProtocolNumber6: g.handleEcho,
+	} {
+		g.stack.SetTransportProtocolHandler(proto, h)
+	}
+	return g, nil
+}
+
+// configure gives the stack its interface, addresses, routes and options. The
+// interface is promiscuous and spoofing: it takes packets for any address and
+// answers from that address.
+func (g *Gateway) configure() error {
+	s := g.stack
+	sack := tcpip.TCPSACKEnabled(true)
+	moderate := tcpip.TCPModerateReceiveBufferOption(true)
+	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	linger := tcpip.TCPLingerTimeoutOption(10 * time.Second)
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: startBuffer, Max: maxBuffer}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: startBuffer, Max: maxBuffer}
+	for _, opt := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &wait, &linger, &send, &receive} {
+		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
+			return fmt.Errorf("set %T: %s", opt, err)
+		}
+	}
+	qdisc := fifo.New(g.nic, 1, queueLen)
+	if err := s.CreateNICWithOptions(nicID, g.nic, stack.NICOptions{Name: "guest", QDisc: qdisc}); err != nil {
+		qdisc.Close()
+		return fmt.Errorf("create interface: %s", err)
+	}
+	for _, a := range g.addrs.own {
+		addr := tcpip.ProtocolAddress{
+			Protocol:          protocolOf(a.Addr()),
+			AddressWithPrefix: tcpip.AddressWithPrefix{Address: toStack(a.Addr()), PrefixLen: a.Bits()},
+		}
+		if err := s.AddProtocolAddress(nicID, addr, stack.AddressProperties{}); err != nil {
+			return fmt.Errorf("add address %s: %s", a, err)
+		}
+	}
+	if err := s.SetPromiscuousMode(nicID, true); err != nil {
+		return fmt.Errorf("set promiscuous mode: %s", err)
+	}
+	if err := s.SetSpoofing(nicID, true); err != nil {
+		return fmt.Errorf("set spoofing: %s", err)
+	}
+	s.SetRouteTable([]tcpip.Route{
+		{Destination: subnet(g.cfg.Prefix4), NIC: nicID},
+		{Destination: subnet(g.cfg.Prefix6), NIC: nicID},
+		{Destination: header.IPv6LinkLocalPrefix.Subnet(), NIC: nicID},
+		{Destination: subnet(netip.MustParsePrefix("ff00::/8")), NIC: nicID},
+	})
+	return nil
+}
+
+// Serve carries the guest's packets over link until ctx ends or the guest
+// closes the link, and closes it. Then the guest's connections are reset, and
+// another guest can be served; published ports stay. It returns nil unless the
+// link failed.
+func (g *Gateway) Serve(ctx context.Context, link Link) error {
+	if !g.serving.TryLock() {
+		return errors.New("gateway: it serves a guest already")
+	}
+	defer g.serving.Unlock()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &session{ctx: ctx, cancel: cancel}
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return errors.Join(net.ErrClosed, link.Close())
+	}
+	g.guest = s
+	s.work.Add(1) // released below, so that others may add while it is held
+	g.mu.Unlock()
+
+	var closing sync.Once
+	var closeErr error
+	closeLink := func() { closing.Do(func() { closeErr = link.Close() }) }
+	unhook := context.AfterFunc(ctx, closeLink)
+	defer unhook()
+
+	g.nic.link.Store(&link)
+	s.work.Go(func() { g.advertise(ctx) })
+	err := g.nic.receive(link)
+	interrupted := ctx.Err() != nil
+
+	cancel()
+	closeLink()
+	g.mu.Lock()
+	g.guest = nil
+	g.mu.Unlock()
+	g.nic.link.Store(nil)
+	g.flows.closeAll()
+	g.abortConnections()
+	s.work.Done()
+	s.work.Wait()
+	g.abortConnections() // those whose handshake ended meanwhile
+	for _, proto := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
+		if e := g.stack.ClearNeighbors(nicID, proto); e != nil {
+			err = errors.Join(err, fmt.Errorf("forget the guest's address: %s", e))
+		}
+	}
+	if interrupted || errors.Is(err, io.EOF) {
+		return closeErr
+	}
+	return fmt.Errorf("gateway: %w", errors.Join(err, closeErr))
+}
+
+func (g *Gateway) abortConnections() {
+	for _, e := range g.stack.RegisteredEndpoints() {
+		e.Abort()
+	}
+	for _, e := range g.stack.CleanupEndpoints() {
+		e.Abort()
+	}
+}
+
+// begin starts work for the guest that is served, in a goroutine of its own
+// that ends soon after its context. It reports false when there is no guest.
+func (g *Gateway) begin(work func(context.Context)) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.guest
+	if s == nil {
+		return false
+	}
+	s.work.Go(func() { work(s.ctx) })
+	return true
+}
+
+// Close ends everything: the guest's link, published ports, connections.
+func (g *Gateway) Close() error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return nil
+	}
+	g.closed = true
+	published := g.published
+	g.published = nil
+	if g.guest != nil {
+		g.guest.cancel()
+	}
+	g.mu.Unlock()
+
+	var errs []error
+	for _, p := range published {
+		errs = append(errs, p.Close())
+	}
+	g.publishing.Wait()
+	g.serving.Lock() // Serve has returned, and will refuse to start again
+	defer g.serving.Unlock()
+	g.stack.Destroy()
+	return errors.Join(errs...)
+}

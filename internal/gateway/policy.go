@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// verdict is what becomes of a packet or a connection of the guest.
+type verdict int
+
+const (
+	allow           verdict = iota
+	drop                    // silence: the guest's own timeout decides
+	refuse                  // nobody listens: RST, or ICMP port unreachable
+	hostUnreachable         // ICMP
+	netUnreachable          // ICMP
+	prohibit                // ICMP, administratively prohibited
+)
+
+// target says where on the host what the guest sends to dst goes.
+func (g *Gateway) target(dst netip.Addr) (netip.Addr, verdict) {
+	if g.translate != nil {
+		if to, ok := g.translate(dst); ok {
+			return to, allow
+		}
+	}
+	switch {
+	case g.addrs.isGateway(dst):
+		if g.cfg.NoLoopback {
+			return dst, refuse
+		}
+		if dst.Is4() {
+			return netip.AddrFrom4([4]byte{127, 0, 0, 1}), allow
+		}
+		return netip.IPv6Loopback(), allow
+	case g.addrs.isOwn(dst):
+		return dst, refuse
+	case g.cfg.Prefix4.Contains(dst), g.cfg.Prefix6.Contains(dst):
+		return dst, hostUnreachable // no other host is on the link
+	case dst.Is4In6(), dst.IsUnspecified(), dst.IsLoopback(), dst.IsMulticast(), dst.Is6() && dst.IsLinkLocalUnicast(),
+		dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		// The host would take some of these for its own loopback interface,
+		// and others mean nothing beyond a link.
+		return dst, netUnreachable
+	}
+	for _, p := range g.cfg.Deny {
+		if p.Contains(dst) {
+			return dst, prohibit
+		}
+	}
+	return dst, allow
+}
+
+// verdictOf is what an error of the host's sockets means for the guest.
+func verdictOf(err error) verdict {
+	switch {
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return hostUnreachable
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return netUnreachable
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return prohibit
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, net.ErrClosed):
+		return drop
+	}
+	return refuse
+}
+
+// reject tells the guest by ICMP what became of its packet pkt; v is not allow.
+// The stack limits the rate of such messages, and they may be lost as any.
+func (g *Gateway) reject(pkt *stack.PacketBuffer, v verdict) {
+	if v == drop {
+		return
+	}
+	switch p := g.stack.NetworkProtocolInstance(pkt.NetworkProtocolNumber).(type) {
+	case stack.RejectIPv4WithHandler:
+		with := map[verdict]stack.RejectIPv4WithICMPType{
+			refuse:          stack.RejectIPv4WithICMPPortUnreachable,
+			hostUnreachable: stack.RejectIPv4WithICMPHostUnreachable,
+			netUnreachable:  stack.RejectIPv4WithICMPNetUnreachable,
+			prohibit:        stack.RejectIPv4WithICMPAdminProhibited,
+		}[v]
+		_ = p.SendRejectionError(pkt, with, true)
+	case stack.RejectIPv6WithHandler:
+		with := map[verdict]stack.RejectIPv6WithICMPType{
+			refuse:          stack.RejectIPv6WithICMPPortUnreachable,
+			hostUnreachable: stack.RejectIPv6WithICMPAddrUnreachable,
+			netUnreachable:  stack.RejectIPv6WithICMPNoRoute,
+			prohibit:        stack.RejectIPv6WithICMPAdminProhibited,
+		}[v]
+		_ = p.SendRejectionError(pkt, with, false)
+	}
+}
+
+// quote is the part of a packet that an ICMP error about it must contain: its
+// network header and the first 8 bytes of its transport header.
+type quote struct {
+	network   [header.IPv6MinimumSize]byte
+	transport [8]byte
+	v6        bool
+}
+
+// quoteOf copies from pkt, whose headers the stack has parsed.
+func quoteOf(pkt *stack.PacketBuffer) quote {
+	q := quote{v6: pkt.NetworkProtocolNumber == ipv6.ProtocolNumber}
+	copy(q.network[:], pkt.NetworkHeader().Slice())
+	if !q.v6 {
+		header.IPv4(q.network[:]).SetHeaderLength(header.IPv4MinimumSize) // options are left out
+	}
+	copy(q.transport[:], pkt.TransportHeader().Slice())
+	return q
+}
+
+// rejectLater is reject for a packet of which only a quote was kept.
+func (g *Gateway) rejectLater(q *quote, v verdict) {
+	size, proto := header.IPv4MinimumSize, ipv4.ProtocolNumber
+	if q.v6 {
+		size, proto = header.IPv6MinimumSize, ipv6.ProtocolNumber
+	}
+	payload := buffer.NewViewWithData(q.network[:size])
+	if _, err := payload.Write(q.transport[:]); err != nil {
+		panic(err) // a view grows as needed
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(payload)})
+	defer pkt.DecRef()
+	pkt.NetworkProtocolNumber = proto
+	pkt.NICID = nicID
+	pkt.NetworkHeader().Consume(size)
+	pkt.TransportHeader().Consume(len(q.transport))
+	g.reject(pkt, v)
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpPort is a published UDP port. Each of its clients has a flow, by which the
+// guest's answers find back; they go out from the very address that the client
+// wrote to, which matters where the socket is bound to all of them.
+type udpPort struct {
+	g     *Gateway
+	conn  *net.UDPConn
+	guest uint16
+}
+
+func (g *Gateway) listenUDP(network, hostAddr string, guestPort uint16) (*udpPort, error) {
+	addr, err := net.ResolveUDPAddr(network, hostAddr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.ListenUDP(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := receiveDestination(conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &udpPort{g: g, conn: conn, guest: guestPort}, nil
+}
+
+func (p *udpPort) Close() error { return p.conn.Close() }
+
+// serve gives the guest the datagrams of clients until the port is closed.
+func (p *udpPort) serve() {
+	buf := make([]byte, payloadSize)
+	oob := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+	for {
+		n, oobn, _, client, err := p.conn.ReadMsgUDPAddrPort(buf, oob)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // an ICMP error for one of the clients
+		}
+		src, guest := p.g.clientAddr(client)
+		k := flowKey{udpProtocol, netip.AddrPortFrom(guest, p.guest), src}
+		f := p.g.flows.get(k)
+		if f == nil || f.socket != nil {
+			source := sourceMessage(oob[:oobn])
+			f = &flow{key: k, out: func(b []byte) error {
+				_, _, err := p.conn.WriteMsgUDPAddrPort(b, source, client)
+				return err
+			}}
+			if p.g.flows.add(f) != nil {
+				continue // no guest: as if nobody listened
+			}
+		}
+		f.deliver(buf[:n])
+	}
+}
+
+// receiveDestination has conn tell the address that each datagram was sent to
+// (IP_PKTINFO in ip(7), IPV6_RECVPKTINFO in ipv6(7)).
+func receiveDestination(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	level, opt := unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	if conn.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
+		level, opt = unix.IPPROTO_IP, unix.IP_PKTINFO
+	}
+	var opterr error
+	err = raw.Control(func(fd uintptr) { opterr = unix.SetsockoptInt(int(fd), level, opt, 1) })
+	return errors.Join(err, opterr)
+}
+
+// sourceMessage turns the control message of a received datagram into one that
+// sends from the address it was sent to. The interface is left to the routes,
+// except where an address means nothing without it.
+func sourceMessage(oob []byte) []byte {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for _, m := range msgs {
+		switch {
+		case m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO && len(m.Data) >= unix.SizeofInet4Pktinfo:
+			// struct in_pktinfo: ifindex, spec_dst, addr.
+			return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte(m.Data[4:8])})
+		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= unix.SizeofInet6Pktinfo:
+			// struct in6_pktinfo: addr, ifindex.
+			info := unix.Inet6Pktinfo{Addr: [16]byte(m.Data)}
+			if netip.AddrFrom16(info.Addr).IsLinkLocalUnicast() {
+				info.Ifindex = binary.NativeEndian.Uint32(m.Data[16:])
+			}
+			return unix.PktInfo6(&info)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// resolvConfPath is the host's resolver configuration (resolv.conf(5)).
+const resolvConfPath = "/etc/resolv.conf"
+
+// recheck is how long what was read from it holds, as in Go's own resolver.
+const recheck = 5 * time.Second
+
+// resolvConf knows the host's name servers.
+type resolvConf struct {
+	mu   sync.Mutex
+	read time.Time
+	list []netip.AddrPort
+}
+
+// servers are the host's name servers at present.
+func (c *resolvConf) servers() []netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.read.IsZero() || time.Since(c.read) > recheck {
+		text, err := os.ReadFile(resolvConfPath)
+		if err != nil {
+			text = nil // no configuration is as good as an empty one
+		}
+		c.list, c.read = nameServers(text), time.Now()
+	}
+	return c.list
+}
+
+// nameServers are those that a resolv.conf names.
+func nameServers(text []byte) []netip.AddrPort {
+	var list []netip.AddrPort
+	for line := range bytes.Lines(text) {
+		f := strings.Fields(string(line))
+		if len(f) < 2 || f[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(f[1]); err == nil {
+			list = append(list, netip.AddrPortFrom(a, dnsPort))
+		}
+	}
+	return list
+}
+
+// localTTL is short, since /etc/hosts may change.
+const localTTL = 10
+
+// answerLocally answers query by the host's resolver, which without a name
+// server means /etc/hosts. Only questions for addresses and names of addresses
+// can have an answer there.
+func answerLocally(ctx context.Context, query []byte) []byte {
+	var p dnsmessage.Parser
+	h, err := p.Start(query)
+	if err != nil {
+		return nil
+	}
+	q, err := p.Question()
+	if err != nil {
+		return failure(query)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
+	defer cancel()
+	bodies, err := lookup(ctx, q)
+	var notFound *net.DNSError
+	h = dnsmessage.Header{ID: h.ID, Response: true, RecursionDesired: h.RecursionDesired, RecursionAvailable: true}
+	switch {
+	case errors.As(err, &notFound) && notFound.IsNotFound:
+		h.RCode = dnsmessage.RCodeNameError
+	case err != nil:
+		return failure(query)
+	}
+	m := dnsmessage.Message{Header: h, Questions: []dnsmessage.Question{q}}
+	for _, body := range bodies {
+		m.Answers = append(m.Answers, dnsmessage.Resource{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: localTTL},
+			Body:   body,
+		})
+	}
+	answer, err := m.Pack()
+	if err != nil {
+		return failure(query)
+	}
+	return answer
+}
+
+func lookup(ctx context.Context, q dnsmessage.Question) ([]dnsmessage.ResourceBody, error) {
+	var bodies []dnsmessage.ResourceBody
+	name := strings.TrimSuffix(q.Name.String(), ".")
+	switch q.Type {
+	case dnsmessage.TypeA:
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
+		for _, a := range addrs {
+			bodies = append(bodies, &dnsmessage.AResource{A: a.Unmap().As4()})
+		}
+		return bodies, err
+	case dnsmessage.TypeAAAA:
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip6", name)
+		for _, a := range addrs {
+			bodies = append(bodies, &dnsmessage.AAAAResource{AAAA: a.As16()})
+		}
+		return bodies, err
+	case dnsmessage.TypePTR:
+		addr, ok := reverseName(name)
+		if !ok {
+			return nil, nil
+		}
+		names, err := net.DefaultResolver.LookupAddr(ctx, addr.String())
+		for _, s := range names {
+			if !strings.HasSuffix(s, ".") {
+				s += "."
+			}
+			n, err := dnsmessage.NewName(s)
+			if err != nil {
+				return nil, err
+			}
+			bodies = append(bodies, &dnsmessage.PTRResource{PTR: n})
+		}
+		return bodies, err
+	}
+	return nil, nil
+}
+
+// reverseName is the address that a name below in-addr.arpa or ip6.arpa stands
+// for (RFC 1035 §3.5, RFC 3596 §2.5).
+func reverseName(name string) (netip.Addr, bool) {
+	name = strings.ToLower(name)
+	if digits, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
+		a, err := netip.ParseAddr(digits)
+		if err != nil || !a.Is4() {
+			return netip.Addr{}, false
+		}
+		b := a.As4()
+		return netip.AddrFrom4([4]byte{b[3], b[2], b[1], b[0]}), true
+	}
+	digits, ok := strings.CutSuffix(name, ".ip6.arpa")
+	nibbles := strings.Split(digits, ".")
+	if !ok || len(nibbles) != 32 {
+		return netip.Addr{}, false
+	}
+	var s strings.Builder
+	for i := 31; i >= 0; i-- {
+		s.WriteString(nibbles[i])
+		if i%4 == 0 && i > 0 {
+			s.WriteByte(':')
+		}
+	}
+	a, err := netip.ParseAddr(s.String())
+	return a, err == nil && !a.Is4In6()
+}

@@ -1,0 +1,193 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// dialTimeout is about what Linux itself takes to give up a connect.
+const dialTimeout = 2 * time.Minute
+
+// tcpTable admits the guest's TCP connections. A connection is answered only
+// once the host's is there, so that the guest sees the true outcome.
+type tcpTable struct {
+	g         *Gateway
+	forwarder *tcp.Forwarder
+	dialer    net.Dialer
+
+	mu    sync.Mutex
+	count int // connections, both ways
+	// dialing holds those whose outcome is open, with what an ICMP error needs.
+	dialing map[stack.TransportEndpointID]*quote
+}
+
+func (t *tcpTable) init(g *Gateway) {
+	t.g = g
+	t.dialer.Timeout = dialTimeout
+	t.dialing = make(map[stack.TransportEndpointID]*quote)
+	// The table's own limit comes first.
+	t.forwarder = tcp.NewForwarder(g.stack, startBuffer, g.cfg.MaxTCP+1, func(r *tcp.ForwarderRequest) {
+		id := r.ID()
+		if !g.begin(func(ctx context.Context) { t.forward(ctx, r, id) }) {
+			r.Complete(false)
+			t.settle(id)
+			t.release()
+		}
+	})
+}
+
+// acquire takes a place for a connection, release gives it back.
+func (t *tcpTable) acquire() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count >= t.g.cfg.MaxTCP {
+		return false
+	}
+	t.count++
+	return true
+}
+
+func (t *tcpTable) release() {
+	t.mu.Lock()
+	t.count--
+	t.mu.Unlock()
+}
+
+// settle forgets a connection attempt. Until then further SYNs are ignored.
+func (t *tcpTable) settle(id stack.TransportEndpointID) {
+	t.mu.Lock()
+	delete(t.dialing, id)
+	t.mu.Unlock()
+}
+
+// handle takes segments that belong to no connection. What is no SYN is
+// answered with RST by the stack; a SYN beyond the limit is ignored, as when a
+// listener's queue is full.
+func (t *tcpTable) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	flags := header.TCP(pkt.TransportHeader().Slice()).Flags()
+	if !flags.Contains(header.TCPFlagSyn) || flags.Intersects(header.TCPFlagAck|header.TCPFlagRst|header.TCPFlagFin) {
+		return false
+	}
+	q := quoteOf(pkt)
+	t.mu.Lock()
+	if t.dialing[id] != nil || t.count >= t.g.cfg.MaxTCP {
+		t.mu.Unlock()
+		return true
+	}
+	t.count++
+	t.dialing[id] = &q
+	t.mu.Unlock()
+	if !t.forwarder.HandlePacket(id, pkt) {
+		t.settle(id)
+		t.release()
+		return false
+	}
+	return true
+}
+
+// forward carries one connection of the guest from its SYN to its end.
+func (t *tcpTable) forward(ctx context.Context, r *tcp.ForwarderRequest, id stack.TransportEndpointID) {
+	defer t.release()
+	dst := netip.AddrPortFrom(fromStack(id.LocalAddress), id.LocalPort)
+	if t.g.addrs.isDNS(dst.Addr()) && dst.Port() == dnsPort {
+		if ep, wq := t.answer(r, id); ep != nil {
+			t.g.dns.serveTCP(ctx, gonet.NewTCPConn(wq, ep))
+		}
+		return
+	}
+	conn, v := t.dial(ctx, dst)
+	if v != allow {
+		t.decline(r, id, v)
+		return
+	}
+	ep, wq := t.answer(r, id)
+	if ep == nil {
+		reset(conn)
+		return
+	}
+	t.g.relay(ctx, ep, wq, conn)
+}
+
+func (t *tcpTable) dial(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, verdict) {
+	to, v := t.g.target(dst.Addr())
+	if v != allow {
+		return nil, v
+	}
+	conn, err := t.dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(to, dst.Port()).String())
+	if err != nil {
+		return nil, verdictOf(err)
+	}
+	return conn.(*net.TCPConn), allow
+}
+
+// answer completes the handshake with the guest. The endpoint is nil when the
+// guest gave up.
+func (t *tcpTable) answer(r *tcp.ForwarderRequest, id stack.TransportEndpointID) (tcpip.Endpoint, *waiter.Queue) {
+	defer t.settle(id)
+	wq := new(waiter.Queue)
+	ep, err := r.CreateEndpoint(wq)
+	r.Complete(false)
+	if err != nil {
+		return nil, nil
+	}
+	return ep, wq
+}
+
+// decline tells the guest that there is no connection.
+func (t *tcpTable) decline(r *tcp.ForwarderRequest, id stack.TransportEndpointID, v verdict) {
+	t.mu.Lock()
+	q := t.dialing[id]
+	t.mu.Unlock()
+	if v != refuse && v != drop {
+		t.g.rejectLater(q, v)
+	}
+	r.Complete(v == refuse)
+	t.settle(id)
+}
+
+// connect opens a connection from src, which need not be the gateway's own
+// address, to a port of the guest.
+func (g *Gateway) connect(ctx context.Context, src, dst netip.AddrPort) (tcpip.Endpoint, *waiter.Queue, error) {
+	wq := new(waiter.Queue)
+	ep, terr := g.stack.NewEndpoint(tcp.ProtocolNumber, protocolOf(dst.Addr()), wq)
+	if terr != nil {
+		return nil, nil, errors.New(terr.String())
+	}
+	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
+
+	from := tcpip.FullAddress{NIC: nicID, Addr: toStack(src.Addr()), Port: src.Port()}
+	terr = ep.Bind(from)
+	if _, taken := terr.(*tcpip.ErrPortInUse); taken {
+		from.Port = 0
+		terr = ep.Bind(from)
+	}
+	if terr == nil {
+		terr = ep.Connect(tcpip.FullAddress{NIC: nicID, Addr: toStack(dst.Addr()), Port: dst.Port()})
+	}
+	if _, started := terr.(*tcpip.ErrConnectStarted); started {
+		select {
+		case <-ready:
+			terr = ep.LastError()
+		case <-ctx.Done():
+			terr = &tcpip.ErrAborted{}
+		}
+	}
+	if terr != nil {
+		ep.Abort()
+		return nil, nil, errors.New(terr.String())
+	}
+	return ep, wq, nil
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+)
+
+const udpProtocol = udp.ProtocolNumber
+
+// handleUDP takes every UDP datagram of the guest. It runs on the goroutine
+// that reads the link: nothing in it waits long.
+func (g *Gateway) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	payload, ok := udpPayload(pkt)
+	if !ok {
+		return true
+	}
+	guest := netip.AddrPortFrom(fromStack(id.RemoteAddress), id.RemotePort)
+	dst := netip.AddrPortFrom(fromStack(id.LocalAddress), id.LocalPort)
+	switch {
+	case dst.Port() == dhcpServerPort && (dst.Addr() == g.addrs.gateway4 || dst.Addr() == ipv4Broadcast):
+		g.handleDHCP(payload)
+		return true
+	case !g.isGuest(guest.Addr()):
+		return true
+	case g.addrs.isDNS(dst.Addr()) && dst.Port() == dnsPort:
+		g.dns.handleUDP(guest, dst, payload)
+		return true
+	}
+	f := g.flows.get(flowKey{udpProtocol, guest, dst})
+	if f == nil {
+		var v verdict
+		if f, v = g.openUDP(guest, dst); v != allow {
+			g.reject(pkt, v)
+			return true
+		}
+	}
+	f.forward(payload, pkt)
+	return true
+}
+
+var ipv4Broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// udpPayload is the datagram in pkt, if its length is right.
+func udpPayload(pkt *stack.PacketBuffer) ([]byte, bool) {
+	h := header.UDP(pkt.TransportHeader().Slice())
+	size := int(h.Length()) - header.UDPMinimumSize
+	if size < 0 || size > pkt.Data().Size() {
+		return nil, false
+	}
+	return pkt.Data().PullUp(size)
+}
+
+// openUDP makes a flow with a socket that only its peer reaches, so that the
+// host's kernel tells of ICMP errors for it.
+func (g *Gateway) openUDP(guest, dst netip.AddrPort) (*flow, verdict) {
+	to, v := g.target(dst.Addr())
+	if v != allow {
+		return nil, v
+	}
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, dst.Port())))
+	if err != nil {
+		return nil, verdictOf(err)
+	}
+	f := &flow{
+		key:    flowKey{udpProtocol, guest, dst},
+		socket: conn,
+		out:    func(b []byte) error { _, err := conn.Write(b); return err },
+	}
+	if err := g.flows.add(f); err != nil {
+		return nil, drop
+	}
+	return f, allow
+}
+
+// sendUDP sends a datagram to the guest. One that is lost on the way is lost,
+// as UDP has it.
+func sendUDP(r *stack.Route, src, dst uint16, payload []byte) {
+	pkt := newPacket(r, header.UDPMinimumSize, payload)
+	if pkt == nil {
+		return
+	}
+	defer pkt.DecRef()
+	h := header.UDP(pkt.TransportHeader().Push(header.UDPMinimumSize))
+	pkt.TransportProtocolNumber = udpProtocol
+	length := uint16(pkt.Size())
+	h.Encode(&header.UDPFields{SrcPort: src, DstPort: dst, Length: length})
+	xsum := checksum.Combine(r.PseudoHeaderChecksum(udpProtocol, length), pkt.Data().Checksum())
+	h.SetChecksum(nonZero(^h.CalculateChecksum(xsum)))
+	_ = r.WritePacket(stack.NetworkHeaderParams{Protocol: udpProtocol, TTL: r.DefaultTTL()}, pkt)
+}
+
+// newPacket is a packet for r with room for headers, nil if it would be longer
+// than IP allows.
+func newPacket(r *stack.Route, transportSize int, payload []byte) *stack.PacketBuffer {
+	if header.IPv4MinimumSize+transportSize+len(payload) > payloadSize {
+		return nil
+	}
+	return stack.NewPacketBuffer(stack.PacketBufferOptions{
+		ReserveHeaderBytes: int(r.MaxHeaderLength()) + transportSize,
+		Payload:            buffer.MakeWithData(payload),
+	})
+}
+
+// nonZero replaces a checksum of zero, which in UDP means none, by its equal
+// (RFC 768).
+func nonZero(sum uint16) uint16 {
+	if sum == 0 {
+		return 0xffff
+	}
+	return sum
+}
+
+// quote stands for any datagram of f that the guest sent.
+func (f *flow) quote() *quote {
+	q := &quote{v6: f.key.guest.Addr().Is6()}
+	src, dst := toStack(f.key.guest.Addr()), toStack(f.key.peer.Addr())
+	if q.v6 {
+		header.IPv6(q.network[:]).Encode(&header.IPv6Fields{
+			TransportProtocol: f.key.proto, PayloadLength: uint16(len(q.transport)),
+			HopLimit: ipv6.DefaultTTL, SrcAddr: src, DstAddr: dst,
+		})
+	} else {
+		h := header.IPv4(q.network[:header.IPv4MinimumSize])
+		h.Encode(&header.IPv4Fields{
+			Protocol: uint8(f.key.proto), TotalLength: header.IPv4MinimumSize + uint16(len(q.transport)),
+			TTL: ipv6.DefaultTTL, SrcAddr: src, DstAddr: dst,
+		})
+		h.SetChecksum(^h.CalculateChecksum())
+	}
+	if f.key.proto == udpProtocol {
+		header.UDP(q.transport[:]).Encode(&header.UDPFields{
+			SrcPort: f.key.guest.Port(), DstPort: f.key.peer.Port(), Length: header.UDPMinimumSize,
+		})
+	} else {
+		echoRequest(q.transport[:], q.v6, f.key.guest.Port())
+	}
+	return q
+}
