@@ -1,0 +1,104 @@
+package negative
+
+import (
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// processFlags are those of fork(2): no shared memory.
+const processFlags = uint64(unix.SIGCHLD)
+
+const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
+	unix.CLONE_SYSVSEM | unix.CLONE_THREAD
+
+// calls are system calls that are not permitted with any arguments.
+var calls = []Attempt{
+	syscall("a system call of its own", unix.SYS_GETPID),
+	{"an i386 system call", func(p *program) {
+		p.Move(tinyelf.RAX, imm(20)) // getpid
+		p.Raw(0xcd, 0x80)            // INT 0x80
+	}, Forbidden},
+	syscall("an x32 system call", 0x40000000|unix.SYS_WRITE, 1, tinyelf.DataAddr, 1),
+	syscall("a number that does not exist", 5000),
+	{"execve", func(p *program) {
+		path := p.CString("/bin/sh")
+		p.Syscall(unix.SYS_EXECVE, path, imm(0), imm(0))
+	}, Forbidden},
+	{"open", func(p *program) { p.Syscall(unix.SYS_OPEN, p.CString("/etc/passwd"), imm(unix.O_RDONLY)) }, Forbidden},
+	{"openat", func(p *program) {
+		p.Syscall(unix.SYS_OPENAT, imm(boot.FDRandom), p.CString("/etc/passwd"), imm(unix.O_RDONLY))
+	}, Forbidden},
+	syscall("openat2", unix.SYS_OPENAT2, 0, tinyelf.DataAddr, tinyelf.DataAddr, 24),
+	syscall("open_by_handle_at", unix.SYS_OPEN_BY_HANDLE_AT, 7, tinyelf.DataAddr, 0),
+	syscall("socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0),
+	syscall("connect", unix.SYS_CONNECT, boot.FDListen, tinyelf.DataAddr, 16),
+	syscall("recvmsg, which could receive descriptors", unix.SYS_RECVMSG, boot.FDControl, tinyelf.DataAddr, 0),
+	syscall("sendmsg, which could send descriptors", unix.SYS_SENDMSG, boot.FDControl, tinyelf.DataAddr, 0),
+	syscall("ptrace", unix.SYS_PTRACE, unix.PTRACE_TRACEME, 0, 0, 0),
+	syscall("process_vm_readv", unix.SYS_PROCESS_VM_READV, 1, tinyelf.DataAddr, 1, tinyelf.DataAddr, 1, 0),
+	syscall("fork", unix.SYS_FORK),
+	syscall("vfork", unix.SYS_VFORK),
+	syscall("clone3, whose arguments no filter can see", unix.SYS_CLONE3, tinyelf.DataAddr, 88),
+	syscall("unshare", unix.SYS_UNSHARE, unix.CLONE_NEWUSER),
+	syscall("setns", unix.SYS_SETNS, 3, 0),
+	syscall("mount", unix.SYS_MOUNT, tinyelf.DataAddr, tinyelf.DataAddr, tinyelf.DataAddr, 0, 0),
+	syscall("chroot", unix.SYS_CHROOT, tinyelf.DataAddr),
+	syscall("kill", unix.SYS_KILL, ^uint64(0), uint64(unix.SIGTERM)),
+	syscall("ioctl", unix.SYS_IOCTL, boot.FDStdout, unix.TIOCSTI, tinyelf.DataAddr),
+	syscall("fcntl", unix.SYS_FCNTL, boot.FDStdout, unix.F_GETFL, 0),
+	syscall("dup", unix.SYS_DUP, boot.FDControl),
+	syscall("prctl", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1),
+	syscall("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, tinyelf.DataAddr),
+	syscall("setrlimit", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NPROC, tinyelf.DataAddr, 0),
+	syscall("bpf", unix.SYS_BPF, 0, tinyelf.DataAddr, 0),
+	syscall("io_uring_setup", unix.SYS_IO_URING_SETUP, 8, tinyelf.DataAddr),
+	syscall("userfaultfd", unix.SYS_USERFAULTFD, 0),
+	syscall("memfd_create", unix.SYS_MEMFD_CREATE, tinyelf.DataAddr, 0),
+	syscall("remap_file_pages", unix.SYS_REMAP_FILE_PAGES, tinyelf.DataAddr, 4096, 0, 0, 0),
+	syscall("mremap", unix.SYS_MREMAP, tinyelf.DataAddr, 4096, 8192, 1),
+	syscall("setuid", unix.SYS_SETUID, 0),
+}
+
+// arguments are permitted system calls with arguments that are not.
+var arguments = []Attempt{
+	{"a second use of the exec descriptor", func(p *program) {
+		p.Syscall(unix.SYS_EXECVEAT, imm(boot.FDListen), p.CString(""), imm(0), imm(0), imm(unix.AT_EMPTY_PATH))
+	}, Forbidden},
+	{"execveat of a path", func(p *program) {
+		p.Syscall(unix.SYS_EXECVEAT, imm(boot.FDListen), p.CString("/bin/sh"), imm(0), imm(0), imm(0))
+	}, Forbidden},
+	{"the exec descriptor is closed", func(p *program) {
+		p.Syscall(unix.SYS_READ, imm(boot.FDListen), p.Data(make([]byte, 8)), imm(8))
+		p.ExitErrno()
+	}, BadDescriptor},
+	{"the jail's status descriptor is closed", func(p *program) {
+		p.Syscall(unix.SYS_WRITE, imm(boot.FDListen+1), p.Data(make([]byte, 8)), imm(8))
+		p.ExitErrno()
+	}, BadDescriptor},
+	syscall("clone of a process", unix.SYS_CLONE, processFlags, 0, 0, 0, 0),
+	syscall("clone of a process that shares memory", unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_VFORK|processFlags, 0, 0, 0, 0),
+	syscall("clone of a thread in a new namespace", unix.SYS_CLONE, threadFlags|unix.CLONE_NEWUSER, 0, 0, 0, 0),
+	syscall("clone of an untraced thread", unix.SYS_CLONE, threadFlags|unix.CLONE_UNTRACED, 0, 0, 0, 0),
+	syscall("mmap of a file", unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE, boot.FDRandom, 0),
+	syscall("mmap of shared memory", unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_SHARED|unix.MAP_ANONYMOUS, ^uint64(0), 0),
+	syscall("mmap of executable memory", unix.SYS_MMAP, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0),
+	syscall("mmap of a stack that grows", unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_GROWSDOWN, ^uint64(0), 0),
+	syscall("mprotect to executable", unix.SYS_MPROTECT, tinyelf.DataAddr, 4096, unix.PROT_READ|unix.PROT_EXEC),
+	syscall("mprotect with a bit in the upper half", unix.SYS_MPROTECT, tinyelf.DataAddr, 4096, 1<<32|unix.PROT_READ),
+	syscall("madvise that the runtime does not use", unix.SYS_MADVISE, tinyelf.DataAddr, 4096, unix.MADV_MERGEABLE),
+	syscall("read of the control channel", unix.SYS_READ, boot.FDControl, tinyelf.DataAddr, 8),
+	syscall("read of packets without a network device", unix.SYS_READ, boot.FDPackets, tinyelf.DataAddr, 8),
+	syscall("write to standard input", unix.SYS_WRITE, boot.FDStdin, tinyelf.DataAddr, 8),
+	syscall("write to the entropy device", unix.SYS_WRITE, boot.FDRandom, tinyelf.DataAddr, 8),
+	syscall("close of standard output", unix.SYS_CLOSE, boot.FDStdout),
+	syscall("shutdown of the control channel", unix.SYS_SHUTDOWN, boot.FDControl, unix.SHUT_RDWR),
+	syscall("accept4 on the control channel", unix.SYS_ACCEPT4, boot.FDControl, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC),
+	syscall("epoll_ctl on another descriptor", unix.SYS_EPOLL_CTL, boot.FDWake, unix.EPOLL_CTL_ADD, 0, tinyelf.DataAddr),
+	syscall("epoll_pwait with a signal mask", unix.SYS_EPOLL_PWAIT, boot.FDEpoll, tinyelf.DataAddr, 1, 0, tinyelf.DataAddr, 8),
+	syscall("futex that is shared", unix.SYS_FUTEX, tinyelf.DataAddr, 1, 1),
+	syscall("futex with priority inheritance", unix.SYS_FUTEX, tinyelf.DataAddr, 6|128, 0),
+	syscall("tgkill of another process", unix.SYS_TGKILL, 2, 2, uint64(unix.SIGTERM)),
+	syscall("arch_prctl of another register", unix.SYS_ARCH_PRCTL, 0x1001, 0), // ARCH_SET_GS
+}

@@ -1,0 +1,59 @@
+package negative
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/process"
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// monitors are all that run images on this machine.
+var monitors = []monitor.Monitor{process.Monitor{}}
+
+func TestMain(m *testing.M) {
+	process.Main()
+	os.Exit(m.Run())
+}
+
+func TestAttemptsEndAsTheyMust(t *testing.T) {
+	for _, mon := range monitors {
+		t.Run(mon.Name(), func(t *testing.T) {
+			if how, err := mon.Probe(t.Context()); err != nil {
+				t.Skipf("this machine cannot run images: %v", err)
+			} else {
+				t.Log(how)
+			}
+			for _, a := range All() {
+				t.Run(a.Name, func(t *testing.T) { try(t, mon, a) })
+			}
+		})
+	}
+}
+
+func try(t *testing.T, mon monitor.Monitor, a Attempt) {
+	name := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(name, a.Image(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	code, err := mon.Run(t.Context(), &monitor.Config{
+		Image: image,
+		Args:  []string{a.Name},
+		Boot:  boot.Config{CPUs: 1, Memory: 16 << 20},
+	})
+	switch {
+	case err != nil:
+		t.Error(err)
+	case code == NotStopped:
+		t.Error("was not stopped")
+	case End(code) != a.End:
+		t.Errorf("ended with %d, must end with %d", code, a.End)
+	}
+}
