@@ -51,7 +51,7 @@ image's defaults: pith run uses them unless it is given others.`,
 			}
 			opts.Output, opts.Args = output, args[1:]
 			if opts.Env, err = hostEnv(env); err != nil {
-				return err
+				return fmt.Errorf("build: %w", err)
 			}
 			_, err = s.build(cmd.Context(), opts)
 			return err
@@ -73,7 +73,7 @@ func (b *buildFlags) options(pkg string, f *pflag.FlagSet) (image.Options, error
 	for _, s := range b.files {
 		m, err := image.ParseMapping(s)
 		if err != nil {
-			return o, fmt.Errorf("--file %s: %w", s, err)
+			return o, fmt.Errorf("build: --file %s: %w", s, err)
 		}
 		o.Files = append(o.Files, m)
 	}
@@ -90,15 +90,9 @@ func (s *session) build(ctx context.Context, o image.Options) (*image.Result, er
 	}
 	o.Stderr, o.Progress = s.stderr, report
 	r, err := image.Build(ctx, d, o)
-	var compile *image.GoError
-	if errors.As(err, &compile) {
-		// go's own words, complete; with -v they have been printed.
-		if !o.Verbose {
-			if _, err := io.WriteString(s.stderr, compile.Output); err != nil {
-				return nil, err
-			}
-		}
-		return nil, &exitError{code: exitUser}
+	var refusal *image.GoError
+	if errors.As(err, &refusal) {
+		return nil, s.report(refusal, o.Verbose)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("building %s: %w", o.Package, err)
@@ -106,6 +100,21 @@ func (s *session) build(ctx context.Context, o image.Options) (*image.Result, er
 	done()
 	s.warn(r.Manifest)
 	return r, nil
+}
+
+// report gives go's own words, which are complete. A single line gets ours
+// before it; with -v the words have been printed as they came.
+func (s *session) report(e *image.GoError, printed bool) error {
+	text := strings.TrimSpace(e.Output)
+	if text != "" && !strings.Contains(text, "\n") {
+		return fmt.Errorf("building %s: %s", e.Package, text)
+	}
+	if !printed {
+		if _, err := io.WriteString(s.stderr, text+"\n"); err != nil {
+			return err
+		}
+	}
+	return &exitError{code: exitUser}
 }
 
 // warn names the functions whose execution would end the program.

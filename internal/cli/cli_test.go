@@ -79,7 +79,13 @@ func writeModule(t *testing.T) string {
 // Every mistake of a user gives the words of testdata/errors.golden.
 func TestMistakesGiveOneLine(t *testing.T) {
 	dir := writeModule(t)
-	empty := t.TempDir()
+	empty, old := t.TempDir(), t.TempDir()
+	oldGo := `#!/bin/sh
+echo '{"GOROOT":"/old","GOVERSION":"go1.24.1","GOHOSTOS":"linux","GOHOSTARCH":"amd64"}'
+`
+	if err := os.WriteFile(filepath.Join(old, "go"), []byte(oldGo), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	var got strings.Builder
 	for _, test := range []struct {
 		args string
@@ -96,7 +102,7 @@ func TestMistakesGiveOneLine(t *testing.T) {
 		{args: "build --file nowhere ./hello"},
 		{args: "build --file lib:etc ./hello"},
 		{args: "build ./hello", env: []string{"PATH=" + empty}},
-		{args: "build ./hello", env: []string{"GOFLAGS=-mod=nonsense"}},
+		{args: "build ./hello", env: []string{"PATH=" + old}},
 		{args: "run"},
 		{args: "run missing.pith"},
 		{args: "run text.pith"},

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +17,7 @@ type userNetwork struct{ gateway *gateway.Gateway }
 
 // newUserNetwork gives c a network with the given published ports. TCP ports
 // are the monitor's to publish: their connections do not pass the gateway.
-func newUserNetwork(ctx context.Context, c *monitor.Config, ports []portMapping) (*userNetwork, error) {
+func newUserNetwork(c *monitor.Config, ports []portMapping) (*userNetwork, error) {
 	g, err := gateway.New(gateway.Config{})
 	if err != nil {
 		return nil, err
@@ -24,6 +26,14 @@ func newUserNetwork(ctx context.Context, c *monitor.Config, ports []portMapping)
 	for _, p := range ports {
 		if !p.udp {
 			c.Publish = append(c.Publish, monitor.Port{Host: p.host, Guest: p.guest})
+			continue
+		}
+		host := fmt.Sprintf(":%d", p.host.Port())
+		if p.host.Addr().IsValid() {
+			host = p.host.String()
+		}
+		if _, err := g.Publish("udp", host, p.guest); err != nil {
+			return nil, errors.Join(err, g.Close())
 		}
 	}
 	guest := g.Guest()
@@ -33,9 +43,9 @@ func newUserNetwork(ctx context.Context, c *monitor.Config, ports []portMapping)
 
 // Serve implements monitor.Network.
 func (n *userNetwork) Serve(ctx context.Context, link *os.File) error {
+	// NewSocketLink takes a descriptor over: it gets one of its own.
 	fd, err := unix.FcntlInt(link.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	link.Close()
-	if err != nil {
+	if err := errors.Join(err, link.Close()); err != nil {
 		return err
 	}
 	l, err := gateway.NewSocketLink(fd)
@@ -44,5 +54,3 @@ func (n *userNetwork) Serve(ctx context.Context, link *os.File) error {
 	}
 	return n.gateway.Serve(ctx, l)
 }
-
-func (n *userNetwork) close() error { return n.gateway.Close() }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -93,7 +92,7 @@ the program could not be started.`,
 	return cmd
 }
 
-func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) error {
+func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) (err error) {
 	// Everything that can be wrong in the flags is found before a build.
 	inst, err := r.instance()
 	if err != nil {
@@ -119,16 +118,27 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 	}
 	if slices.Contains(img.Manifest.Parts, "net") {
 		if r.net == "user" {
-			n, err := newUserNetwork(ctx, c, inst.ports)
+			n, err := newUserNetwork(c, inst.ports)
 			if err != nil {
 				return &exitError{monitor.ExitFailure, fmt.Errorf("run: %w", err)}
 			}
-			defer n.close()
+			defer func() {
+				if cerr := n.gateway.Close(); err == nil && cerr != nil {
+					err = fmt.Errorf("run: %w", cerr)
+				}
+			}()
 		}
 	} else if len(inst.ports) > 0 {
 		return fmt.Errorf("run: -p %s: the program does not use package net and has no ports: leave -p out", r.publish[0])
 	}
-	code, err := inst.monitor.Run(ctx, c)
+	if r.verbose {
+		c.Log = func(format string, args ...any) { fmt.Fprintf(s.stderr, "pith: "+format+"\n", args...) }
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// From here signals are the program's: the monitor passes them on.
+	code, err := inst.monitor.Run(context.WithoutCancel(ctx), c)
 	if err != nil {
 		return &exitError{monitor.ExitFailure, fmt.Errorf("run: %w", err)}
 	}
@@ -144,7 +154,9 @@ func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			return nil, fmt.Errorf("run: there is no image %s: make it with pith build -o %s PACKAGE", what, what)
-		case errors.Is(err, image.ErrNotImage), errors.Is(err, image.ErrTruncated), errors.Is(err, image.ErrAltered):
+		case errors.Is(err, image.ErrNotImage):
+			return nil, fmt.Errorf("run: %s: %w: give a package, or a file that pith build wrote", what, err)
+		case errors.Is(err, image.ErrTruncated), errors.Is(err, image.ErrAltered):
 			return nil, fmt.Errorf("run: %s: %w: build it again with pith build -o %s PACKAGE", what, err, what)
 		case err != nil:
 			return nil, fmt.Errorf("run: %w", err)
@@ -241,7 +253,7 @@ func (r *runFlags) instance() (*instance, error) {
 	}
 	vars, err := hostEnv(r.env)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("run: %w", err)
 	}
 	inst.env = append(inst.env, vars...)
 	return inst, nil
@@ -257,27 +269,4 @@ func (inst *instance) environment(image []string) []string {
 		"GOMEMLIMIT=" + strconv.FormatUint(inst.memory/100*heapShare, 10),
 	}
 	return mergeEnv(base, image, inst.env)
-}
-
-func (s *session) inspectCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "inspect FILE",
-		Short:   "Print what an image is made of",
-		Long:    "Check an image's digest and print its manifest as JSON.",
-		Example: "  pith inspect web.pith",
-		Args:    oneArg("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			img, err := image.Open(args[0])
-			if err != nil {
-				return fmt.Errorf("inspect: %s: %w", args[0], err)
-			}
-			defer img.Close()
-			out, err := img.Manifest.Indented()
-			if err != nil {
-				return err
-			}
-			_, err = io.WriteString(s.stdout, out)
-			return err
-		},
-	}
 }

@@ -34,6 +34,8 @@ type Options struct {
 	Progress func(string)
 }
 
+var errNotMain = errors.New("not a program: an image is made of exactly one package main")
+
 // GoError is go build's refusal. Output is what it printed.
 type GoError struct {
 	Package string
@@ -199,7 +201,7 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 			return nil, "", fmt.Errorf("go build: %w", err)
 		}
 		if strings.Contains(stderr.String(), "requires exactly one main package") {
-			return nil, "", errNotMain(o.Package)
+			return nil, "", errNotMain
 		}
 		if err := o.needsCgo(ctx, d, stderr.String()); err != nil {
 			return nil, "", err
@@ -211,15 +213,11 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 		return nil, "", err
 	}
 	if len(files) != 1 {
-		return nil, "", errNotMain(o.Package)
+		return nil, "", errNotMain
 	}
 	name = files[0].Name()
 	data, err = os.ReadFile(filepath.Join(bin, name))
 	return data, name, err
-}
-
-func errNotMain(pkg string) error {
-	return fmt.Errorf("%s is not a program: an image is made of exactly one package main", pkg)
 }
 
 // writeFile replaces path by an executable file in one step, so that a failed

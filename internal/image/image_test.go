@@ -220,7 +220,7 @@ func TestRootHasWhatTheProgramCanReach(t *testing.T) {
 func TestWhatCannotBeBuilt(t *testing.T) {
 	src := writeTree(t, probeModule)
 	for _, test := range []struct{ pkg, want string }{
-		{"./lib", "./lib is not a program"},
+		{"./lib", "not a program"},
 		{"./bare", "no library OS"},
 		{"./cgo", "package pith/cgo/c needs cgo"},
 		{"./cgo2", "package pith/cgo/d needs cgo"},
