@@ -1,0 +1,72 @@
+// Package inet is TCP/IP: sockets of AF_INET, AF_INET6, AF_PACKET and
+// AF_NETLINK over gVisor's network stack, the link endpoint that carries its
+// packets to the gateway, and published ports, whose connections are the
+// host's own and pass no stack at all.
+//
+// It stands on packages socket and platform. Package net imports it, so that
+// a program that does not reach net has no TCP/IP in its image; it must not
+// import net itself. Its init registers the address families; the stack is
+// made with the first socket.
+package inet
+
+import (
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/socket"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+func init() {
+	socket.Register(linux.AF_INET, socket.Family{New: func(typ, proto int) (socket.Socket, linux.Errno) {
+		return open(linux.AF_INET, typ, proto)
+	}})
+	socket.Register(linux.AF_INET6, socket.Family{New: func(typ, proto int) (socket.Socket, linux.Errno) {
+		return open(linux.AF_INET6, typ, proto)
+	}})
+	socket.Register(linux.AF_PACKET, socket.Family{New: openPacket})
+	socket.Register(linux.AF_NETLINK, socket.Family{New: openNetlink})
+}
+
+// open is socket(2) of AF_INET and AF_INET6.
+func open(domain, typ, proto int) (socket.Socket, linux.Errno) {
+	if proto < 0 || proto > linux.IPPROTO_RAW {
+		return nil, linux.EINVAL
+	}
+	netProto, icmpProto, icmpTransport := ipv4.ProtocolNumber, linux.IPPROTO_ICMP, icmp.ProtocolNumber4
+	if domain == linux.AF_INET6 {
+		netProto, icmpProto, icmpTransport = ipv6.ProtocolNumber, linux.IPPROTO_ICMPV6, icmp.ProtocolNumber6
+	}
+	q := new(waiter.Queue)
+	var ep tcpip.Endpoint
+	var err tcpip.Error
+	switch {
+	case typ == linux.SOCK_STREAM && (proto == 0 || proto == linux.IPPROTO_TCP):
+		proto = linux.IPPROTO_TCP
+		ep, err = network().NewEndpoint(tcp.ProtocolNumber, netProto, q)
+	case typ == linux.SOCK_DGRAM && (proto == 0 || proto == linux.IPPROTO_UDP):
+		proto = linux.IPPROTO_UDP
+		ep, err = network().NewEndpoint(udp.ProtocolNumber, netProto, q)
+	case typ == linux.SOCK_DGRAM && proto == icmpProto:
+		ep, err = network().NewEndpoint(icmpTransport, netProto, q)
+	case typ == linux.SOCK_RAW && proto != 0:
+		ep, err = network().NewRawEndpoint(tcpip.TransportProtocolNumber(proto), netProto, q, proto != linux.IPPROTO_RAW)
+	case typ == linux.SOCK_STREAM, typ == linux.SOCK_DGRAM, typ == linux.SOCK_RAW:
+		return nil, linux.EPROTONOSUPPORT
+	default:
+		return nil, linux.ESOCKTNOSUPPORT
+	}
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	if typ == linux.SOCK_STREAM {
+		ep.SocketOptions().SetDelayOption(true) // Nagle's algorithm, until TCP_NODELAY
+		return newStream(domain, ep, q), 0
+	}
+	return newDatagram(domain, typ, proto, ep, q), 0
+}

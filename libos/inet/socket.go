@@ -1,0 +1,161 @@
+package inet
+
+import (
+	"io"
+	"sync"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/socket"
+	"github.com/pith-os/pith/libos/wait"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// base is what sockets over an endpoint of the stack have in common.
+type base struct {
+	socket.Base
+	domain int
+	ep     tcpip.Endpoint
+	queue  *waiter.Queue // the endpoint's
+	entry  waiter.Entry  // passes the endpoint's events on to Base.Queue
+
+	sendMu sync.Mutex
+	out    payload
+	recvMu sync.Mutex
+	in     payload
+}
+
+func (s *base) init(domain, typ, proto int, ep tcpip.Endpoint, q *waiter.Queue) {
+	s.Base.Init(domain, typ, proto)
+	s.domain, s.ep, s.queue = domain, ep, q
+	s.entry.Init(s, waiter.AllEvents)
+	q.EventRegister(&s.entry)
+}
+
+// NotifyEvent implements waiter.EventListener. The stack's events have the
+// values of poll(2), but it does not tell the end of a stream from data: what
+// is readable may have ended.
+func (s *base) NotifyEvent(mask waiter.EventMask) {
+	ev := wait.Events(mask) & (wait.In | wait.Pri | wait.Out | wait.Err | wait.Hup | wait.RdHup)
+	if ev&wait.In != 0 {
+		ev |= wait.RdHup
+	}
+	s.Queue.Notify(ev)
+}
+
+// Ready implements file.File.
+func (s *base) Ready() wait.Events {
+	return wait.Events(s.ep.Readiness(waiter.AllEvents)) & (wait.In | wait.Pri | wait.Out | wait.Err | wait.Hup | wait.RdHup)
+}
+
+// LocalAddr implements socket.Socket.
+func (s *base) LocalAddr() ([]byte, linux.Errno) {
+	full, err := s.ep.GetLocalAddress()
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	return encode(nil, s.domain, full), 0
+}
+
+// PeerAddr implements socket.Socket.
+func (s *base) PeerAddr() ([]byte, linux.Errno) {
+	full, err := s.ep.GetRemoteAddress()
+	if err != nil {
+		return nil, linux.ENOTCONN
+	}
+	return encode(nil, s.domain, full), 0
+}
+
+// Bind implements socket.Socket.
+func (s *base) Bind(addr []byte) linux.Errno {
+	// Linux takes AF_UNSPEC with the unspecified address for AF_INET.
+	if s.domain == linux.AF_INET && family(addr) == linux.AF_UNSPEC && len(addr) >= inet4Len && [4]byte(addr[4:8]) == [4]byte{} {
+		addr = append([]byte{linux.AF_INET, 0}, addr[2:]...)
+	}
+	if s.domain == linux.AF_INET6 && family(addr) != linux.AF_INET6 && len(addr) >= inet6LenNoZone {
+		return linux.EAFNOSUPPORT
+	}
+	full, errno := s.decode(addr)
+	if errno != 0 {
+		return errno
+	}
+	if s.domain == linux.AF_INET6 && family(addr) != linux.AF_INET6 {
+		return linux.EINVAL
+	}
+	return bindErrno(s.ep.Bind(full))
+}
+
+// bindErrno is errnoOf for bind(2), where all ports taken is EADDRINUSE.
+func bindErrno(err tcpip.Error) linux.Errno {
+	if _, ok := err.(*tcpip.ErrNoPortAvailable); ok {
+		return linux.EADDRINUSE
+	}
+	return errnoOf(err)
+}
+
+// decode is decode for this socket's domain; a socket that is IPV6_V6ONLY does
+// not reach IPv4.
+func (s *base) decode(addr []byte) (tcpip.FullAddress, linux.Errno) {
+	full, errno := decode(s.domain, addr)
+	if errno == 0 && s.domain == linux.AF_INET6 && s.ep.SocketOptions().GetV6Only() && unmapped(full.Addr) != full.Addr {
+		return full, linux.ENETUNREACH
+	}
+	return full, errno
+}
+
+// Truncate, Sync and the rest are file.Base's: EINVAL, as for all sockets.
+
+// payload is the program's memory as the stack writes to and reads from it:
+// one buffer, or a message's. It is a field of its socket, so that passing it
+// as an interface allocates nothing.
+type payload struct {
+	one []byte
+	msg *socket.Message
+	len int
+	n   int // done so far
+}
+
+func (p *payload) set(one []byte) { *p = payload{one: one, len: len(one)} }
+
+func (p *payload) setMessage(m *socket.Message) {
+	if len(m.Data) == 1 {
+		p.set(m.Data[0])
+	} else {
+		*p = payload{msg: m, len: m.Len()}
+	}
+}
+
+// Write implements io.Writer: the stack has b for the program. When that is
+// more than there is room for, the rest stays with the stack.
+func (p *payload) Write(b []byte) (int, error) {
+	var n int
+	if p.msg != nil {
+		n = p.msg.Scatter(b, p.n)
+	} else {
+		n = copy(p.one[p.n:], b)
+	}
+	p.n += n
+	if n < len(b) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+// Read implements tcpip.Payloader: the program has bytes for the stack.
+func (p *payload) Read(b []byte) (int, error) {
+	var n int
+	if p.msg != nil {
+		n = p.msg.Gather(b, p.n)
+	} else {
+		n = copy(b, p.one[p.n:])
+	}
+	p.n += n
+	if n == 0 && len(b) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Len implements tcpip.Payloader.
+func (p *payload) Len() int { return p.len - p.n }
