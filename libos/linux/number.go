@@ -305,6 +305,13 @@ const (
 	SYS_FANOTIFY_INIT           = 300
 	SYS_FANOTIFY_MARK           = 301
 	SYS_PRLIMIT64               = 302
+	SYS_NAME_TO_HANDLE_AT       = 303
+	SYS_OPEN_BY_HANDLE_AT       = 304
+	SYS_CLOCK_ADJTIME           = 305
+	SYS_SYNCFS                  = 306
+	SYS_SENDMMSG                = 307
+	SYS_SETNS                   = 308
+	SYS_GETCPU                  = 309
 	SYS_PROCESS_VM_READV        = 310
 	SYS_PROCESS_VM_WRITEV       = 311
 	SYS_KCMP                    = 312
@@ -667,6 +674,13 @@ var syscallNames = [...]string{
 	SYS_FANOTIFY_INIT:           "fanotify_init",
 	SYS_FANOTIFY_MARK:           "fanotify_mark",
 	SYS_PRLIMIT64:               "prlimit64",
+	SYS_NAME_TO_HANDLE_AT:       "name_to_handle_at",
+	SYS_OPEN_BY_HANDLE_AT:       "open_by_handle_at",
+	SYS_CLOCK_ADJTIME:           "clock_adjtime",
+	SYS_SYNCFS:                  "syncfs",
+	SYS_SENDMMSG:                "sendmmsg",
+	SYS_SETNS:                   "setns",
+	SYS_GETCPU:                  "getcpu",
 	SYS_PROCESS_VM_READV:        "process_vm_readv",
 	SYS_PROCESS_VM_WRITEV:       "process_vm_writev",
 	SYS_KCMP:                    "kcmp",

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"github.com/pith-os/pith/libos/console"
+	"github.com/pith-os/pith/libos/platform"
 )
 
 // What every program finds when it starts. The packages below are initialised
@@ -11,5 +12,8 @@ func init() {
 		if got, errno := Files.Install(console.Standard(fd), fd, false); errno != 0 || got != fd {
 			panic("pith: standard descriptors are in use")
 		}
+	}
+	if platform.Config().Trace {
+		startTrace()
 	}
 }

@@ -1,0 +1,301 @@
+package trace
+
+import (
+	"strconv"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+// stringMax is how many bytes of a string strace prints.
+const stringMax = 32
+
+// printer prints one call, the arguments by their codes one after another.
+type printer struct {
+	args *[6]uintptr
+	out  []byte
+
+	format string // what is left of it
+	next   int    // index of the next argument
+	before uint32 // a length that the call changes, as it was before
+
+	ret   uintptr
+	errno linux.Errno
+}
+
+// begin prints the name and the arguments up to the first that the call fills
+// in.
+func (p *printer) begin(num uintptr, formats map[uintptr]string) {
+	format, ok := formats[num]
+	if !ok {
+		format = raw
+	}
+	p.out = append(append(make([]byte, 0, 128), callName(num)...), '(')
+	p.format = format
+	i := 0
+	for f := format; f != "" && f[0] != '='; i++ {
+		var code byte
+		code, _, f = cut(f)
+		switch code {
+		case 'n':
+			if n := at[uint32](p.args[i]); n != nil {
+				p.before = *n
+			}
+		case 'B':
+			if h := at[linux.Msghdr](p.args[i]); h != nil {
+				p.before = h.Namelen
+			}
+		}
+	}
+	p.run(false)
+}
+
+// end prints the rest and the result.
+func (p *printer) end(ret uintptr, errno linux.Errno) {
+	p.ret, p.errno = ret, errno
+	p.run(true)
+	p.out = append(p.closed(), "= "...)
+	if errno != 0 {
+		p.text("-1 ")
+		p.text(errnoText(errno))
+		return
+	}
+	var code byte
+	if len(p.format) > 1 {
+		code = p.format[1]
+	}
+	switch code {
+	case 'x':
+		p.out = hex(p.out, uint64(ret))
+	case 'o':
+		p.octal(uint64(ret))
+	case 'f':
+		p.fcntlResult()
+	default:
+		p.out = strconv.AppendInt(p.out, int64(ret), 10)
+		if code == 'q' {
+			p.pollResult()
+		}
+	}
+}
+
+// closed ends the arguments and pads to the column of the results.
+func (p *printer) closed() []byte {
+	const column = 39
+	p.out = append(p.out, ')')
+	for len(p.out) < column {
+		p.out = append(p.out, ' ')
+	}
+	return append(p.out, ' ')
+}
+
+// run prints arguments: all that are left, or those that the call does not
+// fill in.
+func (p *printer) run(all bool) {
+	for p.format != "" && p.format[0] != '=' {
+		code, set, rest := cut(p.format)
+		if !all && (code >= 'A' && code <= 'Z' && code != 'D' && code != 'O' && code != 'M' && code != 'F' || code == 'n') {
+			return
+		}
+		p.format = rest
+		start := len(p.out)
+		if p.next > 0 {
+			p.text(", ")
+		}
+		if code == '{' {
+			p.out = names(p.out, set, uint64(uint32(p.args[p.next])))
+		} else if !p.arg(code, p.args[p.next]) {
+			p.out = p.out[:start]
+		}
+		p.next++
+	}
+}
+
+// cut takes the first code off a format; for '{', with the name of the set.
+func cut(format string) (code byte, set, rest string) {
+	if format[0] != '{' {
+		return format[0], "", format[1:]
+	}
+	end := 1
+	for format[end] != '}' {
+		end++
+	}
+	return '{', format[1:end], format[end+1:]
+}
+
+// arg prints one argument; false when the call does not have it this time.
+func (p *printer) arg(code byte, v uintptr) bool {
+	switch code {
+	case 'd', 'f':
+		p.int(int64(int32(v)))
+	case 'D':
+		if int32(v) == linux.AT_FDCWD {
+			p.text("AT_FDCWD")
+		} else {
+			p.int(int64(int32(v)))
+		}
+	case 'l':
+		p.int(int64(v))
+	case 'u':
+		p.out = strconv.AppendUint(p.out, uint64(v), 10)
+	case 'g':
+		p.int(int64(int32(v)))
+	case 'x':
+		p.out = hex(p.out, uint64(v))
+	case 'p':
+		p.pointer(v)
+	case 'o':
+		p.octal(uint64(uint32(v)))
+	case 'O':
+		const creates = linux.O_CREAT | linux.O_TMPFILE&^linux.O_DIRECTORY
+		if p.args[p.next-1]&creates == 0 {
+			return false
+		}
+		p.octal(uint64(uint32(v)))
+	case 'M':
+		p.mode(uint32(v))
+	case 's':
+		p.path(v)
+	case 'w':
+		p.bytes(v, p.args[p.next+1], stringMax)
+	case 'R', 'H', 'G':
+		p.filled(code, v)
+	case 'b':
+		p.out = names(p.out, optionSet(p.args[p.next-1]), uint64(v))
+	case 'r':
+		p.protocol(v)
+	case 'n':
+		p.length(v)
+	case 'C':
+		return p.fcntlArg(v)
+	default:
+		p.structure(code, v)
+	}
+	return true
+}
+
+func (p *printer) text(s string) { p.out = append(p.out, s...) }
+
+func (p *printer) int(v int64) { p.out = strconv.AppendInt(p.out, v, 10) }
+
+// num prints a number after what leads up to it.
+func (p *printer) num(lead string, v int64) {
+	p.text(lead)
+	p.int(v)
+}
+
+func (p *printer) octal(v uint64) {
+	if v != 0 {
+		p.text("0")
+	}
+	p.out = strconv.AppendUint(p.out, v, 8)
+}
+
+func (p *printer) pointer(v uintptr) {
+	if v == 0 {
+		p.text("NULL")
+		return
+	}
+	p.out = hex(p.out, uint64(v))
+}
+
+// mode prints a file's type and permissions.
+func (p *printer) mode(m uint32) {
+	if m&linux.S_IFMT != 0 {
+		p.out = append(names(p.out, "S_IF", uint64(m&linux.S_IFMT)), '|')
+	}
+	p.octal(uint64(m &^ linux.S_IFMT))
+}
+
+// path prints a string that ends with a zero byte, all of it.
+func (p *printer) path(v uintptr) {
+	if v < platform.PageSize {
+		p.pointer(v)
+		return
+	}
+	n := uintptr(0)
+	for n < maxPath && *(*byte)(platform.Pointer(v + n)) != 0 {
+		n++
+	}
+	p.bytes(v, n, maxPath)
+}
+
+const maxPath = 4096
+
+// filled prints bytes that the call wrote.
+func (p *printer) filled(code byte, v uintptr) {
+	switch {
+	case p.errno != 0:
+		p.pointer(v)
+	case code == 'G':
+		p.path(v)
+	case code == 'H':
+		p.quoted(slice(v, min(p.ret, stringMax)), true)
+		p.more(p.ret > stringMax)
+	default:
+		p.bytes(v, p.ret, stringMax)
+	}
+}
+
+// bytes prints the n bytes at addr as a string of at most limit.
+func (p *printer) bytes(addr, n, limit uintptr) {
+	if addr < platform.PageSize {
+		p.pointer(addr)
+		return
+	}
+	p.quoted(slice(addr, min(n, limit)), false)
+	p.more(n > limit)
+}
+
+func (p *printer) more(yes bool) {
+	if yes {
+		p.text("...")
+	}
+}
+
+func (p *printer) quoted(s []byte, asHex bool) {
+	p.out = append(p.out, '"')
+	for i, c := range s {
+		if asHex {
+			p.out = append(p.out, '\\', 'x', digits[c>>4], digits[c&15])
+			continue
+		}
+		if short := escapes[c]; short != 0 {
+			p.out = append(p.out, '\\', short)
+			continue
+		}
+		if c >= ' ' && c < 0x7f {
+			p.out = append(p.out, c)
+			continue
+		}
+		p.out = append(p.out, '\\')
+		// Three octal digits only where the next byte would join them.
+		joins := i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9'
+		if c >= 0o100 || joins {
+			p.out = append(p.out, '0'+c>>6)
+		}
+		if c >= 0o10 || joins {
+			p.out = append(p.out, '0'+c>>3&7)
+		}
+		p.out = append(p.out, '0'+c&7)
+	}
+	p.out = append(p.out, '"')
+}
+
+const digits = "0123456789abcdef"
+
+var escapes = [256]byte{'\n': 'n', '\t': 't', '\r': 'r', '\v': 'v', '\f': 'f', '"': '"', '\\': '\\'}
+
+// slice is the program's memory of n bytes at addr.
+func slice(addr, n uintptr) []byte {
+	return unsafe.Slice((*byte)(platform.Pointer(addr)), n)
+}
+
+// at is the program's structure at addr, nil when there can be none.
+func at[T any](addr uintptr) *T {
+	if addr < platform.PageSize {
+		return nil
+	}
+	return (*T)(platform.Pointer(addr))
+}
