@@ -86,6 +86,17 @@ func (m *Message) Len() int {
 	return n
 }
 
+// Advance removes what was sent or received, n bytes, from the front of Data.
+func (m *Message) Advance(n int) {
+	for len(m.Data) > 0 && n >= len(m.Data[0]) {
+		n -= len(m.Data[0])
+		m.Data = m.Data[1:]
+	}
+	if n > 0 {
+		m.Data[0] = m.Data[0][n:]
+	}
+}
+
 // Gather copies from the message's buffers, from byte skip on, into p.
 func (m *Message) Gather(p []byte, skip int) int {
 	n := 0

@@ -8,29 +8,6 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// readFile is read(2) of f: it blocks until there is something, the end or an
-// error, or until a socket's SO_RCVTIMEO is over.
-func readFile(f file.File, p []byte) (uintptr, linux.Errno) {
-	recv, _ := timeouts(f)
-	return Block(f, wait.In, recv, func() (uintptr, linux.Errno) {
-		n, errno := f.Read(p)
-		return uintptr(n), errno
-	})
-}
-
-// writeFile is write(2) to f: what can block, a pipe or a socket, blocks until
-// everything is written (pipe(7), "I/O on pipes and FIFOs").
-func writeFile(f file.File, p []byte) (uintptr, linux.Errno) {
-	_, send := timeouts(f)
-	return transferAll(f, wait.Out, send, uintptr(len(p)), func(done uintptr) (uintptr, linux.Errno) {
-		n, errno := f.Write(p[done:])
-		if errno == linux.EPIPE {
-			brokenPipe()
-		}
-		return uintptr(n), errno
-	})
-}
-
 // timeouts are those of a socket; other files have none.
 func timeouts(f file.File) (recv, send int64) {
 	if s, ok := f.(socket.Socket); ok {

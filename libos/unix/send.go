@@ -1,0 +1,198 @@
+package unix
+
+import (
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/socket"
+	"github.com/pith-os/pith/libos/wait"
+)
+
+// maxChunk is the most of a stream that goes into one packet, so that room
+// becomes free as the reader gets on; minChunk is what is allocated for the
+// least, so that small writes share a packet.
+const (
+	maxChunk = 32 << 10
+	minChunk = 512
+)
+
+// Write implements file.File.
+func (s *Socket) Write(p []byte) (int, linux.Errno) {
+	return s.Send(&socket.Message{Data: [][]byte{p}}, 0)
+}
+
+// Send implements socket.Socket.
+func (s *Socket) Send(m *socket.Message, flags int) (int, linux.Errno) {
+	creds, errno := credentials(m)
+	if errno != 0 {
+		return 0, errno
+	}
+	switch s.Type() {
+	case linux.SOCK_STREAM:
+		return s.sendStream(m, creds)
+	case linux.SOCK_SEQPACKET:
+		s.mu.Lock()
+		ok := s.state == connected
+		s.mu.Unlock()
+		if !ok {
+			return 0, linux.ENOTCONN
+		}
+		return s.sendPacket(s.peer.Load(), m, creds)
+	}
+	return s.sendDatagram(m, creds)
+}
+
+// credentials are those given by SCM_CREDENTIALS, or nil. The program is root
+// and may give any.
+func credentials(m *socket.Message) (*linux.Ucred, linux.Errno) {
+	var creds *linux.Ucred
+	for _, c := range m.Control {
+		if c.Level != linux.SOL_SOCKET {
+			continue
+		}
+		if c.Type != linux.SCM_CREDENTIALS || len(c.Data) != int(unsafe.Sizeof(linux.Ucred{})) {
+			return nil, linux.EINVAL
+		}
+		v, errno := socket.Get[linux.Ucred](c.Data)
+		if errno != 0 {
+			return nil, errno
+		}
+		creds = &v
+	}
+	return creds, 0
+}
+
+func (s *Socket) sendStream(m *socket.Message, creds *linux.Ucred) (int, linux.Errno) {
+	s.mu.Lock()
+	state, noSend := s.state, s.noSend
+	s.mu.Unlock()
+	switch {
+	case len(m.Addr) > 0 && state == connected:
+		return 0, linux.EISCONN
+	case len(m.Addr) > 0:
+		return 0, linux.EOPNOTSUPP
+	case state != connected && state != closed:
+		return 0, linux.ENOTCONN
+	case noSend:
+		return 0, linux.EPIPE
+	}
+	all, done := m.Len(), 0
+	for done < all {
+		if s.unread.Load() >= s.sendSize.Load() {
+			break
+		}
+		n, errno := s.sendChunk(m, done, min(all-done, maxChunk), creds)
+		if errno != 0 {
+			if done > 0 {
+				break
+			}
+			return 0, errno
+		}
+		done += n
+		m.Files = nil // they went with the first chunk
+	}
+	if done == 0 && all > 0 {
+		return 0, linux.EAGAIN
+	}
+	return done, 0
+}
+
+// sendChunk puts n bytes of m, from byte skip on, into the peer's queue.
+func (s *Socket) sendChunk(m *socket.Message, skip, n int, creds *linux.Ucred) (int, linux.Errno) {
+	peer := s.peer.Load()
+	peer.mu.Lock()
+	if peer.noRecv || peer.state == closed {
+		peer.mu.Unlock()
+		return 0, linux.EPIPE
+	}
+	charge := int64(n)
+	if last := peer.last(); last != nil && last.files == nil && m.Files == nil && last.creds == nil && creds == nil &&
+		cap(last.data)-len(last.data) >= n {
+		end := len(last.data)
+		last.data = last.data[:end+n]
+		m.Gather(last.data[end:], skip)
+		last.charged += charge
+	} else {
+		data := make([]byte, n, max(n, minChunk))
+		m.Gather(data, skip)
+		charge += overhead
+		peer.queue = append(peer.queue, &packet{data: data, files: m.Files, creds: creds, from: s, charged: charge})
+	}
+	s.unread.Add(charge)
+	peer.mu.Unlock()
+	peer.Queue.Notify(wait.In)
+	return n, 0
+}
+
+// last is the newest packet of the queue, nil when that is empty.
+func (s *Socket) last() *packet {
+	if len(s.queue) == 0 {
+		return nil
+	}
+	return s.queue[len(s.queue)-1]
+}
+
+func (s *Socket) sendDatagram(m *socket.Message, creds *linux.Ucred) (int, linux.Errno) {
+	peer := s.peer.Load()
+	if len(m.Addr) > 0 {
+		var errno linux.Errno
+		if peer, errno = find(m.Addr, s.Type()); errno != 0 {
+			return 0, errno
+		}
+	}
+	if peer == nil {
+		return 0, linux.ENOTCONN
+	}
+	if s.passCred.Load() {
+		if errno := s.autobind(); errno != 0 {
+			return 0, errno
+		}
+	}
+	if !peer.hears(s) {
+		return 0, linux.EPERM
+	}
+	n, errno := s.sendPacket(peer, m, creds)
+	if errno == linux.ECONNREFUSED && len(m.Addr) == 0 {
+		s.peer.CompareAndSwap(peer, nil) // it is gone for good
+	}
+	return n, errno
+}
+
+// sendPacket puts m into peer's queue, whole.
+func (s *Socket) sendPacket(peer *Socket, m *socket.Message, creds *linux.Ucred) (int, linux.Errno) {
+	n := m.Len()
+	if int64(n) > s.sendSize.Load()-32 {
+		return 0, linux.EMSGSIZE
+	}
+	s.mu.Lock()
+	noSend, addr := s.noSend, s.addr
+	s.mu.Unlock()
+	if noSend {
+		return 0, linux.EPIPE
+	}
+	if s.unread.Load() >= s.sendSize.Load() {
+		return 0, linux.EAGAIN
+	}
+	mutual := peer.peer.Load() == s
+	peer.mu.Lock()
+	switch {
+	case peer.state == closed && !s.connects():
+		peer.mu.Unlock()
+		return 0, linux.ECONNREFUSED
+	case peer.noRecv:
+		peer.mu.Unlock()
+		return 0, linux.EPIPE
+	case !mutual && len(peer.queue) > maxQueued:
+		peer.block(s)
+		peer.mu.Unlock()
+		return 0, linux.EAGAIN
+	}
+	data := make([]byte, n)
+	m.Gather(data, 0)
+	charge := int64(n) + overhead
+	peer.queue = append(peer.queue, &packet{data: data, addr: addr, files: m.Files, creds: creds, from: s, charged: charge})
+	s.unread.Add(charge)
+	peer.mu.Unlock()
+	peer.Queue.Notify(wait.In)
+	return n, 0
+}
