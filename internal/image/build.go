@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Options say what to build.
@@ -145,6 +146,9 @@ func (o *Options) linkerFlags(goflags string) (flags string, strip bool) {
 	return flags, flags != *given
 }
 
+// interruptGrace is how long go has to end after it was interrupted.
+const interruptGrace = 5 * time.Second
+
 // stripFlag is the linker's -s, which implies -w.
 var stripFlag = regexp.MustCompile(`(^|\s)--?s(=true|=1)?(?:$|\b)`)
 
@@ -190,6 +194,9 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 	cmd := d.Command(ctx, append(args, "--", o.Package)...)
 	cmd.Dir = o.Dir
 	cmd.Env = append(cmd.Environ(), "GOBIN="+bin)
+	// Interrupted, go removes its own temporary files; killed, it cannot.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = interruptGrace
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if o.Verbose && o.Stderr != nil {
@@ -197,7 +204,10 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 	}
 	if err := cmd.Run(); err != nil {
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return nil, "", ctx.Err()
+		}
+		if !errors.As(err, &exit) {
 			return nil, "", fmt.Errorf("go build: %w", err)
 		}
 		if strings.Contains(stderr.String(), "requires exactly one main package") {
