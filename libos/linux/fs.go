@@ -58,6 +58,80 @@ const (
 	SEEK_HOLE = 4
 )
 
+// OpenHow is struct open_how of openat2(2).
+type OpenHow struct {
+	Flags   uint64
+	Mode    uint64
+	Resolve uint64
+}
+
+// OpenHowSize is the size of OpenHow in bytes.
+const OpenHowSize = 24
+
+// StatxTimestamp is struct statx_timestamp.
+type StatxTimestamp struct {
+	Sec  int64
+	Nsec uint32
+	_    int32
+}
+
+// Statx is struct statx of 256 bytes (include/uapi/linux/stat.h).
+type Statx struct {
+	Mask           uint32
+	Blksize        uint32
+	Attributes     uint64
+	Nlink          uint32
+	UID            uint32
+	GID            uint32
+	Mode           uint16
+	_              uint16
+	Ino            uint64
+	Size           uint64
+	Blocks         uint64
+	AttributesMask uint64
+	Atime          StatxTimestamp
+	Btime          StatxTimestamp
+	Ctime          StatxTimestamp
+	Mtime          StatxTimestamp
+	RdevMajor      uint32
+	RdevMinor      uint32
+	DevMajor       uint32
+	DevMinor       uint32
+	_              [14]uint64
+}
+
+// Masks of statx(2).
+const (
+	STATX_BASIC_STATS = 0x7ff
+	STATX__RESERVED   = 0x80000000
+)
+
+// StatxOf has the fields of st, which are all but the time of birth.
+func StatxOf(st *Stat) Statx {
+	ts := func(t Timespec) StatxTimestamp { return StatxTimestamp{Sec: t.Sec, Nsec: uint32(t.Nsec)} }
+	return Statx{
+		Mask: STATX_BASIC_STATS, Blksize: uint32(st.Blksize), Nlink: uint32(st.Nlink),
+		UID: st.UID, GID: st.GID, Mode: uint16(st.Mode), Ino: st.Ino,
+		Size: uint64(st.Size), Blocks: uint64(st.Blocks),
+		Atime: ts(st.Atim), Mtime: ts(st.Mtim), Ctime: ts(st.Ctim),
+		RdevMajor: Major(st.Rdev), RdevMinor: Minor(st.Rdev),
+		DevMajor: Major(st.Dev), DevMinor: Minor(st.Dev),
+	}
+}
+
+// Major is the major number of a device.
+func Major(dev uint64) uint32 { return uint32(dev>>8)&0xfff | uint32(dev>>32)&^0xfff }
+
+// Minor is the minor number of a device.
+func Minor(dev uint64) uint32 { return uint32(dev)&0xff | uint32(dev>>12)&^0xff }
+
+// Flags of preadv2(2) and pwritev2(2).
+const (
+	RWF_HIPRI = 0x1
+	RWF_DSYNC = 0x2
+	RWF_SYNC  = 0x4
+)
+
 // Modes of access(2).
 const (
 	R_OK = 4
@@ -87,28 +161,45 @@ const (
 
 // Commands of fcntl(2).
 const (
-	F_DUPFD          = 0
-	F_GETFD          = 1
-	F_SETFD          = 2
-	F_GETFL          = 3
-	F_SETFL          = 4
-	F_GETLK          = 5
-	F_SETLK          = 6
-	F_SETLKW         = 7
-	F_SETOWN         = 8
-	F_GETOWN         = 9
-	F_OFD_GETLK      = 36
-	F_OFD_SETLK      = 37
-	F_OFD_SETLKW     = 38
-	F_DUPFD_CLOEXEC  = 1030
-	F_ADD_SEALS      = 1033
-	F_GET_SEALS      = 1034
-	FD_CLOEXEC       = 1
-	F_SEAL_SEAL      = 0x1
-	F_SEAL_SHRINK    = 0x2
-	F_SEAL_GROW      = 0x4
-	F_SEAL_WRITE     = 0x8
-	F_SEAL_FUTURE_WR = 0x10
+	F_DUPFD             = 0
+	F_GETFD             = 1
+	F_SETFD             = 2
+	F_GETFL             = 3
+	F_SETFL             = 4
+	F_GETLK             = 5
+	F_SETLK             = 6
+	F_SETLKW            = 7
+	F_SETOWN            = 8
+	F_GETOWN            = 9
+	F_OFD_GETLK         = 36
+	F_OFD_SETLK         = 37
+	F_OFD_SETLKW        = 38
+	F_DUPFD_CLOEXEC     = 1030
+	F_ADD_SEALS         = 1033
+	F_GET_SEALS         = 1034
+	FD_CLOEXEC          = 1
+	F_SEAL_SEAL         = 0x1
+	F_SEAL_SHRINK       = 0x2
+	F_SEAL_GROW         = 0x4
+	F_SEAL_WRITE        = 0x8
+	F_SEAL_FUTURE_WRITE = 0x10
+)
+
+// Flags of close_range(2).
+const (
+	CLOSE_RANGE_UNSHARE = 0x2
+	CLOSE_RANGE_CLOEXEC = 0x4
+)
+
+// POSIX_FADV_NOREUSE is the last advice of posix_fadvise(2).
+const POSIX_FADV_NOREUSE = 5
+
+// Flags and limits of setxattr(2).
+const (
+	XATTR_CREATE   = 1
+	XATTR_REPLACE  = 2
+	XATTR_NAME_MAX = 255
+	XATTR_SIZE_MAX = 65536
 )
 
 // Types of record locks, and operations of flock(2).

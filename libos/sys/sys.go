@@ -29,11 +29,27 @@ var table [linux.MaxSyscall + 1]Handler
 // when the program reaches package net, adds its own in its init.
 func Register(num int, h Handler) { table[num] = h }
 
+// direct has, for a few calls of three arguments, functions that are called
+// without Args, which would be an allocation.
+var direct [linux.MaxSyscall + 1]func(a1, a2, a3 uintptr) (uintptr, linux.Errno)
+
+// RegisterDirect sets the handler of num, a call of up to three arguments that
+// must cost no allocation.
+func RegisterDirect(num int, h func(a1, a2, a3 uintptr) (uintptr, linux.Errno)) {
+	direct[num] = h
+	Register(num, func(a *Args) (uintptr, linux.Errno) { return h(a[0], a[1], a[2]) })
+}
+
 // unknown counts the calls that have no handler, by number.
 var unknown [linux.MaxSyscall + 1]atomic.Uint32
 
 // Call makes system call num.
 func Call(num, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, linux.Errno) {
+	if num < uintptr(len(direct)) && tracer == nil {
+		if h := direct[num]; h != nil {
+			return h(a1, a2, a3)
+		}
+	}
 	a := Args{a1, a2, a3, a4, a5, a6}
 	if tracer != nil {
 		return tracer(num, &a)

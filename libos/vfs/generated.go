@@ -131,6 +131,8 @@ func (f *generatedFile) Lseek(off int64, whence int) (int64, linux.Errno) {
 	return off, 0
 }
 
+func (f *generatedFile) Release() { f.dentry.Closed(f) }
+
 func (f *generatedFile) Stat(st *linux.Stat) linux.Errno { f.inode.Stat(st); return 0 }
 
 // Device is a character device: what stands in /dev.

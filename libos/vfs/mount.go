@@ -57,7 +57,7 @@ func Root() *Dentry {
 // mistake of the library OS, not of the program.
 func (p *pendingMount) mount() {
 	inode := p.make()
-	top := NewDentry(nil, "/", inode)
+	top := inode.FS().Top(inode)
 	tree.Lock()
 	defer tree.Unlock()
 	if p.path == "/" {

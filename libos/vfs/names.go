@@ -60,8 +60,8 @@ func (l *last) make(n *NewInode) (*Dentry, linux.Errno) {
 	return d, errno
 }
 
-// Link is link(2): a further name for what d stands for.
-func Link(d *Dentry, at *Dentry, path string) linux.Errno {
+// Hardlink is link(2): a further name for what d stands for.
+func Hardlink(d *Dentry, at *Dentry, path string) linux.Errno {
 	Root()
 	tree.Lock()
 	defer tree.Unlock()

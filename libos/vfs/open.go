@@ -1,6 +1,8 @@
 package vfs
 
 import (
+	"strconv"
+
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 )
@@ -24,11 +26,21 @@ const statusFlags = linux.O_ACCMODE | linux.O_APPEND | linux.O_NONBLOCK | linux.
 
 // Open is openat(2); mode is what a new file gets, after the umask.
 func Open(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
+	return OpenResolve(at, path, flags, mode, 0)
+}
+
+// OpenResolve is openat2(2).
+func OpenResolve(at *Dentry, path string, flags, mode uint32, resolve Resolve) (file.File, linux.Errno) {
+	if resolve&ResolveBeneath != 0 && resolve&ResolveInRoot != 0 {
+		return nil, linux.EINVAL
+	}
+	Root()
+	w := walker{resolve: resolve, base: at}
 	if flags&linux.O_PATH != 0 {
 		flags &= linux.O_PATH | linux.O_DIRECTORY | linux.O_NOFOLLOW
 	}
 	if flags&linux.O_TMPFILE == linux.O_TMPFILE {
-		return openTemporary(at, path, flags, mode)
+		return w.openTemporary(at, path, flags, mode)
 	}
 	var (
 		d     *Dentry
@@ -39,9 +51,9 @@ func Open(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) 
 		if flags&linux.O_DIRECTORY != 0 {
 			return nil, linux.EINVAL
 		}
-		d, made, errno = create(at, path, flags, mode)
+		d, made, errno = w.create(at, path, flags, mode)
 	} else {
-		d, errno = Walk(at, path, flags&linux.O_NOFOLLOW == 0)
+		d, errno = w.locked(at, path, flags&linux.O_NOFOLLOW == 0)
 	}
 	if errno != 0 {
 		return nil, errno
@@ -99,11 +111,9 @@ func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
 }
 
 // create finds or makes the regular file at path for O_CREAT.
-func create(at *Dentry, path string, flags, mode uint32) (d *Dentry, made bool, errno linux.Errno) {
-	Root()
+func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry, made bool, errno linux.Errno) {
 	tree.Lock()
 	defer tree.Unlock()
-	var w walker
 	for {
 		l, errno := w.parent(at, path)
 		if errno != 0 {
@@ -130,19 +140,25 @@ func create(at *Dentry, path string, flags, mode uint32) (d *Dentry, made bool, 
 		if !ok || flags&linux.O_NOFOLLOW != 0 {
 			return d, false, 0
 		}
-		if m, ok := link.(MagicLink); ok {
-			d, errno = m.Follow()
-			return d, false, errno
+		if _, magic := link.(MagicLink); !magic {
+			if path, errno = link.Readlink(); errno != 0 {
+				return nil, false, errno
+			}
 		}
-		// A dangling link is where the new file belongs.
-		if w.links++; w.links > maxLinks {
-			return nil, false, linux.ELOOP
+		links := w.links
+		next, errno := w.follow(l.dir, d)
+		w.links = links + 1
+		if errno != linux.ENOENT {
+			return next, false, errno
 		}
+		// Where a dangling link leads, the new file belongs.
 		at = l.dir
-		if path, errno = link.Readlink(); errno != 0 {
-			return nil, false, errno
-		}
 	}
+}
+
+// Allocator is a file that fallocate(2) accepts.
+type Allocator interface {
+	Fallocate(mode uint32, off, n int64) linux.Errno
 }
 
 // TemporaryMaker is a directory that takes O_TMPFILE.
@@ -151,11 +167,11 @@ type TemporaryMaker interface {
 	MakeTemporary(mode uint32) Inode
 }
 
-func openTemporary(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
+func (w *walker) openTemporary(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
 	if flags&linux.O_ACCMODE == linux.O_RDONLY || flags&linux.O_CREAT != 0 {
 		return nil, linux.EINVAL
 	}
-	dir, errno := Walk(at, path, true)
+	dir, errno := w.locked(at, path, true)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -167,7 +183,9 @@ func openTemporary(at *Dentry, path string, flags, mode uint32) (file.File, linu
 		return nil, linux.EOPNOTSUPP
 	}
 	inode := t.MakeTemporary(linux.S_IFREG | mode&0o7777)
-	d := &Dentry{inode: inode, parent: dir, name: "#" + itoa(inodeNumber(inode)), deleted: true}
+	var st linux.Stat
+	inode.Stat(&st)
+	d := &Dentry{inode: inode, parent: dir, name: "#" + strconv.FormatUint(st.Ino, 10), deleted: true}
 	return inode.Open(d, flags&statusFlags|linux.O_LARGEFILE)
 }
 

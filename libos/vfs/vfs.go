@@ -108,6 +108,16 @@ type Attr struct {
 	Atime, Mtime linux.Timespec
 }
 
+// Xattrs is an Inode with extended attributes (xattr(7)).
+type Xattrs interface {
+	// Xattr is the value of name; ENODATA.
+	Xattr(name string) ([]byte, linux.Errno)
+	// SetXattr keeps value. flags is XATTR_CREATE, XATTR_REPLACE or 0.
+	SetXattr(name string, value []byte, flags int) linux.Errno
+	ListXattrs() []string
+	RemoveXattr(name string) linux.Errno
+}
+
 // AttrMask names fields of Attr.
 type AttrMask uint32
 
@@ -128,8 +138,9 @@ type FileSystem struct {
 	// Usage, when set, fills in the figures of statfs.
 	Usage func(st *linux.Statfs)
 
-	dev uint64
-	ino atomic.Uint64
+	dev  uint64
+	ino  atomic.Uint64
+	root *Dentry
 }
 
 var lastDev atomic.Uint64
@@ -145,6 +156,15 @@ func (fs *FileSystem) Dev() uint64 { return fs.dev }
 
 // NewIno is a fresh inode number.
 func (fs *FileSystem) NewIno() uint64 { return fs.ino.Add(1) }
+
+// Top is the dentry of the root directory inode, made at the first call, before
+// the file system is mounted.
+func (fs *FileSystem) Top(inode Inode) *Dentry {
+	if fs.root == nil {
+		fs.root = NewDentry(nil, "/", inode)
+	}
+	return fs.root
+}
 
 // Statfs is statfs(2).
 func (fs *FileSystem) Statfs(st *linux.Statfs) {

@@ -30,14 +30,36 @@ func Chdir(d *Dentry) linux.Errno {
 // whether a symbolic link in the last component is followed.
 func Walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
 	Root()
-	tree.RLock()
-	defer tree.RUnlock()
 	var w walker
-	return w.walk(at, path, follow)
+	return w.locked(at, path, follow)
 }
 
-// walker resolves one path, with the tree locked.
-type walker struct{ links int }
+// Resolve restricts how a path is resolved (openat2(2)).
+type Resolve uint64
+
+// Restrictions of openat2(2) (include/uapi/linux/openat2.h).
+const (
+	ResolveNoXDev       Resolve = 0x1
+	ResolveNoMagicLinks Resolve = 0x2
+	ResolveNoSymlinks   Resolve = 0x4
+	ResolveBeneath      Resolve = 0x8
+	ResolveInRoot       Resolve = 0x10
+	ResolveMask                 = ResolveNoXDev | ResolveNoMagicLinks | ResolveNoSymlinks | ResolveBeneath | ResolveInRoot
+)
+
+// walker resolves one path, with the tree locked but where it says otherwise.
+type walker struct {
+	links   int
+	resolve Resolve
+	base    *Dentry // of ResolveBeneath and ResolveInRoot
+}
+
+// locked is walk for one who did not lock the tree.
+func (w *walker) locked(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
+	tree.RLock()
+	defer tree.RUnlock()
+	return w.walk(at, path, follow)
+}
 
 func (w *walker) walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
 	l, errno := w.parent(at, path)
@@ -71,7 +93,10 @@ func (w *walker) parent(at *Dentry, path string) (last, linux.Errno) {
 		return last{}, linux.ENOENT
 	}
 	if path[0] == '/' {
-		d = root.Load()
+		var errno linux.Errno
+		if d, errno = w.top(at); errno != 0 {
+			return last{}, errno
+		}
 	}
 	for {
 		path = strings.TrimLeft(path, "/")
@@ -99,13 +124,43 @@ func (w *walker) step(d *Dentry, name string, follow bool) (*Dentry, linux.Errno
 	case "", ".":
 		return d, isDir(d)
 	case "..":
-		return d.up(), isDir(d)
+		return w.up(d)
 	}
 	next, errno := child(d, name)
-	if errno != 0 || !follow {
-		return next, errno
+	if errno != 0 {
+		return nil, errno
+	}
+	if w.resolve&ResolveNoXDev != 0 && next.parent == nil {
+		return nil, linux.EXDEV
+	}
+	if !follow {
+		return next, 0
 	}
 	return w.follow(d, next)
+}
+
+// top is where an absolute path begins that is met at at.
+func (w *walker) top(at *Dentry) (*Dentry, linux.Errno) {
+	switch {
+	case w.resolve&ResolveInRoot != 0:
+		return w.base, 0
+	case w.resolve&ResolveBeneath != 0,
+		w.resolve&ResolveNoXDev != 0 && (at == nil || at.inode.FS() != root.Load().inode.FS()):
+		return nil, linux.EXDEV
+	}
+	return root.Load(), 0
+}
+
+// up goes to "..".
+func (w *walker) up(d *Dentry) (*Dentry, linux.Errno) {
+	switch {
+	case d == w.base && w.resolve&ResolveInRoot != 0:
+		return d, isDir(d)
+	case d == w.base && w.resolve&ResolveBeneath != 0,
+		d.covers != nil && w.resolve&ResolveNoXDev != 0:
+		return nil, linux.EXDEV
+	}
+	return d.up(), isDir(d)
 }
 
 func isDir(d *Dentry) linux.Errno {
@@ -121,10 +176,16 @@ func (w *walker) follow(d, next *Dentry) (*Dentry, linux.Errno) {
 	if !ok {
 		return next, 0
 	}
-	if w.links++; w.links > maxLinks {
+	if w.links++; w.links > maxLinks || w.resolve&ResolveNoSymlinks != 0 {
 		return nil, linux.ELOOP
 	}
 	if m, ok := l.(MagicLink); ok {
+		switch {
+		case w.resolve&ResolveNoMagicLinks != 0:
+			return nil, linux.ELOOP
+		case w.resolve&(ResolveBeneath|ResolveInRoot|ResolveNoXDev) != 0:
+			return nil, linux.EXDEV
+		}
 		return m.Follow()
 	}
 	target, errno := l.Readlink()

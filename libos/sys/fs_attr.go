@@ -1,0 +1,299 @@
+package sys
+
+import (
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+func init() {
+	Register(linux.SYS_CHMOD, func(a *Args) (uintptr, linux.Errno) { return chmod(atCwd, a[0], a[1], 0) })
+	Register(linux.SYS_FCHMODAT, func(a *Args) (uintptr, linux.Errno) { return chmod(a[0], a[1], a[2], 0) })
+	Register(linux.SYS_FCHMODAT2, func(a *Args) (uintptr, linux.Errno) { return chmod(a[0], a[1], a[2], a[3]) })
+	Register(linux.SYS_FCHMOD, func(a *Args) (uintptr, linux.Errno) {
+		return 0, setAttrFile(a[0], &vfs.Attr{Valid: vfs.AttrMode, Mode: uint32(a[1])})
+	})
+	Register(linux.SYS_CHOWN, func(a *Args) (uintptr, linux.Errno) { return chown(atCwd, a[0], a[1], a[2], 0) })
+	Register(linux.SYS_LCHOWN, func(a *Args) (uintptr, linux.Errno) {
+		return chown(atCwd, a[0], a[1], a[2], linux.AT_SYMLINK_NOFOLLOW)
+	})
+	Register(linux.SYS_FCHOWNAT, func(a *Args) (uintptr, linux.Errno) { return chown(a[0], a[1], a[2], a[3], a[4]) })
+	Register(linux.SYS_FCHOWN, func(a *Args) (uintptr, linux.Errno) { return 0, setAttrFile(a[0], owner(a[1], a[2])) })
+	Register(linux.SYS_UTIMENSAT, utimensat)
+	Register(linux.SYS_FUTIMESAT, func(a *Args) (uintptr, linux.Errno) { return futimesat(a[0], a[1], a[2]) })
+	Register(linux.SYS_UTIMES, func(a *Args) (uintptr, linux.Errno) { return futimesat(atCwd, a[0], a[1]) })
+	Register(linux.SYS_UTIME, utime)
+	Register(linux.SYS_TRUNCATE, truncate)
+	Register(linux.SYS_FTRUNCATE, ftruncate)
+	Register(linux.SYS_FALLOCATE, fallocate)
+	Register(linux.SYS_FADVISE64, fadvise)
+	Register(linux.SYS_FSYNC, fsync)
+	Register(linux.SYS_FDATASYNC, fsync)
+	Register(linux.SYS_SYNC_FILE_RANGE, syncFileRange)
+	Register(linux.SYS_SYNCFS, syncfs)
+	Register(linux.SYS_SYNC, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
+}
+
+// setAttr changes attributes of what d stands for and tells inotify.
+func setAttr(d *vfs.Dentry, a *vfs.Attr) linux.Errno {
+	errno := d.Inode().SetAttr(a)
+	if errno == 0 {
+		d.Notify(linux.IN_ATTRIB)
+	}
+	return errno
+}
+
+// setAttrFile changes attributes of what a descriptor has open; what is not in
+// the file system has none to change.
+func setAttrFile(fd uintptr, a *vfs.Attr) linux.Errno {
+	f, errno := opened(fd)
+	if errno != 0 {
+		return errno
+	}
+	if vfs.IsPath(f) {
+		return linux.EBADF
+	}
+	if d := vfs.DentryOf(f); d != nil {
+		return setAttr(d, a)
+	}
+	return 0
+}
+
+func chmod(dirfd, path, mode, flags uintptr) (uintptr, linux.Errno) {
+	if flags&^(linux.AT_SYMLINK_NOFOLLOW|linux.AT_EMPTY_PATH) != 0 {
+		return 0, linux.EINVAL
+	}
+	d, errno := target(dirfd, path, flags)
+	if errno != 0 {
+		return 0, errno
+	}
+	if _, ok := d.Inode().(vfs.Symlink); ok {
+		return 0, linux.EOPNOTSUPP
+	}
+	return 0, setAttr(d, &vfs.Attr{Valid: vfs.AttrMode, Mode: uint32(mode)})
+}
+
+func chown(dirfd, path, uid, gid, flags uintptr) (uintptr, linux.Errno) {
+	if flags&^(linux.AT_SYMLINK_NOFOLLOW|linux.AT_EMPTY_PATH) != 0 {
+		return 0, linux.EINVAL
+	}
+	d, errno := target(dirfd, path, flags)
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, setAttr(d, owner(uid, gid))
+}
+
+// owner is the change of chown(2); -1 leaves an id as it is.
+func owner(uid, gid uintptr) *vfs.Attr {
+	a := &vfs.Attr{UID: uint32(uid), GID: uint32(gid)}
+	if a.UID != ^uint32(0) {
+		a.Valid |= vfs.AttrUID
+	}
+	if a.GID != ^uint32(0) {
+		a.Valid |= vfs.AttrGID
+	}
+	return a
+}
+
+// utimensat is utimensat(2); without a path the descriptor's own file is meant.
+func utimensat(a *Args) (uintptr, linux.Errno) {
+	const known = linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH
+	now := vfs.Now()
+	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
+	if a[2] != 0 {
+		ts, errno := At[[2]linux.Timespec](a[2])
+		if errno != 0 {
+			return 0, errno
+		}
+		for i, t := range ts {
+			if (t.Nsec < 0 || t.Nsec >= 1e9) && t.Nsec != linux.UTIME_NOW && t.Nsec != linux.UTIME_OMIT {
+				return 0, linux.EINVAL
+			}
+			bit, to := vfs.AttrAtime, &attr.Atime
+			if i == 1 {
+				bit, to = vfs.AttrMtime, &attr.Mtime
+			}
+			switch t.Nsec {
+			case linux.UTIME_OMIT:
+				attr.Valid &^= bit
+			case linux.UTIME_NOW:
+			default:
+				*to = t
+			}
+		}
+		if attr.Valid == 0 {
+			return 0, 0
+		}
+	}
+	if a[1] == 0 && fdOf(a[0]) != linux.AT_FDCWD && a[3]&linux.AT_EMPTY_PATH == 0 {
+		if a[3] != 0 {
+			return 0, linux.EINVAL
+		}
+		return 0, setAttrFile(a[0], &attr)
+	}
+	if a[3]&^known != 0 {
+		return 0, linux.EINVAL
+	}
+	d, errno := target(a[0], a[1], a[3])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, setAttr(d, &attr)
+}
+
+// futimesat is futimesat(2), with times of microseconds.
+func futimesat(dirfd, path, times uintptr) (uintptr, linux.Errno) {
+	now := vfs.Now()
+	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
+	if times != 0 {
+		tv, errno := At[[2]linux.Timeval](times)
+		if errno != 0 {
+			return 0, errno
+		}
+		for _, t := range tv {
+			if t.Usec < 0 || t.Usec >= 1e6 {
+				return 0, linux.EINVAL
+			}
+		}
+		attr.Atime = linux.Timespec{Sec: tv[0].Sec, Nsec: tv[0].Usec * 1000}
+		attr.Mtime = linux.Timespec{Sec: tv[1].Sec, Nsec: tv[1].Usec * 1000}
+	}
+	if path == 0 && fdOf(dirfd) != linux.AT_FDCWD {
+		return 0, setAttrFile(dirfd, &attr)
+	}
+	d, errno := walk(dirfd, path, true)
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, setAttr(d, &attr)
+}
+
+// utime is utime(2), with times of seconds.
+func utime(a *Args) (uintptr, linux.Errno) {
+	now := vfs.Now()
+	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
+	if a[1] != 0 {
+		sec, errno := At[[2]int64](a[1])
+		if errno != 0 {
+			return 0, errno
+		}
+		attr.Atime, attr.Mtime = linux.Timespec{Sec: sec[0]}, linux.Timespec{Sec: sec[1]}
+	}
+	d, errno := walk(atCwd, a[0], true)
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, setAttr(d, &attr)
+}
+
+func truncate(a *Args) (uintptr, linux.Errno) {
+	if int64(a[1]) < 0 {
+		return 0, linux.EINVAL
+	}
+	d, errno := walk(atCwd, a[0], true)
+	if errno != 0 {
+		return 0, errno
+	}
+	if _, ok := d.Inode().(vfs.Dir); ok {
+		return 0, linux.EISDIR
+	}
+	errno = d.Inode().SetAttr(&vfs.Attr{Valid: vfs.AttrSize, Size: int64(a[1])})
+	if errno == 0 {
+		d.Notify(linux.IN_MODIFY)
+	}
+	return 0, errno
+}
+
+func ftruncate(a *Args) (uintptr, linux.Errno) {
+	if int64(a[1]) < 0 {
+		return 0, linux.EINVAL
+	}
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, f.Truncate(int64(a[1]))
+}
+
+func fallocate(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	off, n := int64(a[2]), int64(a[3])
+	switch f := f.(type) {
+	case vfs.Allocator:
+		return 0, f.Fallocate(uint32(a[1]), off, n)
+	case *vfs.DirFile:
+		return 0, linux.EBADF
+	}
+	switch {
+	case off < 0 || n <= 0:
+		return 0, linux.EINVAL
+	case vfs.IsPath(f) || f.Flags()&linux.O_ACCMODE == linux.O_RDONLY:
+		return 0, linux.EBADF
+	case isStream(f):
+		return 0, linux.ESPIPE
+	}
+	return 0, linux.ENODEV
+}
+
+// isStream says whether f is a pipe, a socket or the like, which have no
+// offset.
+func isStream(f file.File) bool {
+	_, errno := f.Lseek(0, linux.SEEK_CUR)
+	return errno == linux.ESPIPE
+}
+
+// fadvise is posix_fadvise(2): memory has nothing to read ahead or to drop.
+func fadvise(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	switch {
+	case errno != 0:
+		return 0, errno
+	case vfs.IsPath(f):
+		return 0, linux.EBADF
+	case int64(a[2]) < 0 || a[3] > linux.POSIX_FADV_NOREUSE:
+		return 0, linux.EINVAL
+	case isPipe(f):
+		return 0, linux.ESPIPE
+	}
+	return 0, 0
+}
+
+func isPipe(f file.File) bool {
+	var st linux.Stat
+	return f.Stat(&st) == 0 && st.Mode&linux.S_IFMT == linux.S_IFIFO
+}
+
+func fsync(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, f.Sync()
+}
+
+func syncfs(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno == 0 && vfs.IsPath(f) {
+		errno = linux.EBADF
+	}
+	return 0, errno
+}
+
+func syncFileRange(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	switch {
+	case errno != 0:
+		return 0, errno
+	case vfs.IsPath(f):
+		return 0, linux.EBADF
+	case int64(a[1]) < 0 || int64(a[2]) < 0 || int64(a[1]+a[2]) < 0 || a[3]&^7 != 0:
+		return 0, linux.EINVAL
+	case isStream(f):
+		return 0, linux.ESPIPE
+	}
+	return 0, 0
+}

@@ -1,0 +1,184 @@
+package sys
+
+import (
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+func init() {
+	Register(linux.SYS_SENDFILE, sendfile)
+	Register(linux.SYS_COPY_FILE_RANGE, copyFileRange)
+	// Pages do not change hands here: package os and package net copy through
+	// a buffer when these three are refused.
+	for _, num := range []int{linux.SYS_SPLICE, linux.SYS_TEE, linux.SYS_VMSPLICE} {
+		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, linux.EINVAL })
+	}
+}
+
+// copyBuffer is how much is copied at a time.
+const copyBuffer = 128 << 10
+
+// source reads a file at its own offset or at one that the caller keeps.
+type source struct {
+	f   file.File
+	off *int64 // nil: the file's
+}
+
+func newSource(f file.File, offAddr uintptr) (source, linux.Errno) {
+	s := source{f: f}
+	if offAddr == 0 {
+		return s, 0
+	}
+	var errno linux.Errno
+	if s.off, errno = At[int64](offAddr); errno == 0 && *s.off < 0 {
+		errno = linux.EINVAL
+	}
+	return s, errno
+}
+
+// position is where the next read begins.
+func (s source) position() (int64, linux.Errno) {
+	if s.off != nil {
+		return *s.off, 0
+	}
+	return s.f.Lseek(0, linux.SEEK_CUR)
+}
+
+// advance moves the position to to, when that much was used.
+func (s source) advance(to int64) linux.Errno {
+	if s.off != nil {
+		*s.off = to
+		return 0
+	}
+	_, errno := s.f.Lseek(to, linux.SEEK_SET)
+	return errno
+}
+
+// copyTo hands up to n bytes from s to write, which may take less, and moves
+// s's position by what was taken.
+func (s source) copyTo(n int64, write func(p []byte) (uintptr, linux.Errno)) (uintptr, linux.Errno) {
+	from, errno := s.position()
+	if errno != 0 {
+		return 0, errno
+	}
+	buf := make([]byte, min(n, copyBuffer))
+	total := int64(0)
+	for total < n {
+		got, errno := s.f.Pread(buf[:min(n-total, copyBuffer)], from+total)
+		if errno == 0 && got > 0 {
+			var put uintptr
+			put, errno = write(buf[:got])
+			total += int64(put)
+			if errno == 0 && int(put) < got {
+				break
+			}
+		}
+		if errno != 0 && total == 0 {
+			return 0, errno
+		}
+		if errno != 0 || got == 0 {
+			break
+		}
+	}
+	return uintptr(total), s.advance(from + total)
+}
+
+// sendfile is sendfile(2): from a file with an offset to any file. With an
+// offset pointer the file's own offset stays where it is.
+func sendfile(a *Args) (uintptr, linux.Errno) {
+	out, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	in, errno := opened(a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	switch {
+	case vfs.IsPath(in) || vfs.IsPath(out) || in.Flags()&linux.O_ACCMODE == linux.O_WRONLY || out.Flags()&linux.O_ACCMODE == linux.O_RDONLY:
+		return 0, linux.EBADF
+	case out.Flags()&linux.O_APPEND != 0:
+		return 0, linux.EINVAL
+	case isStream(in):
+		if a[2] != 0 {
+			return 0, linux.ESPIPE
+		}
+		return 0, linux.EINVAL
+	}
+	src, errno := newSource(in, a[2])
+	if errno != 0 {
+		return 0, errno
+	}
+	n := min(a[3], linux.MAX_RW_COUNT)
+	return src.copyTo(int64(n), func(p []byte) (uintptr, linux.Errno) { return writeFile(out, p) })
+}
+
+// copyFileRange is copy_file_range(2), between regular files.
+func copyFileRange(a *Args) (uintptr, linux.Errno) {
+	in, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	out, errno := opened(a[2])
+	if errno != 0 {
+		return 0, errno
+	}
+	if a[5] != 0 {
+		return 0, linux.EINVAL
+	}
+	if errno := copyable(in, out); errno != 0 {
+		return 0, errno
+	}
+	src, errno := newSource(in, a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	dst, errno := newSource(out, a[3])
+	if errno != 0 {
+		return 0, errno
+	}
+	n := int64(min(a[4], linux.MAX_RW_COUNT))
+	from, _ := src.position()
+	to, _ := dst.position()
+	if sameFile(in, out) && from < to+n && to < from+n {
+		return 0, linux.EINVAL
+	}
+	done := int64(0)
+	total, errno := src.copyTo(n, func(p []byte) (uintptr, linux.Errno) {
+		put, errno := out.Pwrite(p, to+done)
+		done += int64(put)
+		return uintptr(put), errno
+	})
+	if errno != 0 {
+		return 0, errno
+	}
+	return total, dst.advance(to + done)
+}
+
+// copyable has the checks of copy_file_range(2).
+func copyable(in, out file.File) linux.Errno {
+	var from, to linux.Stat
+	if vfs.IsPath(in) || vfs.IsPath(out) {
+		return linux.EBADF
+	}
+	if in.Stat(&from) != 0 || out.Stat(&to) != 0 {
+		return linux.EINVAL
+	}
+	a, b := from.Mode&linux.S_IFMT, to.Mode&linux.S_IFMT
+	switch {
+	case a == linux.S_IFDIR || b == linux.S_IFDIR:
+		return linux.EISDIR
+	case a != linux.S_IFREG || b != linux.S_IFREG:
+		return linux.EINVAL
+	case in.Flags()&linux.O_ACCMODE == linux.O_WRONLY, out.Flags()&linux.O_ACCMODE == linux.O_RDONLY,
+		out.Flags()&linux.O_APPEND != 0:
+		return linux.EBADF
+	}
+	return 0
+}
+
+func sameFile(a, b file.File) bool {
+	x, y := vfs.DentryOf(a), vfs.DentryOf(b)
+	return x != nil && y != nil && x.Inode() == y.Inode()
+}

@@ -1,0 +1,185 @@
+package sys
+
+import (
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/mm"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/memfs"
+)
+
+func init() {
+	Register(linux.SYS_MMAP, mmap)
+	Register(linux.SYS_MUNMAP, munmap)
+	Register(linux.SYS_MPROTECT, mprotect)
+	Register(linux.SYS_MADVISE, madvise)
+	Register(linux.SYS_MSYNC, msync)
+	Register(linux.SYS_MREMAP, mremap)
+	Register(linux.SYS_MINCORE, mincore)
+	Register(linux.SYS_MEMFD_CREATE, memfdCreate)
+	// All memory is resident.
+	for _, num := range []int{linux.SYS_MLOCK, linux.SYS_MLOCK2, linux.SYS_MUNLOCK, linux.SYS_MLOCKALL, linux.SYS_MUNLOCKALL} {
+		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
+	}
+}
+
+const pageMask = platform.PageSize - 1
+
+// pages rounds a length up to pages; 0 when that is too much.
+func pages(n uintptr) uintptr {
+	if n > 1<<47 {
+		return 0
+	}
+	return (n + pageMask) &^ pageMask
+}
+
+func mmap(a *Args) (uintptr, linux.Errno) {
+	addr, prot, flags := a[0], int(a[2]), int(uint32(a[3]))
+	length := pages(a[1])
+	typ := flags & linux.MAP_TYPE
+	switch {
+	case a[1] == 0 || a[5]&pageMask != 0 || typ < linux.MAP_SHARED || typ > linux.MAP_SHARED_VALIDATE,
+		addr&pageMask != 0 && flags&linux.MAP_FIXED != 0:
+		return 0, linux.EINVAL
+	case length == 0 || flags&linux.MAP_HUGETLB != 0:
+		return 0, linux.ENOMEM
+	case prot&linux.PROT_EXEC != 0:
+		return 0, linux.EACCES
+	}
+	if flags&linux.MAP_ANONYMOUS != 0 {
+		return mm.MapAnonymous(addr&^pageMask, length, prot, flags)
+	}
+	f, errno := opened(a[4])
+	if errno != 0 || vfs.IsPath(f) {
+		return 0, linux.EBADF
+	}
+	return mapFile(f, length, prot, flags, int64(a[5]))
+}
+
+func mapFile(f file.File, length uintptr, prot, flags int, off int64) (uintptr, linux.Errno) {
+	m, ok := f.(file.Mapper)
+	switch {
+	case !ok:
+		return 0, linux.ENODEV
+	case flags&(linux.MAP_FIXED|linux.MAP_FIXED_NOREPLACE) != 0:
+		// A file's memory is where it is: see package mm.
+		return 0, linux.ENOTSUP
+	case flags&linux.MAP_SYNC != 0:
+		return 0, linux.EOPNOTSUPP
+	}
+	shared := flags&linux.MAP_TYPE != linux.MAP_PRIVATE
+	p, errno := m.Map(off, length, prot, shared)
+	if errno != 0 {
+		return 0, errno
+	}
+	at := uintptr(p)
+	entry := mm.Mapping{Start: at, End: at + length, Prot: prot, Shared: shared, Off: off}
+	if b, ok := f.(mm.Backed); ok && shared {
+		entry.Backing = b.Backing()
+	}
+	if d := vfs.DentryOf(f); d != nil {
+		entry.Name = d.Path()
+	}
+	mm.Add(entry)
+	return at, 0
+}
+
+// span checks the address range of the calls below.
+func span(addr, n uintptr) (uintptr, linux.Errno) {
+	length := pages(n)
+	if addr&pageMask != 0 || length == 0 && n != 0 || addr+length < addr {
+		return 0, linux.EINVAL
+	}
+	return length, 0
+}
+
+func munmap(a *Args) (uintptr, linux.Errno) {
+	length, errno := span(a[0], a[1])
+	if errno != 0 || length == 0 {
+		return 0, linux.EINVAL
+	}
+	return 0, mm.Unmap(a[0], length)
+}
+
+func mprotect(a *Args) (uintptr, linux.Errno) {
+	length, errno := span(a[0], a[1])
+	switch {
+	case errno != 0 || a[2]&^(linux.PROT_READ|linux.PROT_WRITE|linux.PROT_EXEC) != 0:
+		return 0, linux.EINVAL
+	case a[2]&linux.PROT_EXEC != 0:
+		return 0, linux.EACCES
+	case length == 0:
+		return 0, 0
+	}
+	return 0, mm.Protect(a[0], length, int(a[2]))
+}
+
+func madvise(a *Args) (uintptr, linux.Errno) {
+	length, errno := span(a[0], a[1])
+	if errno != 0 || length == 0 {
+		return 0, errno
+	}
+	return 0, mm.Advise(a[0], length, int(int32(a[2])))
+}
+
+// msync has nothing to do: a shared mapping is the file.
+func msync(a *Args) (uintptr, linux.Errno) {
+	const known = linux.MS_ASYNC | linux.MS_INVALIDATE | linux.MS_SYNC
+	length, errno := span(a[0], a[1])
+	switch {
+	case errno != 0, a[2]&^known != 0, a[2]&linux.MS_ASYNC != 0 && a[2]&linux.MS_SYNC != 0:
+		return 0, linux.EINVAL
+	case length != 0 && !mm.Covered(a[0], length):
+		return 0, linux.ENOMEM
+	}
+	return 0, 0
+}
+
+func mremap(a *Args) (uintptr, linux.Errno) {
+	oldLen, newLen, flags := pages(a[1]), pages(a[2]), a[3]
+	if a[0]&pageMask != 0 || oldLen == 0 || newLen == 0 || flags&^linux.MREMAP_MAYMOVE != 0 {
+		return 0, linux.EINVAL
+	}
+	return mm.Remap(a[0], oldLen, newLen, flags&linux.MREMAP_MAYMOVE != 0)
+}
+
+func mincore(a *Args) (uintptr, linux.Errno) {
+	length, errno := span(a[0], a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	if !mm.Covered(a[0], length) {
+		return 0, linux.ENOMEM
+	}
+	out, errno := Bytes(a[2], length/platform.PageSize)
+	for i := range out {
+		out[i] = 1
+	}
+	return 0, errno
+}
+
+func memfdCreate(a *Args) (uintptr, linux.Errno) {
+	const known = linux.MFD_CLOEXEC | linux.MFD_ALLOW_SEALING | linux.MFD_NOEXEC_SEAL | linux.MFD_EXEC
+	flags := uint32(a[1])
+	if flags&^known != 0 || flags&linux.MFD_EXEC != 0 && flags&linux.MFD_NOEXEC_SEAL != 0 {
+		return 0, linux.EINVAL
+	}
+	name, errno := Path(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	if len(name) > linux.MFD_NAME_MAX {
+		return 0, linux.EINVAL
+	}
+	perm := uint32(0o777)
+	if flags&linux.MFD_NOEXEC_SEAL != 0 {
+		perm = 0o666
+	}
+	f := memfs.NewMemfd(name, perm, flags&(linux.MFD_ALLOW_SEALING|linux.MFD_NOEXEC_SEAL) != 0)
+	open := uint32(0)
+	if flags&linux.MFD_CLOEXEC != 0 {
+		open = linux.O_CLOEXEC
+	}
+	return install(f, open)
+}

@@ -1,0 +1,306 @@
+package sys
+
+import (
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/wait"
+)
+
+func init() {
+	RegisterDirect(linux.SYS_READ, read)
+	RegisterDirect(linux.SYS_WRITE, write)
+	Register(linux.SYS_PREAD64, pread)
+	Register(linux.SYS_PWRITE64, pwrite)
+	Register(linux.SYS_READV, readv)
+	Register(linux.SYS_WRITEV, writev)
+	Register(linux.SYS_PREADV, preadv)
+	Register(linux.SYS_PWRITEV, pwritev)
+	Register(linux.SYS_PREADV2, preadv2)
+	Register(linux.SYS_PWRITEV2, pwritev2)
+	Register(linux.SYS_LSEEK, lseek)
+}
+
+// fdOf is a descriptor argument: an int in C.
+func fdOf(a uintptr) int { return int(int32(a)) }
+
+// opened is the file of descriptor argument a.
+func opened(a uintptr) (file.File, linux.Errno) {
+	if f := Files.Get(fdOf(a)); f != nil {
+		return f, 0
+	}
+	return nil, linux.EBADF
+}
+
+// read is the shortest way through the library OS: no lock, no allocation.
+func read(fd, addr, n uintptr) (uintptr, linux.Errno) {
+	f := Files.Get(fdOf(fd))
+	if f == nil {
+		return 0, linux.EBADF
+	}
+	p, errno := Bytes(addr, min(n, linux.MAX_RW_COUNT))
+	if errno != 0 {
+		return 0, errno
+	}
+	got, errno := f.Read(p)
+	if errno == linux.EAGAIN {
+		return readFile(f, p)
+	}
+	return uintptr(got), errno
+}
+
+func write(fd, addr, n uintptr) (uintptr, linux.Errno) {
+	f := Files.Get(fdOf(fd))
+	if f == nil {
+		return 0, linux.EBADF
+	}
+	p, errno := Bytes(addr, min(n, linux.MAX_RW_COUNT))
+	if errno != 0 {
+		return 0, errno
+	}
+	put, errno := f.Write(p)
+	if errno == 0 && put == len(p) {
+		return uintptr(put), 0
+	}
+	return writeOn(f, p, uintptr(put), errno)
+}
+
+// readFile is read(2) of f: it blocks until there is something, the end or an
+// error, or until a socket's SO_RCVTIMEO is over.
+func readFile(f file.File, p []byte) (uintptr, linux.Errno) {
+	recv, _ := timeouts(f)
+	return Block(f, wait.In|wait.RdHup, recv, func() (uintptr, linux.Errno) {
+		n, errno := f.Read(p)
+		return uintptr(n), errno
+	})
+}
+
+// writeFile is write(2) to f: what can block, a pipe or a socket, blocks until
+// everything is written (pipe(7), "I/O on pipes and FIFOs").
+func writeFile(f file.File, p []byte) (uintptr, linux.Errno) {
+	n, errno := f.Write(p)
+	return writeOn(f, p, uintptr(n), errno)
+}
+
+// writeOn finishes a write of which the first try wrote n bytes or failed.
+func writeOn(f file.File, p []byte, n uintptr, errno linux.Errno) (uintptr, linux.Errno) {
+	switch {
+	case errno == linux.EPIPE:
+		brokenPipe()
+		return 0, errno
+	case n == uintptr(len(p)) || errno != 0 && errno != linux.EAGAIN,
+		f.Watch() == nil || f.Flags()&linux.O_NONBLOCK != 0:
+		return n, errno
+	}
+	_, send := timeouts(f)
+	more, errno := transferAll(f, wait.Out, send, uintptr(len(p))-n, func(done uintptr) (uintptr, linux.Errno) {
+		put, errno := f.Write(p[n+done:])
+		if errno == linux.EPIPE {
+			brokenPipe()
+		}
+		return uintptr(put), errno
+	})
+	if n > 0 {
+		errno = 0
+	}
+	return n + more, errno
+}
+
+func pread(a *Args) (uintptr, linux.Errno) {
+	f, p, errno := fileAndBytes(a)
+	if errno != 0 {
+		return 0, errno
+	}
+	n, errno := preadAt(f, p, int64(a[3]))
+	return uintptr(n), errno
+}
+
+func pwrite(a *Args) (uintptr, linux.Errno) {
+	f, p, errno := fileAndBytes(a)
+	if errno != 0 {
+		return 0, errno
+	}
+	n, errno := pwriteAt(f, p, int64(a[3]))
+	return uintptr(n), errno
+}
+
+func fileAndBytes(a *Args) (file.File, []byte, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return nil, nil, errno
+	}
+	p, errno := Bytes(a[1], min(a[2], linux.MAX_RW_COUNT))
+	return f, p, errno
+}
+
+func preadAt(f file.File, p []byte, off int64) (int, linux.Errno) {
+	if off < 0 {
+		return 0, linux.EINVAL
+	}
+	return f.Pread(p, off)
+}
+
+func pwriteAt(f file.File, p []byte, off int64) (int, linux.Errno) {
+	if off < 0 {
+		return 0, linux.EINVAL
+	}
+	return f.Pwrite(p, off)
+}
+
+// vectors are the parts of an iovec array that are not empty.
+func vectors(addr, n uintptr) ([][]byte, linux.Errno) {
+	if n > linux.IOV_MAX {
+		return nil, linux.EINVAL
+	}
+	if n == 0 {
+		return nil, 0
+	}
+	first, errno := At[linux.Iovec](addr)
+	if errno != 0 {
+		return nil, errno
+	}
+	var parts [][]byte
+	left := uint64(linux.MAX_RW_COUNT)
+	for _, v := range unsafe.Slice(first, n) {
+		if int64(v.Len) < 0 {
+			return nil, linux.EINVAL
+		}
+		p, errno := Bytes(v.Base, uintptr(min(v.Len, left)))
+		if errno != 0 {
+			return nil, errno
+		}
+		if len(p) > 0 {
+			parts = append(parts, p)
+			left -= uint64(len(p))
+		}
+	}
+	return parts, 0
+}
+
+// transfer does step for each part until one is not done in full. With no part
+// it is done once for nothing, to have the file's errors.
+func transfer(parts [][]byte, step func(p []byte) (uintptr, linux.Errno)) (uintptr, linux.Errno) {
+	if len(parts) == 0 {
+		return step(nil)
+	}
+	total := uintptr(0)
+	for _, p := range parts {
+		n, errno := step(p)
+		total += n
+		if errno != 0 && total == 0 {
+			return 0, errno
+		}
+		if errno != 0 || n < uintptr(len(p)) {
+			break
+		}
+	}
+	return total, 0
+}
+
+// gathered is one buffer with all parts. A datagram, or a write that must not
+// be torn, is one call of the file.
+func gathered(parts [][]byte) []byte {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	var all []byte
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+func readv(a *Args) (uintptr, linux.Errno) {
+	f, parts, errno := fileAndVectors(a)
+	if errno != 0 {
+		return 0, errno
+	}
+	return readParts(f, parts)
+}
+
+// readParts waits for the first part only: what came later is for the next
+// call.
+func readParts(f file.File, parts [][]byte) (uintptr, linux.Errno) {
+	first := true
+	return transfer(parts, func(p []byte) (uintptr, linux.Errno) {
+		n, errno := f.Read(p)
+		if errno == linux.EAGAIN && first {
+			return readFile(f, p)
+		}
+		first = false
+		return uintptr(n), errno
+	})
+}
+
+func writev(a *Args) (uintptr, linux.Errno) {
+	f, parts, errno := fileAndVectors(a)
+	if errno != 0 {
+		return 0, errno
+	}
+	return writeFile(f, gathered(parts))
+}
+
+func fileAndVectors(a *Args) (file.File, [][]byte, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return nil, nil, errno
+	}
+	parts, errno := vectors(a[1], a[2])
+	return f, parts, errno
+}
+
+func preadv(a *Args) (uintptr, linux.Errno) {
+	f, parts, errno := fileAndVectors(a)
+	if errno != 0 {
+		return 0, errno
+	}
+	off := int64(a[3])
+	return transfer(parts, func(p []byte) (uintptr, linux.Errno) {
+		n, errno := preadAt(f, p, off)
+		off += int64(n)
+		return uintptr(n), errno
+	})
+}
+
+func pwritev(a *Args) (uintptr, linux.Errno) {
+	f, parts, errno := fileAndVectors(a)
+	if errno != 0 {
+		return 0, errno
+	}
+	n, errno := pwriteAt(f, gathered(parts), int64(a[3]))
+	return uintptr(n), errno
+}
+
+// Flags of preadv2(2): hints and durability, which memory has already.
+// RWF_NOWAIT and RWF_APPEND would change what is done and are refused.
+const rwfHints = linux.RWF_HIPRI | linux.RWF_DSYNC | linux.RWF_SYNC
+
+func preadv2(a *Args) (uintptr, linux.Errno) {
+	switch {
+	case a[5]&^rwfHints != 0:
+		return 0, linux.EOPNOTSUPP
+	case int64(a[3]) == -1:
+		return readv(a)
+	}
+	return preadv(a)
+}
+
+func pwritev2(a *Args) (uintptr, linux.Errno) {
+	switch {
+	case a[5]&^rwfHints != 0:
+		return 0, linux.EOPNOTSUPP
+	case int64(a[3]) == -1:
+		return writev(a)
+	}
+	return pwritev(a)
+}
+
+func lseek(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	off, errno := f.Lseek(int64(a[1]), int(uint32(a[2])))
+	return uintptr(off), errno
+}

@@ -1,0 +1,165 @@
+package sys
+
+import (
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+func init() {
+	Register(linux.SYS_STAT, func(a *Args) (uintptr, linux.Errno) { return stat(atCwd, a[0], a[1], 0) })
+	Register(linux.SYS_LSTAT, func(a *Args) (uintptr, linux.Errno) {
+		return stat(atCwd, a[0], a[1], linux.AT_SYMLINK_NOFOLLOW)
+	})
+	Register(linux.SYS_NEWFSTATAT, func(a *Args) (uintptr, linux.Errno) { return stat(a[0], a[1], a[2], a[3]) })
+	Register(linux.SYS_FSTAT, fstat)
+	Register(linux.SYS_STATX, statx)
+	Register(linux.SYS_STATFS, statfs)
+	Register(linux.SYS_FSTATFS, fstatfs)
+	Register(linux.SYS_ACCESS, func(a *Args) (uintptr, linux.Errno) { return access(atCwd, a[0], a[1], 0) })
+	Register(linux.SYS_FACCESSAT, func(a *Args) (uintptr, linux.Errno) { return access(a[0], a[1], a[2], 0) })
+	Register(linux.SYS_FACCESSAT2, func(a *Args) (uintptr, linux.Errno) { return access(a[0], a[1], a[2], a[3]) })
+}
+
+func fstat(a *Args) (uintptr, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	st, errno := At[linux.Stat](a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, f.Stat(st)
+}
+
+func stat(dirfd, path, buf, flags uintptr) (uintptr, linux.Errno) {
+	const known = linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH | linux.AT_NO_AUTOMOUNT
+	if flags&^known != 0 {
+		return 0, linux.EINVAL
+	}
+	st, errno := At[linux.Stat](buf)
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, statAt(dirfd, path, flags, st)
+}
+
+// statAt fills in st for the calls with AT_ flags.
+func statAt(dirfd, addr, flags uintptr, st *linux.Stat) linux.Errno {
+	if empty, errno := emptyPath(addr, flags); errno != 0 {
+		return errno
+	} else if empty && fdOf(dirfd) != linux.AT_FDCWD {
+		f, errno := opened(dirfd)
+		if errno != 0 {
+			return errno
+		}
+		return f.Stat(st)
+	}
+	d, errno := target(dirfd, addr, flags)
+	if errno == 0 {
+		d.Inode().Stat(st)
+	}
+	return errno
+}
+
+// emptyPath says whether a call with AT_EMPTY_PATH has no path.
+func emptyPath(addr, flags uintptr) (bool, linux.Errno) {
+	if flags&linux.AT_EMPTY_PATH == 0 {
+		return false, 0
+	}
+	if addr == 0 { // since Linux 6.11
+		return true, 0
+	}
+	path, errno := Path(addr)
+	return path == "", errno
+}
+
+// target is what dirfd and the path at addr name under flags with
+// AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH.
+func target(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
+	empty, errno := emptyPath(addr, flags)
+	if errno != 0 {
+		return nil, errno
+	}
+	if !empty {
+		return walk(dirfd, addr, flags&linux.AT_SYMLINK_NOFOLLOW == 0)
+	}
+	if fdOf(dirfd) == linux.AT_FDCWD {
+		return vfs.Cwd(), 0
+	}
+	return dentry(dirfd)
+}
+
+// dentry is the name by which a descriptor was opened; EINVAL for sockets and
+// the like.
+func dentry(fd uintptr) (*vfs.Dentry, linux.Errno) {
+	f, errno := opened(fd)
+	if errno != 0 {
+		return nil, errno
+	}
+	if d := vfs.DentryOf(f); d != nil {
+		return d, 0
+	}
+	return nil, linux.EINVAL
+}
+
+func statx(a *Args) (uintptr, linux.Errno) {
+	const known = linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH | linux.AT_NO_AUTOMOUNT | linux.AT_STATX_SYNC_TYPE
+	if a[2]&^known != 0 || a[2]&linux.AT_STATX_SYNC_TYPE == linux.AT_STATX_SYNC_TYPE || a[3]&linux.STATX__RESERVED != 0 {
+		return 0, linux.EINVAL
+	}
+	x, errno := At[linux.Statx](a[4])
+	if errno != 0 {
+		return 0, errno
+	}
+	var st linux.Stat
+	if errno := statAt(a[0], a[1], a[2], &st); errno != 0 {
+		return 0, errno
+	}
+	*x = linux.StatxOf(&st)
+	return 0, 0
+}
+
+func statfs(a *Args) (uintptr, linux.Errno) {
+	d, errno := walk(atCwd, a[0], true)
+	if errno != 0 {
+		return 0, errno
+	}
+	return statfsOf(d, a[1])
+}
+
+func fstatfs(a *Args) (uintptr, linux.Errno) {
+	d, errno := dentry(a[0])
+	if errno == linux.EINVAL {
+		errno = linux.ENOSYS
+	}
+	if errno != 0 {
+		return 0, errno
+	}
+	return statfsOf(d, a[1])
+}
+
+func statfsOf(d *vfs.Dentry, buf uintptr) (uintptr, linux.Errno) {
+	st, errno := At[linux.Statfs](buf)
+	if errno == 0 {
+		d.Inode().FS().Statfs(st)
+	}
+	return 0, errno
+}
+
+// access is faccessat2(2) for uid 0: all may be read and written, and executed
+// when anybody may.
+func access(dirfd, path, mode, flags uintptr) (uintptr, linux.Errno) {
+	const known = linux.AT_EACCESS | linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH
+	if mode&^(linux.R_OK|linux.W_OK|linux.X_OK) != 0 || flags&^known != 0 {
+		return 0, linux.EINVAL
+	}
+	var st linux.Stat
+	if errno := statAt(dirfd, path, flags, &st); errno != 0 {
+		return 0, errno
+	}
+	if mode&linux.X_OK != 0 && st.Mode&linux.S_IFMT != linux.S_IFDIR && st.Mode&0o111 == 0 {
+		return 0, linux.EACCES
+	}
+	return 0, 0
+}

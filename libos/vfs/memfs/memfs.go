@@ -1,0 +1,196 @@
+// Package memfs is the file system in memory, as Linux's tmpfs: the writable
+// root of the tree, /tmp, /dev/shm and memfd. A regular file may start as the
+// bytes of the root archive, used in place and copied when first written.
+//
+// It implements the interfaces of package vfs and knows nothing of paths: the
+// VFS resolves them, and holds the tree's lock while names change.
+//
+// Data lives in the Go heap in chunks, so that appending costs no copy of what
+// is there, until the file is first mapped with MAP_SHARED: see region.
+package memfs
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+const pageSize = platform.PageSize
+
+// FS is one file system in memory.
+type FS struct {
+	*vfs.FileSystem
+	root  *directory
+	limit int64 // pages that files may use; 0: no limit
+	used  atomic.Int64
+}
+
+// New makes a file system whose files may use limit bytes (0: no limit).
+func New(limit int64) *FS {
+	fs := &FS{FileSystem: vfs.NewFileSystem("tmpfs", linux.TMPFS_MAGIC), limit: limit / pageSize}
+	fs.Usage = fs.usage
+	fs.root = fs.newDirectory(0o755)
+	return fs
+}
+
+// Root is the root directory.
+func (fs *FS) Root() vfs.Inode { return fs.root }
+
+func (fs *FS) usage(st *linux.Statfs) {
+	if fs.limit == 0 {
+		return
+	}
+	st.Blocks = uint64(fs.limit)
+	st.Bfree = uint64(max(0, fs.limit-fs.used.Load()))
+	st.Bavail = st.Bfree
+}
+
+// charge accounts for n more pages; ENOSPC when there are none left.
+func (fs *FS) charge(n int64) linux.Errno {
+	if fs.used.Add(n) > fs.limit && n > 0 && fs.limit != 0 {
+		fs.used.Add(-n)
+		return linux.ENOSPC
+	}
+	return 0
+}
+
+// inode has what all objects have.
+type inode struct {
+	fs   *FS
+	ino  uint64
+	typ  uint32 // S_IFMT bits
+	rdev uint64
+
+	mu                  sync.RWMutex // guards the object, below and in the types that embed it
+	perm                uint32
+	uid, gid            uint32
+	nlink               uint64
+	atime, mtime, ctime linux.Timespec
+	xattrs              map[string][]byte
+}
+
+func (fs *FS) newInode(typ, perm uint32, nlink uint64) inode {
+	now := vfs.Now()
+	return inode{
+		fs: fs, ino: fs.NewIno(), typ: typ, perm: perm, nlink: nlink,
+		atime: now, mtime: now, ctime: now,
+	}
+}
+
+// node is any object of this package.
+type node interface {
+	vfs.Inode
+	base() *inode
+}
+
+func (i *inode) base() *inode { return i }
+
+// FS implements vfs.Inode.
+func (i *inode) FS() *vfs.FileSystem { return i.fs.FileSystem }
+
+// Stat implements vfs.Inode.
+func (i *inode) Stat(st *linux.Stat) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	i.stat(st)
+}
+
+func (i *inode) stat(st *linux.Stat) {
+	*st = linux.Stat{
+		Dev: i.fs.Dev(), Ino: i.ino, Nlink: i.nlink, Mode: i.typ | i.perm, UID: i.uid, GID: i.gid,
+		Rdev: i.rdev, Blksize: pageSize, Atim: i.atime, Mtim: i.mtime, Ctim: i.ctime,
+	}
+}
+
+// SetAttr implements vfs.Inode for all but regular files' sizes.
+func (i *inode) SetAttr(a *vfs.Attr) linux.Errno {
+	if a.Valid&vfs.AttrSize != 0 {
+		return linux.EINVAL
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.setAttr(a)
+	return 0
+}
+
+func (i *inode) setAttr(a *vfs.Attr) {
+	if a.Valid&vfs.AttrMode != 0 {
+		i.perm = a.Mode & 0o7777
+	}
+	if a.Valid&vfs.AttrUID != 0 {
+		i.uid = a.UID
+	}
+	if a.Valid&vfs.AttrGID != 0 {
+		i.gid = a.GID
+	}
+	if a.Valid&vfs.AttrAtime != 0 {
+		i.atime = a.Atime
+	}
+	if a.Valid&vfs.AttrMtime != 0 {
+		i.mtime = a.Mtime
+	}
+	// A new owner does not inherit the rights of the old (chown(2)).
+	if a.Valid&(vfs.AttrUID|vfs.AttrGID) != 0 && i.typ != linux.S_IFDIR {
+		i.perm &^= linux.S_ISUID
+		if i.perm&0o010 != 0 {
+			i.perm &^= linux.S_ISGID
+		}
+	}
+	i.ctime = vfs.Now()
+}
+
+// link counts a name more or less.
+func (i *inode) link(n int64) {
+	i.mu.Lock()
+	i.nlink += uint64(n)
+	i.ctime = vfs.Now()
+	i.mu.Unlock()
+}
+
+// accessed sets the access time after a read, as the mount option relatime
+// does: only when it is not later than the last change. (Its further rule,
+// once a day, would cost a look at the clock for every read.)
+func (i *inode) accessed(flags uint32) {
+	if flags&linux.O_NOATIME != 0 {
+		return
+	}
+	i.mu.RLock()
+	a := i.atime.Nano()
+	stale := a <= i.mtime.Nano() || a <= i.ctime.Nano()
+	i.mu.RUnlock()
+	if stale {
+		i.mu.Lock()
+		i.atime = vfs.Now()
+		i.mu.Unlock()
+	}
+}
+
+// symlink is a symbolic link.
+type symlink struct {
+	inode
+	target string
+}
+
+// Readlink implements vfs.Symlink.
+func (s *symlink) Readlink() (string, linux.Errno) { return s.target, 0 }
+
+// Stat implements vfs.Inode.
+func (s *symlink) Stat(st *linux.Stat) {
+	s.inode.Stat(st)
+	st.Size = int64(len(s.target))
+}
+
+// Open implements vfs.Inode; links themselves are not opened.
+func (s *symlink) Open(*vfs.Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ELOOP }
+
+// special is a FIFO, a socket or a device, which are only names here: FIFOs
+// are opened by package pipe, sockets found by package unix, and devices stand
+// in /dev.
+type special struct{ inode }
+
+// Open implements vfs.Inode.
+func (s *special) Open(*vfs.Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ENXIO }

@@ -1,0 +1,90 @@
+package memfs
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+// checkXattr has the rules of xattr(7) for names: a known class, and user
+// attributes on files and directories only.
+func (i *inode) checkXattr(name string) linux.Errno {
+	class, rest, _ := strings.Cut(name, ".")
+	switch {
+	case name == "" || len(name) > linux.XATTR_NAME_MAX:
+		return linux.ERANGE
+	case class != "user" && class != "trusted" && class != "security":
+		return linux.EOPNOTSUPP
+	case rest == "":
+		return linux.EINVAL
+	case class == "user" && i.typ != linux.S_IFREG && i.typ != linux.S_IFDIR:
+		return linux.EPERM
+	}
+	return 0
+}
+
+// Xattr implements vfs.Xattrs.
+func (i *inode) Xattr(name string) ([]byte, linux.Errno) {
+	if errno := i.checkXattr(name); errno == linux.EPERM {
+		return nil, linux.ENODATA
+	} else if errno != 0 {
+		return nil, errno
+	}
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	v, ok := i.xattrs[name]
+	if !ok {
+		return nil, linux.ENODATA
+	}
+	return v, 0
+}
+
+// SetXattr implements vfs.Xattrs.
+func (i *inode) SetXattr(name string, value []byte, flags int) linux.Errno {
+	if flags&^(linux.XATTR_CREATE|linux.XATTR_REPLACE) != 0 {
+		return linux.EINVAL
+	}
+	if errno := i.checkXattr(name); errno != 0 {
+		return errno
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	_, exists := i.xattrs[name]
+	switch {
+	case exists && flags&linux.XATTR_CREATE != 0:
+		return linux.EEXIST
+	case !exists && flags&linux.XATTR_REPLACE != 0:
+		return linux.ENODATA
+	}
+	if i.xattrs == nil {
+		i.xattrs = map[string][]byte{}
+	}
+	i.xattrs[name] = value
+	i.ctime = vfs.Now()
+	return 0
+}
+
+// ListXattrs implements vfs.Xattrs.
+func (i *inode) ListXattrs() []string {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return slices.Sorted(maps.Keys(i.xattrs))
+}
+
+// RemoveXattr implements vfs.Xattrs.
+func (i *inode) RemoveXattr(name string) linux.Errno {
+	if errno := i.checkXattr(name); errno != 0 {
+		return errno
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, ok := i.xattrs[name]; !ok {
+		return linux.ENODATA
+	}
+	delete(i.xattrs, name)
+	i.ctime = vfs.Now()
+	return 0
+}

@@ -1,0 +1,115 @@
+// Package rootfs makes the root of the tree: a file system in memory over the
+// image's root files, with the directories and the files in /etc that programs
+// take for granted. Package sys imports it for its effect.
+package rootfs
+
+import (
+	"strings"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/image"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/memfs"
+)
+
+func init() {
+	vfs.AddMount("rootfs", "/", "rw,relatime", func() vfs.Inode {
+		fs, err := build(archive(), platform.Config())
+		if err != nil {
+			panic("root files: " + err.Error())
+		}
+		return fs.Root()
+	})
+}
+
+// archive are the root files; nil when the image has none.
+func archive() []byte {
+	addr, size := image.Root[0], image.Root[1]
+	if addr < platform.PageSize {
+		return nil
+	}
+	return unsafe.Slice((*byte)(platform.Pointer(addr)), size)
+}
+
+// build makes the root. Its files may use half of the memory, as tmpfs's do.
+func build(archive []byte, c *boot.Config) (*memfs.FS, error) {
+	fs := memfs.New(int64(c.Memory / 2))
+	if archive != nil {
+		if err := fs.Load(archive); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range defaults(c) {
+		if err := fs.Fill(f.path, f.mode, []byte(f.data)); err != nil {
+			return nil, err
+		}
+	}
+	return fs, nil
+}
+
+type defaultFile struct {
+	path string
+	mode uint32
+	data string
+}
+
+// defaults are what the root has when the root files do not.
+func defaults(c *boot.Config) []defaultFile {
+	const dir, file = linux.S_IFDIR, linux.S_IFREG
+	return []defaultFile{
+		{"/dev", dir | 0o755, ""},
+		{"/etc", dir | 0o755, ""},
+		{"/etc/group", file | 0o644, "root:x:0:\n"},
+		{"/etc/hostname", file | 0o644, c.Hostname + "\n"},
+		{"/etc/hosts", file | 0o644, hosts(c)},
+		{"/etc/nsswitch.conf", file | 0o644, "hosts: files dns\n"},
+		{"/etc/passwd", file | 0o644, "root:x:0:0:root:/root:/sbin/nologin\n"},
+		{"/etc/resolv.conf", file | 0o644, resolvConf(c)},
+		{"/home", dir | 0o755, ""},
+		{"/mnt", dir | 0o755, ""},
+		{"/opt", dir | 0o755, ""},
+		{"/proc", dir | 0o555, ""},
+		{"/root", dir | 0o700, ""},
+		{"/run", dir | 0o755, ""},
+		{"/srv", dir | 0o755, ""},
+		{"/sys", dir | 0o555, ""},
+		{"/tmp", dir | 0o777 | linux.S_ISVTX, ""},
+		{"/usr", dir | 0o755, ""},
+		{"/var", dir | 0o755, ""},
+		{"/var/cache", dir | 0o755, ""},
+		{"/var/lib", dir | 0o755, ""},
+		{"/var/log", dir | 0o755, ""},
+		{"/var/tmp", dir | 0o777 | linux.S_ISVTX, ""},
+	}
+}
+
+// hosts is /etc/hosts (hosts(5)).
+func hosts(c *boot.Config) string {
+	s := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if c.Hostname == "" || c.Hostname == "localhost" {
+		return s
+	}
+	if c.Net == nil {
+		return s + "127.0.1.1\t" + c.Hostname + "\n"
+	}
+	for _, addr := range []string{c.Net.Addr4, c.Net.Addr6} {
+		if ip, _, _ := strings.Cut(addr, "/"); ip != "" {
+			s += ip + "\t" + c.Hostname + "\n"
+		}
+	}
+	return s
+}
+
+// resolvConf is /etc/resolv.conf (resolv.conf(5)).
+func resolvConf(c *boot.Config) string {
+	s := ""
+	if c.Net != nil {
+		for _, server := range c.Net.DNS {
+			s += "nameserver " + server + "\n"
+		}
+	}
+	return s
+}
