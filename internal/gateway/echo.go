@@ -94,11 +94,11 @@ func (g *Gateway) openEcho(k flowKey) (*flow, verdict) {
 // dialPing opens a ping socket (icmp(7)) to a host. The kernel chooses the
 // identifier and makes checksums.
 func dialPing(to netip.Addr) (*net.UDPConn, error) {
-	family, proto := unix.AF_INET, unix.IPPROTO_ICMP
-	var sa unix.Sockaddr = &unix.SockaddrInet4{Addr: to.As4()}
-	if to.Is6() {
-		family, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
-		sa = &unix.SockaddrInet6{Addr: to.As16()}
+	family, proto := unix.AF_INET6, unix.IPPROTO_ICMPV6
+	var sa unix.Sockaddr = &unix.SockaddrInet6{Addr: to.As16()}
+	if to.Is4() {
+		family, proto = unix.AF_INET, unix.IPPROTO_ICMP
+		sa = &unix.SockaddrInet4{Addr: to.As4()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
 	if err != nil {

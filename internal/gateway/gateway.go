@@ -178,6 +178,7 @@ func (g *Gateway) Serve(ctx context.Context, link Link) error {
 		g.mu.Unlock()
 		return errors.Join(net.ErrClosed, link.Close())
 	}
+	g.nic.link.Store(&link)
 	g.guest = s
 	s.work.Add(1) // released below, so that others may add while it is held
 	g.mu.Unlock()
@@ -188,7 +189,6 @@ func (g *Gateway) Serve(ctx context.Context, link Link) error {
 	unhook := context.AfterFunc(ctx, closeLink)
 	defer unhook()
 
-	g.nic.link.Store(&link)
 	s.work.Go(func() { g.advertise(ctx) })
 	err := g.nic.receive(link)
 	interrupted := ctx.Err() != nil

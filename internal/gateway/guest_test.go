@@ -70,6 +70,11 @@ func startGuest(t testing.TB, g *Gateway, addresses bool) *guest {
 	if addresses {
 		v.configure(t, g)
 	}
+	eventually(t, "the gateway serves", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.guest != nil
+	})
 	received := make(chan error, 1)
 	go func() { received <- v.nic.receive(far) }()
 	t.Cleanup(func() {

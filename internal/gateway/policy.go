@@ -78,29 +78,34 @@ func verdictOf(err error) verdict {
 }
 
 // reject tells the guest by ICMP what became of its packet pkt; v is not allow.
-// The stack limits the rate of such messages, and they may be lost as any.
+// A refusal comes from the packet's destination, the rest from the gateway. The
+// stack limits the rate of such messages, and they may be lost as any.
 func (g *Gateway) reject(pkt *stack.PacketBuffer, v verdict) {
 	if v == drop {
 		return
 	}
 	switch p := g.stack.NetworkProtocolInstance(pkt.NetworkProtocolNumber).(type) {
 	case stack.RejectIPv4WithHandler:
-		with := map[verdict]stack.RejectIPv4WithICMPType{
-			refuse:          stack.RejectIPv4WithICMPPortUnreachable,
-			hostUnreachable: stack.RejectIPv4WithICMPHostUnreachable,
-			netUnreachable:  stack.RejectIPv4WithICMPNetUnreachable,
-			prohibit:        stack.RejectIPv4WithICMPAdminProhibited,
-		}[v]
-		_ = p.SendRejectionError(pkt, with, true)
+		_ = p.SendRejectionError(pkt, icmp4[v], v == refuse)
 	case stack.RejectIPv6WithHandler:
-		with := map[verdict]stack.RejectIPv6WithICMPType{
-			refuse:          stack.RejectIPv6WithICMPPortUnreachable,
-			hostUnreachable: stack.RejectIPv6WithICMPAddrUnreachable,
-			netUnreachable:  stack.RejectIPv6WithICMPNoRoute,
-			prohibit:        stack.RejectIPv6WithICMPAdminProhibited,
-		}[v]
-		_ = p.SendRejectionError(pkt, with, false)
+		_ = p.SendRejectionError(pkt, icmp6[v], v == refuse)
 	}
+}
+
+var icmp4 = [...]stack.RejectIPv4WithICMPType{
+	refuse:          stack.RejectIPv4WithICMPPortUnreachable,
+	hostUnreachable: stack.RejectIPv4WithICMPHostUnreachable,
+	netUnreachable:  stack.RejectIPv4WithICMPNetUnreachable,
+	prohibit:        stack.RejectIPv4WithICMPAdminProhibited,
+}
+
+// In IPv6 gVisor's own TCP, which runs in our guests, ends a connection attempt
+// on "no route" only and waits out the other codes.
+var icmp6 = [...]stack.RejectIPv6WithICMPType{
+	refuse:          stack.RejectIPv6WithICMPPortUnreachable,
+	hostUnreachable: stack.RejectIPv6WithICMPNoRoute,
+	netUnreachable:  stack.RejectIPv6WithICMPNoRoute,
+	prohibit:        stack.RejectIPv6WithICMPNoRoute,
 }
 
 // quote is the part of a packet that an ICMP error about it must contain: its

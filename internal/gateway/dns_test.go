@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// nameServer answers, by UDP and TCP on one port of the loopback interface,
+// every question for an A record with 192.0.2.53.
+func nameServer(t *testing.T) netip.AddrPort {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	l, err := net.Listen("tcp", pc.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	answer := func(query []byte) []byte {
+		var m dnsmessage.Message
+		if err := m.Unpack(query); err != nil || len(m.Questions) != 1 {
+			t.Errorf("the name server cannot read %x: %v", query, err)
+			return failure(query)
+		}
+		m.Response, m.Additionals = true, nil
+		if m.Questions[0].Type == dnsmessage.TypeA {
+			m.Answers = []dnsmessage.Resource{{
+				Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 60},
+				Body:   &dnsmessage.AResource{A: [4]byte{192, 0, 2, 53}},
+			}}
+		}
+		b, err := m.Pack()
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
+	go func() {
+		buf := make([]byte, 65536)
+		for {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			pc.WriteTo(answer(buf[:n]), from)
+		}
+	}()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if q, err := readMessage(c); err == nil {
+				writeMessage(c, answer(q))
+			}
+			c.Close()
+		}
+	}()
+	return netip.MustParseAddrPort(pc.LocalAddr().String())
+}
+
+// resolver is Go's resolver, asking the guest's name server.
+func (v *guest) resolver(t testing.TB, server netip.Addr, tcp bool) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
+		to := netip.AddrPortFrom(server, dnsPort)
+		if tcp || strings.HasPrefix(network, "tcp") {
+			return v.dial(to)
+		}
+		return v.dialUDP(t, 0, to), nil
+	}}
+}
+
+func TestDNSIsForwarded(t *testing.T) {
+	g, v := newGuest(t, Config{})
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := netip.MustParseAddrPort(silent.LocalAddr().String())
+	silent.Close() // refuses
+	g.cfg.Resolvers = []netip.AddrPort{dead, nameServer(t)}
+	for _, server := range []netip.Addr{g.addrs.dns4, g.addrs.dns6} {
+		for _, tcp := range []bool{false, true} {
+			t.Run(fmt.Sprintf("by %s, TCP %v", server, tcp), func(t *testing.T) {
+				got, err := v.resolver(t, server, tcp).LookupHost(t.Context(), "pith.example")
+				if want := []string{"192.0.2.53"}; err != nil || !reflect.DeepEqual(got, want) {
+					t.Errorf("got %v, %v; want %v", got, err, want)
+				}
+			})
+		}
+	}
+}
+
+func TestDNSFailureIsAnAnswer(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := netip.MustParseAddrPort(pc.LocalAddr().String())
+	pc.Close()
+	g, v := newGuest(t, Config{Resolvers: []netip.AddrPort{dead}})
+	_, err = v.resolver(t, g.addrs.dns4, false).LookupHost(t.Context(), "pith.example")
+	if err == nil || !strings.Contains(err.Error(), "server misbehaving") {
+		t.Errorf("error %v, want one for SERVFAIL", err)
+	}
+}
+
+func TestDNSAnswersFromHostsWithoutANameServer(t *testing.T) {
+	want, err := net.DefaultResolver.LookupHost(t.Context(), "localhost")
+	if err != nil {
+		t.Skip("the host does not know localhost:", err)
+	}
+	g, v := newGuest(t, Config{Resolvers: []netip.AddrPort{}})
+	c := v.dialUDP(t, 0, netip.AddrPortFrom(g.addrs.dns4, dnsPort))
+	for _, tt := range []struct {
+		name string
+		typ  dnsmessage.Type
+	}{
+		{"localhost.", dnsmessage.TypeA},
+		{"1.0.0.127.in-addr.arpa.", dnsmessage.TypePTR},
+		{"localhost.", dnsmessage.TypeMX},
+	} {
+		m := dnsmessage.Message{
+			Header:    dnsmessage.Header{ID: 7, RecursionDesired: true},
+			Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(tt.name), Type: tt.typ, Class: dnsmessage.ClassINET}},
+		}
+		query, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write(query); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 512)
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Unpack(buf[:n]); err != nil || m.ID != 7 || !m.Response || m.RCode != dnsmessage.RCodeSuccess {
+			t.Errorf("%s %v: %v, %v", tt.name, tt.typ, m, err)
+		}
+		for _, a := range m.Answers {
+			if a, ok := a.Body.(*dnsmessage.AResource); ok && !strings.Contains(fmt.Sprint(want), netip.AddrFrom4(a.A).String()) {
+				t.Errorf("localhost is %v, want one of %v", a.A, want)
+			}
+		}
+		if tt.typ == dnsmessage.TypeA && len(m.Answers) == 0 {
+			t.Error("no address for localhost")
+		}
+	}
+}
+
+func TestNameServersOfResolvConf(t *testing.T) {
+	text := "# comment\nsearch example\nnameserver 127.0.0.53\n  nameserver\t2001:db8::1 \nnameserver fe80::1%eth0\nnameserver bogus\nnameserver"
+	got := fmt.Sprint(nameServers([]byte(text)))
+	if want := "[127.0.0.53:53 [2001:db8::1]:53 [fe80::1%eth0]:53]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestReverseNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"4.3.2.1.in-addr.arpa": "1.2.3.4",
+		"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6.arpa": "2001:db8::1",
+		"3.2.1.in-addr.arpa": "",
+		"x.ip6.arpa":         "",
+		"localhost":          "",
+	} {
+		got, ok := reverseName(name)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%s: %v, %v; want %q", name, got, ok, want)
+		}
+	}
+}
