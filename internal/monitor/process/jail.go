@@ -86,11 +86,11 @@ func enter(listeners, status int) error {
 	if err := closeFrom(status + 1); err != nil {
 		return fmt.Errorf("close inherited descriptors: %w", err)
 	}
-	root := emptyRoot(req.OwnMounts)
-	if err := dropPrivileges(req.UID, req.GID); err != nil {
+	if err := limitResources(req.Boot.Memory, req.OwnUser); err != nil {
 		return err
 	}
-	if err := limitResources(req.Boot.Memory, req.OwnUser); err != nil {
+	root := emptyRoot(req.OwnMounts, image)
+	if err := dropPrivileges(req.UID, req.GID); err != nil {
 		return err
 	}
 	// Not before now: a change of user clears it (prctl(2)). If the monitor

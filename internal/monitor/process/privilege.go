@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,11 +115,11 @@ func limitResources(memory uint64, ownUser bool) error {
 	if memory != 0 {
 		limits[unix.RLIMIT_DATA] = memoryLimit(memory)
 	}
-	// Processes are counted by user. Before Linux 5.14 that is the host's
-	// user even in a user namespace, with all else he runs.
-	if ownUser && kernelAtLeast(5, 14) {
-		limits[unix.RLIMIT_NPROC] = maxThreads
+	threads, err := threadLimit(ownUser)
+	if err != nil {
+		return err
 	}
+	limits[unix.RLIMIT_NPROC] = threads
 	for which, n := range limits {
 		var old unix.Rlimit
 		if err := unix.Prlimit(0, which, nil, &old); err != nil {
@@ -130,6 +131,26 @@ func limitResources(memory uint64, ownUser bool) error {
 		}
 	}
 	return nil
+}
+
+// threadLimit is RLIMIT_NPROC. Linux counts threads by user: in a user
+// namespace of its own, from 5.14 on, only the image's. Elsewhere the limit
+// leaves room for the user's other processes, now and later.
+func threadLimit(ownUser bool) (uint64, error) {
+	if ownUser && kernelAtLeast(5, 14) {
+		return maxThreads, nil
+	}
+	// proc_loadavg(5): the fourth field is running threads/all threads.
+	line, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	var load [3]float64
+	var running, all uint64
+	if _, err := fmt.Sscanf(string(line), "%f %f %f %d/%d", &load[0], &load[1], &load[2], &running, &all); err != nil {
+		return 0, fmt.Errorf("/proc/loadavg: %w", err)
+	}
+	return 2*all + 16*maxThreads, nil
 }
 
 // kernelAtLeast says whether this is Linux major.minor or later.

@@ -14,11 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) {
-	Main()
-	os.Exit(m.Run())
-}
-
 // imageFile is an image in a file.
 func imageFile(t testing.TB, p *tinyelf.Program) *os.File {
 	t.Helper()

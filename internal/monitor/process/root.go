@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -11,14 +12,14 @@ import (
 // emptyRoot leaves the image without a file system, in the strongest way that
 // the host allows, and says which. The filter permits no call that takes a
 // path; this is for the day when something is wrong with the filter.
-func emptyRoot(ownMounts bool) string {
+func emptyRoot(ownMounts bool, image int) string {
 	if ownMounts && pivotToEmpty() == nil {
 		return "empty, read-only"
 	}
 	if chrootToRemoved() == nil {
 		return "a removed directory"
 	}
-	if denyFiles() == nil {
+	if denyFiles(image) == nil {
 		return "the host's, denied by Landlock"
 	}
 	return "the host's, out of reach without system calls for it"
@@ -72,27 +73,38 @@ func chrootToRemoved() error {
 }
 
 // denyFiles needs no privilege, but Linux 5.13 with Landlock: all access to
-// files is denied to this thread and what it executes (landlock(7)). To
-// execute stays allowed, or the image itself would be denied.
-func denyFiles() error {
+// files is denied to this thread and what it executes (landlock(7)), except
+// that the image may be executed.
+func denyFiles(image int) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
+	const execute = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE
 	attr := unix.LandlockRulesetAttr{
-		Handled_access_fs: unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
+		Handled_access_fs: execute | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
 			unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR |
 			unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_MAKE_CHAR |
 			unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG |
 			unix.LANDLOCK_ACCESS_FS_MAKE_SOCK | unix.LANDLOCK_ACCESS_FS_MAKE_FIFO |
 			unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_MAKE_SYM,
 	}
-	fd, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)),
+	r, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)),
 		unsafe.Sizeof(attr.Handled_access_fs), 0)
 	if errno != 0 {
 		return errno
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
-		return errno
+	ruleset := int(r)
+	allowed := unix.LandlockPathBeneathAttr{Allowed_access: execute, Parent_fd: int32(image)}
+	_, _, errno = unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, r, unix.LANDLOCK_RULE_PATH_BENEATH,
+		uintptr(unsafe.Pointer(&allowed)), 0, 0, 0)
+	if errno == unix.EBADFD { // a file in memory only, which Landlock leaves alone
+		errno = 0
 	}
-	return unix.Close(int(fd))
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, r, 0, 0)
+	}
+	if errno != 0 {
+		return errors.Join(errno, unix.Close(ruleset))
+	}
+	return unix.Close(ruleset)
 }

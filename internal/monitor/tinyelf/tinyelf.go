@@ -139,6 +139,17 @@ func (p *Program) Forever(body func()) {
 	p.text = binary.LittleEndian.AppendUint32(p.text, uint32(start-len(p.text)-4))
 }
 
+// Func is a piece of code that is not run where it stands: its address.
+func (p *Program) Func(body func()) Imm {
+	p.Raw(0xe9) // JMP rel32
+	at := len(p.text)
+	p.Raw(0, 0, 0, 0)
+	addr := Imm(TextAddr + len(p.text))
+	body()
+	binary.LittleEndian.PutUint32(p.text[at:], uint32(len(p.text)-at-4))
+	return addr
+}
+
 const sysExitGroup = 231
 
 // Exit ends the program with a code.

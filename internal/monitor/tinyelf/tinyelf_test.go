@@ -41,6 +41,10 @@ func TestProgramsRunOnLinux(t *testing.T) {
 				p.IfZero(func() { p.Exit(5) })
 			})
 		}, "", 5},
+		{"function", func(p *Program) {
+			f := p.Func(func() { p.Exit(6) })
+			p.Call(f)
+		}, "", 6},
 		{"argument", func(p *Program) {
 			p.LoadStack(RSI, 16)
 			p.Syscall(1, Imm(1), RSI, Imm(3))

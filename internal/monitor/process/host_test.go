@@ -1,0 +1,237 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// A test that needs a monitor in a process of its own (another user, fewer
+// rights, to be killed) starts this test's binary with these variables.
+const (
+	envImage = "MONITOR_TEST_IMAGE" // the image to run
+	envHost  = "MONITOR_TEST_HOST"  // the kind of host to find
+)
+
+// host is a kind of host, as a monitor finds it.
+type host string
+
+const (
+	sameUser      host = "this user's"
+	otherUser     host = "nobody's"
+	noUserNS      host = "without user namespaces"
+	bareContainer host = "without namespaces, with CAP_SYS_CHROOT"
+	noRights      host = "without namespaces and capabilities"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	if name := os.Getenv(envImage); name != "" {
+		os.Exit(monitorMain(name, host(os.Getenv(envHost))))
+	}
+	os.Exit(m.Run())
+}
+
+// monitorMain runs an image, says on standard error how it is confined, and
+// returns its exit code.
+func monitorMain(name string, h host) int {
+	image := os.NewFile(3, name)
+	if err := h.become(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code, err := Monitor{}.Run(context.Background(), &monitor.Config{
+		Image: image, Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20},
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return monitor.ExitFailure
+	}
+	return code
+}
+
+// attributes are those of a process that is to find host h.
+func (h host) attributes(t *testing.T) *syscall.SysProcAttr {
+	switch h {
+	case sameUser:
+		return nil
+	case otherUser:
+		if os.Geteuid() != 0 {
+			t.Skip("only root can start a process of another user")
+		}
+		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
+	}
+	// Root of a user namespace, where it can take rights from itself.
+	return &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+	}
+}
+
+// become gives up what host h does not allow.
+func (h host) become() error {
+	if h == sameUser || h == otherUser {
+		return nil
+	}
+	// The limit counts in this user namespace only (namespaces(7)).
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	if h == noUserNS {
+		return nil
+	}
+	keep := uintptr(unix.CAP_SETPCAP)
+	if h == bareContainer {
+		keep = unix.CAP_SYS_CHROOT
+	}
+	// All threads, as any may start the jail.
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		if c == keep {
+			continue
+		}
+		if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0); errno != 0 {
+			return fmt.Errorf("drop capability %d: %w", c, errno)
+		}
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if h == bareContainer {
+		caps[0].Effective, caps[0].Permitted = 1<<keep, 1<<keep
+	}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+		uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&caps)), 0)
+	if errno != 0 {
+		return fmt.Errorf("drop capabilities: %w", errno)
+	}
+	return nil
+}
+
+// running is a monitor in a process of its own.
+type running struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+	err *strings.Builder
+}
+
+// startMonitor starts one on host h. When it returns, the image runs.
+func startMonitor(t *testing.T, h host, image *os.File) *running {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), envImage+"="+image.Name(), envHost+"="+string(h))
+	cmd.SysProcAttr = h.attributes(t)
+	cmd.ExtraFiles = []*os.File{image}
+	r := &running{Cmd: cmd, err: new(strings.Builder)}
+	cmd.Stderr = r.err
+	var err error
+	if r.in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.out = bufio.NewReader(out)
+	if err := cmd.Start(); err != nil {
+		t.Skipf("cannot make a host %s here: %v", h, err)
+	}
+	t.Cleanup(func() {
+		if r.ProcessState == nil {
+			_ = r.Process.Kill()
+			_ = r.Wait()
+		}
+	})
+	if line, err := r.out.ReadString('\n'); line != ready {
+		_ = r.Wait()
+		t.Fatalf("the image said %q, %v; the monitor: %s", line, err, r.err)
+	}
+	return r
+}
+
+// image is the process id of the monitor's one child.
+func (r *running) image(t *testing.T) int {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		var pid int
+		list, err := os.ReadFile(task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscan(string(list), &pid); err == nil {
+			return pid
+		}
+	}
+	t.Fatal("the monitor has no child")
+	return 0
+}
+
+// ready is what waiting images say when they run.
+const ready = "ready\n"
+
+// waiting is an image that runs until its standard input ends, then exits
+// with code 3.
+func waiting(t *testing.T) *os.File {
+	var p tinyelf.Program
+	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(1), p.CString(ready), tinyelf.Imm(uint64(len(ready))))
+	p.Syscall(unix.SYS_READ, tinyelf.Imm(0), p.Data(make([]byte, 8)), tinyelf.Imm(8))
+	p.Exit(3)
+	return imageFile(t, &p)
+}
+
+// gone waits for the end of a process that is not this one's child.
+func gone(t *testing.T, pidfd int) {
+	t.Helper()
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 5000)
+	if n != 1 || err != nil {
+		t.Errorf("the image still runs (%v)", errors.Join(err, unix.ETIMEDOUT))
+	}
+}
+
+// imageFD is a descriptor of the image's process.
+func (r *running) imageFD(t *testing.T) int {
+	t.Helper()
+	pidfd, err := unix.PidfdOpen(r.image(t), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pidfd
+}
+
+// awaitState waits until a process is in a state of proc_pid_stat(5).
+func awaitState(t *testing.T, pid int, state string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if strings.HasPrefix(after, state) {
+			return
+		}
+	}
+	t.Fatalf("process %d is not in state %s", pid, state)
+}

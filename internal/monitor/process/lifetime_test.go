@@ -1,0 +1,191 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestImageEndsWithItsMonitor(t *testing.T) {
+	for _, h := range []host{sameUser, otherUser, noUserNS, bareContainer, noRights} {
+		t.Run(string(h), func(t *testing.T) {
+			monitor := startMonitor(t, h, waiting(t))
+			pidfd := monitor.imageFD(t)
+			defer unix.Close(pidfd)
+			if err := monitor.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, pidfd)
+		})
+	}
+}
+
+func TestImageEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	code, err := Monitor{}.Run(ctx, &monitor.Config{
+		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1}, Stdin: r,
+	})
+	if code != 128+int(unix.SIGKILL) || err != nil {
+		t.Errorf("got %d, %v", code, err)
+	}
+}
+
+// handling is an image that exits with the number of the first signal.
+func handling(t *testing.T, signals ...unix.Signal) *os.File {
+	var p tinyelf.Program
+	handler := p.Func(func() { p.Syscall(unix.SYS_EXIT_GROUP, tinyelf.RDI) })
+	action := p.Data(make([]byte, 32)) // struct kernel_sigaction: handler, flags, restorer, mask
+	p.Store(action, handler)
+	p.Store(action+8, tinyelf.Imm(0x04000000)) // SA_RESTORER, which x86-64 requires
+	for _, sig := range signals {
+		p.Syscall(unix.SYS_RT_SIGACTION, tinyelf.Imm(uint64(sig)), action, tinyelf.Imm(0), tinyelf.Imm(8))
+	}
+	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(1), p.CString(ready), tinyelf.Imm(uint64(len(ready))))
+	p.Forever(func() {
+		p.Syscall(unix.SYS_FUTEX, p.Data(make([]byte, 8)), tinyelf.Imm(128), tinyelf.Imm(0), tinyelf.Imm(0))
+	})
+	return imageFile(t, &p)
+}
+
+func TestSignalsReachTheImage(t *testing.T) {
+	signals := []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH}
+	image := handling(t, signals...)
+	for _, sig := range signals {
+		monitor := startMonitor(t, sameUser, image)
+		if err := monitor.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		err := monitor.Wait()
+		if code := monitor.ProcessState.ExitCode(); code != int(sig) {
+			t.Errorf("%v: ended with %v", sig, err)
+		}
+	}
+}
+
+// An image without a handler is process 1 of its namespace, which the first
+// SIGINT does not end.
+func TestSecondInterruptKills(t *testing.T) {
+	monitor := startMonitor(t, sameUser, waiting(t))
+	pidfd := monitor.imageFD(t)
+	defer unix.Close(pidfd)
+	interrupts := 0
+	for ended := false; !ended; interrupts++ {
+		if err := monitor.Process.Signal(unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 100)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
+		}
+		ended = n == 1
+	}
+	err := monitor.Wait()
+	if code := monitor.ProcessState.ExitCode(); code != 128+int(unix.SIGKILL) || interrupts < 2 {
+		t.Errorf("ended with %v after %d interrupts", err, interrupts)
+	}
+}
+
+// A stopped and continued image finds its timed wait interrupted; it must not
+// be killed for the restart_syscall that the kernel makes.
+func TestStoppedImageContinues(t *testing.T) {
+	var p tinyelf.Program
+	timeout := p.Data([]byte{60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(1), p.CString(ready), tinyelf.Imm(uint64(len(ready))))
+	p.Syscall(unix.SYS_FUTEX, p.Data(make([]byte, 8)), tinyelf.Imm(128), tinyelf.Imm(0), timeout)
+	p.ExitErrno()
+	monitor := startMonitor(t, sameUser, imageFile(t, &p))
+	pid := monitor.image(t)
+	awaitState(t, pid, "S")
+	for _, step := range []struct {
+		sig   unix.Signal
+		state string
+	}{{unix.SIGSTOP, "T"}, {unix.SIGCONT, ""}} {
+		if err := unix.Kill(pid, step.sig); err != nil {
+			t.Fatal(err)
+		}
+		if step.state != "" {
+			awaitState(t, pid, step.state)
+		}
+	}
+	err := monitor.Wait()
+	if code := monitor.ProcessState.ExitCode(); code != int(unix.EINTR) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestTerminalStopStopsBoth(t *testing.T) {
+	monitor := startMonitor(t, sameUser, waiting(t))
+	pid := monitor.image(t)
+	if err := monitor.Process.Signal(unix.SIGTSTP); err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, monitor.Process.Pid, "T")
+	awaitState(t, pid, "T")
+	if err := monitor.Process.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	awaitState(t, pid, "S")
+	if err := monitor.in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := monitor.Wait()
+	if code := monitor.ProcessState.ExitCode(); code != 3 {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestForbiddenSystemCallIsSaid(t *testing.T) {
+	var p tinyelf.Program
+	p.Syscall(unix.SYS_GETPID)
+	code, out := run(t, &monitor.Config{Image: imageFile(t, &p)})
+	if code != 128+int(unix.SIGSYS) || !strings.Contains(out, "system call") {
+		t.Errorf("got %d, %q", code, out)
+	}
+}
+
+func TestMonitorFailuresAreErrors(t *testing.T) {
+	text, err := os.Open("lifetime_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	folder, err := os.Open(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	image := waiting(t)
+	for _, test := range []struct {
+		name string
+		c    monitor.Config
+		want string
+	}{
+		{"not an executable", monitor.Config{Image: text}, "execute the image: exec format error"},
+		{"a folder", monitor.Config{Image: folder}, "not a regular file"},
+		{"a NUL in an argument", monitor.Config{Image: image, Args: []string{"a\x00b"}}, "arguments: "},
+		{"too long an argument", monitor.Config{Image: image, Args: []string{strings.Repeat("a", 1<<20)}}, "argument list too long"},
+		{"boot parameters without a network", monitor.Config{Image: image, Boot: boot.Config{Net: &boot.Net{}}}, "network"},
+	} {
+		test.c.Boot.CPUs = 1
+		code, err := Monitor{}.Run(t.Context(), &test.c)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %d, %v; want an error with %q", test.name, code, err, test.want)
+		}
+	}
+}
