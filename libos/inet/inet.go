@@ -35,7 +35,7 @@ func init() {
 
 // open is socket(2) of AF_INET and AF_INET6.
 func open(domain, typ, proto int) (socket.Socket, linux.Errno) {
-	if proto < 0 || proto > linux.IPPROTO_RAW {
+	if proto < 0 || proto >= linux.IPPROTO_MAX {
 		return nil, linux.EINVAL
 	}
 	netProto, icmpProto, icmpTransport := ipv4.ProtocolNumber, linux.IPPROTO_ICMP, icmp.ProtocolNumber4

@@ -23,10 +23,12 @@ func (s *stream) SetOption(level, name int, val []byte) linux.Errno {
 
 // Option implements socket.Socket.
 func (s *stream) Option(level, name int, val []byte) (int, linux.Errno) {
-	switch level {
-	case linux.SOL_SOCKET:
+	switch {
+	case level == linux.SOL_SOCKET && name == linux.SO_ERROR:
+		return socket.PutInt(val, int(s.takeError())), 0
+	case level == linux.SOL_SOCKET:
 		return s.socketOption(name, val)
-	case linux.SOL_TCP:
+	case level == linux.SOL_TCP:
 		return s.tcpOption(name, val)
 	}
 	return s.ipOption(level, name, val)
@@ -136,6 +138,13 @@ func getInt(level int, val []byte) (int, linux.Errno) {
 // SO_SNDBUF and SO_RCVBUF ask for (socket(7)).
 const sockMaxBuf = tcpBufferMax / 2
 
+// The least that SO_SNDBUF and SO_RCVBUF can be: SOCK_MIN_SNDBUF and
+// SOCK_MIN_RCVBUF in include/net/sock.h.
+const (
+	sockMinSndBuf = 4608
+	sockMinRcvBuf = 2304
+)
+
 // setSocket sets an option of SOL_SOCKET.
 func (s *base) setSocket(name int, val []byte) linux.Errno {
 	if ok, errno := s.setBool(linux.SOL_SOCKET, name, val); ok {
@@ -162,9 +171,9 @@ func (s *base) setSocket(name int, val []byte) linux.Errno {
 	}
 	switch name {
 	case linux.SO_SNDBUF, linux.SO_SNDBUFFORCE:
-		so.SetSendBufferSize(int64(2*min(max(v, udpBufferMin), sockMaxBuf)), true)
+		so.SetSendBufferSize(int64(max(2*min(max(v, 0), sockMaxBuf), sockMinSndBuf)), true)
 	case linux.SO_RCVBUF, linux.SO_RCVBUFFORCE:
-		so.SetReceiveBufferSize(int64(max(2*min(max(v, 0), sockMaxBuf), udpBufferMin)), true)
+		so.SetReceiveBufferSize(int64(max(2*min(max(v, 0), sockMaxBuf), sockMinRcvBuf)), true)
 	case linux.SO_MARK:
 		so.SetMark(uint32(v))
 	case linux.SO_PRIORITY, linux.SO_DONTROUTE, linux.SO_OOBINLINE, linux.SO_RCVLOWAT, linux.SO_DEBUG,

@@ -76,14 +76,17 @@ func (s *base) Bind(addr []byte) linux.Errno {
 	if s.domain == linux.AF_INET6 && family(addr) != linux.AF_INET6 && len(addr) >= inet6LenNoZone {
 		return linux.EAFNOSUPPORT
 	}
-	full, errno := s.decode(addr)
-	if errno != 0 {
-		return errno
-	}
 	if s.domain == linux.AF_INET6 && family(addr) != linux.AF_INET6 {
 		return linux.EINVAL
 	}
-	return bindErrno(s.ep.Bind(full))
+	full, errno := s.decode(addr)
+	switch errno {
+	case 0:
+		return bindErrno(s.ep.Bind(full))
+	case linux.ENETUNREACH:
+		return linux.EINVAL
+	}
+	return errno
 }
 
 // bindErrno is errnoOf for bind(2), where all ports taken is EADDRINUSE.

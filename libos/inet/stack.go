@@ -81,7 +81,7 @@ func newStack() (*stack.Stack, []tcpip.Route) {
 		must(s.SetTransportProtocolOption(tcp.ProtocolNumber, opt))
 	}
 	must(s.SetOption(tcpip.SendBufferSizeOption{Min: tcpBufferMin, Default: udpBufferDefault, Max: tcpBufferMax}))
-	must(s.SetOption(tcpip.ReceiveBufferSizeOption{Min: udpBufferMin, Default: udpBufferDefault, Max: tcpBufferMax}))
+	must(s.SetOption(tcpip.ReceiveBufferSizeOption{Min: tcpBufferMin, Default: udpBufferDefault, Max: tcpBufferMax}))
 	must(s.CreateNICWithOptions(loopbackNIC, loopback.New(), stack.NICOptions{Name: loopbackName, DeliverLinkPackets: true}))
 	return s, []tcpip.Route{
 		addAddress(s, loopbackNIC, netip.MustParsePrefix("127.0.0.1/8")),
@@ -89,12 +89,8 @@ func newStack() (*stack.Stack, []tcpip.Route) {
 	}
 }
 
-// net.core.wmem_default and net.core.rmem_default, and the least that SO_RCVBUF
-// can be (SOCK_MIN_RCVBUF in include/net/sock.h).
-const (
-	udpBufferDefault = 212992
-	udpBufferMin     = 2304
-)
+// udpBufferDefault is net.core.wmem_default and net.core.rmem_default.
+const udpBufferDefault = 212992
 
 // addEther adds the network device with its addresses and returns its routes.
 func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {

@@ -16,6 +16,8 @@ import (
 type stream struct {
 	base
 	published atomic.Pointer[listener] // set while it listens on a published port
+	shutRead  atomic.Bool              // by shutdown(2)
+	told      atomic.Bool              // of the error that ended the connection
 	tcp       tcpOptions
 }
 
@@ -35,6 +37,12 @@ func (s *stream) Connect(addr []byte) linux.Errno {
 	}
 	if family(addr) == linux.AF_UNSPEC {
 		return s.disconnect()
+	}
+	if s.domain == linux.AF_INET6 && family(addr) == linux.AF_INET {
+		if len(addr) < inet6LenNoZone {
+			return linux.EINVAL
+		}
+		return linux.EAFNOSUPPORT
 	}
 	full, errno := s.decode(addr)
 	if errno != 0 {
@@ -103,27 +111,40 @@ func (s *stream) Accept() (socket.Socket, linux.Errno) {
 
 // Ready implements file.File.
 func (s *stream) Ready() wait.Events {
-	if l := s.published.Load(); l != nil && l.ready() {
-		return wait.In
-	}
+	const closed = wait.In | wait.Out | wait.Hup | wait.RdHup
+	received, sent := s.shutRead.Load(), false // whether the stream has ended
 	switch s.state() {
 	case tcp.StateInitial, tcp.StateBound:
 		return wait.Out | wait.Hup
+	case tcp.StateListen:
+		if l := s.published.Load(); l != nil && l.ready() {
+			return wait.In
+		}
+		return s.base.Ready()
+	case tcp.StateConnecting, tcp.StateSynSent, tcp.StateSynRecv:
+		return 0
+	case tcp.StateClose, tcp.StateTimeWait:
+		return closed
+	case tcp.StateError:
+		if s.told.Load() {
+			return closed
+		}
+		return closed | wait.Err
+	case tcp.StateFinWait1, tcp.StateFinWait2:
+		sent = true
+	case tcp.StateCloseWait:
+		received = true
+	case tcp.StateClosing, tcp.StateLastAck:
+		received, sent = true, true
 	}
-	ev := s.base.Ready()
-	if ev&wait.RdHup != 0 && s.sendClosed() {
-		ev |= wait.Hup
+	ev := s.base.Ready() & (wait.In | wait.Out)
+	if received {
+		ev |= wait.RdHup
+		if sent {
+			ev |= wait.Hup
+		}
 	}
 	return ev
-}
-
-// sendClosed says whether a FIN was sent.
-func (s *stream) sendClosed() bool {
-	switch s.state() {
-	case tcp.StateFinWait1, tcp.StateFinWait2, tcp.StateClosing, tcp.StateLastAck, tcp.StateTimeWait, tcp.StateClose, tcp.StateError:
-		return true
-	}
-	return false
 }
 
 // Read implements file.File.
@@ -151,16 +172,34 @@ func (s *stream) read(peek bool) (int, linux.Errno) {
 	return n, 0
 }
 
+// takeError is SO_ERROR.
+func (s *stream) takeError() linux.Errno {
+	err := s.ep.LastError()
+	if err != nil {
+		s.tell()
+	}
+	return errnoOf(err)
+}
+
+// tell notes that the program was told of the error that ended the
+// connection. The stack keeps such an error in two places and tells the one
+// after the other.
+func (s *stream) tell() {
+	if s.state() == tcp.StateError {
+		s.ep.LastError()
+		s.told.Store(true)
+	}
+}
+
 // recvErrno is errnoOf for recv(2).
 func (s *stream) recvErrno(err tcpip.Error) linux.Errno {
 	switch err.(type) {
 	case *tcpip.ErrInvalidEndpointState:
 		return linux.ENOTCONN
-	case *tcpip.ErrNotConnected:
-		if s.state() == tcp.StateTimeWait {
-			return 0
-		}
+	case *tcpip.ErrWouldBlock:
+		return linux.EAGAIN
 	}
+	s.tell()
 	return errnoOf(err)
 }
 
@@ -176,10 +215,14 @@ func (s *stream) Write(p []byte) (int, linux.Errno) {
 func (s *stream) write() (int, linux.Errno) {
 	n, err := s.ep.Write(&s.out, tcpip.WriteOptions{})
 	s.out = payload{}
-	if err != nil {
-		return 0, errnoOf(err)
+	switch err.(type) {
+	case nil:
+		return int(n), 0
+	case *tcpip.ErrWouldBlock:
+		return 0, linux.EAGAIN
 	}
-	return int(n), 0
+	s.tell()
+	return 0, errnoOf(err)
 }
 
 // Send implements socket.Socket. As Linux, it ignores the destination of a
@@ -231,6 +274,9 @@ func (s *stream) Shutdown(how int) linux.Errno {
 			return 0
 		}
 		s.unpublish()
+	}
+	if how != linux.SHUT_WR {
+		s.shutRead.Store(true)
 	}
 	return errnoOf(s.ep.Shutdown(flags))
 }

@@ -9,6 +9,7 @@ const (
 	IPPROTO_IPV6   = 41
 	IPPROTO_ICMPV6 = 58
 	IPPROTO_RAW    = 255
+	IPPROTO_MAX    = 263
 )
 
 // Options of SOL_IP (include/uapi/linux/in.h; ip(7)).
