@@ -37,8 +37,10 @@ func TimespecOf(ns int64) Timespec { return Timespec{Sec: ns / 1e9, Nsec: ns % 1
 // TimevalOf is ns nanoseconds, rounded down.
 func TimevalOf(ns int64) Timeval { return Timeval{Sec: ns / 1e9, Usec: ns % 1e9 / 1e3} }
 
-// Nano is the time in nanoseconds.
-func (t Timeval) Nano() int64 { return t.Sec*1e9 + t.Usec*1e3 }
+// Saturated is the time in nanoseconds, or the largest that fits.
+func (t Timeval) Saturated() int64 {
+	return Timespec{Sec: t.Sec, Nsec: t.Usec * 1e3}.Saturated()
+}
 
 // Saturated is Nano, or the largest duration for a time that does not fit.
 func (t Timespec) Saturated() int64 {

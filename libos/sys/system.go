@@ -1,0 +1,313 @@
+package sys
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+func init() {
+	Register(linux.SYS_UNAME, sysUname)
+	Register(linux.SYS_SETHOSTNAME, sysSethostname)
+	Register(linux.SYS_SYSINFO, sysSysinfo)
+	Register(linux.SYS_GETRANDOM, sysGetrandom)
+	Register(linux.SYS_GETRUSAGE, sysGetrusage)
+	Register(linux.SYS_GETRLIMIT, func(a *Args) (uintptr, linux.Errno) { return rlimit(a[0], 0, a[1]) })
+	Register(linux.SYS_SETRLIMIT, func(a *Args) (uintptr, linux.Errno) {
+		if a[1] == 0 {
+			return 0, linux.EFAULT
+		}
+		return rlimit(a[0], a[1], 0)
+	})
+	Register(linux.SYS_PRLIMIT64, func(a *Args) (uintptr, linux.Errno) {
+		if !isSelf(a[0]) {
+			return 0, linux.ESRCH
+		}
+		return rlimit(a[1], a[2], a[3])
+	})
+	Register(linux.SYS_SCHED_YIELD, func(*Args) (uintptr, linux.Errno) {
+		runtime.Gosched()
+		return 0, 0
+	})
+	Register(linux.SYS_SCHED_GETAFFINITY, sysSchedGetaffinity)
+	Register(linux.SYS_SCHED_SETAFFINITY, sysSchedSetaffinity)
+	Register(linux.SYS_SCHED_GETSCHEDULER, ofProcess(linux.SCHED_OTHER))
+	Register(linux.SYS_SCHED_GETPARAM, sysSchedGetparam)
+	Register(linux.SYS_SCHED_GET_PRIORITY_MAX, schedPriority(99))
+	Register(linux.SYS_SCHED_GET_PRIORITY_MIN, schedPriority(1))
+	Register(linux.SYS_GETCPU, sysGetcpu)
+	Register(linux.SYS_GETPRIORITY, func(a *Args) (uintptr, linux.Errno) {
+		if a[0] > 2 {
+			return 0, linux.EINVAL
+		}
+		if !isSelf(a[1]) {
+			return 0, linux.ESRCH
+		}
+		return 20, 0 // nice 0, in the kernel's terms (getpriority(2), "C library/kernel differences")
+	})
+	Register(linux.SYS_SETPRIORITY, func(a *Args) (uintptr, linux.Errno) {
+		switch {
+		case a[0] > 2:
+			return 0, linux.EINVAL
+		case !isSelf(a[1]):
+			return 0, linux.ESRCH
+		case int32(a[2]) != 0: // goroutines have no priorities
+			return 0, linux.EPERM
+		}
+		return 0, 0
+	})
+	// membarrier(2) has no command beside the query: goroutines synchronise
+	// with sync/atomic.
+	Register(linux.SYS_MEMBARRIER, func(a *Args) (uintptr, linux.Errno) {
+		if a[0] != 0 || a[1] != 0 {
+			return 0, linux.EINVAL
+		}
+		return 0, 0
+	})
+}
+
+// hostname, when sethostname changed it.
+var hostname atomic.Pointer[string]
+
+// Hostname is the name of the instance, uname's nodename.
+func Hostname() string {
+	if s := hostname.Load(); s != nil {
+		return *s
+	}
+	if s := platform.Config().Hostname; s != "" {
+		return s
+	}
+	return "localhost"
+}
+
+func sysUname(a *Args) (uintptr, linux.Errno) {
+	u, errno := At[linux.Utsname](a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	*u = linux.Utsname{}
+	copy(u.Sysname[:], linux.Sysname)
+	copy(u.Nodename[:64], Hostname())
+	copy(u.Release[:], linux.Release)
+	copy(u.Version[:], linux.Version)
+	copy(u.Machine[:], linux.Machine)
+	copy(u.Domainname[:], "(none)")
+	return 0, 0
+}
+
+func sysSethostname(a *Args) (uintptr, linux.Errno) {
+	if a[1] > 64 {
+		return 0, linux.EINVAL
+	}
+	b, errno := Bytes(a[0], a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	s := string(b)
+	hostname.Store(&s)
+	return 0, 0
+}
+
+// residentMemory is what the runtime has from the platform and has not given
+// back, in bytes.
+func residentMemory() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64() - s[1].Value.Uint64()
+}
+
+func sysSysinfo(a *Args) (uintptr, linux.Errno) {
+	s, errno := At[linux.Sysinfo](a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	total := platform.Config().Memory
+	*s = linux.Sysinfo{
+		Uptime:   platform.Nanotime() / 1e9,
+		Totalram: total,
+		Freeram:  total - min(residentMemory(), total),
+		Procs:    1,
+		Unit:     1,
+	}
+	return 0, 0
+}
+
+// maxRandom is the most that one getrandom(2) returns.
+const maxRandom = 1<<25 - 1
+
+func sysGetrandom(a *Args) (uintptr, linux.Errno) {
+	const conflict = linux.GRND_RANDOM | linux.GRND_INSECURE
+	flags := uint32(a[2])
+	if flags&^(linux.GRND_NONBLOCK|conflict) != 0 || flags&conflict == conflict {
+		return 0, linux.EINVAL
+	}
+	b, errno := Bytes(a[0], min(a[1], maxRandom))
+	if errno != 0 {
+		return 0, errno
+	}
+	platform.Random(b)
+	return uintptr(len(b)), 0
+}
+
+// sysGetrusage is getrusage(2). All CPU time counts as the program's: there is
+// no kernel that time could be spent in.
+func sysGetrusage(a *Args) (uintptr, linux.Errno) {
+	who := int32(a[0])
+	if who < linux.RUSAGE_CHILDREN || who > linux.RUSAGE_THREAD {
+		return 0, linux.EINVAL
+	}
+	r, errno := At[linux.Rusage](a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	*r = linux.Rusage{}
+	if who != linux.RUSAGE_CHILDREN {
+		r.Utime = linux.TimevalOf(platform.CPUTime())
+		r.Maxrss = int64(residentMemory() / 1024)
+	}
+	return 0, 0
+}
+
+// rlimits are the limits of resources. The descriptors' is the table's size
+// and the memory's the instance's; what is set is remembered, as programs set
+// limits to what they need at most.
+var rlimits struct {
+	sync.Mutex
+	of [linux.RLIM_NLIMITS]linux.Rlimit
+}
+
+func init() {
+	unlimited := linux.Rlimit{Cur: linux.RLIM_INFINITY, Max: linux.RLIM_INFINITY}
+	for i := range rlimits.of {
+		rlimits.of[i] = unlimited
+	}
+	for resource, v := range map[int]linux.Rlimit{
+		linux.RLIMIT_STACK:   {Cur: 8 << 20, Max: linux.RLIM_INFINITY},
+		linux.RLIMIT_CORE:    {},
+		linux.RLIMIT_NPROC:   {Cur: 1, Max: 1},
+		linux.RLIMIT_NOFILE:  {Cur: file.MaxDescriptors, Max: file.MaxDescriptors},
+		linux.RLIMIT_MEMLOCK: {Cur: 8 << 20, Max: 8 << 20},
+		linux.RLIMIT_NICE:    {},
+		linux.RLIMIT_RTPRIO:  {},
+	} {
+		rlimits.of[resource] = v
+	}
+}
+
+// rlimit is prlimit(2): it stores the old limit at old and sets the one at new.
+func rlimit(resource, new, old uintptr) (uintptr, linux.Errno) {
+	if resource >= linux.RLIM_NLIMITS {
+		return 0, linux.EINVAL
+	}
+	rlimits.Lock()
+	defer rlimits.Unlock()
+	was := rlimits.of[resource]
+	if new != 0 {
+		v, errno := At[linux.Rlimit](new)
+		switch {
+		case errno != 0:
+			return 0, errno
+		case v.Cur > v.Max:
+			return 0, linux.EINVAL
+		case resource == linux.RLIMIT_NOFILE && v.Max > file.MaxDescriptors:
+			return 0, linux.EPERM
+		}
+		rlimits.of[resource] = *v
+	}
+	if old != 0 {
+		v, errno := At[linux.Rlimit](old)
+		if errno != 0 {
+			return 0, errno
+		}
+		*v = was
+	}
+	return 0, 0
+}
+
+// cpuMask is the set of the instance's CPUs, of which there are at most 64.
+func cpuMask() uint64 { return ^uint64(0) >> (64 - platform.Config().CPUs) }
+
+func sysSchedGetaffinity(a *Args) (uintptr, linux.Errno) {
+	const size = unsafe.Sizeof(uint64(0))
+	if a[1] < size || a[1]%size != 0 {
+		return 0, linux.EINVAL
+	}
+	if !isSelf(a[0]) {
+		return 0, linux.ESRCH
+	}
+	mask, errno := At[uint64](a[2])
+	if errno != 0 {
+		return 0, errno
+	}
+	*mask = cpuMask()
+	return size, 0
+}
+
+// sysSchedSetaffinity is sched_setaffinity(2). Goroutines run on all CPUs: a
+// mask that leaves one out is refused, not ignored.
+func sysSchedSetaffinity(a *Args) (uintptr, linux.Errno) {
+	if !isSelf(a[0]) {
+		return 0, linux.ESRCH
+	}
+	b, errno := Bytes(a[2], min(a[1], 8))
+	if errno != 0 {
+		return 0, errno
+	}
+	var mask uint64
+	for i, v := range b {
+		mask |= uint64(v) << (8 * i)
+	}
+	switch mask & cpuMask() {
+	case 0:
+		return 0, linux.EINVAL
+	case cpuMask():
+		return 0, 0
+	}
+	return 0, linux.EPERM
+}
+
+func sysSchedGetparam(a *Args) (uintptr, linux.Errno) {
+	if !isSelf(a[0]) {
+		return 0, linux.ESRCH
+	}
+	priority, errno := At[int32](a[1])
+	if errno == 0 {
+		*priority = 0
+	}
+	return 0, errno
+}
+
+// schedPriority is a bound of the priorities of the realtime policies; others
+// have the priority 0.
+func schedPriority(bound uintptr) Handler {
+	return func(a *Args) (uintptr, linux.Errno) {
+		switch a[0] {
+		case linux.SCHED_FIFO, linux.SCHED_RR:
+			return bound, 0
+		case linux.SCHED_OTHER, linux.SCHED_BATCH, linux.SCHED_IDLE:
+			return 0, 0
+		}
+		return 0, linux.EINVAL
+	}
+}
+
+// sysGetcpu is getcpu(2). Which CPU it is only the host knows.
+func sysGetcpu(a *Args) (uintptr, linux.Errno) {
+	for _, addr := range a[:2] {
+		if addr == 0 {
+			continue
+		}
+		n, errno := At[uint32](addr)
+		if errno != 0 {
+			return 0, errno
+		}
+		*n = 0
+	}
+	return 0, 0
+}
