@@ -287,6 +287,46 @@ func TestVersionedPackagesAreBuiltOutsideAnyModule(t *testing.T) {
 	}
 }
 
+func TestCertificatesComeWithVerification(t *testing.T) {
+	for _, test := range []struct {
+		name, imports, body string
+		want                bool
+	}{
+		{"none", `"net"`, `net.Listen("tcp", ":1")`, false},
+		{"HTTP server", `"net/http"`, `http.ListenAndServe(":1", nil)`, false},
+		{"HTTPS server", `"net/http"`, `http.ListenAndServeTLS(":1", "", "", nil)`, true},
+		{"HTTP client", `"net/http"`, `http.Get("https://x/")`, true},
+		{"HTTP transport", `"net/http"`, `http.DefaultTransport.RoundTrip(nil)`, true},
+		{"proxy", `"net/http"; "net/http/httputil"`, `http.ListenAndServe(":1", &httputil.ReverseProxy{})`, true},
+		{"TLS client", `"crypto/tls"`, `tls.Dial("tcp", "x", nil)`, true},
+		{"QUIC", `"crypto/tls"`, `tls.QUICClient(nil).Start(nil)`, true},
+		{"verification", `"crypto/x509"`, `new(x509.Certificate).Verify(x509.VerifyOptions{})`, true},
+		{"method value", `"crypto/x509"; "os"`, `f := new(x509.Certificate).Verify; if len(os.Args) > 1 { f = nil }; f(x509.VerifyOptions{})`, true},
+		{"method expression", `"crypto/x509"`, `f = (*x509.Certificate).Verify; f(nil, x509.VerifyOptions{}) }; var f func(*x509.Certificate, x509.VerifyOptions) ([][]*x509.Certificate, error); func init() {`, true},
+		{"interface", `"crypto/x509"; "os"`, `type v interface { Verify(x509.VerifyOptions) ([][]*x509.Certificate, error) }; var i v = &x509.Certificate{}; if len(os.Args) > 1 { i = nil }; i.Verify(x509.VerifyOptions{})`, true},
+		{"pool", `"crypto/x509"`, `x509.SystemCertPool()`, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			src := writeTree(t, map[string]string{
+				"go.mod":  "module example.com/m\n\ngo 1.25\n",
+				"main.go": "package main\n\nimport (" + test.imports + ")\n\nfunc main() { " + test.body + " }\n",
+			})
+			o := Options{Package: ".", Dir: src, Trimpath: true}
+			data, _, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := parseProgram(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.verifiesPeers(); got != test.want {
+				t.Errorf("%t", got)
+			}
+		})
+	}
+}
+
 func TestDamagedImagesAreRefused(t *testing.T) {
 	path := build(t, writeTree(t, probeModule), "./probe", nil)
 	whole, err := os.ReadFile(path)

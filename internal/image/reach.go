@@ -1,0 +1,58 @@
+package image
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"strings"
+)
+
+// verifiesPeers reports whether the program can come to read the system's root
+// certificates. That the linker kept the function that does is not enough: it
+// keeps it for every program with an HTTP server, because the server makes the
+// client's end of a TLS connection in order to speak HTTP/2 without TLS over
+// it. Anything else that begins a handshake or verifies a certificate counts.
+func (p *program) verifiesPeers() bool {
+	const plainHTTP2 = "net/http.(*conn).maybeServeUnencryptedHTTP2"
+	if !p.has("crypto/x509.loadSystemRoots") {
+		return false
+	}
+	return p.has("crypto/x509.SystemCertPool") ||
+		p.usedOutside("crypto/tls.(*Conn).clientHandshake-fm", func(user string) bool { return user == plainHTTP2 }) ||
+		p.usedOutside("crypto/tls.(*Conn).serverHandshake-fm", func(string) bool { return false }) ||
+		p.usedOutside("crypto/x509.(*Certificate).Verify", func(user string) bool { return strings.HasPrefix(user, "crypto/tls.") })
+}
+
+// usedOutside reports whether a function is referred to by anything but the
+// functions that known accepts: by the relative addresses that calls and
+// address computations have in code, or by a pointer in data. Other bytes that
+// look like one are counted too.
+func (p *program) usedOutside(name string, known func(user string) bool) bool {
+	target, ok := p.named[name]
+	if !ok {
+		return false
+	}
+	for _, s := range p.progs {
+		if elf.ProgType(s.Type) != elf.PT_LOAD {
+			continue
+		}
+		mem := p.data[s.Off : s.Off+s.Filesz]
+		if elf.ProgFlag(s.Flags)&elf.PF_X == 0 {
+			for i := 0; i+8 <= len(mem); i += 8 {
+				if binary.LittleEndian.Uint64(mem[i:]) == target.Value {
+					return true
+				}
+			}
+			continue
+		}
+		for i := 0; i+4 <= len(mem); i++ {
+			end := s.Vaddr + uint64(i) + 4
+			if end+uint64(int32(binary.LittleEndian.Uint32(mem[i:]))) != target.Value {
+				continue
+			}
+			if f, ok := p.function(end - 1); !ok || f.Name != name && !known(f.Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
