@@ -42,7 +42,7 @@ func TestSQLite(t *testing.T) {
 		wg.Wait()
 		expect(t, "GET", base+"/journal", "", fmt.Sprint(1+writers*each))
 		expect(t, "GET", base+"/window", "", "alice=1 bob=2 carol=3")
-		expect(t, "POST", base+"/vacuum", "", "0")
+		expect(t, "POST", base+"/checkpoint", "", "busy=0")
 		expect(t, "GET", base+"/check", "", "ok")
 	})
 }

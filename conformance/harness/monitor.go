@@ -14,16 +14,26 @@ type Monitor struct {
 	Name string
 	// Image says that it runs the image and not the plain binary.
 	Image bool
+	// command prepares the start of a program that is to be reached at hosts,
+	// the host ports by guest port.
+	command func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error)
 }
 
 // Plain runs the plain binary as an ordinary Linux process.
-var Plain = Monitor{Name: "plain"}
+var Plain = Monitor{Name: "plain", command: plainCommand}
 
 // Monitors are all ways to run a program, the plain one first. A new monitor
 // of pith joins every test by one line here.
 var Monitors = []Monitor{
 	Plain,
-	{Name: "process", Image: true},
+	pithMonitor("process"),
+}
+
+// pithMonitor runs the image on the monitor that pith run calls by this name.
+func pithMonitor(name string) Monitor {
+	return Monitor{Name: name, Image: true, command: func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
+		return imageCommand(ctx, l, name, p, hosts)
+	}}
 }
 
 // SelectEnv names the environment variable that limits a test run to some
@@ -58,11 +68,7 @@ func (l *Lab) Command(ctx context.Context, m Monitor, p Program) (cmd *exec.Cmd,
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.Image {
-		cmd, err = l.imageCommand(ctx, m, p, hosts)
-	} else {
-		cmd, err = l.plainCommand(ctx, p, hosts)
-	}
+	cmd, err = m.command(ctx, l, p, hosts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare %s on %s: %w", p.Package, m.Name, err)
 	}
@@ -70,7 +76,7 @@ func (l *Lab) Command(ctx context.Context, m Monitor, p Program) (cmd *exec.Cmd,
 	return cmd, hosts, nil
 }
 
-func (l *Lab) plainCommand(ctx context.Context, p Program, hosts map[string]string) (*exec.Cmd, error) {
+func plainCommand(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
 	bin, err := l.Plain(ctx, p)
 	if err != nil {
 		return nil, err
@@ -95,7 +101,7 @@ func (l *Lab) plainCommand(ctx context.Context, p Program, hosts map[string]stri
 	return cmd, nil
 }
 
-func (l *Lab) imageCommand(ctx context.Context, m Monitor, p Program, hosts map[string]string) (*exec.Cmd, error) {
+func imageCommand(ctx context.Context, l *Lab, monitor string, p Program, hosts map[string]string) (*exec.Cmd, error) {
 	image, err := l.Image(ctx, p)
 	if err != nil {
 		return nil, err
@@ -105,7 +111,7 @@ func (l *Lab) imageCommand(ctx context.Context, m Monitor, p Program, hosts map[
 		return nil, err
 	}
 	where := place{root: "", host: gateway, ports: make(map[string]string)}
-	argv := []string{"run", "--monitor", m.Name}
+	argv := []string{"run", "--monitor", monitor}
 	for _, guest := range p.Ports {
 		where.ports[guest] = strings.TrimSuffix(guest, "/udp")
 		argv = append(argv, "-p", "127.0.0.1:"+hosts[guest]+":"+guest)

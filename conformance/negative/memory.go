@@ -64,30 +64,27 @@ var resources = []Attempt{
 		p.ExitErrno()
 	}, NoMemory},
 	{"more memory, little by little", func(p *program) {
-		p.Forever(func() {
-			mmap(p, 1<<20)
-			p.Raw(0x48, 0xc1, 0xf8, 0x3f) // SAR RAX, 63: -1 for an error
-			p.Raw(0x48, 0xff, 0xc0)       // INC RAX
-			p.IfZero(func() {
-				p.Move(tinyelf.RAX, tinyelf.R15)
-				p.ExitErrno()
-			})
-		})
+		untilError(p, func() { mmap(p, 1<<20) })
 	}, NoMemory},
 	{"more threads than there may be", func(p *program) {
 		p.Move(tinyelf.R14, tinyelf.RSP)
-		p.Forever(func() {
+		untilError(p, func() {
 			p.Syscall(unix.SYS_CLONE, imm(threadFlags), tinyelf.R14, imm(0), imm(0), imm(0))
 			p.IfZero(func() { // a thread waits for ever, and touches no stack
 				p.Forever(func() { p.Syscall(unix.SYS_FUTEX, imm(tinyelf.DataAddr), imm(128), imm(0), imm(0)) })
 			})
-			p.Move(tinyelf.R15, tinyelf.RAX)
-			p.Raw(0x48, 0xc1, 0xf8, 0x3f) // SAR RAX, 63
-			p.Raw(0x48, 0xff, 0xc0)       // INC RAX
-			p.IfZero(func() {
-				p.Move(tinyelf.RAX, tinyelf.R15)
-				p.ExitErrno()
-			})
 		})
 	}, NoThread},
+}
+
+// untilError repeats a call until it fails, and exits with its error.
+func untilError(p *program, call func()) {
+	p.Until(func() {
+		call()
+		p.Move(tinyelf.R15, tinyelf.RAX)
+		p.Raw(0x48, 0xc1, 0xf8, 0x3f) // SAR RAX, 63: -1 for an error
+		p.Raw(0x48, 0xff, 0xc0)       // INC RAX
+	})
+	p.Move(tinyelf.RAX, tinyelf.R15)
+	p.ExitErrno()
 }

@@ -80,7 +80,14 @@ func handler(db *sql.DB) http.Handler {
 	value("GET /check", `PRAGMA integrity_check`)
 	value("GET /window", `SELECT group_concat(name || '=' || rank, ' ') FROM
 		(SELECT name, rank() OVER (ORDER BY cents DESC, name) AS rank FROM account ORDER BY name)`)
-	value("POST /vacuum", `PRAGMA wal_checkpoint(TRUNCATE)`)
+	handle("POST /checkpoint", func(w io.Writer, r *http.Request) error {
+		var busy, pages, moved int
+		if err := db.QueryRowContext(r.Context(), `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil {
+			return err
+		}
+		_, err := fmt.Fprint(w, "busy=", busy)
+		return err
+	})
 	return mux
 }
 

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pith-os/pith/conformance/harness"
+)
+
+// mainFigure: from a program's first instruction to main. The command is
+// traced (ptrace(2)) until its last exec, be it the plain binary's or the one
+// by which the monitor starts the image: the new program then stands still
+// before its first instruction. Its start is the wall clock just before it is
+// let go, untraced from then on; its end is the wall clock that main reads
+// first and prints. Both contestants are measured alike.
+var mainFigure = figure{
+	name:    "main",
+	what:    "image's first instruction to main(), against the plain binary's",
+	reach:   "at most 3 times",
+	measure: measureMain,
+}
+
+func measureMain(b *bench) ([]line, error) {
+	program := harness.Program{Package: "./bench/programs/clock"}
+	long := &bench{ctx: b.ctx, lab: b.lab, rounds: 4 * b.rounds} // each is short
+	execs := make(map[string]int)
+	all, err := long.alternate(b.contestants("pith", "plain"), func(m harness.Monitor) (float64, error) {
+		if execs[m.Name] == 0 {
+			// How many programs the command starts one after the other is the
+			// monitor's affair: count them once.
+			_, n, err := b.firstToMain(m, program, 0)
+			if err != nil {
+				return 0, err
+			}
+			execs[m.Name] = n
+		}
+		took, _, err := b.firstToMain(m, program, execs[m.Name])
+		return float64(took.Nanoseconds()) / 1000, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := newLine("", "us", all)
+	l.compare("plain", func(r float64) bool { return r <= 3 })
+	return []line{l}, nil
+}
+
+// firstToMain runs the clock program, traced until its last exec, which is
+// the one with this number; 0 traces to the end and counts them.
+func (b *bench) firstToMain(m harness.Monitor, p harness.Program, last int) (took time.Duration, execs int, err error) {
+	cmd, _, err := b.lab.Command(b.ctx, m, p)
+	if err != nil {
+		return 0, 0, err
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer out.Close()
+	cmd.Stdout = in
+	cmd.Stdin = nil // so that no goroutine serves it
+	type outcome struct {
+		start time.Time
+		execs int
+		err   error
+	}
+	traced := make(chan outcome)
+	go func() {
+		// A tracer is a thread (ptrace(2)); this one ends with the goroutine.
+		runtime.LockOSThread()
+		start, execs, err := trace(cmd, last)
+		in.Close()
+		traced <- outcome{start, execs, err}
+	}()
+	text, readErr := bufio.NewReader(out).ReadString('\n')
+	o := <-traced
+	if err := errors.Join(o.err, readErr); err != nil {
+		return 0, 0, fmt.Errorf("the program printed %q: %w", text, err)
+	}
+	ns, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return time.Unix(0, ns).Sub(o.start), o.execs, err
+}
+
+// follow are the events to stop at: an exec, and what makes new tasks, so
+// that they are traced as well.
+const follow = syscall.PTRACE_O_TRACEEXEC | syscall.PTRACE_O_TRACEFORK | syscall.PTRACE_O_TRACEVFORK | syscall.PTRACE_O_TRACECLONE
+
+// wall is __WALL of wait(2): threads as well as processes.
+const wall = 0x40000000
+
+// trace starts cmd and lets all its tasks run from stop to stop. At the exec
+// with the number last it notes the time and lets every task go.
+func trace(cmd *exec.Cmd, last int) (start time.Time, execs int, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		return start, 0, err
+	}
+	leader := cmd.Process.Pid
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, cmd.Process.Kill())
+		}
+	}()
+	tasks := map[int]bool{leader: true} // traced; false once it is let go
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, wall, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return start, execs, fmt.Errorf("wait for the traced: %w", err)
+		}
+		if !status.Stopped() {
+			delete(tasks, pid)
+			if pid == leader {
+				if code := status.ExitStatus(); code != 0 {
+					return start, execs, fmt.Errorf("exit status %d", code)
+				}
+				return start, execs, nil
+			}
+			continue
+		}
+		if execs == 0 { // the stop that PTRACE_TRACEME makes of the first exec
+			execs++
+			if err := syscall.PtraceSetOptions(pid, follow); err != nil {
+				return start, execs, fmt.Errorf("ptrace options: %w", err)
+			}
+		}
+		if status.TrapCause() == syscall.PTRACE_EVENT_EXEC {
+			execs++
+		}
+		released := last > 0 && execs >= last
+		if released && start.IsZero() {
+			start = time.Now()
+		}
+		if err := resume(pid, status, tasks, released); err != nil {
+			return start, execs, err
+		}
+	}
+}
+
+// resume lets a stopped task run on, with the signal that stopped it, if it
+// was one; released, it is traced no more.
+func resume(pid int, status syscall.WaitStatus, tasks map[int]bool, released bool) error {
+	signal := int(status.StopSignal())
+	if signal == int(syscall.SIGTRAP) || (signal == int(syscall.SIGSTOP) && !tasks[pid]) {
+		signal = 0 // a stop of tracing, or of a new task: not a signal of its own
+	}
+	tasks[pid] = true
+	var err error
+	if released {
+		err = detach(pid, signal)
+	} else {
+		err = syscall.PtraceCont(pid, signal)
+	}
+	if err != nil && err != syscall.ESRCH { // it was killed meanwhile
+		return fmt.Errorf("resume task %d: %w", pid, err)
+	}
+	return nil
+}
+
+// detach is PTRACE_DETACH with a signal, which package syscall leaves out.
+func detach(pid, signal int) error {
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PTRACE, syscall.PTRACE_DETACH, uintptr(pid), 0, uintptr(signal), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
