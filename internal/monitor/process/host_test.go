@@ -9,11 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
@@ -87,42 +87,33 @@ func (h host) attributes(t *testing.T) *syscall.SysProcAttr {
 	}
 }
 
-// become gives up what host h does not allow.
+// become gives up what host h does not allow, and executes this program again:
+// what is given up by one thread is gone for all then.
 func (h host) become() error {
 	if h == sameUser || h == otherUser {
 		return nil
 	}
+	runtime.LockOSThread()
 	// The limit counts in this user namespace only (namespaces(7)).
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
 		return err
 	}
-	if h == noUserNS {
-		return nil
-	}
-	keep := uintptr(unix.CAP_SETPCAP)
-	if h == bareContainer {
-		keep = unix.CAP_SYS_CHROOT
-	}
-	// All threads, as any may start the jail.
-	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		if c == keep {
+	for c := uintptr(0); h != noUserNS && c <= unix.CAP_LAST_CAP; c++ {
+		if h == bareContainer && c == unix.CAP_SYS_CHROOT {
 			continue
 		}
-		if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0); errno != 0 {
-			return fmt.Errorf("drop capability %d: %w", c, errno)
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
-	if h == bareContainer {
-		caps[0].Effective, caps[0].Permitted = 1<<keep, 1<<keep
+	// The image's descriptor survives.
+	if _, err := unix.FcntlInt(3, unix.F_SETFD, 0); err != nil {
+		return err
 	}
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
-		uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&caps)), 0)
-	if errno != 0 {
-		return fmt.Errorf("drop capabilities: %w", errno)
+	if err := os.Setenv(envHost, string(sameUser)); err != nil {
+		return err
 	}
-	return nil
+	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
 // running is a monitor in a process of its own.
@@ -201,12 +192,18 @@ func waiting(t *testing.T) *os.File {
 	return imageFile(t, &p)
 }
 
-// gone waits for the end of a process that is not this one's child.
-func gone(t *testing.T, pidfd int) {
+// ended waits for the end of a process that need not be this one's child.
+func ended(t *testing.T, pidfd int, timeout time.Duration) bool {
 	t.Helper()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 5000)
-	if n != 1 || err != nil {
-		t.Errorf("the image still runs (%v)", errors.Join(err, unix.ETIMEDOUT))
+	for deadline := time.Now().Add(timeout); ; {
+		left := max(time.Until(deadline), 0)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		if err == nil {
+			return n == 1
+		}
+		if !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
+		}
 	}
 }
 

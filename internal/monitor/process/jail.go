@@ -86,7 +86,8 @@ func enter(listeners, status int) error {
 	if err := closeFrom(status + 1); err != nil {
 		return fmt.Errorf("close inherited descriptors: %w", err)
 	}
-	if err := limitResources(req.Boot.Memory, req.OwnUser); err != nil {
+	limits, err := resourceLimits(req.Boot.Memory, req.OwnUser)
+	if err != nil {
 		return err
 	}
 	root := emptyRoot(req.OwnMounts, image)
@@ -125,27 +126,39 @@ func enter(listeners, status int) error {
 	if err != nil {
 		return err
 	}
-	err = confineAndExec(code, call)
+	err = confineAndExec(limits, code, call)
 	runtime.KeepAlive(path)
 	runtime.KeepAlive(argv)
 	runtime.KeepAlive(envp)
 	return err
 }
 
-// confineAndExec loads the filter for this thread alone and executes the image.
-// Nothing but the second call is made in between; what the Go runtime could
-// make on this thread (a signal handler returns, a lock waits) is permitted,
-// as the image is a Go program too.
-func confineAndExec(code []unix.SockFilter, call execCall) error {
+// confineAndExec sets the image's limits, loads the filter for this thread
+// alone and executes the image. Nothing here allocates or gives the processor
+// away: with a limit or the filter in place, the Go runtime must not need
+// memory or a thread. (The monitor gives the jail one processor and turns off
+// preemption and the collector.)
+func confineAndExec(limits []limit, code []unix.SockFilter, call execCall) error {
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
-		uintptr(unsafe.Pointer(&prog)))
-	if errno != 0 {
-		return fmt.Errorf("load the system call filter: %w", errno)
+	doing, errno := "limit resources", unix.Errno(0)
+	for i := range limits {
+		_, _, errno = unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(limits[i].resource),
+			uintptr(unsafe.Pointer(&limits[i].value)), 0, 0, 0)
+		if errno != 0 {
+			break
+		}
 	}
-	_, _, errno = unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(call.fd), call.path, call.argv, call.envp,
-		unix.AT_EMPTY_PATH, 0)
-	return fmt.Errorf("execute the image: %w", errno)
+	if errno == 0 {
+		doing = "load the system call filter"
+		_, _, errno = unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
+			uintptr(unsafe.Pointer(&prog)))
+	}
+	if errno == 0 {
+		doing = "execute the image"
+		_, _, errno = unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(call.fd), call.path, call.argv, call.envp,
+			unix.AT_EMPTY_PATH, 0)
+	}
+	return fmt.Errorf("%s: %w", doing, errno)
 }
 
 // cStrings is a vector of arguments as execve(2) takes it. Its memory is on the

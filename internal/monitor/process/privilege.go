@@ -3,7 +3,6 @@ package process
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,88 +79,4 @@ func changeUser(uid, gid int) error {
 		}
 	}
 	return nil
-}
-
-// Limits of an image, beside those that are 0.
-const (
-	// maxThreads is far above what a Go runtime starts for boot.MaxCPUs,
-	// as no system call of the program holds a thread.
-	maxThreads = 256
-	maxStack   = 8 << 20 // the first thread's; Linux's default
-
-	// memorySlack is what RLIMIT_DATA leaves above --memory (the soft limit
-	// of the garbage collector): the runtime's tables for the heap, and
-	// holes in it. See docs/security.md.
-	memorySlack = 32 << 20
-)
-
-// memoryLimit is RLIMIT_DATA for an instance of the given size.
-func memoryLimit(memory uint64) uint64 { return memory + memory/8 + memorySlack }
-
-// limitResources sets the hard limits (getrlimit(2)). RLIMIT_AS is not among
-// them: a Go runtime reserves address space that it may never use.
-// RLIMIT_DATA counts private memory from when it becomes writable, which the
-// runtime does 4 MiB at a time.
-func limitResources(memory uint64, ownUser bool) error {
-	limits := map[int]uint64{
-		unix.RLIMIT_CORE:     0,
-		unix.RLIMIT_MEMLOCK:  0,
-		unix.RLIMIT_MSGQUEUE: 0,
-		unix.RLIMIT_NICE:     0,
-		unix.RLIMIT_RTPRIO:   0,
-		unix.RLIMIT_NOFILE:   maxDescriptors,
-		unix.RLIMIT_STACK:    maxStack,
-	}
-	if memory != 0 {
-		limits[unix.RLIMIT_DATA] = memoryLimit(memory)
-	}
-	threads, err := threadLimit(ownUser)
-	if err != nil {
-		return err
-	}
-	limits[unix.RLIMIT_NPROC] = threads
-	for which, n := range limits {
-		var old unix.Rlimit
-		if err := unix.Prlimit(0, which, nil, &old); err != nil {
-			return fmt.Errorf("resource limit %d: %w", which, err)
-		}
-		n = min(n, old.Max)
-		if err := unix.Prlimit(0, which, &unix.Rlimit{Cur: n, Max: n}, nil); err != nil {
-			return fmt.Errorf("resource limit %d: %w", which, err)
-		}
-	}
-	return nil
-}
-
-// threadLimit is RLIMIT_NPROC. Linux counts threads by user: in a user
-// namespace of its own, from 5.14 on, only the image's. Elsewhere the limit
-// leaves room for the user's other processes, now and later.
-func threadLimit(ownUser bool) (uint64, error) {
-	if ownUser && kernelAtLeast(5, 14) {
-		return maxThreads, nil
-	}
-	// proc_loadavg(5): the fourth field is running threads/all threads.
-	line, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0, err
-	}
-	var load [3]float64
-	var running, all uint64
-	if _, err := fmt.Sscanf(string(line), "%f %f %f %d/%d", &load[0], &load[1], &load[2], &running, &all); err != nil {
-		return 0, fmt.Errorf("/proc/loadavg: %w", err)
-	}
-	return 2*all + 16*maxThreads, nil
-}
-
-// kernelAtLeast says whether this is Linux major.minor or later.
-func kernelAtLeast(major, minor int) bool {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return false
-	}
-	var haveMajor, haveMinor int
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &haveMajor, &haveMinor); err != nil {
-		return false
-	}
-	return haveMajor > major || haveMajor == major && haveMinor >= minor
 }

@@ -29,6 +29,20 @@ func imageFile(t testing.TB, p *tinyelf.Program) *os.File {
 	return f
 }
 
+// silence is an input that neither comes nor ends.
+func silence(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Close()
+		w.Close()
+	})
+	return r
+}
+
 // run runs an image and returns its exit code and output.
 func run(t testing.TB, c *monitor.Config) (code int, output string) {
 	t.Helper()

@@ -155,8 +155,8 @@ func fork(fds []int, listeners int, id identity) jail {
 		files[i] = uintptr(fd)
 	}
 	argv := []string{jailName, strconv.Itoa(listeners)}
-	// A jail lives for a millisecond: no second processor, no collection.
-	env := []string{"GOMAXPROCS=1", "GOGC=off"}
+	// What confineAndExec relies on.
+	env := []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
 	var err error
 	for _, set := range attempts() {
 		var pid int

@@ -139,6 +139,14 @@ func (p *Program) Forever(body func()) {
 	p.text = binary.LittleEndian.AppendUint32(p.text, uint32(start-len(p.text)-4))
 }
 
+// Until repeats what body appends until RAX is zero at its end.
+func (p *Program) Until(body func()) {
+	start := len(p.text)
+	body()
+	p.Raw(0x48, 0x85, 0xc0, 0x0f, 0x85) // TEST RAX, RAX; JNZ rel32
+	p.text = binary.LittleEndian.AppendUint32(p.text, uint32(start-len(p.text)-4))
+}
+
 // Func is a piece of code that is not run where it stands: its address.
 func (p *Program) Func(body func()) Imm {
 	p.Raw(0xe9) // JMP rel32

@@ -1,0 +1,71 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// networkFunc is a monitor.Network.
+type networkFunc func(ctx context.Context, link *os.File) error
+
+func (f networkFunc) Serve(ctx context.Context, link *os.File) error {
+	defer link.Close()
+	return f(ctx, link)
+}
+
+func TestPacketsKeepTheirBounds(t *testing.T) {
+	// The image waits for each packet, as its end does not block, and
+	// sends back half of it.
+	var p tinyelf.Program
+	buf := tinyelf.Imm(tinyelf.DataAddr)
+	p.Forever(func() {
+		p.Syscall(unix.SYS_READ, tinyelf.Imm(boot.FDPackets), buf, tinyelf.Imm(tinyelf.DataSize))
+		p.IfZero(func() { p.Exit(0) })
+		p.Raw(0x48, 0xd1, 0xe8) // SHR RAX, 1: of an error, too large to write
+		p.Syscall(unix.SYS_WRITE, tinyelf.Imm(boot.FDPackets), buf, tinyelf.RAX)
+		p.Syscall(unix.SYS_SCHED_YIELD)
+	})
+	network := networkFunc(func(_ context.Context, link *os.File) error {
+		in := make([]byte, boot.MaxFrame)
+		for _, size := range []int{2, 100, 60000} {
+			if _, err := link.Write(make([]byte, size)); err != nil {
+				return err
+			}
+			n, err := link.Read(in)
+			if err != nil {
+				return err
+			}
+			if n != size/2 {
+				t.Errorf("a packet of %d bytes came back with %d", size, n)
+			}
+		}
+		return nil
+	})
+	code, _ := run(t, &monitor.Config{
+		Image: imageFile(t, &p), Network: network,
+		Boot: boot.Config{Net: &boot.Net{MAC: "02:00:00:00:00:01"}},
+	})
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestNetworkFailureEndsTheImage(t *testing.T) {
+	broken := errors.New("broken")
+	_, err := Monitor{}.Run(t.Context(), &monitor.Config{
+		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Net: &boot.Net{}},
+		Stdin:   silence(t),
+		Network: networkFunc(func(context.Context, *os.File) error { return broken }),
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}

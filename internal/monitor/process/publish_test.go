@@ -1,0 +1,193 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// greeter is an image that listens when it reads a byte, greets one client,
+// stops listening, and so on until its input ends.
+func greeter(t *testing.T) *os.File {
+	const (
+		hello   = "hello"
+		conn    = boot.FDListen + 1 // the lowest free number after one listener
+		control = tinyelf.Imm(boot.FDControl)
+	)
+	var p tinyelf.Program
+	on, off := boot.Listen{Port: 80, On: true}.String(), boot.Listen{Port: 80}.String()
+	onMsg, offMsg, greeting, buf := p.CString(on), p.CString(off), p.CString(hello), p.Data(make([]byte, 8))
+	p.Forever(func() {
+		p.Syscall(unix.SYS_READ, tinyelf.Imm(0), buf, tinyelf.Imm(1))
+		p.IfZero(func() { p.Exit(0) })
+		p.Syscall(unix.SYS_WRITE, control, onMsg, tinyelf.Imm(uint64(len(on))))
+		p.Until(func() {
+			p.Syscall(unix.SYS_SCHED_YIELD)
+			p.Syscall(unix.SYS_ACCEPT4, tinyelf.Imm(boot.FDListen), tinyelf.Imm(0), tinyelf.Imm(0),
+				tinyelf.Imm(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC))
+			p.Raw(0x48, 0x83, 0xe8, conn) // SUB RAX, conn
+		})
+		p.Syscall(unix.SYS_WRITE, tinyelf.Imm(conn), greeting, tinyelf.Imm(uint64(len(hello))))
+		p.Syscall(unix.SYS_SHUTDOWN, tinyelf.Imm(conn), tinyelf.Imm(unix.SHUT_WR))
+		p.Syscall(unix.SYS_CLOSE, tinyelf.Imm(conn))
+		p.Syscall(unix.SYS_WRITE, control, offMsg, tinyelf.Imm(uint64(len(off))))
+	})
+	return imageFile(t, &p)
+}
+
+// freePort is a port of this host that nobody uses.
+func freePort(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// serve runs an image with a published port 80 until the test or the returned
+// writer, its input, ends.
+func serve(t *testing.T, image *os.File, host netip.AddrPort) (in io.WriteCloser, result chan error) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	result = make(chan error, 1)
+	go func() {
+		defer r.Close()
+		_, err := Monitor{}.Run(ctx, &monitor.Config{
+			Image: image, Args: []string{"greeter"}, Boot: boot.Config{CPUs: 1}, Stdin: r,
+			Publish: []monitor.Port{{Host: host, Guest: 80}},
+		})
+		result <- err
+	}()
+	t.Cleanup(func() {
+		w.Close()
+		cancel()
+	})
+	return w, result
+}
+
+// dialUntil dials until that succeeds, or until it is refused.
+func dialUntil(t *testing.T, addr netip.AddrPort, refused bool) net.Conn {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		conn, err := net.Dial("tcp", addr.String())
+		if refused && errors.Is(err, unix.ECONNREFUSED) {
+			return nil
+		}
+		if err == nil && !refused {
+			return conn
+		}
+		if err == nil {
+			conn.Close()
+		} else if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ECONNRESET) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("after 5 seconds clients are still not as wanted (refused: %v)", refused)
+	return nil
+}
+
+func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
+	addr := freePort(t)
+	in, result := serve(t, greeter(t), addr)
+	for range 3 {
+		dialUntil(t, addr, true)
+		if _, err := in.Write([]byte{'x'}); err != nil {
+			t.Fatal(err)
+		}
+		conn := dialUntil(t, addr, false)
+		got, err := io.ReadAll(conn)
+		conn.Close()
+		if string(got) != "hello" || err != nil {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	dialUntil(t, addr, true)
+	in.Close()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+
+	// The image closed its connections first: they are in TIME_WAIT.
+	in, result = serve(t, greeter(t), addr)
+	if _, err := in.Write([]byte{'x'}); err != nil {
+		t.Fatal(err)
+	}
+	dialUntil(t, addr, false).Close()
+	in.Close()
+	if err := <-result; err != nil {
+		t.Errorf("the port again: %v", err)
+	}
+}
+
+func TestPortThatCannotBePublished(t *testing.T) {
+	run := func(host netip.AddrPort) error {
+		_, result := serve(t, waiting(t), host)
+		return <-result
+	}
+	listening, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Close()
+
+	bound := freePort(t)
+	fd, err := bind(bound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+
+	for _, test := range []struct {
+		name string
+		host netip.AddrPort
+		want string
+	}{
+		{"in use", listening.Addr().(*net.TCPAddr).AddrPort(), "another program uses this port"},
+		{"of an instance that does not listen yet", bound, "another program uses this port"},
+		{"of another machine", netip.MustParseAddrPort("192.0.2.1:4000"), "does not have the address"},
+		{"in use, all addresses", netip.AddrPortFrom(netip.Addr{}, bound.Port()), "publish port "},
+	} {
+		if err := run(test.host); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want an error with %q", test.name, err, test.want)
+		}
+	}
+}
+
+func TestPublishOnAllAddresses(t *testing.T) {
+	fd, err := bind(netip.AddrPort{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listener{port: monitor.Port{Guest: 80}, fd: fd}
+	defer closeListeners([]listener{l})
+	if err := l.set(true); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := l.addr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), addr.Port()).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
