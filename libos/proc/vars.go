@@ -1,0 +1,285 @@
+package proc
+
+import (
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/mm"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+// expand makes a file of its text.
+func expand(text string) []byte {
+	var b []byte
+	for {
+		before, rest, ok := strings.Cut(text, "${")
+		b = append(b, before...)
+		if !ok {
+			return b
+		}
+		var name string
+		name, text, _ = strings.Cut(rest, "}")
+		b = append(b, variable(name)...)
+	}
+}
+
+// variable is the text for ${name}.
+func variable(name string) string {
+	switch name {
+	case "bootID":
+		return bootID()
+	case "bootTime":
+		sec, _ := platform.Walltime()
+		return decimal(sec - platform.Nanotime()/1e9)
+	case "cmdline":
+		return list(arguments())
+	case "comm":
+		return comm()
+	case "cpuinfo":
+		return cpuinfo()
+	case "cpuMask":
+		return strconv.FormatUint(1<<platform.Config().CPUs-1, 16)
+	case "cpuNano":
+		return decimal(platform.CPUTime())
+	case "cpuTimes":
+		return cpuTimes()
+	case "environ":
+		return list(environment())
+	case "freePages":
+		return decimal((total() - resident()) / platform.PageSize)
+	case "hostname":
+		return platform.Config().Hostname
+	case "idle":
+		return seconds(idle())
+	case "lastCPU":
+		return strconv.Itoa(platform.Config().CPUs - 1)
+	case "maps":
+		return maps()
+	case "maxFiles":
+		return strconv.Itoa(file.MaxDescriptors)
+	case "maxFilesPadded":
+		return pad(strconv.Itoa(file.MaxDescriptors), -21)
+	case "memFree":
+		return kilobytes(total() - resident())
+	case "memTotal":
+		return kilobytes(total())
+	case "mountinfo":
+		return mountinfo()
+	case "mounts":
+		return mounts()
+	case "openFiles":
+		n := 0
+		Files.Each(func(int, file.File) { n++ })
+		return strconv.Itoa(n)
+	case "release":
+		return linux.Release
+	case "rss":
+		return kilobytes(resident())
+	case "rssPages":
+		return decimal(resident() / platform.PageSize)
+	case "threads":
+		n, _ := runtime.ThreadCreateProfile(nil)
+		return strconv.Itoa(max(n, 1))
+	case "ticks":
+		return decimal(platform.CPUTime() / tick)
+	case "uptime":
+		return seconds(platform.Nanotime())
+	case "uuid":
+		return uuid()
+	case "version":
+		return linux.Version
+	case "vm":
+		return kilobytes(reserved())
+	case "vmBytes":
+		return decimal(reserved())
+	case "vmPages":
+		return decimal(reserved() / platform.PageSize)
+	}
+	panic("proc: no variable " + name)
+}
+
+// tick is the unit of CPU time in /proc, USER_HZ, in nanoseconds.
+const tick = 1e7
+
+func decimal(v int64) string { return strconv.FormatInt(v, 10) }
+
+// kilobytes is bytes as the tables of memory show them.
+func kilobytes(bytes int64) string { return pad(decimal(bytes>>10), 8) }
+
+// seconds is a time with hundredths.
+func seconds(ns int64) string {
+	return decimal(ns/1e9) + "." + decimal(ns/1e7%100 + 100)[1:]
+}
+
+// pad fills s up to width, from the left or, for a negative one, the right.
+func pad(s string, width int) string {
+	if width < 0 {
+		return s + strings.Repeat(" ", max(-width-len(s), 0))
+	}
+	return strings.Repeat(" ", max(width-len(s), 0)) + s
+}
+
+// list ends each string with a zero byte.
+func list(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return strings.Join(s, "\x00") + "\x00"
+}
+
+// comm is the name of the program, of at most 15 bytes.
+func comm() string {
+	name := path.Base(executable())
+	return name[:min(len(name), 15)]
+}
+
+// executable is the path that os.Executable finds: where the program would
+// stand in the root, if it were a file.
+func executable() string {
+	args := arguments()
+	if len(args) == 0 {
+		return "/init"
+	}
+	return path.Join("/", args[0])
+}
+
+// total is the instance's memory in bytes, resident what is in use of it and
+// reserved what has addresses.
+func total() int64 { return int64(platform.Config().Memory) }
+
+func resident() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return min(int64(m.Sys-m.HeapReleased), total())
+}
+
+func reserved() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.Sys)
+}
+
+// idle is the time that the CPUs did not work, in nanoseconds.
+func idle() int64 {
+	return max(int64(platform.Config().CPUs)*platform.Nanotime()-platform.CPUTime(), 0)
+}
+
+// cpuTimes has the lines of /proc/stat for all CPUs together and for each, an
+// equal part of the time.
+func cpuTimes() string {
+	var b strings.Builder
+	n := int64(platform.Config().CPUs)
+	used, rest := platform.CPUTime()/tick, idle()/tick
+	line := func(name string, part int64) {
+		b.WriteString(name + " " + decimal(used/part) + " 0 0 " + decimal(rest/part) + " 0 0 0 0 0 0\n")
+	}
+	line("cpu ", 1)
+	for i := range n {
+		line("cpu"+decimal(i), n)
+	}
+	return b.String()
+}
+
+// cpuinfo has what is the same on every machine, and the processor's name.
+func cpuinfo() string {
+	var b strings.Builder
+	name := processor()
+	vendor := "GenuineIntel"
+	if strings.Contains(name, "AMD") {
+		vendor = "AuthenticAMD"
+	}
+	n := platform.Config().CPUs
+	for i := range n {
+		cpu := strconv.Itoa(i)
+		b.WriteString("processor\t: " + cpu +
+			"\nvendor_id\t: " + vendor +
+			"\ncpu family\t: 6\nmodel\t\t: 0\nmodel name\t: " + name +
+			"\nstepping\t: 0\nphysical id\t: 0\nsiblings\t: " + strconv.Itoa(n) +
+			"\ncore id\t\t: " + cpu +
+			"\ncpu cores\t: " + strconv.Itoa(n) +
+			"\napicid\t\t: " + cpu +
+			"\nfpu\t\t: yes\nflags\t\t: fpu tsc cx8 cmov mmx fxsr sse sse2 syscall nx lm constant_tsc" + features() +
+			"\nclflush size\t: 64\ncache_alignment\t: 64\n\n")
+	}
+	return b.String()
+}
+
+// maps lists what the program mapped; the runtime's own memory is not known.
+func maps() string {
+	var b []byte
+	for _, m := range mm.All() {
+		b = address(b, m.Start)
+		b = address(append(b, '-'), m.End)
+		mode := []byte(" ---p ")
+		for i, c := range "rwx" {
+			if m.Prot>>i&1 != 0 {
+				mode[1+i] = byte(c)
+			}
+		}
+		if m.Shared {
+			mode[4] = 's'
+		}
+		b = address(append(b, mode...), uintptr(m.Off))
+		b = append(append(append(b, " 00:00 0 "...), m.Name...), '\n')
+	}
+	return string(b)
+}
+
+// address adds a hexadecimal number of at least eight digits.
+func address(b []byte, v uintptr) []byte {
+	digits := strconv.FormatUint(uint64(v), 16)
+	return append(append(b, "00000000"[min(len(digits), 8):]...), digits...)
+}
+
+func mounts() string {
+	var b strings.Builder
+	for _, m := range vfs.Mounts() {
+		b.WriteString(m.Source + " " + m.Path + " " + m.FS.Type + " " + m.Options + " 0 0\n")
+	}
+	return b.String()
+}
+
+// mountinfo numbers the mounts from 1 in their order; all but the root are
+// children of it, or of the mount that their path goes through.
+func mountinfo() string {
+	var b strings.Builder
+	all := vfs.Mounts()
+	for i, m := range all {
+		parent := 0
+		for j, above := range all[:i] {
+			if strings.HasPrefix(m.Path, strings.TrimSuffix(above.Path, "/")+"/") {
+				parent = j + 1
+			}
+		}
+		dev := m.FS.Dev()
+		b.WriteString(strconv.Itoa(i+1) + " " + strconv.Itoa(parent) + " " +
+			decimal(int64(linux.Major(dev))) + ":" + decimal(int64(linux.Minor(dev))) +
+			" / " + m.Path + " " + m.Options + " - " + m.FS.Type + " " + m.Source + " " + m.Options + "\n")
+	}
+	return b.String()
+}
+
+// bootID is the random number of this boot.
+var bootID = sync.OnceValue(uuid)
+
+// uuid is a random UUID (RFC 9562 §5.4).
+func uuid() string {
+	var b [16]byte
+	platform.Random(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	var s []byte
+	for i, c := range b {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			s = append(s, '-')
+		}
+		const digits = "0123456789abcdef"
+		s = append(s, digits[c>>4], digits[c&15])
+	}
+	return string(s)
+}
