@@ -30,11 +30,11 @@ func notPermitted(*Args) (uintptr, linux.Errno) { return 0, linux.EPERM }
 // thread's time: goroutines have no thread of their own.
 func clock(id int) (int64, linux.Errno) {
 	switch id {
-	case linux.CLOCK_REALTIME, linux.CLOCK_REALTIME_COARSE, linux.CLOCK_REALTIME_ALARM, linux.CLOCK_TAI:
+	case linux.CLOCK_REALTIME, linux.CLOCK_REALTIME_COARSE, linux.CLOCK_TAI:
 		sec, nsec := platform.Walltime()
 		return sec*1e9 + int64(nsec), 0
 	case linux.CLOCK_MONOTONIC, linux.CLOCK_MONOTONIC_RAW, linux.CLOCK_MONOTONIC_COARSE,
-		linux.CLOCK_BOOTTIME, linux.CLOCK_BOOTTIME_ALARM:
+		linux.CLOCK_BOOTTIME:
 		return platform.Nanotime(), 0
 	case linux.CLOCK_PROCESS_CPUTIME_ID, linux.CLOCK_THREAD_CPUTIME_ID:
 		return platform.CPUTime(), 0
@@ -105,10 +105,10 @@ func sysClockGetres(a *Args) (uintptr, linux.Errno) {
 func sysClockNanosleep(a *Args) (uintptr, linux.Errno) {
 	id := int(int32(a[0]))
 	now, errno := clock(id)
-	if errno != 0 || id == linux.CLOCK_THREAD_CPUTIME_ID {
-		return 0, linux.EINVAL
+	if errno != 0 {
+		return 0, errno
 	}
-	if id == linux.CLOCK_PROCESS_CPUTIME_ID {
+	if id == linux.CLOCK_PROCESS_CPUTIME_ID || id == linux.CLOCK_THREAD_CPUTIME_ID {
 		return 0, linux.EOPNOTSUPP
 	}
 	ts, errno := At[linux.Timespec](a[2])

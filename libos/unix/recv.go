@@ -61,9 +61,6 @@ func (s *Socket) recvPacket(m *socket.Message, flags int) (int, linux.Errno) {
 		n = len(p.data)
 	}
 	m.Addr = append(m.Addr[:0], p.addr...)
-	if s.Type() == linux.SOCK_SEQPACKET {
-		m.Addr = m.Addr[:0]
-	}
 	s.receiveCreds(m, p)
 	if flags&linux.MSG_PEEK != 0 {
 		m.Files = append(m.Files, p.peekFiles()...)
