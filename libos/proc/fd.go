@@ -133,6 +133,9 @@ func (n *nameless) Stat(st *linux.Stat) {
 	}
 }
 
+// OpensItself implements vfs.SelfOpener.
+func (n *nameless) OpensItself() {}
+
 // Open implements vfs.Inode.
 func (n *nameless) Open(_ *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	if r, ok := n.file.(reopener); ok {

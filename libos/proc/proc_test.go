@@ -213,7 +213,13 @@ func (s *stream) Stat(st *linux.Stat) linux.Errno {
 	return 0
 }
 
+// reopenable is one like a pipe.
 type reopenable struct{ stream }
+
+func (r *reopenable) Stat(st *linux.Stat) linux.Errno {
+	*st = linux.Stat{Mode: linux.S_IFIFO | 0o600}
+	return 0
+}
 
 func (r *reopenable) Name() string { return "thing" }
 

@@ -207,7 +207,7 @@ ${cpuNano} 0 0
 == sessionid
 4294967295
 == stat
-1 (${comm}) R 0 1 1 0 -1 4194560 0 0 0 0 ${ticks} 0 0 0 20 0 ${threads} 0 0 ${vmBytes} ${rssPages} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+1 (${comm}) R 0 1 1 0 -1 4194560 0 0 0 0 ${ticks} 0 0 0 20 0 ${threads} 0 ${startTicks} ${vmBytes} ${rssPages} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 == statm
 ${vmPages} ${rssPages} 0 0 0 ${rssPages} 0
 == status

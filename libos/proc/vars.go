@@ -83,6 +83,8 @@ func variable(name string) string {
 		return kilobytes(resident())
 	case "rssPages":
 		return decimal(resident() / platform.PageSize)
+	case "startTicks":
+		return decimal(started / tick)
 	case "threads":
 		n, _ := runtime.ThreadCreateProfile(nil)
 		return strconv.Itoa(max(n, 1))
@@ -103,6 +105,9 @@ func variable(name string) string {
 	}
 	panic("proc: no variable " + name)
 }
+
+// started is when the instance did, by the clock that /proc/uptime tells.
+var started = platform.Nanotime()
 
 // tick is the unit of CPU time in /proc, USER_HZ, in nanoseconds.
 const tick = 1e7

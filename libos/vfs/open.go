@@ -11,6 +11,13 @@ import (
 // reaches no pipe, opening one is ENXIO.
 var OpenFIFO func(d *Dentry, flags uint32) (file.File, linux.Errno)
 
+// SelfOpener is an Inode that stands for a file which is open, as those behind
+// /proc/self/fd do: one of a pipe is no FIFO.
+type SelfOpener interface {
+	Inode
+	OpensItself()
+}
+
 // Connecter is a file that open(2) waits for: the end of a FIFO, which is
 // opened when the other end is there.
 type Connecter interface {
@@ -39,7 +46,13 @@ func OpenResolve(at *Dentry, path string, flags, mode uint32, resolve Resolve) (
 	if flags&linux.O_PATH != 0 {
 		flags &= linux.O_PATH | linux.O_DIRECTORY | linux.O_NOFOLLOW
 	}
-	if flags&linux.O_TMPFILE == linux.O_TMPFILE {
+	temporary := flags&linux.O_TMPFILE == linux.O_TMPFILE
+	switch {
+	case temporary && (flags&linux.O_ACCMODE == linux.O_RDONLY || flags&linux.O_CREAT != 0),
+		!temporary && flags&linux.O_CREAT != 0 && flags&linux.O_DIRECTORY != 0:
+		return nil, linux.EINVAL
+	}
+	if temporary {
 		return w.openTemporary(at, path, flags, mode)
 	}
 	var (
@@ -48,9 +61,6 @@ func OpenResolve(at *Dentry, path string, flags, mode uint32, resolve Resolve) (
 		errno linux.Errno
 	)
 	if flags&linux.O_CREAT != 0 {
-		if flags&linux.O_DIRECTORY != 0 {
-			return nil, linux.EINVAL
-		}
 		d, made, errno = w.create(at, path, flags, mode)
 	} else {
 		d, errno = w.locked(at, path, flags&linux.O_NOFOLLOW == 0)
@@ -101,7 +111,8 @@ func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
 func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
 	var st linux.Stat
 	d.inode.Stat(&st)
-	if st.Mode&linux.S_IFMT == linux.S_IFIFO {
+	_, itself := d.inode.(SelfOpener)
+	if st.Mode&linux.S_IFMT == linux.S_IFIFO && !itself {
 		if OpenFIFO == nil {
 			return nil, linux.ENXIO
 		}
@@ -156,7 +167,8 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 	}
 }
 
-// Allocator is a file that fallocate(2) accepts.
+// Allocator is a file that fallocate(2) accepts. Arguments were checked, and
+// that the file is open for writing.
 type Allocator interface {
 	Fallocate(mode uint32, off, n int64) linux.Errno
 }
@@ -168,9 +180,6 @@ type TemporaryMaker interface {
 }
 
 func (w *walker) openTemporary(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
-	if flags&linux.O_ACCMODE == linux.O_RDONLY || flags&linux.O_CREAT != 0 {
-		return nil, linux.EINVAL
-	}
 	dir, errno := w.locked(at, path, true)
 	if errno != 0 {
 		return nil, errno

@@ -66,6 +66,7 @@ func defaults(c *boot.Config) []defaultFile {
 		{"/etc/hostname", file | 0o644, c.Hostname + "\n"},
 		{"/etc/hosts", file | 0o644, hosts(c)},
 		{"/etc/nsswitch.conf", file | 0o644, "hosts: files dns\n"},
+		{"/etc/os-release", file | 0o644, "NAME=Pith\nID=pith\nPRETTY_NAME=Pith\n"},
 		{"/etc/passwd", file | 0o644, "root:x:0:0:root:/root:/sbin/nologin\n"},
 		{"/etc/resolv.conf", file | 0o644, resolvConf(c)},
 		{"/home", dir | 0o755, ""},
