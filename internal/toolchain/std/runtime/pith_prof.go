@@ -45,7 +45,9 @@ func pithprofthread() {
 			noteclear(&pithprof.wake)
 			continue
 		}
-		usleep(uint32(1e6 / hz))
+		// Not in step with sysmon, whose preemptions would be all it sees.
+		period := uint32(1e6 / hz)
+		usleep(period/2 + cheaprandn(period))
 		lock(&allpLock)
 		for _, pp := range allp {
 			if pp == nil || pp.status != _Prunning {
