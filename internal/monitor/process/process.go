@@ -99,40 +99,36 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	}
 
 	var failure error
-	var end exit
 	done := ctx.Done()
 	for running := true; running; {
 		select {
-		case end = <-img.end:
+		case err := <-img.ended:
+			failure = errors.Join(failure, err)
 			running = false
 		case sig := <-signals.c:
-			signals.relay(sig, img.process)
+			signals.relay(sig, img.jail)
 		case err := <-failed:
 			failure = errors.Join(failure, err)
-			img.kill()
+			img.signal(unix.SIGKILL)
 		case <-done:
 			done = nil
-			img.kill()
+			img.signal(unix.SIGKILL)
 		}
 	}
+	status, err := img.reap()
 	cancel()
 	img.control.Close()
 	tasks.Wait()
-	if failure != nil {
-		return 0, failure
+	if err := errors.Join(failure, err); err != nil {
+		return 0, err
 	}
-	if end.err != nil {
-		return 0, fmt.Errorf("wait for the image: %w", end.err)
+	if !status.Signaled() {
+		return status.ExitStatus(), nil
 	}
-	if end.status.Signaled() && end.status.Signal() == unix.SIGSYS && c.Stderr != nil {
+	if status.Signal() == unix.SIGSYS && c.Stderr != nil {
 		fmt.Fprintln(c.Stderr, "pith: killed: the image made a system call that its monitor forbids")
 	}
-	return end.code(), nil
-}
-
-// kill ends the image at once. That it has ended already is no error.
-func (img *image) kill() {
-	_ = img.process.Kill()
+	return 128 + int(status.Signal()), nil
 }
 
 // terminals says which of the program's descriptors are terminals.

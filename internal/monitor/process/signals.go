@@ -3,7 +3,6 @@ package process
 import (
 	"os"
 	"os/signal"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,8 +29,8 @@ func catchSignals() *signals {
 
 func (s *signals) stop() { signal.Stop(s.c) }
 
-// relay passes a signal on. That the image has ended meanwhile is no error.
-func (s *signals) relay(sig os.Signal, image *os.Process) {
+// relay passes a signal on.
+func (s *signals) relay(sig os.Signal, image jail) {
 	switch sig {
 	case unix.SIGINT:
 		if s.interrupted {
@@ -40,9 +39,9 @@ func (s *signals) relay(sig os.Signal, image *os.Process) {
 		s.interrupted = true
 	case unix.SIGTSTP:
 		// Ctrl-Z stops both; SIGCONT to the monitor continues both.
-		_ = image.Signal(unix.SIGSTOP)
-		_ = syscall.Kill(os.Getpid(), unix.SIGSTOP)
+		image.signal(unix.SIGSTOP)
+		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 		return
 	}
-	_ = image.Signal(sig)
+	image.signal(sig.(unix.Signal))
 }

@@ -17,24 +17,9 @@ import (
 
 // image is a running image.
 type image struct {
-	process *os.Process
-	end     chan exit // receives once
+	jail
 	control *os.File
 	link    *os.File // nil: no network device
-}
-
-// exit is how a process ended.
-type exit struct {
-	status syscall.WaitStatus
-	err    error
-}
-
-// code is the exit code as a shell has it.
-func (e exit) code() int {
-	if e.status.Signaled() {
-		return 128 + int(e.status.Signal())
-	}
-	return e.status.ExitStatus()
 }
 
 // start makes the jail and waits until it has become the image. It says how
@@ -65,14 +50,15 @@ func start(c *monitor.Config, listeners []listener) (*image, string, error) {
 	rep, err := instruct(l.status, newRequest(c, id, p.set))
 	if err != nil {
 		// It ends by itself or has ended; when it hangs, this ends it.
-		_ = p.process.Kill()
-		<-p.end
+		p.signal(unix.SIGKILL)
+		<-p.ended
+		_, waitErr := p.reap()
 		l.closeMonitor()
-		return nil, "", err
+		return nil, "", errors.Join(err, waitErr)
 	}
 	l.status.Close()
 	how := fmt.Sprintf("namespaces: %s; root: %s; %d system calls", namesOf(p.set), rep.Root, len(permitted(bounds{})))
-	return &image{p.process, p.end, l.control, l.link}, how, nil
+	return &image{p, l.control, l.link}, how, nil
 }
 
 // newRequest is what the jail is asked for.
@@ -124,12 +110,23 @@ func instruct(status *os.File, req request) (report, error) {
 	}
 }
 
-// jail is a started jail, or the reason why there is none.
+// jail is a started jail, later the image, or the reason why there is none. Its
+// process id stays its own until reap, so that a signal never meets another
+// process.
 type jail struct {
-	set     []namespace
-	process *os.Process
-	end     chan exit
-	err     error
+	set   []namespace
+	pid   int
+	ended chan error // receives once, when the process has ended
+	err   error
+}
+
+// signal sends sig. That the process has ended already is no error.
+func (j jail) signal(sig unix.Signal) { _ = unix.Kill(j.pid, sig) }
+
+// reap forgets a process that has ended and says how it did.
+func (j jail) reap() (status unix.WaitStatus, err error) {
+	_, err = unix.Wait4(j.pid, &status, 0, nil)
+	return status, err
 }
 
 // spawn executes this program again as the jail, in as many namespaces as the
@@ -143,7 +140,7 @@ func spawn(fds []int, listeners int, id identity) jail {
 		j := fork(fds, listeners, id)
 		started <- j
 		if j.err == nil {
-			j.end <- wait(j.process)
+			j.ended <- awaitEnd(j.pid)
 		}
 	}()
 	return <-started
@@ -163,8 +160,7 @@ func fork(fds []int, listeners int, id identity) jail {
 		pid, _, err = syscall.StartProcess("/proc/self/exe", argv,
 			&syscall.ProcAttr{Files: files, Env: env, Sys: id.attributes(set)})
 		if err == nil {
-			process, err := os.FindProcess(pid)
-			return jail{set, process, make(chan exit, 1), err}
+			return jail{set: set, pid: pid, ended: make(chan error, 1)}
 		}
 		if !refused(err) {
 			break
@@ -173,10 +169,12 @@ func fork(fds []int, listeners int, id identity) jail {
 	return jail{err: err}
 }
 
-func wait(p *os.Process) exit {
-	state, err := p.Wait()
-	if err != nil {
-		return exit{err: err}
+// awaitEnd waits for the end of a child and leaves it to be reaped.
+func awaitEnd(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
-	return exit{status: state.Sys().(syscall.WaitStatus)}
 }
