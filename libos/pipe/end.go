@@ -12,7 +12,7 @@ type End struct {
 	file.Base
 	*Pipe
 	reads, writes bool
-	// The opens of the other side when this one was opened.
+	// The opens so far when this one came.
 	readerOpens, writerOpens uint32
 }
 
@@ -22,19 +22,6 @@ func Pair(flags uint32) (r, w *End) {
 	r = p.open(linux.O_RDONLY | flags)
 	w = p.open(linux.O_WRONLY | flags)
 	return r, w
-}
-
-// Open opens a FIFO (fifo(7)). A blocking open for reading or writing alone
-// must wait for the other side: until Opened, or until the caller gives up and
-// releases the end.
-func (p *Pipe) Open(flags uint32) (*End, linux.Errno) {
-	p.mu.Lock()
-	lonely := p.readers == 0
-	p.mu.Unlock()
-	if lonely && flags&linux.O_ACCMODE == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 {
-		return nil, linux.ENXIO
-	}
-	return p.open(flags), 0
 }
 
 func (p *Pipe) open(flags uint32) *End {
@@ -56,15 +43,6 @@ func (p *Pipe) open(flags uint32) *End {
 	p.mu.Unlock()
 	p.queue.Notify(wait.In | wait.Out)
 	return e
-}
-
-// Opened says whether the other side of a FIFO is, or was, there since e was
-// opened.
-func (e *End) Opened() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return (e.writers > 0 || e.Pipe.writerOpens != e.writerOpens) &&
-		(e.readers > 0 || e.Pipe.readerOpens != e.readerOpens)
 }
 
 // Read implements file.File.

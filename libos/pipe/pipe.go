@@ -1,7 +1,8 @@
 // Package pipe is pipes and FIFOs (pipe(7)). The buffer is a ring of pages, as
 // on Linux, because programs can see it: a write of up to PIPE_BUF bytes is
 // never split since it fits a page, and a pipe is writable when it has a free
-// page. Package sys makes pipes, package vfs opens FIFOs.
+// page. Package sys
+// makes pipes; package vfs opens FIFOs through its hook.
 package pipe
 
 import (

@@ -1,6 +1,8 @@
 package sys
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -135,5 +137,45 @@ func TestPipeReaderWakesAtHangup(t *testing.T) {
 		k.close(w)
 		k.note("read %d", <-done)
 		k.close(r)
+	})
+}
+
+func TestFIFOAsLinux(t *testing.T) {
+	differ(t, func(t *testing.T, k *kernel) {
+		path := []byte(fmt.Sprintf("/tmp/pith-fifo-%s-%d\x00", k.name, os.Getpid()))
+		k.do("mknod", linux.SYS_MKNOD, addr(&path[0]), linux.S_IFIFO|0o600, 0)
+		defer k.do("unlink", linux.SYS_UNLINK, addr(&path[0]))
+		k.do("writer without reader", linux.SYS_OPEN, addr(&path[0]), linux.O_WRONLY|nonblock)
+		r := k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_RDONLY|nonblock)
+		k.level("never a writer", r)
+		k.read("never a writer", r, 10)
+		w := k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_WRONLY|nonblock)
+		k.read("empty", r, 10)
+		k.write("hello", w, "hello")
+		st := new(linux.Stat)
+		k.do("stat", linux.SYS_FSTAT, r, addr(st))
+		k.note("%#o %d", st.Mode, st.Size)
+		k.close(w)
+		k.level("hung up", r)
+		k.read("hello", r, 10)
+		k.read("end", r, 10)
+		k.close(r)
+		both := k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_RDWR)
+		k.write("to itself", both, "echo")
+		k.read("from itself", both, 10)
+		k.level("both", both)
+		k.write("lost", both, "lost")
+		k.close(both)
+
+		opened := make(chan uintptr)
+		go func() {
+			fd, _ := k.raw(linux.SYS_OPEN, addr(&path[0]), linux.O_WRONLY, 0)
+			opened <- fd
+		}()
+		r = k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_RDONLY)
+		w = <-opened
+		k.write("met", w, "met")
+		k.read("met", r, 10)
+		k.close(r, w)
 	})
 }

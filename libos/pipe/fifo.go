@@ -1,0 +1,96 @@
+package pipe
+
+import (
+	"sync"
+
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+func init() { vfs.OpenFIFO = openFIFO }
+
+// fifos are the pipes of the FIFOs that are open.
+var fifos = struct {
+	sync.Mutex
+	open map[vfs.Inode]*fifoPipe
+}{open: make(map[vfs.Inode]*fifoPipe)}
+
+type fifoPipe struct {
+	*Pipe
+	ends int
+}
+
+// fifo is an open FIFO: an end of its pipe, and a place in the tree.
+type fifo struct {
+	*End
+	dentry *vfs.Dentry
+}
+
+// openFIFO opens the FIFO d (fifo(7)). Open(2) waits until it is Connected.
+func openFIFO(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
+	fifos.Lock()
+	defer fifos.Unlock()
+	p := fifos.open[d.Inode()]
+	if p == nil {
+		p = &fifoPipe{Pipe: New()}
+	}
+	e, errno := p.openEnd(flags)
+	if errno != 0 {
+		return nil, errno
+	}
+	p.ends++
+	fifos.open[d.Inode()] = p
+	return &fifo{End: e, dentry: d}, 0
+}
+
+// openEnd opens an end, but for one that only writes and does not wait only
+// when there is a reader.
+func (p *Pipe) openEnd(flags uint32) (*End, linux.Errno) {
+	if flags&linux.O_ACCMODE == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 {
+		p.mu.Lock()
+		lonely := p.readers == 0
+		p.mu.Unlock()
+		if lonely {
+			return nil, linux.ENXIO
+		}
+	}
+	return p.open(flags), 0
+}
+
+// Connected implements vfs.Connecter: an open for reading or writing alone
+// waits for the other side, which may be gone again when it looks.
+func (f *fifo) Connected() linux.Errno {
+	if f.Flags()&linux.O_NONBLOCK != 0 {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if (f.readers > 0 || f.Pipe.readerOpens != f.readerOpens) &&
+		(f.writers > 0 || f.Pipe.writerOpens != f.writerOpens) {
+		return 0
+	}
+	return linux.EAGAIN
+}
+
+// Dentry implements vfs.Opened.
+func (f *fifo) Dentry() *vfs.Dentry { return f.dentry }
+
+// Stat implements file.File.
+func (f *fifo) Stat(st *linux.Stat) linux.Errno {
+	f.dentry.Inode().Stat(st)
+	return 0
+}
+
+// Release implements file.File.
+func (f *fifo) Release() {
+	f.End.Release()
+	fifos.Lock()
+	defer fifos.Unlock()
+	inode := f.dentry.Inode()
+	if p := fifos.open[inode]; p != nil && p.Pipe == f.Pipe {
+		if p.ends--; p.ends == 0 {
+			delete(fifos.open, inode)
+		}
+	}
+}
