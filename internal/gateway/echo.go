@@ -72,11 +72,11 @@ func echoRequest(b []byte, v6 bool, ident uint16) {
 }
 
 func (g *Gateway) openEcho(k flowKey) (*flow, verdict) {
-	to, v := g.target(k.peer.Addr())
+	to, v := g.target(k.peer)
 	if v != allow {
 		return nil, v
 	}
-	conn, err := dialPing(to)
+	conn, err := dialPing(to.Addr())
 	if err != nil {
 		return nil, verdictOf(err)
 	}

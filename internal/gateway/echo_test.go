@@ -55,14 +55,9 @@ func (v *guest) ping(to netip.Addr, size int) string {
 func TestPing(t *testing.T) {
 	beyond4, beyond6 := netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::9")
 	g, v := newGuest(t, Config{})
-	g.translate = func(a netip.Addr) (netip.Addr, bool) {
-		switch a {
-		case beyond4:
-			return netip.MustParseAddr("127.0.0.1"), true
-		case beyond6:
-			return netip.IPv6Loopback(), true
-		}
-		return a, false
+	g.translate = func(dst netip.AddrPort) (netip.AddrPort, bool) {
+		a := dst.Addr()
+		return netip.AddrPortFrom(loopback(a), 0), a == beyond4 || a == beyond6
 	}
 	for _, tt := range []struct {
 		name  string
@@ -77,7 +72,7 @@ func TestPing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.to == beyond4 || tt.to == beyond6 {
-				pingAllowed(t, tt.to.Is6())
+				pingAllowed(t, tt.to)
 			}
 			for _, size := range tt.sizes {
 				if problem := v.ping(tt.to, size); problem != "" {
@@ -95,14 +90,11 @@ func TestPingOfNobody(t *testing.T) {
 	}
 }
 
-// pingAllowed skips a test that needs ping sockets where there are none.
-func pingAllowed(t *testing.T, v6 bool) {
+// pingAllowed skips a test that needs a ping socket in an address's family where
+// there is none.
+func pingAllowed(t *testing.T, like netip.Addr) {
 	t.Helper()
-	to := netip.MustParseAddr("127.0.0.1")
-	if v6 {
-		to = netip.IPv6Loopback()
-	}
-	c, err := dialPing(to)
+	c, err := dialPing(loopback(like))
 	if err != nil {
 		b, _ := os.ReadFile("/proc/sys/net/ipv4/ping_group_range")
 		t.Skipf("ping sockets are not for this user (net.ipv4.ping_group_range: %s): %v", strings.TrimSpace(string(b)), err)

@@ -51,6 +51,8 @@ const (
 	minBuffer, startBuffer, maxBuffer = 4 << 10, 1 << 20, 4 << 20
 	// timeWait can be short: the link reorders nothing and delays little.
 	timeWait = 2 * time.Second
+	// abortEvery is a moment in which a handshake that began makes progress.
+	abortEvery = 5 * time.Millisecond
 )
 
 // Gateway is a network for one guest at a time.
@@ -72,9 +74,9 @@ type Gateway struct {
 
 	publishing sync.WaitGroup // goroutines of published ports
 
-	// translate overrides where the gateway sends what a guest addressed to
-	// the given address, for tests that must not leave the loopback interface.
-	translate func(netip.Addr) (netip.Addr, bool)
+	// translate overrides where something goes that the guest addressed to
+	// dst, for tests, which must not leave the loopback interface.
+	translate func(dst netip.AddrPort) (to netip.AddrPort, ok bool)
 }
 
 // session is what belongs to one guest, from Serve's start to its end.
@@ -200,10 +202,8 @@ func (g *Gateway) Serve(ctx context.Context, link Link) error {
 	g.mu.Unlock()
 	g.nic.link.Store(nil)
 	g.flows.closeAll()
-	g.abortConnections()
 	s.work.Done()
-	s.work.Wait()
-	g.abortConnections() // those whose handshake ended meanwhile
+	g.abortConnections(s)
 	for _, proto := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
 		if e := g.stack.ClearNeighbors(nicID, proto); e != nil {
 			err = errors.Join(err, fmt.Errorf("forget the guest's address: %s", e))
@@ -215,12 +215,33 @@ func (g *Gateway) Serve(ctx context.Context, link Link) error {
 	return fmt.Errorf("gateway: %w", errors.Join(err, closeErr))
 }
 
-func (g *Gateway) abortConnections() {
-	for _, e := range g.stack.RegisteredEndpoints() {
-		e.Abort()
-	}
-	for _, e := range g.stack.CleanupEndpoints() {
-		e.Abort()
+// abortConnections resets the connections of a guest that is gone and returns
+// when its work has ended. A handshake cannot be cancelled, only the endpoint
+// that it makes a moment after it began; so this looks for new ones until the
+// work is done.
+func (g *Gateway) abortConnections(s *session) {
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	again := time.NewTicker(abortEvery)
+	defer again.Stop()
+	for ended := false; ; {
+		for _, e := range g.stack.RegisteredEndpoints() {
+			e.Abort()
+		}
+		for _, e := range g.stack.CleanupEndpoints() {
+			e.Abort()
+		}
+		if ended {
+			return
+		}
+		select {
+		case <-done:
+			ended = true
+		case <-again.C:
+		}
 	}
 }
 

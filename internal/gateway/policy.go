@@ -28,37 +28,42 @@ const (
 )
 
 // target says where on the host what the guest sends to dst goes.
-func (g *Gateway) target(dst netip.Addr) (netip.Addr, verdict) {
+func (g *Gateway) target(dst netip.AddrPort) (to netip.AddrPort, v verdict) {
 	if g.translate != nil {
 		if to, ok := g.translate(dst); ok {
 			return to, allow
 		}
 	}
+	a := dst.Addr()
 	switch {
-	case g.addrs.isGateway(dst):
+	case g.addrs.isGateway(a):
 		if g.cfg.NoLoopback {
-			return dst, refuse
+			return to, refuse
 		}
-		if dst.Is4() {
-			return netip.AddrFrom4([4]byte{127, 0, 0, 1}), allow
-		}
-		return netip.IPv6Loopback(), allow
-	case g.addrs.isOwn(dst):
-		return dst, refuse
-	case g.cfg.Prefix4.Contains(dst), g.cfg.Prefix6.Contains(dst):
-		return dst, hostUnreachable // no other host is on the link
-	case dst.Is4In6(), dst.IsUnspecified(), dst.IsLoopback(), dst.IsMulticast(), dst.Is6() && dst.IsLinkLocalUnicast(),
-		dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return netip.AddrPortFrom(loopback(a), dst.Port()), allow
+	case g.addrs.isOwn(a):
+		return to, refuse
+	case g.cfg.Prefix4.Contains(a), g.cfg.Prefix6.Contains(a):
+		return to, hostUnreachable // no other host is on the link
+	case a.Is4In6(), a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.Is6() && a.IsLinkLocalUnicast(), a == ipv4Broadcast:
 		// The host would take some of these for its own loopback interface,
 		// and others mean nothing beyond a link.
-		return dst, netUnreachable
+		return to, netUnreachable
 	}
 	for _, p := range g.cfg.Deny {
-		if p.Contains(dst) {
-			return dst, prohibit
+		if p.Contains(a) {
+			return to, prohibit
 		}
 	}
 	return dst, allow
+}
+
+// loopback is the host's loopback address in a's family.
+func loopback(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.IPv6Loopback()
 }
 
 // verdictOf is what an error of the host's sockets means for the guest.

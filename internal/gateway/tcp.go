@@ -120,11 +120,11 @@ func (t *tcpTable) forward(ctx context.Context, r *tcp.ForwarderRequest, id stac
 }
 
 func (t *tcpTable) dial(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, verdict) {
-	to, v := t.g.target(dst.Addr())
+	to, v := t.g.target(dst)
 	if v != allow {
 		return nil, v
 	}
-	conn, err := t.dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(to, dst.Port()).String())
+	conn, err := t.dialer.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, verdictOf(err)
 	}

@@ -187,7 +187,7 @@ func TestTargetNeverLeadsToLoopbackUnasked(t *testing.T) {
 		"fd00:7069:7468::2", "fd00:7069:7468::3", "fd00:7069:7468::77", "fe80::2", "fe80::1", "::", "::1", "ff02::1",
 		"::ffff:127.0.0.1", "::ffff:10.0.2.2",
 	} {
-		if to, v := g.target(netip.MustParseAddr(addr)); v == allow {
+		if to, v := g.target(netip.AddrPortFrom(netip.MustParseAddr(addr), 80)); v == allow {
 			t.Errorf("%s leads to %s", addr, to)
 		}
 	}

@@ -60,11 +60,11 @@ func udpPayload(pkt *stack.PacketBuffer) ([]byte, bool) {
 // openUDP makes a flow with a socket that only its peer reaches, so that the
 // host's kernel tells of ICMP errors for it.
 func (g *Gateway) openUDP(guest, dst netip.AddrPort) (*flow, verdict) {
-	to, v := g.target(dst.Addr())
+	to, v := g.target(dst)
 	if v != allow {
 		return nil, v
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, dst.Port())))
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	if err != nil {
 		return nil, verdictOf(err)
 	}
