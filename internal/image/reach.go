@@ -23,9 +23,8 @@ func (p *program) verifiesPeers() bool {
 }
 
 // usedOutside reports whether a function is referred to by anything but the
-// functions that known accepts: by the relative addresses that calls and
-// address computations have in code, or by a pointer in data. Other bytes that
-// look like one are counted too.
+// functions that known accepts: by calls and address computations in code, or
+// by what looks like a pointer to it in data.
 func (p *program) usedOutside(name string, known func(user string) bool) bool {
 	target, ok := p.named[name]
 	if !ok {
@@ -45,11 +44,18 @@ func (p *program) usedOutside(name string, known func(user string) bool) bool {
 			continue
 		}
 		for i := 0; i+4 <= len(mem); i++ {
-			end := s.Vaddr + uint64(i) + 4
-			if end+uint64(int32(binary.LittleEndian.Uint32(mem[i:]))) != target.Value {
+			at := s.Vaddr + uint64(i)
+			if at+4+uint64(int32(binary.LittleEndian.Uint32(mem[i:]))) != target.Value {
 				continue
 			}
-			if f, ok := p.function(end - 1); !ok || f.Name != name && !known(f.Name) {
+			f, ok := p.function(at)
+			if !ok || f.Name == name || known(f.Name) {
+				continue
+			}
+			code := mem[f.Value-s.Vaddr:][:f.Size]
+			offset := int(at - f.Value)
+			start, inst := instructionAround(code, offset)
+			if inst.PCRel == 4 && start+inst.PCRelOff == offset {
 				return true
 			}
 		}

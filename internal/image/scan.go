@@ -47,7 +47,7 @@ func (p *program) systemCalls() ([]Syscall, error) {
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", f.Name, err)
 				}
-				if startsInstruction(code, int(addr-f.Value)) {
+				if start, _ := instructionAround(code, int(addr-f.Value)); start == int(addr-f.Value) {
 					counts[f.Name]++
 				}
 			}
@@ -61,18 +61,20 @@ func (p *program) systemCalls() ([]Syscall, error) {
 	return found, nil
 }
 
-// startsInstruction decodes a function up to offset and reports whether an
-// instruction starts there.
-func startsInstruction(code []byte, offset int) bool {
-	pos := 0
-	for pos < offset {
-		if inst, err := x86asm.Decode(code[pos:], 64); err == nil {
-			pos += inst.Len
-		} else {
-			pos += vectorLen(code[pos:])
+// instructionAround decodes a function up to the instruction that the byte at
+// offset is part of. Of one that x86asm does not know only the start is given.
+func instructionAround(code []byte, offset int) (start int, inst x86asm.Inst) {
+	for start = 0; ; {
+		inst, err := x86asm.Decode(code[start:], 64)
+		size := inst.Len
+		if err != nil {
+			inst, size = x86asm.Inst{}, vectorLen(code[start:])
 		}
+		if start+size > offset {
+			return start, inst
+		}
+		start += size
 	}
-	return pos == offset
 }
 
 // vectorLen is the length in bytes of an instruction that x86asm does not know:
