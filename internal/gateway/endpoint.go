@@ -45,8 +45,9 @@ type endpoint struct {
 	// accept sees each packet before the stack and refuses it with false.
 	accept func(proto tcpip.NetworkProtocolNumber, packet []byte) bool
 
-	addr tcpip.LinkAddress
-	mtu  atomic.Uint32
+	addr      tcpip.LinkAddress
+	mtu       atomic.Uint32
+	noOffload bool
 
 	mu         sync.RWMutex
 	dispatcher stack.NetworkDispatcher
@@ -168,7 +169,7 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 			continue // no stack of a single MTU makes one
 		}
 		h := &e.headers[n]
-		encodeOffload(h, pkt)
+		e.encodeOffload(h, pkt)
 		out := append(e.out[n][:0], h[:])
 		views, skip := pkt.AsViewList()
 		for v := views.Front(); v != nil; v = v.Next() {
@@ -195,10 +196,13 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 
 // encodeOffload writes the virtio-net header of an outgoing packet. The stack
 // left the checksum of a large segment partial and made all others.
-func encodeOffload(h *[boot.VirtioNetHeaderSize]byte, pkt *stack.PacketBuffer) {
+func (e *endpoint) encodeOffload(h *[boot.VirtioNetHeaderSize]byte, pkt *stack.PacketBuffer) {
 	*h = [boot.VirtioNetHeaderSize]byte{}
 	le := binary.LittleEndian
 	le.PutUint16(h[10:], 1)
+	if e.noOffload {
+		return
+	}
 	gso := pkt.GSOOptions
 	if gso.Type == stack.GSONone || !gso.NeedsCsum {
 		h[0] = flagDataValid
@@ -254,7 +258,12 @@ func (e *endpoint) Capabilities() stack.LinkEndpointCapabilities {
 }
 
 // SupportedGSO implements stack.GSOEndpoint.
-func (e *endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+func (e *endpoint) SupportedGSO() stack.SupportedGSO {
+	if e.noOffload {
+		return stack.GSONotSupported
+	}
+	return stack.HostGSOSupported
+}
 
 // GSOMaxSize implements stack.GSOEndpoint.
 func (e *endpoint) GSOMaxSize() uint32 { return payloadSize }

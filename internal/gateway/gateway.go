@@ -98,7 +98,7 @@ func New(cfg Config) (*Gateway, error) {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
 	g.nic = newEndpoint(g.addrs.mac, uint32(cfg.MTU))
-	g.nic.accept = g.accept
+	g.nic.accept, g.nic.noOffload = g.accept, cfg.NoOffload
 	if err := g.configure(); err != nil {
 		g.stack.Destroy()
 		return nil, fmt.Errorf("gateway: %w", err)

@@ -120,6 +120,10 @@ func (g *Gateway) accepted(ctx context.Context, conn *net.TCPConn, port uint16) 
 	src, guest := g.clientAddr(client)
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	ep, wq, err := g.connect(dialing, src, netip.AddrPortFrom(guest, port))
+	if err != nil && guest.Is6() {
+		// The program may listen on IPv4 alone, and the client cannot know.
+		ep, wq, err = g.connect(dialing, netip.AddrPortFrom(g.addrs.gateway4, 0), netip.AddrPortFrom(g.addrs.guest4, port))
+	}
 	cancel()
 	if err != nil {
 		reset(conn)

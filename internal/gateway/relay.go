@@ -26,7 +26,9 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 func (g *Gateway) relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *net.TCPConn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	aborted := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
+		defer close(aborted)
 		ep.Abort()
 		reset(conn)
 	})
@@ -50,10 +52,12 @@ func (g *Gateway) relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue
 		cancel()
 	}
 	both.Wait()
-	if unhook() {
-		ep.Close()
-		_ = conn.Close() // both directions were shut down
+	if !unhook() {
+		<-aborted
+		return
 	}
+	ep.Close()
+	_ = conn.Close() // both directions were shut down
 }
 
 // toHost copies until the guest's end of stream and passes that on. It reports

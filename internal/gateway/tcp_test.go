@@ -268,9 +268,22 @@ func TestBulkTransferIsIntact(t *testing.T) {
 	if testing.Short() {
 		size = 20 << 20
 	}
-	for _, dir := range []string{"guest to host", "host to guest"} {
-		t.Run(dir, func(t *testing.T) {
-			g, v := newGuest(t, Config{})
+	for _, tt := range []struct {
+		name   string
+		toHost bool
+		size   int
+		cfg    Config
+	}{
+		{"guest to host", true, size, Config{}},
+		{"host to guest", false, size, Config{}},
+		{"guest to host, no offload", true, size / 10, Config{NoOffload: true}},
+		{"host to guest, no offload", false, size / 10, Config{NoOffload: true}},
+		{"guest to host, largest MTU", true, size / 10, Config{MTU: 65535}},
+		{"host to guest, largest MTU", false, size / 10, Config{MTU: 65535}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			size := tt.size
+			g, v := newGuest(t, tt.cfg)
 			l, addr := listenHost(t, g, false)
 			c := v.mustDial(t, addr)
 			h, err := l.Accept()
@@ -279,7 +292,7 @@ func TestBulkTransferIsIntact(t *testing.T) {
 			}
 			defer h.Close()
 			var from, to net.Conn = c, h
-			if dir == "host to guest" {
+			if !tt.toHost {
 				from, to = h, c
 			}
 			sent := make(chan []byte)

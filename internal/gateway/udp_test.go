@@ -206,6 +206,20 @@ func TestPublishedTCP(t *testing.T) {
 		t.Errorf("the guest's peer is %s, want %s", got, want)
 	}
 
+	t.Run("a client by IPv6 of a program that listens on IPv4", func(t *testing.T) {
+		bound, err := g.Publish("tcp", "[::1]:0", 80)
+		if err != nil {
+			t.Skip("cannot bind:", err)
+		}
+		c, err := net.Dial("tcp", bound.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := roundTrip(c, "hello"); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("a guest's port without a listener", func(t *testing.T) {
 		bound, err := g.Publish("tcp", "127.0.0.1:0", 81)
 		if err != nil {
