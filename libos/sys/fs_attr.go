@@ -96,95 +96,104 @@ func owner(uid, gid uintptr) *vfs.Attr {
 	return a
 }
 
-// utimensat is utimensat(2); without a path the descriptor's own file is meant.
+// utimensat is utimensat(2).
 func utimensat(a *Args) (uintptr, linux.Errno) {
-	const known = linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH
-	now := vfs.Now()
-	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
-	if a[2] != 0 {
-		ts, errno := At[[2]linux.Timespec](a[2])
-		if errno != 0 {
-			return 0, errno
-		}
-		for i, t := range ts {
-			if (t.Nsec < 0 || t.Nsec >= 1e9) && t.Nsec != linux.UTIME_NOW && t.Nsec != linux.UTIME_OMIT {
-				return 0, linux.EINVAL
-			}
-			bit, to := vfs.AttrAtime, &attr.Atime
-			if i == 1 {
-				bit, to = vfs.AttrMtime, &attr.Mtime
-			}
-			switch t.Nsec {
-			case linux.UTIME_OMIT:
-				attr.Valid &^= bit
-			case linux.UTIME_NOW:
-			default:
-				*to = t
-			}
-		}
-		if attr.Valid == 0 {
-			return 0, 0
-		}
+	if a[2] == 0 {
+		return 0, setTimes(a[0], a[1], a[3], nil)
 	}
-	if a[1] == 0 && fdOf(a[0]) != linux.AT_FDCWD && a[3]&linux.AT_EMPTY_PATH == 0 {
-		if a[3] != 0 {
-			return 0, linux.EINVAL
-		}
-		return 0, setAttrFile(a[0], &attr)
-	}
-	if a[3]&^known != 0 {
-		return 0, linux.EINVAL
-	}
-	d, errno := target(a[0], a[1], a[3])
+	ts, errno := At[[2]linux.Timespec](a[2])
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, setAttr(d, &attr)
+	if ts[0].Nsec == linux.UTIME_OMIT && ts[1].Nsec == linux.UTIME_OMIT {
+		return 0, 0
+	}
+	return 0, setTimes(a[0], a[1], a[3], ts)
+}
+
+// setTimes sets the times of what dirfd and the path at addr name, of the
+// descriptor's own file without a path; nil is now.
+func setTimes(dirfd, addr, flags uintptr, ts *[2]linux.Timespec) linux.Errno {
+	d, errno := timed(dirfd, addr, flags)
+	if errno != 0 {
+		return errno
+	}
+	attr, errno := times(ts)
+	if errno != 0 || d == nil {
+		return errno
+	}
+	return setAttr(d, attr)
+}
+
+// timed is the object that utimensat(2) means; nil when it is not in the file
+// system.
+func timed(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
+	if addr == 0 && fdOf(dirfd) != linux.AT_FDCWD && flags&linux.AT_EMPTY_PATH == 0 {
+		f, errno := opened(dirfd)
+		switch {
+		case flags != 0:
+			return nil, linux.EINVAL
+		case errno != 0 || vfs.IsPath(f):
+			return nil, linux.EBADF
+		}
+		return vfs.DentryOf(f), 0
+	}
+	if flags&^(linux.AT_SYMLINK_NOFOLLOW|linux.AT_EMPTY_PATH) != 0 {
+		return nil, linux.EINVAL
+	}
+	return target(dirfd, addr, flags)
+}
+
+// times is the change that utimensat(2) makes.
+func times(ts *[2]linux.Timespec) (*vfs.Attr, linux.Errno) {
+	now := vfs.Now()
+	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
+	if ts == nil {
+		return &attr, 0
+	}
+	for i, to := range []*linux.Timespec{&attr.Atime, &attr.Mtime} {
+		switch t := ts[i]; {
+		case t.Nsec == linux.UTIME_OMIT:
+			attr.Valid &^= []vfs.AttrMask{vfs.AttrAtime, vfs.AttrMtime}[i]
+		case t.Nsec == linux.UTIME_NOW:
+		case t.Nsec < 0 || t.Nsec >= 1e9:
+			return nil, linux.EINVAL
+		default:
+			*to = t
+		}
+	}
+	return &attr, 0
 }
 
 // futimesat is futimesat(2), with times of microseconds.
 func futimesat(dirfd, path, times uintptr) (uintptr, linux.Errno) {
-	now := vfs.Now()
-	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
-	if times != 0 {
-		tv, errno := At[[2]linux.Timeval](times)
-		if errno != 0 {
-			return 0, errno
-		}
-		for _, t := range tv {
-			if t.Usec < 0 || t.Usec >= 1e6 {
-				return 0, linux.EINVAL
-			}
-		}
-		attr.Atime = linux.Timespec{Sec: tv[0].Sec, Nsec: tv[0].Usec * 1000}
-		attr.Mtime = linux.Timespec{Sec: tv[1].Sec, Nsec: tv[1].Usec * 1000}
+	if times == 0 {
+		return 0, setTimes(dirfd, path, 0, nil)
 	}
-	if path == 0 && fdOf(dirfd) != linux.AT_FDCWD {
-		return 0, setAttrFile(dirfd, &attr)
-	}
-	d, errno := walk(dirfd, path, true)
+	tv, errno := At[[2]linux.Timeval](times)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, setAttr(d, &attr)
+	var ts [2]linux.Timespec
+	for i, t := range tv {
+		if t.Usec < 0 || t.Usec >= 1e6 {
+			return 0, linux.EINVAL
+		}
+		ts[i] = linux.Timespec{Sec: t.Sec, Nsec: t.Usec * 1000}
+	}
+	return 0, setTimes(dirfd, path, 0, &ts)
 }
 
 // utime is utime(2), with times of seconds.
 func utime(a *Args) (uintptr, linux.Errno) {
-	now := vfs.Now()
-	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
-	if a[1] != 0 {
-		sec, errno := At[[2]int64](a[1])
-		if errno != 0 {
-			return 0, errno
-		}
-		attr.Atime, attr.Mtime = linux.Timespec{Sec: sec[0]}, linux.Timespec{Sec: sec[1]}
+	if a[1] == 0 {
+		return 0, setTimes(atCwd, a[0], 0, nil)
 	}
-	d, errno := walk(atCwd, a[0], true)
+	sec, errno := At[[2]int64](a[1])
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, setAttr(d, &attr)
+	return 0, setTimes(atCwd, a[0], 0, &[2]linux.Timespec{{Sec: sec[0]}, {Sec: sec[1]}})
 }
 
 func truncate(a *Args) (uintptr, linux.Errno) {
@@ -221,19 +230,27 @@ func fallocate(a *Args) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	off, n := int64(a[2]), int64(a[3])
-	switch f := f.(type) {
-	case vfs.Allocator:
-		return 0, f.Fallocate(uint32(a[1]), off, n)
-	case *vfs.DirFile:
+	if vfs.IsPath(f) {
 		return 0, linux.EBADF
 	}
+	mode, off, n := uint32(a[1]), int64(a[2]), int64(a[3])
+	const known = linux.FALLOC_FL_KEEP_SIZE | linux.FALLOC_FL_PUNCH_HOLE | linux.FALLOC_FL_ZERO_RANGE
+	punch := mode&linux.FALLOC_FL_PUNCH_HOLE != 0
 	switch {
 	case off < 0 || n <= 0:
 		return 0, linux.EINVAL
-	case vfs.IsPath(f) || f.Flags()&linux.O_ACCMODE == linux.O_RDONLY:
+	case mode&^uint32(known) != 0,
+		punch && mode != linux.FALLOC_FL_PUNCH_HOLE|linux.FALLOC_FL_KEEP_SIZE:
+		return 0, linux.EOPNOTSUPP
+	case f.Flags()&linux.O_ACCMODE == linux.O_RDONLY:
 		return 0, linux.EBADF
-	case isStream(f):
+	case off+n < 0:
+		return 0, linux.EFBIG
+	}
+	if t, ok := f.(vfs.Allocator); ok {
+		return 0, t.Fallocate(mode, off, n)
+	}
+	if isPipe(f) {
 		return 0, linux.ESPIPE
 	}
 	return 0, linux.ENODEV

@@ -106,6 +106,9 @@ func sendfile(a *Args) (uintptr, linux.Errno) {
 		}
 		return 0, linux.EINVAL
 	}
+	if _, ok := in.(*vfs.DirFile); ok && a[3] > 0 {
+		return 0, linux.EINVAL
+	}
 	src, errno := newSource(in, a[2])
 	if errno != 0 {
 		return 0, errno
@@ -138,9 +141,12 @@ func copyFileRange(a *Args) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	n := int64(min(a[4], linux.MAX_RW_COUNT))
 	from, _ := src.position()
 	to, _ := dst.position()
+	n, errno := fileLeft(in, from, int64(min(a[4], linux.MAX_RW_COUNT)))
+	if errno != 0 {
+		return 0, errno
+	}
 	if sameFile(in, out) && from < to+n && to < from+n {
 		return 0, linux.EINVAL
 	}
@@ -176,6 +182,13 @@ func copyable(in, out file.File) linux.Errno {
 		return linux.EBADF
 	}
 	return 0
+}
+
+// fileLeft is how many of n bytes from off a file has.
+func fileLeft(f file.File, off, n int64) (int64, linux.Errno) {
+	var st linux.Stat
+	errno := f.Stat(&st)
+	return max(0, min(n, st.Size-off)), errno
 }
 
 func sameFile(a, b file.File) bool {

@@ -189,10 +189,6 @@ func ioctl(a *Args) (uintptr, linux.Errno) {
 }
 
 func flock(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
-	if errno != 0 {
-		return 0, errno
-	}
 	op := fdOf(a[1])
 	typ := int16(linux.F_UNLCK)
 	switch op &^ linux.LOCK_NB {
@@ -204,7 +200,8 @@ func flock(a *Args) (uintptr, linux.Errno) {
 	default:
 		return 0, linux.EINVAL
 	}
-	if vfs.IsPath(f) {
+	f, errno := opened(a[0])
+	if errno != 0 || vfs.IsPath(f) {
 		return 0, linux.EBADF
 	}
 	return 0, lock(op&linux.LOCK_NB == 0, func() linux.Errno { return vfs.Flock(f, typ) })

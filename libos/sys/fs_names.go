@@ -111,6 +111,11 @@ func unlink(dirfd, path, flags uintptr) (uintptr, linux.Errno) {
 }
 
 func rename(fromFD, from, toFD, to, flags uintptr) (uintptr, linux.Errno) {
+	switch flags {
+	case 0, linux.RENAME_NOREPLACE, linux.RENAME_EXCHANGE:
+	default:
+		return 0, linux.EINVAL
+	}
 	fromAt, fromPath, errno := place(fromFD, from)
 	if errno != 0 {
 		return 0, errno

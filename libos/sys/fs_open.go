@@ -41,16 +41,14 @@ func place(dirfd, addr uintptr) (*vfs.Dentry, string, linux.Errno) {
 	if errno != 0 {
 		return nil, "", errno
 	}
-	if path == "" {
-		return nil, "", linux.ENOENT
-	}
 	d, errno := base(dirfd, path)
 	return d, path, errno
 }
 
-// base is where path begins. An absolute one does not look at the descriptor.
+// base is where path begins. An absolute one does not look at the descriptor,
+// nor does an empty one, which the VFS refuses.
 func base(dirfd uintptr, path string) (*vfs.Dentry, linux.Errno) {
-	if path[0] == '/' {
+	if path == "" || path[0] == '/' {
 		return nil, 0
 	}
 	if fdOf(dirfd) == linux.AT_FDCWD {
@@ -132,9 +130,6 @@ func openat2(a *Args) (uintptr, linux.Errno) {
 	path, errno := Path(a[1])
 	if errno != 0 {
 		return 0, errno
-	}
-	if path == "" {
-		return 0, linux.ENOENT
 	}
 	resolve := vfs.Resolve(how.Resolve)
 	from := path

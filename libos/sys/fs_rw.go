@@ -112,7 +112,7 @@ func pread(a *Args) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := preadAt(f, p, int64(a[3]))
+	n, errno := f.Pread(p, int64(a[3]))
 	return uintptr(n), errno
 }
 
@@ -121,31 +121,22 @@ func pwrite(a *Args) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := pwriteAt(f, p, int64(a[3]))
+	n, errno := f.Pwrite(p, int64(a[3]))
 	return uintptr(n), errno
 }
 
+// fileAndBytes are the arguments of pread(2) and pwrite(2), whose offset is
+// checked before all others.
 func fileAndBytes(a *Args) (file.File, []byte, linux.Errno) {
+	if int64(a[3]) < 0 {
+		return nil, nil, linux.EINVAL
+	}
 	f, errno := opened(a[0])
 	if errno != 0 {
 		return nil, nil, errno
 	}
 	p, errno := Bytes(a[1], min(a[2], linux.MAX_RW_COUNT))
 	return f, p, errno
-}
-
-func preadAt(f file.File, p []byte, off int64) (int, linux.Errno) {
-	if off < 0 {
-		return 0, linux.EINVAL
-	}
-	return f.Pread(p, off)
-}
-
-func pwriteAt(f file.File, p []byte, off int64) (int, linux.Errno) {
-	if off < 0 {
-		return 0, linux.EINVAL
-	}
-	return f.Pwrite(p, off)
 }
 
 // vectors are the parts of an iovec array that are not empty.
@@ -251,24 +242,30 @@ func fileAndVectors(a *Args) (file.File, [][]byte, linux.Errno) {
 }
 
 func preadv(a *Args) (uintptr, linux.Errno) {
+	if int64(a[3]) < 0 {
+		return 0, linux.EINVAL
+	}
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
 	}
 	off := int64(a[3])
 	return transfer(parts, func(p []byte) (uintptr, linux.Errno) {
-		n, errno := preadAt(f, p, off)
+		n, errno := f.Pread(p, off)
 		off += int64(n)
 		return uintptr(n), errno
 	})
 }
 
 func pwritev(a *Args) (uintptr, linux.Errno) {
+	if int64(a[3]) < 0 {
+		return 0, linux.EINVAL
+	}
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := pwriteAt(f, gathered(parts), int64(a[3]))
+	n, errno := f.Pwrite(gathered(parts), int64(a[3]))
 	return uintptr(n), errno
 }
 

@@ -7,44 +7,59 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
+// finder finds whose attributes a call means.
+type finder func(a *Args) (vfs.Xattrs, linux.Errno)
+
 func init() {
-	byPath := func(follow uintptr) func(a *Args) (vfs.Xattrs, linux.Errno) {
-		return func(a *Args) (vfs.Xattrs, linux.Errno) {
-			d, errno := target(atCwd, a[0], follow)
-			if errno != 0 {
-				return nil, errno
-			}
-			return xattrsOf(d)
-		}
-	}
-	byFile := func(a *Args) (vfs.Xattrs, linux.Errno) {
-		f, errno := opened(a[0])
-		if errno != 0 || vfs.IsPath(f) {
-			return nil, linux.EBADF
-		}
-		return xattrsOf(vfs.DentryOf(f))
-	}
 	for _, v := range []struct {
-		find                   func(a *Args) (vfs.Xattrs, linux.Errno)
+		find                   finder
 		get, set, list, remove int
 	}{
-		{byPath(0), linux.SYS_GETXATTR, linux.SYS_SETXATTR, linux.SYS_LISTXATTR, linux.SYS_REMOVEXATTR},
-		{byPath(linux.AT_SYMLINK_NOFOLLOW), linux.SYS_LGETXATTR, linux.SYS_LSETXATTR, linux.SYS_LLISTXATTR, linux.SYS_LREMOVEXATTR},
-		{byFile, linux.SYS_FGETXATTR, linux.SYS_FSETXATTR, linux.SYS_FLISTXATTR, linux.SYS_FREMOVEXATTR},
+		{xattrsAt(0), linux.SYS_GETXATTR, linux.SYS_SETXATTR, linux.SYS_LISTXATTR, linux.SYS_REMOVEXATTR},
+		{xattrsAt(linux.AT_SYMLINK_NOFOLLOW), linux.SYS_LGETXATTR, linux.SYS_LSETXATTR, linux.SYS_LLISTXATTR, linux.SYS_LREMOVEXATTR},
+		{xattrsOfFile, linux.SYS_FGETXATTR, linux.SYS_FSETXATTR, linux.SYS_FLISTXATTR, linux.SYS_FREMOVEXATTR},
 	} {
-		with := func(h func(x vfs.Xattrs, a *Args) (uintptr, linux.Errno)) Handler {
-			return func(a *Args) (uintptr, linux.Errno) {
-				x, errno := v.find(a)
-				if errno != 0 {
-					return 0, errno
-				}
-				return h(x, a)
-			}
+		Register(v.get, v.find.named(getxattr))
+		Register(v.set, v.find.setxattr)
+		Register(v.list, v.find.listxattr)
+		Register(v.remove, v.find.named(removexattr))
+	}
+}
+
+func xattrsAt(flags uintptr) finder {
+	return func(a *Args) (vfs.Xattrs, linux.Errno) {
+		d, errno := target(atCwd, a[0], flags)
+		if errno != 0 {
+			return nil, errno
 		}
-		Register(v.get, with(getxattr))
-		Register(v.set, with(setxattr))
-		Register(v.list, with(listxattr))
-		Register(v.remove, with(removexattr))
+		return xattrsOf(d)
+	}
+}
+
+func xattrsOfFile(a *Args) (vfs.Xattrs, linux.Errno) {
+	f, errno := opened(a[0])
+	if errno != 0 || vfs.IsPath(f) {
+		return nil, linux.EBADF
+	}
+	return xattrsOf(vfs.DentryOf(f))
+}
+
+// named makes a handler of h, which is about the attribute with the name at
+// a[1]. The name is checked before the file is looked for.
+func (find finder) named(h func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno)) Handler {
+	return func(a *Args) (uintptr, linux.Errno) {
+		name, errno := Path(a[1])
+		switch {
+		case errno == linux.ENAMETOOLONG || errno == 0 && (name == "" || len(name) > linux.XATTR_NAME_MAX):
+			return 0, linux.ERANGE
+		case errno != 0:
+			return 0, errno
+		}
+		x, errno := find(a)
+		if errno != 0 {
+			return 0, errno
+		}
+		return h(x, name, a)
 	}
 }
 
@@ -57,11 +72,7 @@ func xattrsOf(d *vfs.Dentry) (vfs.Xattrs, linux.Errno) {
 	return nil, linux.EOPNOTSUPP
 }
 
-func getxattr(x vfs.Xattrs, a *Args) (uintptr, linux.Errno) {
-	name, errno := Path(a[1])
-	if errno != 0 {
-		return 0, errno
-	}
+func getxattr(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
 	v, errno := x.Xattr(name)
 	if errno != 0 {
 		return 0, errno
@@ -81,22 +92,28 @@ func putSized(v []byte, buf, size uintptr) (uintptr, linux.Errno) {
 	return uintptr(copy(out, v)), errno
 }
 
-func setxattr(x vfs.Xattrs, a *Args) (uintptr, linux.Errno) {
-	name, errno := Path(a[1])
-	if errno != 0 {
-		return 0, errno
+func (find finder) setxattr(a *Args) (uintptr, linux.Errno) {
+	flags, size := uint32(a[4]), a[3]
+	if flags&^(linux.XATTR_CREATE|linux.XATTR_REPLACE) != 0 {
+		return 0, linux.EINVAL
 	}
-	if a[3] > linux.XATTR_SIZE_MAX {
-		return 0, linux.E2BIG
-	}
-	v, errno := Bytes(a[2], a[3])
-	if errno != 0 {
-		return 0, errno
-	}
-	return 0, x.SetXattr(name, bytes.Clone(v), int(int32(a[4])))
+	return find.named(func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
+		if size > linux.XATTR_SIZE_MAX {
+			return 0, linux.E2BIG
+		}
+		v, errno := Bytes(a[2], size)
+		if errno != 0 {
+			return 0, errno
+		}
+		return 0, x.SetXattr(name, bytes.Clone(v), int(flags))
+	})(a)
 }
 
-func listxattr(x vfs.Xattrs, a *Args) (uintptr, linux.Errno) {
+func (find finder) listxattr(a *Args) (uintptr, linux.Errno) {
+	x, errno := find(a)
+	if errno != 0 {
+		return 0, errno
+	}
 	var all []byte
 	for _, name := range x.ListXattrs() {
 		all = append(append(all, name...), 0)
@@ -104,10 +121,6 @@ func listxattr(x vfs.Xattrs, a *Args) (uintptr, linux.Errno) {
 	return putSized(all, a[1], a[2])
 }
 
-func removexattr(x vfs.Xattrs, a *Args) (uintptr, linux.Errno) {
-	name, errno := Path(a[1])
-	if errno != 0 {
-		return 0, errno
-	}
+func removexattr(x vfs.Xattrs, name string, _ *Args) (uintptr, linux.Errno) {
 	return 0, x.RemoveXattr(name)
 }

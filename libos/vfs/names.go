@@ -162,13 +162,10 @@ func remove(at *Dentry, path string, find func(l *last) (*Dentry, linux.Errno)) 
 // busy says whether d is the place of a mount.
 func (d *Dentry) busy() bool { return d.parent == nil || d.mounted != nil }
 
-// Rename is renameat2(2).
+// Rename is renameat2(2) with RENAME_EXCHANGE, RENAME_NOREPLACE or neither.
 func Rename(fromAt *Dentry, from string, toAt *Dentry, to string, flags uint) linux.Errno {
 	exchange := flags&linux.RENAME_EXCHANGE != 0
 	noReplace := flags&linux.RENAME_NOREPLACE != 0
-	if flags&^(linux.RENAME_EXCHANGE|linux.RENAME_NOREPLACE) != 0 || exchange && noReplace {
-		return linux.EINVAL
-	}
 	Root()
 	tree.Lock()
 	defer tree.Unlock()

@@ -29,7 +29,8 @@ type Connecter interface {
 // statusFlags are the flags of open(2) that an open file keeps; O_LARGEFILE is
 // always reported on x86-64.
 const statusFlags = linux.O_ACCMODE | linux.O_APPEND | linux.O_NONBLOCK | linux.O_SYNC |
-	linux.O_DIRECT | linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME | linux.O_PATH
+	linux.O_DIRECT | linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME |
+	linux.O_PATH | linux.O_TMPFILE
 
 // Open is openat(2); mode is what a new file gets, after the umask.
 func Open(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
@@ -130,7 +131,10 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		if errno != 0 {
 			return nil, false, errno
 		}
-		if l.slash || l.special() {
+		switch {
+		case l.special() && flags&linux.O_EXCL != 0:
+			return nil, false, linux.EEXIST
+		case l.special() || l.slash:
 			return nil, false, linux.EISDIR
 		}
 		d, errno := child(l.dir, l.name)

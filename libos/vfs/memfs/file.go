@@ -50,7 +50,7 @@ func (f *openFile) Pread(p []byte, off int64) (int, linux.Errno) {
 	}
 	n := f.r.read(p, off)
 	if len(p) > 0 {
-		f.r.accessed(f.Flags())
+		f.r.Accessed(f.Flags())
 	}
 	if n > 0 {
 		f.dentry.Notify(linux.IN_ACCESS)
@@ -152,9 +152,6 @@ func (f *openFile) Truncate(size int64) linux.Errno {
 
 // Fallocate implements vfs.Allocator.
 func (f *openFile) Fallocate(mode uint32, off, n int64) linux.Errno {
-	if !f.writable() {
-		return linux.EBADF
-	}
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	return f.r.fallocate(mode, off, n)

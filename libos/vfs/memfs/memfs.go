@@ -151,10 +151,10 @@ func (i *inode) link(n int64) {
 	i.mu.Unlock()
 }
 
-// accessed sets the access time after a read, as the mount option relatime
+// Accessed sets the access time after a read, as the mount option relatime
 // does: only when it is not later than the last change. (Its further rule,
 // once a day, would cost a look at the clock for every read.)
-func (i *inode) accessed(flags uint32) {
+func (i *inode) Accessed(flags uint32) {
 	if flags&linux.O_NOATIME != 0 {
 		return
 	}

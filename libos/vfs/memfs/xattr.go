@@ -14,8 +14,6 @@ import (
 func (i *inode) checkXattr(name string) linux.Errno {
 	class, rest, _ := strings.Cut(name, ".")
 	switch {
-	case name == "" || len(name) > linux.XATTR_NAME_MAX:
-		return linux.ERANGE
 	case class != "user" && class != "trusted" && class != "security":
 		return linux.EOPNOTSUPP
 	case rest == "":
@@ -44,9 +42,6 @@ func (i *inode) Xattr(name string) ([]byte, linux.Errno) {
 
 // SetXattr implements vfs.Xattrs.
 func (i *inode) SetXattr(name string, value []byte, flags int) linux.Errno {
-	if flags&^(linux.XATTR_CREATE|linux.XATTR_REPLACE) != 0 {
-		return linux.EINVAL
-	}
 	if errno := i.checkXattr(name); errno != 0 {
 		return errno
 	}
