@@ -59,7 +59,9 @@ func at(log []string, i int) string {
 	return "(nothing)"
 }
 
-func (k *kernel) note(format string, args ...any) { k.log = append(k.log, fmt.Sprintf(format, args...)) }
+func (k *kernel) note(format string, args ...any) {
+	k.log = append(k.log, fmt.Sprintf(format, args...))
+}
 
 func (k *kernel) outcome(label string, r uintptr, errno linux.Errno) {
 	if errno != 0 {
@@ -104,7 +106,9 @@ func (k *kernel) addrCall(label string, num int, fd uintptr, addr []byte) linux.
 	return errno
 }
 
-func (k *kernel) bind(label string, fd uintptr, addr []byte) { k.addrCall(label, linux.SYS_BIND, fd, addr) }
+func (k *kernel) bind(label string, fd uintptr, addr []byte) {
+	k.addrCall(label, linux.SYS_BIND, fd, addr)
+}
 func (k *kernel) connect(label string, fd uintptr, addr []byte) {
 	k.addrCall(label, linux.SYS_CONNECT, fd, addr)
 }

@@ -187,18 +187,12 @@ func (s *base) setSocket(name int, val []byte) linux.Errno {
 
 // bindToDevice is SO_BINDTODEVICE; an empty name undoes it.
 func (s *base) bindToDevice(val []byte) linux.Errno {
-	name := make([]byte, 0, linux.IFNAMSIZ)
-	for _, c := range val[:min(len(val), linux.IFNAMSIZ-1)] {
-		if c == 0 {
-			break
-		}
-		name = append(name, c)
-	}
-	if len(name) == 0 {
+	name := cString(val[:min(len(val), linux.IFNAMSIZ-1)])
+	if name == "" {
 		return errnoOf(s.ep.SocketOptions().SetBindToDevice(0))
 	}
 	for id, nic := range network().NICInfo() {
-		if nic.Name == string(name) {
+		if nic.Name == name {
 			return errnoOf(s.ep.SocketOptions().SetBindToDevice(int32(id)))
 		}
 	}

@@ -226,7 +226,11 @@ func (s *base) left(err tcpip.Error) linux.Errno {
 
 // ipOption reads an option of SOL_IP or SOL_IPV6.
 func (s *base) ipOption(level, name int, val []byte) (int, linux.Errno) {
-	if level != linux.SOL_IP && (level != linux.SOL_IPV6 || s.domain != linux.AF_INET6) {
+	switch {
+	case level == linux.SOL_IP:
+	case s.domain == linux.AF_INET:
+		return 0, linux.EOPNOTSUPP
+	case level != linux.SOL_IPV6:
 		return 0, linux.ENOPROTOOPT
 	}
 	so := s.ep.SocketOptions()

@@ -18,7 +18,8 @@ const (
 	maxKeepCount = 127
 )
 
-// congestion is the algorithms of TCP_CONGESTION, 16 bytes with the zero.
+// congestionMax is the size of an algorithm's name, with its zero
+// (TCP_CA_NAME_MAX).
 const congestionMax = 16
 
 // tcpOptions is what the stack does not keep for a TCP socket.
@@ -33,13 +34,7 @@ func (o *tcpOptions) inherit(from *tcpOptions) { o.notsentLowat.Store(from.notse
 // setTCP sets an option of SOL_TCP.
 func (s *stream) setTCP(name int, val []byte) linux.Errno {
 	if name == linux.TCP_CONGESTION {
-		algorithm := tcpip.CongestionControlOption(val[:min(len(val), congestionMax-1)])
-		for i, c := range val {
-			if c == 0 {
-				algorithm = tcpip.CongestionControlOption(val[:i])
-				break
-			}
-		}
+		algorithm := tcpip.CongestionControlOption(cString(val[:min(len(val), congestionMax-1)]))
 		if err := s.ep.SetSockOpt(&algorithm); err != nil {
 			return linux.ENOENT
 		}
