@@ -29,7 +29,7 @@ func SetWatcher(w Watcher) {
 	watcher.Store(&w)
 }
 
-// Notify reports mask for d's inode, to its own watches and to its directory's.
+// Notify reports mask for d's inode, to its directory's watches and to its own.
 // Files call it with the tree unlocked.
 func (d *Dentry) Notify(mask uint32) {
 	w := watcher.Load()
@@ -39,10 +39,10 @@ func (d *Dentry) Notify(mask uint32) {
 	tree.RLock()
 	defer tree.RUnlock()
 	mask |= dirBit(d.inode)
-	(*w)(d.inode, "", mask, 0)
 	if d.parent != nil {
 		(*w)(d.parent.inode, d.name, mask, 0)
 	}
+	(*w)(d.inode, "", mask, 0)
 }
 
 // The following are called with the tree locked.

@@ -1,0 +1,69 @@
+package sys
+
+import (
+	"github.com/pith-os/pith/libos/inotify"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+func init() {
+	Register(linux.SYS_INOTIFY_INIT, func(a *Args) (uintptr, linux.Errno) { return inotifyInit(0) })
+	Register(linux.SYS_INOTIFY_INIT1, func(a *Args) (uintptr, linux.Errno) { return inotifyInit(uint32(a[0])) })
+	Register(linux.SYS_INOTIFY_ADD_WATCH, inotifyAddWatch)
+	Register(linux.SYS_INOTIFY_RM_WATCH, inotifyRmWatch)
+}
+
+func inotifyInit(flags uint32) (uintptr, linux.Errno) {
+	if flags&^(linux.O_NONBLOCK|linux.O_CLOEXEC) != 0 {
+		return 0, linux.EINVAL
+	}
+	in, errno := inotify.New(flags)
+	if errno != 0 {
+		return 0, errno
+	}
+	return install(in, flags)
+}
+
+// inotifyOf is the inotify instance of a descriptor.
+func inotifyOf(fd uintptr) (*inotify.Instance, linux.Errno) {
+	f, errno := opened(fd)
+	if errno != 0 {
+		return nil, errno
+	}
+	if in, ok := f.(*inotify.Instance); ok {
+		return in, 0
+	}
+	return nil, linux.EINVAL
+}
+
+func inotifyAddWatch(a *Args) (uintptr, linux.Errno) {
+	mask := uint32(a[2])
+	if !inotify.ValidMask(mask) {
+		return 0, linux.EINVAL
+	}
+	in, errno := inotifyOf(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	path, errno := Path(a[1])
+	if errno != 0 {
+		return 0, errno
+	}
+	d, errno := vfs.Walk(vfs.Cwd(), path, mask&linux.IN_DONT_FOLLOW == 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	if _, dir := d.Inode().(vfs.Dir); !dir && mask&linux.IN_ONLYDIR != 0 {
+		return 0, linux.ENOTDIR
+	}
+	wd, errno := in.Add(d.Inode(), mask)
+	return uintptr(wd), errno
+}
+
+func inotifyRmWatch(a *Args) (uintptr, linux.Errno) {
+	in, errno := inotifyOf(a[0])
+	if errno != 0 {
+		return 0, errno
+	}
+	return 0, in.Remove(int32(a[1]))
+}
