@@ -139,6 +139,7 @@ func seedFrames() [][]byte {
 	who := make([]byte, header.ARPSize)
 	header.ARP(who).SetIPv4OverEthernet()
 	header.ARP(who).SetOp(header.ARPRequest)
+	copy(header.ARP(who).HardwareAddressSender(), guestMAC)
 	copy(header.ARP(who).ProtocolAddressSender(), guest4.AsSlice())
 	copy(header.ARP(who).ProtocolAddressTarget(), gw4.AsSlice())
 	discover, err := dhcpv4.NewDiscovery(guestMAC)

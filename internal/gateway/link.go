@@ -45,15 +45,41 @@ type socketLink struct {
 // way keep both ends busy. The host may grant less (net.core.wmem_max).
 const socketBuffer = 4 << 20
 
-// NewSocketLink takes over fd, a connected SOCK_SEQPACKET unix socket.
+// NewSocketPair makes a link and the guest's end of it, a descriptor that is
+// non-blocking and close-on-exec, for the caller to hand over and close.
+func NewSocketPair() (link Link, guest int, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, -1, fmt.Errorf("gateway: make the guest's link: %w", os.NewSyscallError("socketpair", err))
+	}
+	// A confined guest cannot size its own buffer.
+	err = sizeBuffers(fds[1])
+	if err == nil {
+		link, err = NewSocketLink(fds[0])
+	}
+	if err != nil {
+		return nil, -1, errors.Join(err, unix.Close(fds[0]), unix.Close(fds[1]))
+	}
+	return link, fds[1], nil
+}
+
+func sizeBuffers(fd int) error {
+	for _, opt := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, socketBuffer); err != nil {
+			return fmt.Errorf("gateway: set the link's buffer: %w", os.NewSyscallError("setsockopt", err))
+		}
+	}
+	return nil
+}
+
+// NewSocketLink is a link over fd, a connected SOCK_SEQPACKET unix socket. It
+// owns fd unless it fails.
 func NewSocketLink(fd int) (Link, error) {
 	if typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_SEQPACKET {
 		return nil, errors.New("gateway: the link is not a SOCK_SEQPACKET socket")
 	}
-	for _, opt := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, socketBuffer); err != nil {
-			return nil, fmt.Errorf("gateway: set the link's buffer: %w", err)
-		}
+	if err := sizeBuffers(fd); err != nil {
+		return nil, err
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("gateway: make the link non-blocking: %w", err)
@@ -61,7 +87,7 @@ func NewSocketLink(fd int) (Link, error) {
 	file := os.NewFile(uintptr(fd), "guest link")
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("gateway: %w", err), file.Close())
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	l := &socketLink{file: file, raw: raw}
 	l.rx.init(unix.SYS_RECVMMSG)
