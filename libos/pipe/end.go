@@ -104,7 +104,7 @@ func (e *End) Release() {
 	}
 	if e.readers == 0 && e.writers == 0 { // what a FIFO holds is lost
 		clear(e.slots)
-		e.head, e.used, e.spare = 0, 0, nil
+		e.head, e.used = 0, 0
 	}
 	e.mu.Unlock()
 	e.queue.Notify(ev)

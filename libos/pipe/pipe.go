@@ -33,8 +33,10 @@ type Pipe struct {
 	// Opens so far: what an open of a FIFO waits for, and why a reader that
 	// never saw a writer is not hung up.
 	readerOpens, writerOpens uint32
-	spare                    *[pageSize]byte // of the slot emptied last
 }
+
+// buffers are pages that no pipe uses.
+var buffers = sync.Pool{New: func() any { return new([pageSize]byte) }}
 
 // page is a slot of the ring: the bytes buf[off:end].
 type page struct {
@@ -67,7 +69,7 @@ func (p *Pipe) read(b []byte) (int, linux.Errno) {
 		s.off += c
 		packet := s.packet
 		if s.off == s.end || packet {
-			p.spare = s.buf
+			buffers.Put(s.buf)
 			*s = page{}
 			p.head = (p.head + 1) % len(p.slots)
 			p.used--
@@ -109,10 +111,7 @@ func (p *Pipe) write(b []byte, packet bool) (int, linux.Errno) {
 	}
 	for n < len(b) && p.used < len(p.slots) {
 		s := p.slot(p.used)
-		s.buf, p.spare = p.spare, nil
-		if s.buf == nil {
-			s.buf = new([pageSize]byte)
-		}
+		s.buf = buffers.Get().(*[pageSize]byte)
 		s.end = copy(s.buf[:], b[n:])
 		s.packet = packet
 		n += s.end

@@ -123,6 +123,7 @@ func (s *Socket) recvStream(m *socket.Message, flags int) (int, linux.Errno) {
 	s.mu.Unlock()
 	for _, p := range done {
 		p.uncharge()
+		recycle(p.data)
 	}
 	if len(m.Addr) == 0 {
 		if sa := s.peer.Load().localAddr(); len(sa) > familySize {

@@ -1,6 +1,7 @@
 package unix
 
 import (
+	"sync"
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/linux"
@@ -15,6 +16,25 @@ const (
 	maxChunk = 32 << 10
 	minChunk = 512
 )
+
+// chunks are buffers of maxChunk bytes that no packet uses.
+var chunks = sync.Pool{New: func() any { return new([maxChunk]byte) }}
+
+// newChunk is a buffer for n bytes of a stream. The large ones, which come in
+// numbers, are used again; small ones would waste most of theirs.
+func newChunk(n int) []byte {
+	if n > maxChunk/2 {
+		return chunks.Get().(*[maxChunk]byte)[:n]
+	}
+	return make([]byte, n, max(n, minChunk))
+}
+
+// recycle is called with the last use of a chunk.
+func recycle(data []byte) {
+	if cap(data) == maxChunk {
+		chunks.Put((*[maxChunk]byte)(data[:maxChunk]))
+	}
+}
 
 // Write implements file.File.
 func (s *Socket) Write(p []byte) (int, linux.Errno) {
@@ -113,7 +133,7 @@ func (s *Socket) sendChunk(m *socket.Message, skip, n int, creds *linux.Ucred) (
 		m.Gather(last.data[end:], skip)
 		last.charged += charge
 	} else {
-		data := make([]byte, n, max(n, minChunk))
+		data := newChunk(n)
 		m.Gather(data, skip)
 		charge += overhead
 		peer.queue = append(peer.queue, &packet{data: data, files: m.Files, creds: creds, from: s, charged: charge})
