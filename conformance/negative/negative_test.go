@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pith-os/pith/conformance/harness"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/process"
 	"github.com/pith-os/pith/libos/boot"
@@ -15,7 +16,7 @@ var monitors = []monitor.Monitor{process.Monitor{}}
 
 func TestMain(m *testing.M) {
 	process.Main()
-	os.Exit(m.Run())
+	os.Exit(harness.Main(m))
 }
 
 func TestAttemptsEndAsTheyMust(t *testing.T) {
