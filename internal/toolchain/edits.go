@@ -18,6 +18,7 @@ var goEdits = map[string]func(*goSource) error{
 			s.rename("goenvs", "linuxgoenvs"),
 			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler"))
 	},
+	"runtime/mgcpacer.go": func(s *goSource) error { return s.rename("readGOMEMLIMIT", "linuxreadGOMEMLIMIT") },
 	"runtime/netpoll_epoll.go": func(s *goSource) error {
 		return s.remove("netpollopen", "netpollclose", "netpollIsPollDescriptor")
 	},

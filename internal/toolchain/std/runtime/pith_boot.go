@@ -10,6 +10,7 @@ import "unsafe"
 var (
 	pithpid       int32
 	pithcpus      int32
+	pithmemory    int64 // bytes
 	pithsleepword uint32
 	pithbootline  string
 )
@@ -37,20 +38,21 @@ func pithfindboot() {
 		exit(125)
 	}
 	pithbootline = line[len(pithBootVar):]
-	pithpid = pithbootnum("pid=")
-	pithcpus = max(pithbootnum("cpus="), 1)
+	pithpid = int32(pithbootnum("pid="))
+	pithcpus = int32(max(pithbootnum("cpus="), 1))
+	pithmemory = pithbootnum("mem=")
 }
 
 // pithbootnum is the number that follows key in the boot parameters, or 0.
-func pithbootnum(key string) int32 {
+func pithbootnum(key string) int64 {
 	s := pithbootline
 	for i := 0; i+len(key) <= len(s); i++ {
 		if (i > 0 && s[i-1] != ' ') || s[i:i+len(key)] != key {
 			continue
 		}
-		n := int32(0)
+		n := int64(0)
 		for i += len(key); i < len(s) && '0' <= s[i] && s[i] <= '9'; i++ {
-			n = n*10 + int32(s[i]-'0')
+			n = n*10 + int64(s[i]-'0')
 		}
 		return n
 	}
@@ -71,6 +73,15 @@ func goenvs() {
 
 // getCPUCount is what --cpus says.
 func getCPUCount() int32 { return pithcpus }
+
+// readGOMEMLIMIT is the variable's value or else nine tenths of the instance's
+// memory: the collector's limit leaves room for what it does not count.
+func readGOMEMLIMIT() int64 {
+	if gogetenv("GOMEMLIMIT") == "" && pithmemory > 0 {
+		return pithmemory / 10 * 9
+	}
+	return linuxreadGOMEMLIMIT()
+}
 
 // vgetrandomInit leaves the vDSO's getrandom unused: it may fall back to a
 // system call that a confined process must not make.
