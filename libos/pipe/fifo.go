@@ -94,3 +94,12 @@ func (f *fifo) Release() {
 		}
 	}
 }
+
+// Reopen opens the pipe again, as open(2) of its /proc/self/fd entry does.
+func (e *End) Reopen(flags uint32) (file.File, linux.Errno) {
+	again, errno := e.openEnd(flags)
+	if errno != 0 {
+		return nil, errno
+	}
+	return again, 0
+}
