@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -158,5 +161,17 @@ func checkEmptyRoot(t *testing.T, pid int) {
 	}
 	if err != nil || len(entries) != 0 {
 		t.Errorf("the root has %v, %v", entries, err)
+	}
+}
+
+func TestWritableAndExecutableSegmentIsRefused(t *testing.T) {
+	if _, err := unix.PrctlRetInt(unix.PR_GET_MDWE, 0, 0, 0, 0); err != nil {
+		t.Skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
+	}
+	p := tinyelf.Program{WritableText: true}
+	p.Exit(0)
+	code, _ := run(t, &monitor.Config{Image: imageFile(t, &p)})
+	if code != 128+int(unix.SIGSEGV) {
+		t.Errorf("ended with %d", code)
 	}
 }
