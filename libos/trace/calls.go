@@ -274,7 +274,7 @@ mlock2 pux
 copy_file_range fzfzux
 preadv2 fVulx
 pwritev2 fvulx
-statx Ds{AT_}{STATX_}X
+statx Ds{AT_X}{STATX_}X
 rseq pxxx
 sendmmsg fpu{MSG_}
 pidfd_send_signal f{SIG}px

@@ -164,6 +164,7 @@ func files(call caller) {
 	call(linux.SYS_NEWFSTATAT, f, "", on(st), 0x1000)
 	call(linux.SYS_NEWFSTATAT, cwd, "/nonexistent", on(st), 0)
 	call(linux.SYS_FSTAT, f, on(st))
+	call(linux.SYS_STATX, cwd, "file", 0x100, linux.STATX_BASIC_STATS, on(linux.Statx{}))
 	call(linux.SYS_FCNTL, f, linux.F_GETFL)
 	call(linux.SYS_FCNTL, f, linux.F_SETFL, linux.O_RDWR|linux.O_NONBLOCK)
 	call(linux.SYS_FCNTL, f, linux.F_SETFD, 1)

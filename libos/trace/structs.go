@@ -64,7 +64,7 @@ func (p *printer) structure(code byte, v uintptr) {
 	case 'S':
 		p.stat(at[linux.Stat](v))
 	case 'X':
-		p.statx(v)
+		p.statx(at[linux.Statx](v))
 	case 'U':
 		p.utsname(v)
 	case 'L':
@@ -203,9 +203,9 @@ func (p *printer) stat(st *linux.Stat) {
 	switch st.Mode & linux.S_IFMT {
 	case linux.S_IFCHR, linux.S_IFBLK:
 		p.text(", st_rdev=makedev(")
-		p.out = hex(p.out, st.Rdev>>8&0xfff|st.Rdev>>32&^0xfff)
+		p.out = hex(p.out, uint64(linux.Major(st.Rdev)))
 		p.text(", ")
-		p.out = hex(p.out, st.Rdev&0xff|st.Rdev>>12&0xffffff00)
+		p.out = hex(p.out, uint64(linux.Minor(st.Rdev)))
 		p.text(")")
 	default:
 		p.num(", st_size=", st.Size)
@@ -213,16 +213,15 @@ func (p *printer) stat(st *linux.Stat) {
 	p.text(", ...}")
 }
 
-// statx prints struct statx: the mask, attributes, mode and size are at 0, 8,
-// 28 and 40 (statx(2)).
-func (p *printer) statx(v uintptr) {
+// statx prints of struct statx what strace does.
+func (p *printer) statx(st *linux.Statx) {
 	p.text("{stx_mask=")
-	p.out = names(p.out, "STATX_", uint64(*at[uint32](v)))
+	p.out = names(p.out, "STATX_", uint64(st.Mask))
 	p.text(", stx_attributes=")
-	p.out = hex(p.out, *at[uint64](v + 8))
+	p.out = hex(p.out, st.Attributes)
 	p.text(", stx_mode=")
-	p.mode(uint32(*at[uint16](v + 28)))
-	p.num(", stx_size=", *at[int64](v + 40))
+	p.mode(uint32(st.Mode))
+	p.num(", stx_size=", int64(st.Size))
 	p.text(", ...}")
 }
 
