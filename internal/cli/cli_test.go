@@ -156,6 +156,46 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
+func TestProgramHasItsArgumentsOutputAndExitCode(t *testing.T) {
+	dir, tmp := writeModule(t), t.TempDir()
+	main := `package main
+
+import (
+	"io"
+	"os"
+)
+
+func main() {
+	io.Copy(os.Stdout, os.Stdin)
+	os.Stderr.WriteString(os.Args[1] + " " + os.Getenv("A") + "\n")
+	if os.Args[1] == "panic" {
+		panic("on purpose")
+	}
+	os.Exit(7)
+}
+`
+	if err := os.WriteFile(filepath.Join(dir, "hello", "main.go"), []byte(main), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		arg, stderr string
+		code        int
+	}{{"exit", "exit a\n", 7}, {"panic", "panic a\npanic: on purpose\n\ngoroutine 1 [running]:\nmain.main()\n", 2}} {
+		cmd := exec.Command(pith, "run", "./hello", "-e", "A=a", "--", test.arg)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+tmp)
+		cmd.Stdin = strings.NewReader("input")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != test.code || stdout.String() != "input" || !strings.HasPrefix(stderr.String(), test.stderr) {
+			t.Errorf("%v: exit %d, output %q, errors %q", err, code, &stdout, &stderr)
+		}
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
 func TestPortInUseIsFoundBeforeTheProgramStarts(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
