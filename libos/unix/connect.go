@@ -131,9 +131,35 @@ func (s *Socket) associate(sa []byte) linux.Errno {
 			}
 		}
 	}
-	s.peer.Store(peer)
+	if old := s.peer.Swap(peer); old != nil && old != peer {
+		s.dissolved(old)
+	}
 	s.Queue.Notify(wait.Out)
 	return 0
+}
+
+// dissolved ends the association of a datagram socket with peer: what came
+// from it is lost, and so is the way back.
+func (s *Socket) dissolved(peer *Socket) {
+	s.mu.Lock()
+	queue := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	if len(queue) == 0 {
+		return
+	}
+	for _, p := range queue {
+		p.discard()
+	}
+	if peer.peer.Load() != s {
+		return
+	}
+	peer.mu.Lock()
+	if peer.state != closed {
+		peer.err = linux.ECONNRESET
+	}
+	peer.mu.Unlock()
+	peer.Queue.Notify(wait.Err)
 }
 
 // hears says whether datagram socket s receives from sender: one that is

@@ -8,8 +8,11 @@ import (
 	"github.com/pith-os/pith/libos/socket"
 )
 
-// Read implements file.File.
+// Read implements file.File. Unlike recv(2), reading nothing takes nothing.
 func (s *Socket) Read(p []byte) (int, linux.Errno) {
+	if len(p) == 0 {
+		return 0, 0
+	}
 	m := socket.Message{Data: [][]byte{p}}
 	n, errno := s.Recv(&m, 0)
 	for _, o := range m.Files { // read(2) has no place for them
@@ -35,10 +38,10 @@ func (s *Socket) empty() linux.Errno {
 	if errno := s.takeError(); errno != 0 {
 		return errno
 	}
-	if s.noRecv {
+	if s.noRecv && (s.connects() || s.Flags()&linux.O_NONBLOCK == 0) {
 		return 0
 	}
-	return linux.EAGAIN
+	return linux.EAGAIN // without connections there is no end that is seen
 }
 
 func (s *Socket) recvPacket(m *socket.Message, flags int) (int, linux.Errno) {
@@ -47,7 +50,7 @@ func (s *Socket) recvPacket(m *socket.Message, flags int) (int, linux.Errno) {
 		s.mu.Unlock()
 		return 0, linux.ENOTCONN
 	}
-	if len(s.queue) == 0 {
+	if len(s.queue) == 0 || s.err != 0 { // an error overtakes what is queued
 		errno := s.empty()
 		s.mu.Unlock()
 		return 0, errno

@@ -57,9 +57,30 @@ func (s *Socket) Send(m *socket.Message, flags int) (int, linux.Errno) {
 		if !ok {
 			return 0, linux.ENOTCONN
 		}
+	}
+	if errno := s.maySend(m); errno != 0 {
+		return 0, errno
+	}
+	if s.connects() {
 		return s.sendPacket(s.peer.Load(), m, creds)
 	}
 	return s.sendDatagram(m, creds)
+}
+
+// maySend checks what forbids a packet wherever it goes.
+func (s *Socket) maySend(m *socket.Message) linux.Errno {
+	if int64(m.Len()) > s.sendSize.Load()-32 {
+		return linux.EMSGSIZE
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errno := s.takeError(); errno != 0 {
+		return errno
+	}
+	if s.noSend {
+		return linux.EPIPE
+	}
+	return 0
 }
 
 // credentials are those given by SCM_CREDENTIALS, or nil. The program is root
@@ -172,27 +193,20 @@ func (s *Socket) sendDatagram(m *socket.Message, creds *linux.Ucred) (int, linux
 		return 0, linux.EPERM
 	}
 	n, errno := s.sendPacket(peer, m, creds)
-	if errno == linux.ECONNREFUSED && len(m.Addr) == 0 {
-		s.peer.CompareAndSwap(peer, nil) // it is gone for good
+	if errno == linux.ECONNREFUSED && len(m.Addr) == 0 && s.peer.CompareAndSwap(peer, nil) {
+		s.dissolved(peer)
 	}
 	return n, errno
 }
 
 // sendPacket puts m into peer's queue, whole.
 func (s *Socket) sendPacket(peer *Socket, m *socket.Message, creds *linux.Ucred) (int, linux.Errno) {
-	n := m.Len()
-	if int64(n) > s.sendSize.Load()-32 {
-		return 0, linux.EMSGSIZE
-	}
-	s.mu.Lock()
-	noSend, addr := s.noSend, s.addr
-	s.mu.Unlock()
-	if noSend {
-		return 0, linux.EPIPE
-	}
 	if s.unread.Load() >= s.sendSize.Load() {
 		return 0, linux.EAGAIN
 	}
+	s.mu.Lock()
+	addr := s.addr
+	s.mu.Unlock()
 	mutual := peer.peer.Load() == s
 	peer.mu.Lock()
 	switch {
@@ -207,8 +221,8 @@ func (s *Socket) sendPacket(peer *Socket, m *socket.Message, creds *linux.Ucred)
 		peer.mu.Unlock()
 		return 0, linux.EAGAIN
 	}
-	data := make([]byte, n)
-	m.Gather(data, 0)
+	data := make([]byte, m.Len())
+	n := m.Gather(data, 0)
 	charge := int64(n) + overhead
 	peer.queue = append(peer.queue, &packet{data: data, addr: addr, files: m.Files, creds: creds, from: s, charged: charge})
 	s.unread.Add(charge)

@@ -223,7 +223,11 @@ func (s *Socket) Release() {
 	s.mu.Unlock()
 
 	bound.forget(s)
+	reset := linux.Errno(0)
 	for _, p := range queue {
+		if p.off < len(p.data) {
+			reset = linux.ECONNRESET // somebody sent more than was read
+		}
 		p.discard()
 	}
 	for _, conn := range pending { // never accepted
@@ -231,10 +235,6 @@ func (s *Socket) Release() {
 		conn.Release()
 	}
 	if was == connected {
-		reset := linux.Errno(0)
-		if len(queue) > 0 {
-			reset = linux.ECONNRESET
-		}
 		s.hangUp(reset)
 	}
 	notifyAll(waiting)
