@@ -308,5 +308,5 @@ func parseCalls() map[uintptr]string {
 	return formats
 }
 
-// raw is the format of a call that is not in the list.
-const raw = "xxxxxx"
+// unknown is the format of a call that is not in the list.
+const unknown = "xxxxxx"

@@ -66,20 +66,20 @@ STATX_ BASIC_STATS 7ff TYPE 1 MODE 2 NLINK 4 UID 8 GID 10 ATIME 20 MTIME 40 CTIM
 S_IF / IFSOCK c000 IFLNK a000 IFREG 8000 IFBLK 6000 IFDIR 4000 IFCHR 2000 IFIFO 1000
 `
 
-// names adds the names of v's bits in the set key, and what is left of v in
+// names prints the names of v's bits in the set key, and what is left of v in
 // hexadecimal.
-func names(b []byte, key string, v uint64) []byte {
+func (p *printer) names(key string, v uint64) {
 	_, line, ok := strings.Cut(sets, "\n"+key+" ")
 	if !ok {
-		return hex(b, v)
+		p.hex(v)
+		return
 	}
 	line, _, _ = strings.Cut(line, "\n")
 	prefix := key[:strings.LastIndexByte(key, '_')+1]
 	if prefix == "" {
 		prefix = key
 	}
-	start := len(b)
-	rest, mask := v, uint64(0)
+	rest, mask, separator := v, uint64(0), ""
 	words := strings.Fields(line)
 	for i := 0; i < len(words); i++ {
 		switch word := words[i]; word[0] {
@@ -100,11 +100,13 @@ func names(b []byte, key string, v uint64) []byte {
 				mask == 0 && bits == 0 && v != 0:
 				continue
 			}
-			b = append(b, '|')
-			if word[0] == '.' {
-				b = append(b, word[1:]...)
+			p.text(separator)
+			separator = "|"
+			if name, whole := strings.CutPrefix(word, "."); whole {
+				p.text(name)
 			} else {
-				b = append(append(b, prefix...), word...)
+				p.text(prefix)
+				p.text(word)
 			}
 			if rest &^= bits; mask != 0 {
 				rest &^= mask
@@ -112,14 +114,17 @@ func names(b []byte, key string, v uint64) []byte {
 		}
 	}
 	switch {
-	case len(b) == start && mask != 0:
-		return append(append(append(hex(b, v), " /* "...), prefix...), "??? */"...)
+	case separator == "" && mask != 0:
+		p.hex(v)
+		p.text(" /* ")
+		p.text(prefix)
+		p.text("??? */")
 	case rest != 0:
-		b = hex(append(b, '|'), rest)
-	case len(b) == start:
-		return append(b, '0')
+		p.text(separator)
+		p.hex(rest)
+	case separator == "":
+		p.text("0")
 	}
-	return append(b[:start], b[start+1:]...) // without the first bar
 }
 
 // number reads a number of the table.
@@ -129,11 +134,4 @@ func number(s string) uint64 {
 		panic("trace: " + err.Error())
 	}
 	return v
-}
-
-func hex(b []byte, v uint64) []byte {
-	if v == 0 {
-		return append(b, '0')
-	}
-	return strconv.AppendUint(append(b, "0x"...), v, 16)
 }

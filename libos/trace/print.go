@@ -29,9 +29,11 @@ type printer struct {
 func (p *printer) begin(num uintptr, formats map[uintptr]string) {
 	format, ok := formats[num]
 	if !ok {
-		format = raw
+		format = unknown
 	}
-	p.out = append(append(make([]byte, 0, 128), callName(num)...), '(')
+	p.out = make([]byte, 0, 128)
+	p.text(callName(num))
+	p.text("(")
 	p.format = format
 	i := 0
 	for f := format; f != "" && f[0] != '='; i++ {
@@ -55,7 +57,7 @@ func (p *printer) begin(num uintptr, formats map[uintptr]string) {
 func (p *printer) end(ret uintptr, errno linux.Errno) {
 	p.ret, p.errno = ret, errno
 	p.run(true)
-	p.out = append(p.closed(), "= "...)
+	p.close()
 	if errno != 0 {
 		p.text("-1 ")
 		p.text(errnoText(errno))
@@ -67,27 +69,27 @@ func (p *printer) end(ret uintptr, errno linux.Errno) {
 	}
 	switch code {
 	case 'x':
-		p.out = hex(p.out, uint64(ret))
+		p.hex(uint64(ret))
 	case 'o':
 		p.octal(uint64(ret))
 	case 'f':
 		p.fcntlResult()
 	default:
-		p.out = strconv.AppendInt(p.out, int64(ret), 10)
+		p.int(int64(ret))
 		if code == 'q' {
 			p.pollResult()
 		}
 	}
 }
 
-// closed ends the arguments and pads to the column of the results.
-func (p *printer) closed() []byte {
+// close ends the arguments and goes to the column of the results.
+func (p *printer) close() {
 	const column = 39
-	p.out = append(p.out, ')')
+	p.text(")")
 	for len(p.out) < column {
-		p.out = append(p.out, ' ')
+		p.text(" ")
 	}
-	return append(p.out, ' ')
+	p.text(" = ")
 }
 
 // run prints arguments: all that are left, or those that the call does not
@@ -104,7 +106,7 @@ func (p *printer) run(all bool) {
 			p.text(", ")
 		}
 		if code == '{' {
-			p.out = names(p.out, set, uint64(uint32(p.args[p.next])))
+			p.names(set, uint64(uint32(p.args[p.next])))
 		} else if !p.arg(code, p.args[p.next]) {
 			p.out = p.out[:start]
 		}
@@ -138,11 +140,11 @@ func (p *printer) arg(code byte, v uintptr) bool {
 	case 'l':
 		p.int(int64(v))
 	case 'u':
-		p.out = strconv.AppendUint(p.out, uint64(v), 10)
+		p.uint(uint64(v))
 	case 'g':
 		p.int(int64(int32(v)))
 	case 'x':
-		p.out = hex(p.out, uint64(v))
+		p.hex(uint64(v))
 	case 'p':
 		p.pointer(v)
 	case 'o':
@@ -162,7 +164,7 @@ func (p *printer) arg(code byte, v uintptr) bool {
 	case 'R', 'H', 'G':
 		p.filled(code, v)
 	case 'b':
-		p.out = names(p.out, optionSet(p.args[p.next-1]), uint64(v))
+		p.names(optionSet(p.args[p.next-1]), uint64(v))
 	case 'r':
 		p.protocol(v)
 	case 'n':
@@ -175,9 +177,25 @@ func (p *printer) arg(code byte, v uintptr) bool {
 	return true
 }
 
+// text is not inlined: it is called everywhere, and the room for one more
+// string is some hundred bytes of code.
+//
+//go:noinline
 func (p *printer) text(s string) { p.out = append(p.out, s...) }
 
+//go:noinline
+func (p *printer) raw(b ...byte) { p.out = append(p.out, b...) }
+
 func (p *printer) int(v int64) { p.out = strconv.AppendInt(p.out, v, 10) }
+
+func (p *printer) uint(v uint64) { p.out = strconv.AppendUint(p.out, v, 10) }
+
+func (p *printer) hex(v uint64) {
+	if v != 0 {
+		p.text("0x")
+	}
+	p.out = strconv.AppendUint(p.out, v, 16)
+}
 
 // num prints a number after what leads up to it.
 func (p *printer) num(lead string, v int64) {
@@ -197,13 +215,14 @@ func (p *printer) pointer(v uintptr) {
 		p.text("NULL")
 		return
 	}
-	p.out = hex(p.out, uint64(v))
+	p.hex(uint64(v))
 }
 
 // mode prints a file's type and permissions.
 func (p *printer) mode(m uint32) {
 	if m&linux.S_IFMT != 0 {
-		p.out = append(names(p.out, "S_IF", uint64(m&linux.S_IFMT)), '|')
+		p.names("S_IF", uint64(m&linux.S_IFMT))
+		p.text("|")
 	}
 	p.octal(uint64(m &^ linux.S_IFMT))
 }
@@ -255,32 +274,31 @@ func (p *printer) more(yes bool) {
 }
 
 func (p *printer) quoted(s []byte, asHex bool) {
-	p.out = append(p.out, '"')
+	p.text(`"`)
 	for i, c := range s {
 		if asHex {
-			p.out = append(p.out, '\\', 'x', digits[c>>4], digits[c&15])
+			p.raw('\\', 'x', digits[c>>4], digits[c&15])
 			continue
 		}
 		if short := escapes[c]; short != 0 {
-			p.out = append(p.out, '\\', short)
+			p.raw('\\', short)
 			continue
 		}
 		if c >= ' ' && c < 0x7f {
-			p.out = append(p.out, c)
+			p.raw(c)
 			continue
 		}
-		p.out = append(p.out, '\\')
 		// Three octal digits only where the next byte would join them.
-		joins := i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9'
-		if c >= 0o100 || joins {
-			p.out = append(p.out, '0'+c>>6)
+		switch joins := i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9'; {
+		case c >= 0o100 || joins:
+			p.raw('\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
+		case c >= 0o10:
+			p.raw('\\', '0'+c>>3, '0'+c&7)
+		default:
+			p.raw('\\', '0'+c)
 		}
-		if c >= 0o10 || joins {
-			p.out = append(p.out, '0'+c>>3&7)
-		}
-		p.out = append(p.out, '0'+c&7)
 	}
-	p.out = append(p.out, '"')
+	p.text(`"`)
 }
 
 const digits = "0123456789abcdef"

@@ -29,9 +29,9 @@ func optionSet(level uintptr) string {
 func (p *printer) protocol(v uintptr) {
 	switch p.args[0] {
 	case linux.AF_INET, linux.AF_INET6:
-		p.out = names(p.out, "IPPROTO_", uint64(v))
+		p.names("IPPROTO_", uint64(v))
 	case linux.AF_NETLINK:
-		p.out = names(p.out, "NETLINK_", uint64(v))
+		p.names("NETLINK_", uint64(v))
 	default:
 		p.int(int64(int32(v)))
 	}
@@ -70,7 +70,7 @@ func (p *printer) sockaddr(addr, n uintptr) {
 	b := slice(addr, min(n, linux.SockaddrMax))
 	family := uint64(b[0]) | uint64(b[1])<<8
 	p.text("{sa_family=")
-	p.out = names(p.out, "AF_", family)
+	p.names("AF_", family)
 	switch {
 	case family == linux.AF_INET && n >= 16:
 		p.num(", sin_port=htons(", int64(b[2])<<8|int64(b[3]))
@@ -210,7 +210,7 @@ func (p *printer) msghdr(h *linux.Msghdr, filled uintptr) {
 	}
 	p.num(", msg_controllen=", int64(h.Controllen))
 	p.text(", msg_flags=")
-	p.out = names(p.out, "MSG_", uint64(uint32(h.Flags)))
+	p.names("MSG_", uint64(uint32(h.Flags)))
 	p.text("}")
 }
 
@@ -226,13 +226,13 @@ func (p *printer) control(v, end uintptr) {
 		}
 		p.num("{cmsg_len=", int64(c.Len))
 		p.text(", cmsg_level=")
-		p.out = names(p.out, "SOL_", uint64(uint32(c.Level)))
+		p.names("SOL_", uint64(uint32(c.Level)))
 		p.text(", cmsg_type=")
 		if c.Level == linux.SOL_SOCKET && c.Type == linux.SCM_RIGHTS {
 			p.text("SCM_RIGHTS, cmsg_data=")
 			list(p, v+linux.CmsghdrSize, (uintptr(c.Len)-linux.CmsghdrSize)/4, func(fd *int32) { p.int(int64(*fd)) })
 		} else {
-			p.out = hex(p.out, uint64(uint32(c.Type)))
+			p.hex(uint64(uint32(c.Type)))
 		}
 		p.text("}")
 		v += (uintptr(c.Len) + 7) &^ 7

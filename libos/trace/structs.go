@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"strconv"
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/linux"
@@ -132,18 +131,18 @@ func (p *printer) utimes(t *[2]linux.Timespec) {
 
 func (p *printer) epollEvent(e *linux.EpollEvent) {
 	p.text("{events=")
-	p.out = names(p.out, "EPOLL", uint64(e.Events))
+	p.names("EPOLL", uint64(e.Events))
 	p.text(", data={u32=")
-	p.out = strconv.AppendUint(p.out, uint64(e.Data[0]), 10)
+	p.uint(uint64(e.Data[0]))
 	p.text(", u64=")
-	p.out = strconv.AppendUint(p.out, uint64(e.Data[1])<<32|uint64(e.Data[0]), 10)
+	p.uint(uint64(e.Data[1])<<32 | uint64(e.Data[0]))
 	p.text("}}")
 }
 
 func (p *printer) pollFd(f *linux.PollFd) {
 	p.num("{fd=", int64(f.Fd))
 	p.text(", events=")
-	p.out = names(p.out, "POLL", uint64(uint16(f.Events)))
+	p.names("POLL", uint64(uint16(f.Events)))
 	p.text("}")
 }
 
@@ -163,7 +162,7 @@ func (p *printer) pollResult() {
 		p.text(separator)
 		p.num("{fd=", int64(f.Fd))
 		p.text(", revents=")
-		p.out = names(p.out, "POLL", uint64(uint16(f.Revents)))
+		p.names("POLL", uint64(uint16(f.Revents)))
 		p.text("}")
 		separator = ", "
 	}
@@ -191,7 +190,7 @@ func (p *printer) iovec(v, n, filled uintptr) {
 		p.bytes(iov.Base, used, stringMax)
 		filled -= used
 		p.text(", iov_len=")
-		p.out = strconv.AppendUint(p.out, iov.Len, 10)
+		p.uint(iov.Len)
 		p.text("}")
 	})
 }
@@ -203,9 +202,9 @@ func (p *printer) stat(st *linux.Stat) {
 	switch st.Mode & linux.S_IFMT {
 	case linux.S_IFCHR, linux.S_IFBLK:
 		p.text(", st_rdev=makedev(")
-		p.out = hex(p.out, uint64(linux.Major(st.Rdev)))
+		p.hex(uint64(linux.Major(st.Rdev)))
 		p.text(", ")
-		p.out = hex(p.out, uint64(linux.Minor(st.Rdev)))
+		p.hex(uint64(linux.Minor(st.Rdev)))
 		p.text(")")
 	default:
 		p.num(", st_size=", st.Size)
@@ -216,9 +215,9 @@ func (p *printer) stat(st *linux.Stat) {
 // statx prints of struct statx what strace does.
 func (p *printer) statx(st *linux.Statx) {
 	p.text("{stx_mask=")
-	p.out = names(p.out, "STATX_", uint64(st.Mask))
+	p.names("STATX_", uint64(st.Mask))
 	p.text(", stx_attributes=")
-	p.out = hex(p.out, st.Attributes)
+	p.hex(st.Attributes)
 	p.text(", stx_mode=")
 	p.mode(uint32(st.Mode))
 	p.num(", stx_size=", int64(st.Size))
@@ -243,10 +242,10 @@ func (p *printer) rlimit(limits *[2]uint64) {
 		case v == ^uint64(0):
 			p.text("RLIM64_INFINITY")
 		case v > 1024 && v%1024 == 0:
-			p.out = strconv.AppendUint(p.out, v/1024, 10)
+			p.uint(v / 1024)
 			p.text("*1024")
 		default:
-			p.out = strconv.AppendUint(p.out, v, 10)
+			p.uint(v)
 		}
 	}
 	p.text("}")
@@ -292,7 +291,7 @@ func (p *printer) fcntlArg(v uintptr) bool {
 	default:
 		return false
 	}
-	p.out = names(p.out, set, uint64(v))
+	p.names(set, uint64(v))
 	return true
 }
 
@@ -303,9 +302,9 @@ func (p *printer) flock(v uintptr) {
 		return
 	}
 	p.text("{l_type=")
-	p.out = names(p.out, "F_LCK", uint64(l.Type))
+	p.names("F_LCK", uint64(l.Type))
 	p.text(", l_whence=")
-	p.out = names(p.out, "SEEK_", uint64(l.Whence))
+	p.names("SEEK_", uint64(l.Whence))
 	p.num(", l_start=", l.Start)
 	p.num(", l_len=", l.Len)
 	if cmd := p.args[1]; cmd == linux.F_GETLK || cmd == linux.F_OFD_GETLK {
@@ -329,8 +328,8 @@ func (p *printer) fcntlResult() {
 		p.int(int64(p.ret))
 		return
 	}
-	p.out = hex(p.out, uint64(p.ret))
+	p.hex(uint64(p.ret))
 	p.text(" (flags ")
-	p.out = names(p.out, set, uint64(p.ret))
+	p.names(set, uint64(p.ret))
 	p.text(")")
 }

@@ -50,7 +50,9 @@ func (t *Tracer) Begin(num uintptr, args *[6]uintptr) *Call {
 	c.begin(num, t.formats)
 	if num == linux.SYS_EXIT_GROUP || num == linux.SYS_EXIT {
 		t.count(num, 0, 0)
-		t.line(append(c.closed(), "= ?\n"...))
+		c.close()
+		c.text("?\n")
+		t.line(c.out)
 	}
 	c.start = platform.Nanotime()
 	return c
@@ -61,13 +63,14 @@ func (c *Call) End(ret uintptr, errno linux.Errno) {
 	ns := platform.Nanotime() - c.start
 	c.tracer.count(c.num, ns, errno)
 	c.end(ret, errno)
-	b := append(c.out, " <"...)
-	b = seconds(b, ns)
-	b = append(b, '>')
+	c.text(" <")
+	c.text(seconds(ns))
+	c.text(">")
 	if errno == linux.ENOSYS {
-		b = append(b, unsupported...)
+		c.text(unsupported)
 	}
-	c.tracer.line(append(b, '\n'))
+	c.text("\n")
+	c.tracer.line(c.out)
 }
 
 // unsupported marks calls that Pith does not have.
@@ -117,55 +120,58 @@ func (t *Tracer) Summary() {
 		a, b := rows[i], rows[j]
 		return a.ns > b.ns || a.ns == b.ns && a.num < b.num
 	})
-	b := append([]byte(head), rule...)
+	var p printer
+	p.text(head)
+	p.text(rule)
 	for _, s := range rows {
-		b = s.row(b, total.ns, callName(uintptr(s.num)))
+		s.row(&p, total.ns, callName(uintptr(s.num)))
 	}
-	b = append(b, rule...)
-	t.write(total.row(b, total.ns, "total"))
+	p.text(rule)
+	total.row(&p, total.ns, "total")
+	t.write(p.out)
 }
 
-func (s *stat) row(b []byte, total int64, name string) []byte {
+func (s *stat) row(p *printer, total int64, name string) {
 	share := int64(10000) // hundredths of a per cent
 	if total > 0 {
 		share = s.ns * 10000 / total
 	}
-	b = pad(b, string(fixed(nil, share, 2)), 6)
-	b = pad(append(b, ' '), string(seconds(nil, s.ns)), 11)
-	b = pad(append(b, ' '), strconv.FormatInt(s.ns/1e3/max(int64(s.calls), 1), 10), 11)
-	b = pad(append(b, ' '), strconv.Itoa(s.calls), 9)
 	errors := ""
 	if s.errors > 0 {
 		errors = strconv.Itoa(s.errors)
 	}
-	b = pad(append(b, ' '), errors, 9)
-	b = append(append(b, ' '), name...)
+	p.column(6, fixed(share, 2))
+	p.column(11, seconds(s.ns))
+	p.column(11, strconv.FormatInt(s.ns/1e3/max(int64(s.calls), 1), 10))
+	p.column(9, strconv.Itoa(s.calls))
+	p.column(9, errors)
+	p.text(name)
 	if s.unsupported {
-		b = append(b, unsupported...)
+		p.text(unsupported)
 	}
-	return append(b, '\n')
+	p.text("\n")
 }
 
-// pad adds s in a field of width, to the right.
-func pad(b []byte, s string, width int) []byte {
+// column prints s to the right of a column, and what separates it from the next.
+func (p *printer) column(width int, s string) {
 	for i := len(s); i < width; i++ {
-		b = append(b, ' ')
+		p.text(" ")
 	}
-	return append(b, s...)
+	p.text(s)
+	p.text(" ")
 }
 
-// seconds adds a time with microseconds.
-func seconds(b []byte, ns int64) []byte { return fixed(b, ns/1e3, 6) }
+// seconds is a time with microseconds.
+func seconds(ns int64) string { return fixed(ns/1e3, 6) }
 
-// fixed adds v as a number with that many decimal places.
-func fixed(b []byte, v int64, places int) []byte {
+// fixed is v as a number with that many decimal places.
+func fixed(v int64, places int) string {
 	digits := strconv.FormatInt(v, 10)
 	for len(digits) <= places {
 		digits = "0" + digits
 	}
 	point := len(digits) - places
-	b = append(append(b, digits[:point]...), '.')
-	return append(b, digits[point:]...)
+	return digits[:point] + "." + digits[point:]
 }
 
 func callName(num uintptr) string {

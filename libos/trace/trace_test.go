@@ -89,8 +89,9 @@ func TestNamesOfFlags(t *testing.T) {
 		{"no such set", 18, "0x12"},
 	}
 	for _, tt := range tests {
-		if got := string(names(nil, tt.set, tt.v)); got != tt.want {
-			t.Errorf("%s %#x: %s, want %s", tt.set, tt.v, got, tt.want)
+		var p printer
+		if p.names(tt.set, tt.v); string(p.out) != tt.want {
+			t.Errorf("%s %#x: %s, want %s", tt.set, tt.v, p.out, tt.want)
 		}
 	}
 }
@@ -124,7 +125,7 @@ func TestTheTablesAreConsistent(t *testing.T) {
 	for line := range strings.Lines(strings.TrimSpace(sets)) {
 		key, _, _ := strings.Cut(line, " ")
 		for _, v := range []uint64{0, 1, ^uint64(0)} {
-			names(nil, key, v) // panics at a bad number
+			new(printer).names(key, v) // panics at a bad number
 		}
 	}
 }
