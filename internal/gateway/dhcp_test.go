@@ -28,7 +28,7 @@ type wire struct {
 // newWire has a gateway serve a link that the test holds the other end of.
 func newWire(t testing.TB, cfg Config) *wire {
 	t.Helper()
-	checkGoroutines(t)
+	checkLeaks(t)
 	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

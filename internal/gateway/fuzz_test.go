@@ -193,7 +193,7 @@ func TestMalformedMessagesAreDropped(t *testing.T) {
 }
 
 func TestServeEndsWithTheGuestsLink(t *testing.T) {
-	checkGoroutines(t)
+	checkLeaks(t)
 	g, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -46,9 +46,6 @@ const (
 	// queueLen is the number of packets that may wait for the guest to read
 	// them; later ones are lost, as on any network.
 	queueLen = 1024
-	// minBuffer, startBuffer and maxBuffer bound a TCP endpoint's buffers,
-	// which follow the connection's speed.
-	minBuffer, startBuffer, maxBuffer = 4 << 10, 1 << 20, 4 << 20
 	// timeWait can be short: the link reorders nothing and delays little.
 	timeWait = 2 * time.Second
 	// abortEvery is a moment in which a handshake that began makes progress.
@@ -126,9 +123,7 @@ func (g *Gateway) configure() error {
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	linger := tcpip.TCPLingerTimeoutOption(10 * time.Second)
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: startBuffer, Max: maxBuffer}
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: startBuffer, Max: maxBuffer}
-	for _, opt := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &wait, &linger, &send, &receive} {
+	for _, opt := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &wait, &linger} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
 			return fmt.Errorf("set %T: %s", opt, err)
 		}

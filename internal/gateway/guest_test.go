@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ type guest struct {
 // gateway names; both end with the test, and nothing of them may remain.
 func newGuest(t testing.TB, cfg Config) (*Gateway, *guest) {
 	t.Helper()
-	checkGoroutines(t)
+	checkLeaks(t)
 	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -137,16 +138,24 @@ func linkPair(t testing.TB) (a, b Link) {
 	return a, b
 }
 
-// checkGoroutines fails the test if goroutines of this package or of the stack
-// are there when everything else of the test has ended.
-func checkGoroutines(t testing.TB) {
+// checkLeaks fails the test if goroutines of this package or of the stack, or
+// more descriptors than now, are there when everything else of it has ended.
+func checkLeaks(t testing.TB) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // has the runtime open its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	before := descriptors(t)
 	t.Cleanup(func() {
+		eventually(t, "no more descriptors than before", func() bool { return descriptors(t) <= before })
 		var left []string
 		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			buf := make([]byte, 1<<20)
 			left = left[:0]
 			for s := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-				if !strings.Contains(s, "checkGoroutines") && !strings.Contains(s, ").Run(") &&
+				if !strings.Contains(s, "checkLeaks") && !strings.Contains(s, ").Run(") &&
 					(strings.Contains(s, "internal/gateway.") || strings.Contains(s, "gvisor.dev/")) {
 					left = append(left, s)
 				}
@@ -157,6 +166,15 @@ func checkGoroutines(t testing.TB) {
 		}
 		t.Errorf("%d goroutines remain:\n%s", len(left), strings.Join(left, "\n\n"))
 	})
+}
+
+func descriptors(t testing.TB) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
 }
 
 // dial connects the guest to an address.

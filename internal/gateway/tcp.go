@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"net"
 	"net/netip"
 	"sync"
@@ -16,8 +17,16 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// dialTimeout is about what Linux itself takes to give up a connect.
-const dialTimeout = 2 * time.Minute
+const (
+	// dialTimeout is about what Linux itself takes to give up a connect.
+	dialTimeout = 2 * time.Minute
+
+	// A connection's buffers begin with startBuffer bytes each way and follow
+	// its speed up to maxBuffer; but the guest decides how full they are, so
+	// of many connections each may grow to its share of totalBuffer only.
+	minBuffer, startBuffer, maxBuffer = 32 << 10, 256 << 10, 4 << 20
+	totalBuffer                       = 256 << 20
+)
 
 // tcpTable admits the guest's TCP connections. A connection is answered only
 // once the host's is there, so that the guest sees the true outcome.
@@ -36,6 +45,7 @@ func (t *tcpTable) init(g *Gateway) {
 	t.g = g
 	t.dialer.Timeout = dialTimeout
 	t.dialing = make(map[stack.TransportEndpointID]*quote)
+	t.sizeBuffersLocked()
 	// The table's own limit comes first.
 	t.forwarder = tcp.NewForwarder(g.stack, startBuffer, g.cfg.MaxTCP+1, func(r *tcp.ForwarderRequest) {
 		id := r.ID()
@@ -54,14 +64,36 @@ func (t *tcpTable) acquire() bool {
 	if t.count >= t.g.cfg.MaxTCP {
 		return false
 	}
-	t.count++
+	t.addLocked(1)
 	return true
 }
 
 func (t *tcpTable) release() {
 	t.mu.Lock()
-	t.count--
+	t.addLocked(-1)
 	t.mu.Unlock()
+}
+
+func (t *tcpTable) addLocked(n int) {
+	before := bits.Len(uint(t.count))
+	t.count += n
+	if bits.Len(uint(t.count)) != before {
+		t.sizeBuffersLocked()
+	}
+}
+
+// sizeBuffersLocked tells the stack how far buffers may grow, at each doubling
+// of the number of connections.
+func (t *tcpTable) sizeBuffersLocked() {
+	most := max(minBuffer, min(maxBuffer, totalBuffer>>bits.Len(uint(t.count))))
+	start := min(startBuffer, most)
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: start, Max: most}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: start, Max: most}
+	for _, opt := range []tcpip.SettableTransportProtocolOption{&send, &receive} {
+		if err := t.g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
+			panic(err.String()) // only for a range that is none
+		}
+	}
 }
 
 // settle forgets a connection attempt. Until then further SYNs are ignored.
@@ -85,7 +117,7 @@ func (t *tcpTable) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer)
 		t.mu.Unlock()
 		return true
 	}
-	t.count++
+	t.addLocked(1)
 	t.dialing[id] = &q
 	t.mu.Unlock()
 	if !t.forwarder.HandlePacket(id, pkt) {
