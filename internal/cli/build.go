@@ -24,11 +24,22 @@ type buildFlags struct {
 }
 
 func (b *buildFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&b.tags, "tags", "", "build tags, separated by commas")
-	f.StringVar(&b.ldflags, "ldflags", "", "flags for the Go linker; without them the image has no symbol table")
+	f.StringVar(&b.tags, "tags", "", "build `TAGS`, separated by commas")
+	f.StringVar(&b.ldflags, "ldflags", "", "`FLAGS` for the Go linker; without them the image has no symbol table")
 	f.BoolVar(&b.trimpath, "trimpath", true, "leave the paths of this machine out of the image")
 	f.StringArrayVar(&b.files, "file", nil, "add a file or folder to the image's root, `SRC:DST`; repeatable")
 	f.BoolVarP(&b.verbose, "verbose", "v", false, "print the names of packages as they are compiled")
+}
+
+// changed is the name of a given flag that has a meaning only when something is
+// built, if there is one. (-v has one in a run, too.)
+func (*buildFlags) changed(f *pflag.FlagSet) string {
+	for _, name := range []string{"tags", "ldflags", "trimpath", "file"} {
+		if f.Changed(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (s *session) buildCommand() *cobra.Command {

@@ -107,6 +107,8 @@ echo '{"GOROOT":"/old","GOVERSION":"go1.24.1","GOHOSTOS":"linux","GOHOSTARCH":"a
 		{args: "run missing.pith"},
 		{args: "run text.pith"},
 		{args: "run go.mod"},
+		{args: "run text.pith --tags x"},
+		{args: "build ./hello -o nowhere/x"},
 		{args: "run ./hello -p 80"},
 		{args: "run ./hello -p 8080:80 -p 8081:80"},
 		{args: "run ./hello --net none -p 8080:80"},

@@ -52,11 +52,11 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVarP(&r.publish, "publish", "p", nil, "publish a port of the program, `[ADDR:]HOST:GUEST[/udp]`; repeatable")
 	f.StringArrayVarP(&r.env, "env", "e", nil, "variable of the program's environment, `K=V`, or K to take it from here; repeatable")
 	f.StringArrayVar(&r.envFiles, "env-file", nil, "`FILE` of such variables, one a line; repeatable")
-	f.StringVar(&r.memory, "memory", defaultMemory, "memory of the instance, such as 64M or 1G")
-	f.IntVar(&r.cpus, "cpus", 0, "number of CPUs; default: this machine's")
-	f.StringVar(&r.hostname, "hostname", defaultHostname, "name of the instance")
-	f.StringVar(&r.monitor, "monitor", "auto", "what runs the image: "+strings.Join(monitorNames(), ", "))
-	f.StringVar(&r.net, "net", "user", "network of the instance: none, user")
+	f.StringVar(&r.memory, "memory", defaultMemory, "memory of the instance, a `SIZE` such as 64M or 1G")
+	f.IntVar(&r.cpus, "cpus", 0, "`NUMBER` of CPUs; default: this machine's")
+	f.StringVar(&r.hostname, "hostname", defaultHostname, "`NAME` of the instance")
+	f.StringVar(&r.monitor, "monitor", "auto", "what runs the image, a `MONITOR`: "+strings.Join(monitorNames(), ", "))
+	f.StringVar(&r.net, "net", "user", "`NETWORK` of the instance: none, user")
 	f.BoolVar(&r.trace, "trace", false, "print system calls to standard error, as strace does")
 	r.buildFlags.register(f)
 }
@@ -150,6 +150,9 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 // image of a package is in no folder by the time it runs.
 func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *pflag.FlagSet) (*image.Image, error) {
 	if isImage(what) {
+		if flag := r.changed(f); flag != "" {
+			return nil, fmt.Errorf("run: --%s: %s is built already: leave the flag out, or give a package", flag, what)
+		}
 		img, err := image.Open(what)
 		switch {
 		case errors.Is(err, os.ErrNotExist):

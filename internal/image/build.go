@@ -234,14 +234,13 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 // build leaves what was there.
 func writeFile(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	var about *os.PathError
+	if errors.As(err, &about) {
+		return fmt.Errorf("writing %s: %w", path, about.Err) // not of the temporary file
+	}
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(0o755)
@@ -249,8 +248,11 @@ func writeFile(path string, data []byte) (err error) {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	return os.Rename(f.Name(), path)
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 var derivedModule = map[string]string{
 	"go.mod":        "module example.com/m\n\ngo 1.25\n",
 	"hello/main.go": "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n",
+	"bare/main.go":  "package main\n\nfunc main() { println(\"bare\") }\n",
 	"client/main.go": `package main
 
 import "net/http"
@@ -48,6 +49,7 @@ func TestDerivedProgramsHoldOnlyWhatTheyReach(t *testing.T) {
 	}{
 		// docs/benchmarks.md has the figures; these limits only tell when
 		// something large has become reachable.
+		{"./bare", []string{}, 100_000, false},
 		{"./hello", []string{"core"}, 1_500_000, false},
 		{"./web", []string{"core", "net"}, 4_500_000, false},
 		{"./client", []string{"core", "net"}, 4_500_000, true},

@@ -172,9 +172,11 @@ func addName(names *[]byte, name string) uint32 {
 
 // manifest describes a program.
 func (p *program) manifest() (*Manifest, error) {
-	m := &Manifest{Format: FormatVersion, Pith: Version(), Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{"core"}}
-	if p.hasPackage("pith/libos/inet") {
-		m.Parts = append(m.Parts, "net")
+	m := &Manifest{Format: FormatVersion, Pith: Version(), Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
+	for _, part := range []struct{ name, pkg string }{{"core", "pith/libos/sys"}, {"net", "pith/libos/inet"}} {
+		if p.hasPackage(part.pkg) {
+			m.Parts = append(m.Parts, part.name)
+		}
 	}
 	if main := p.info.Main; main.Path != "" {
 		m.Modules = append(m.Modules, Module{Path: main.Path, Version: main.Version, Sum: main.Sum})
