@@ -90,6 +90,7 @@ func (s *hostStream) follow(direction int) {
 		if !w.wanted || errno != 0 {
 			w.running = false
 			w.mu.Unlock()
+			s.host.Unwatch()
 			return
 		}
 		w.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -104,15 +105,53 @@ func (l *link) deliver(msg []byte) {
 	if d == nil {
 		return
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{
-		Payload: buffer.MakeWithData(msg[boot.VirtioNetHeaderSize:]),
-	})
+	frame := msg[boot.VirtioNetHeaderSize:]
+	if msg[vnetFlags]&(vnetNeedsCsum|vnetDataValid) == 0 && !checksumRight(frame) {
+		return
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
 	defer pkt.DecRef()
-	pkt.RXChecksumValidated = msg[vnetFlags]&(vnetNeedsCsum|vnetDataValid) != 0
 	if !l.ParseHeader(pkt) {
 		return
 	}
 	d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, pkt)
+}
+
+// checksumRight verifies the TCP or UDP checksum of a frame that the other
+// side has not. The stack leaves that to the link for all frames or for none.
+// Fragments and packets with extension headers pass: their checksums, where
+// they have one, are out of reach here.
+func checksumRight(frame []byte) bool {
+	var proto tcpip.TransportProtocolNumber
+	var src, dst tcpip.Address
+	var payload []byte
+	packet := frame[header.EthernetMinimumSize:]
+	switch header.Ethernet(frame).Type() {
+	case header.IPv4ProtocolNumber:
+		ip := header.IPv4(packet)
+		if !ip.IsValid(len(packet)) || ip.More() || ip.FragmentOffset() != 0 {
+			return true // the stack looks at it
+		}
+		proto, src, dst, payload = ip.TransportProtocol(), ip.SourceAddress(), ip.DestinationAddress(), ip.Payload()
+	case header.IPv6ProtocolNumber:
+		ip := header.IPv6(packet)
+		if !ip.IsValid(len(packet)) {
+			return true
+		}
+		proto, src, dst, payload = ip.TransportProtocol(), ip.SourceAddress(), ip.DestinationAddress(), ip.Payload()
+	default:
+		return true
+	}
+	switch {
+	case proto == header.TCPProtocolNumber && len(payload) >= header.TCPMinimumSize:
+	case proto == header.UDPProtocolNumber && len(payload) >= header.UDPMinimumSize:
+		if header.UDP(payload).Checksum() == 0 { // none (RFC 768)
+			return true
+		}
+	default:
+		return true
+	}
+	return checksum.Checksum(payload, header.PseudoHeaderChecksum(proto, src, dst, uint16(len(payload)))) == 0xffff
 }
 
 // WritePacket implements stack.QueueingDiscipline. It never waits: what the
@@ -244,11 +283,11 @@ func (l *link) GSOMaxSize() uint32 { return gsoMaxSize }
 // SupportedGSO implements stack.GSOEndpoint.
 func (l *link) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
 
-// Capabilities implements stack.NetworkLinkEndpoint. Checksum offload comes
-// with GSO for TCP and by packet for what is received; declared here it would
-// make the stack send UDP without.
+// Capabilities implements stack.NetworkLinkEndpoint. Checksum offload for what
+// is sent comes with GSO, for TCP; declared here it would make the stack send
+// UDP without.
 func (l *link) Capabilities() stack.LinkEndpointCapabilities {
-	return stack.CapabilityResolutionRequired
+	return stack.CapabilityResolutionRequired | stack.CapabilityRXChecksumOffload
 }
 
 // MTU implements stack.NetworkLinkEndpoint.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/pith-os/pith/libos/linux"
 
@@ -131,7 +132,13 @@ func (h *Host) Write(p []byte) (int, linux.Errno) {
 // Accept is accept4(2) on a listening socket. addr receives the peer's socket
 // address and its length is returned.
 func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
-	return nil, 0, linux.ENOSYS
+	size := uint32(len(addr))
+	fd, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))),
+		uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if e != 0 {
+		return nil, 0, linux.Errno(e)
+	}
+	return &Host{int(fd)}, min(int(size), len(addr)), 0
 }
 
 // Shutdown is shutdown(2) of a connection.
@@ -157,6 +164,9 @@ func (h *Host) Wait(m Mode) linux.Errno {
 	_, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: ev}}, -1)
 	return errnoOf(err)
 }
+
+// Unwatch undoes what Wait did to the poller.
+func (h *Host) Unwatch() {}
 
 // Control sends one message to the monitor.
 func Control(msg string) linux.Errno { return 0 }

@@ -1,0 +1,191 @@
+package inet
+
+import (
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/socket"
+	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/wait"
+
+	"golang.org/x/sys/unix"
+)
+
+const publishedPort = 8080
+
+func TestMain(m *testing.M) {
+	network() // made before there is a device: descriptor 4 is no gateway here
+	platform.Config().Net = &boot.Net{Addr4: "10.0.2.15/24", Gateway4: "10.0.2.2", MTU: 1500}
+	platform.Config().Publish = []uint16{publishedPort}
+	os.Exit(m.Run())
+}
+
+// publishHost gives the published port a listening socket of the host and
+// returns its address.
+func publishHost(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := unix.SetNonblock(int(f.Fd()), true); err != nil {
+		t.Fatal(err)
+	}
+	ports()[0].fd = int(f.Fd())
+	return l.Addr().String()
+}
+
+// blocking makes try until it does not return EAGAIN.
+func blocking[T any](t *testing.T, s socket.Socket, ev wait.Events, try func() (T, linux.Errno)) T {
+	t.Helper()
+	var v T
+	_, errno := sys.Block(s, ev, int64(5*time.Second), func() (uintptr, linux.Errno) {
+		var errno linux.Errno
+		v, errno = try()
+		return 0, errno
+	})
+	if errno != 0 {
+		t.Fatalf("errno %d", errno)
+	}
+	return v
+}
+
+func TestPublishedPort(t *testing.T) {
+	addr := publishHost(t)
+	s, errno := open(linux.AF_INET6, linux.SOCK_STREAM, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	if errno := s.Bind(inet6("::", publishedPort)); errno != 0 {
+		t.Fatal(errno)
+	}
+	if errno := s.Listen(1); errno != 0 {
+		t.Fatal(errno)
+	}
+	client, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c := blocking(t, s, wait.In, s.Accept)
+
+	local, _ := c.LocalAddr()
+	peer, _ := c.PeerAddr()
+	if got := local[8:24]; string(got[10:]) != "\xff\xff\x0a\x00\x02\x0f" || local[2] != publishedPort>>8 || local[3] != publishedPort&0xff {
+		t.Errorf("local address %x, want the device's", local)
+	}
+	if got := peer[8:24]; string(got[10:]) != "\xff\xff\x0a\x00\x02\x02" {
+		t.Errorf("peer address %x, want the gateway's: the client is on the host's loopback", peer)
+	}
+
+	read := func(n int) string {
+		b := make([]byte, n)
+		n = blocking(t, c, wait.In, func() (int, linux.Errno) { return c.Read(b) })
+		return string(b[:n])
+	}
+	io.WriteString(client, "hello")
+	m := socket.Message{Data: [][]byte{make([]byte, 2)}}
+	if n := blocking(t, c, wait.In, func() (int, linux.Errno) { return c.Recv(&m, linux.MSG_PEEK) }); n != 2 || string(m.Data[0]) != "he" {
+		t.Errorf("peek %d %q", n, m.Data[0])
+	}
+	if got := read(4); !strings.HasPrefix("hello", got) {
+		t.Errorf("read %q", got)
+	} else if got += read(4); !strings.HasPrefix("hello", got) {
+		t.Errorf("read %q", got)
+	}
+	if _, errno := c.Read(make([]byte, 1)); errno != linux.EAGAIN && errno != 0 {
+		t.Errorf("read of nothing: %d", errno)
+	}
+	if ev := c.Ready(); ev&wait.Out == 0 {
+		t.Errorf("ready %#x, want Out", ev)
+	}
+
+	out := socket.Message{Data: [][]byte{[]byte("wor"), []byte("ld")}}
+	if n, errno := c.Send(&out, 0); n != 5 || errno != 0 {
+		t.Errorf("send %d, errno %d", n, errno)
+	}
+	if errno := c.Shutdown(linux.SHUT_WR); errno != 0 {
+		t.Errorf("shutdown: %d", errno)
+	}
+	if got, err := io.ReadAll(client); string(got) != "world" || err != nil {
+		t.Errorf("client got %q, %v", got, err)
+	}
+	client.Close()
+	if got := read(1); got != "" {
+		t.Errorf("after the client closed: %q", got)
+	}
+	if ev := c.Ready(); ev&(wait.In|wait.RdHup) != wait.In|wait.RdHup {
+		t.Errorf("ready %#x, want In and RdHup", ev)
+	}
+	c.Release()
+	s.Release()
+}
+
+func TestPublishedPortAlsoListensInside(t *testing.T) {
+	publishHost(t)
+	s, errno := open(linux.AF_INET, linux.SOCK_STREAM, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	defer s.Release()
+	if errno := s.Bind(inet4(0, 0, 0, 0, publishedPort)); errno != 0 {
+		t.Fatal(errno)
+	}
+	if errno := s.Listen(5); errno != 0 {
+		t.Fatal(errno)
+	}
+	c, errno := open(linux.AF_INET, linux.SOCK_STREAM, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	defer c.Release()
+	if errno := c.Connect(inet4(127, 0, 0, 1, publishedPort)); errno != linux.EINPROGRESS {
+		t.Fatalf("connect: errno %d", errno)
+	}
+	in := blocking(t, s, wait.In, s.Accept)
+	defer in.Release()
+	if _, ok := in.(*stream); !ok {
+		t.Errorf("accepted a %T, want one of the stack's", in)
+	}
+}
+
+func TestHostStreamOptionsReadBack(t *testing.T) {
+	s := &hostStream{domain: linux.AF_INET}
+	s.Init(linux.AF_INET, linux.SOCK_STREAM, linux.IPPROTO_TCP)
+	get := func(level, name int) int {
+		b := make([]byte, 4)
+		if _, errno := s.Option(level, name, b); errno != 0 {
+			t.Fatalf("option %d/%d: errno %d", level, name, errno)
+		}
+		v, _ := socket.GetInt(b)
+		return v
+	}
+	if got := get(linux.SOL_TCP, linux.TCP_KEEPIDLE); got != 7200 {
+		t.Errorf("TCP_KEEPIDLE is %d, want 7200", got)
+	}
+	if errno := s.SetOption(linux.SOL_TCP, linux.TCP_NODELAY, []byte{1, 0, 0, 0}); errno != 0 {
+		t.Fatal(errno)
+	}
+	if got := get(linux.SOL_TCP, linux.TCP_NODELAY); got != 1 {
+		t.Errorf("TCP_NODELAY is %d, want 1", got)
+	}
+	if got := get(linux.SOL_SOCKET, linux.SO_TYPE); got != linux.SOCK_STREAM {
+		t.Errorf("SO_TYPE is %d", got)
+	}
+	if _, errno := s.Option(linux.SOL_TCP, 9999, make([]byte, 4)); errno != linux.ENOPROTOOPT {
+		t.Errorf("unknown option: errno %d", errno)
+	}
+}
