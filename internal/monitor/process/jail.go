@@ -46,7 +46,7 @@ type report struct {
 // Main becomes the jail when this process was started as one, and returns at
 // once when it was not. It must be the first call of main.
 func Main() {
-	if os.Args[0] != jailName || len(os.Args) != 2 {
+	if len(os.Args) != 2 || os.Args[0] != jailName {
 		return
 	}
 	// The jail is this thread: capabilities, user and filter are attributes

@@ -40,7 +40,7 @@ func (m Monitor) Probe(ctx context.Context) (string, error) {
 	}
 	defer image.Close()
 	c := &monitor.Config{Image: image, Args: []string{"probe"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}}
-	img, how, err := start(c, nil)
+	img, how, err := start(ctx, c, nil)
 	if err != nil {
 		return "", err
 	}
@@ -71,7 +71,7 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	signals := catchSignals()
 	defer signals.stop()
 
-	img, how, err := start(c, listeners)
+	img, how, err := start(ctx, c, listeners)
 	if err != nil {
 		return 0, err
 	}

@@ -133,6 +133,18 @@ func TestStandardInput(t *testing.T) {
 	}
 }
 
+func TestImageThatItsUserMayNotExecute(t *testing.T) {
+	var p tinyelf.Program
+	p.Exit(7)
+	image := imageFile(t, &p)
+	if err := image.Chmod(0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := run(t, &monitor.Config{Image: image}); code != 7 {
+		t.Errorf("ended with %d", code)
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
 	var p tinyelf.Program
 	p.Exit(0)

@@ -119,19 +119,19 @@ func (l listener) set(on bool) error {
 	return nil
 }
 
-// addr is where clients find the port.
-func (l listener) addr() (netip.AddrPort, error) {
+// where is the address by which clients find the port.
+func (l listener) where() string {
 	sa, err := unix.Getsockname(l.fd)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return err.Error()
 	}
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String()
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)).String()
 	}
-	return netip.AddrPort{}, unix.EAFNOSUPPORT
+	return "an unknown address"
 }
 
 func closeListeners(ls []listener) {
@@ -161,9 +161,11 @@ func obey(control *os.File, ls []listener, log func(string, ...any)) error {
 			if err := l.set(msg.On); err != nil {
 				return err
 			}
-			if addr, err := l.addr(); err == nil {
-				log("port %d of the program is %s: %v", l.port.Guest, addr, msg)
+			state := "closed"
+			if msg.On {
+				state = "open"
 			}
+			log("port %d of the program, %s here, is %s", msg.Port, l.where(), state)
 		}
 	}
 }

@@ -181,7 +181,7 @@ func TestPublishOnAllAddresses(t *testing.T) {
 	if err := l.set(true); err != nil {
 		t.Fatal(err)
 	}
-	addr, err := l.addr()
+	addr, err := netip.ParseAddrPort(l.where())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ type image struct {
 
 // start makes the jail and waits until it has become the image. It says how
 // the image is confined.
-func start(c *monitor.Config, listeners []listener) (*image, string, error) {
+func start(ctx context.Context, c *monitor.Config, listeners []listener) (*image, string, error) {
 	id := chooseIdentity()
 	file, err := executable(c.Image, id.uid)
 	if err != nil {
@@ -47,7 +48,11 @@ func start(c *monitor.Config, listeners []listener) (*image, string, error) {
 		l.closeMonitor()
 		return nil, "", fmt.Errorf("start the jail: %w", p.err)
 	}
+	stop := context.AfterFunc(ctx, func() { p.signal(unix.SIGKILL) })
 	rep, err := instruct(l.status, newRequest(c, id, p.set))
+	if !stop() {
+		err = errors.Join(ctx.Err(), err)
+	}
 	if err != nil {
 		// It ends by itself or has ended; when it hangs, this ends it.
 		p.signal(unix.SIGKILL)
@@ -152,8 +157,9 @@ func fork(fds []int, listeners int, id identity) jail {
 		files[i] = uintptr(fd)
 	}
 	argv := []string{jailName, strconv.Itoa(listeners)}
-	// What confineAndExec relies on.
-	env := []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
+	// The first three are what confineAndExec relies on; the fourth saves
+	// reading what the host's cgroup allows.
+	env := []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0"}
 	var err error
 	for _, set := range attempts() {
 		var pid int
