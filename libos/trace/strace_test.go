@@ -30,8 +30,14 @@ func TestMain(m *testing.M) {
 // TestLinesAreThoseOfStrace runs a program under strace that prints its own
 // calls by this package, and compares the two.
 func TestLinesAreThoseOfStrace(t *testing.T) {
-	if _, err := exec.LookPath("strace"); err != nil {
+	version, err := exec.Command("strace", "--version").Output()
+	if err != nil {
 		t.Skip("needs strace: apt-get install strace")
+	}
+	// Details differ between versions: this is the one to follow.
+	const followed = "version 6.1"
+	if first, _, _ := strings.Cut(string(version), "\n"); !strings.HasSuffix(first, followed) {
+		t.Skipf("needs strace %s, has %s", followed, first)
 	}
 	dir := t.TempDir()
 	self, err := os.Executable()
