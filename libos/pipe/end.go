@@ -27,9 +27,8 @@ func Pair(flags uint32) (r, w *End) {
 func (p *Pipe) open(flags uint32) *End {
 	e := &End{Pipe: p}
 	e.Init(flags)
-	mode := flags & linux.O_ACCMODE
-	e.reads = mode != linux.O_WRONLY
-	e.writes = mode != linux.O_RDONLY
+	e.reads = flags&linux.O_ACCMODE != linux.O_WRONLY
+	e.writes = flags&linux.O_ACCMODE != linux.O_RDONLY
 	p.mu.Lock()
 	e.readerOpens, e.writerOpens = p.readerOpens, p.writerOpens
 	if e.reads {
@@ -41,7 +40,8 @@ func (p *Pipe) open(flags uint32) *End {
 		p.writerOpens++
 	}
 	p.mu.Unlock()
-	p.queue.Notify(wait.In | wait.Out)
+	p.tellReaders(wait.In)
+	p.tellWriters(wait.Out)
 	return e
 }
 
@@ -86,28 +86,29 @@ func (e *End) Ready() wait.Events {
 }
 
 // Watch implements file.File.
-func (e *End) Watch() *wait.Queue { return &e.queue }
+func (e *End) Watch() *wait.Queue { return &e.queues[e.Flags()&linux.O_ACCMODE] }
 
 // Release implements file.File.
 func (e *End) Release() {
-	var ev wait.Events
 	e.mu.Lock()
 	if e.reads {
-		if e.readers--; e.readers == 0 {
-			ev |= wait.Out | wait.Err
-		}
+		e.readers--
 	}
 	if e.writes {
-		if e.writers--; e.writers == 0 {
-			ev |= wait.In | wait.Hup
-		}
+		e.writers--
 	}
-	if e.readers == 0 && e.writers == 0 { // what a FIFO holds is lost
+	noReader, noWriter := e.readers == 0, e.writers == 0
+	if noReader && noWriter { // what a FIFO holds is lost
 		clear(e.slots)
 		e.head, e.used = 0, 0
 	}
 	e.mu.Unlock()
-	e.queue.Notify(ev)
+	if e.reads && noReader {
+		e.tellWriters(wait.Out | wait.Err)
+	}
+	if e.writes && noWriter {
+		e.tellReaders(wait.In | wait.Hup)
+	}
 }
 
 // device is st_dev of pipes, an anonymous device as Linux's pipefs has.

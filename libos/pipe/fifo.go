@@ -47,13 +47,14 @@ func openFIFO(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 // openEnd opens an end, but for one that only writes and does not wait only
 // when there is a reader.
 func (p *Pipe) openEnd(flags uint32) (*End, linux.Errno) {
-	if flags&linux.O_ACCMODE == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 {
-		p.mu.Lock()
-		lonely := p.readers == 0
-		p.mu.Unlock()
-		if lonely {
-			return nil, linux.ENXIO
-		}
+	p.mu.Lock()
+	lonely := p.readers == 0
+	p.mu.Unlock()
+	switch mode := flags & linux.O_ACCMODE; {
+	case mode == linux.O_ACCMODE: // neither
+		return nil, linux.EINVAL
+	case mode == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 && lonely:
+		return nil, linux.ENXIO
 	}
 	return p.open(flags), 0
 }

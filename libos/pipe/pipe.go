@@ -23,8 +23,8 @@ const (
 
 // Pipe is the object between the ends.
 type Pipe struct {
-	ino   uint64
-	queue wait.Queue
+	ino    uint64
+	queues [3]wait.Queue // of the ends, by access mode (O_RDONLY, …)
 
 	mu               sync.Mutex
 	slots            []page // ring
@@ -50,6 +50,16 @@ var lastIno atomic.Uint64
 // New is an empty pipe without ends.
 func New() *Pipe {
 	return &Pipe{ino: lastIno.Add(1), slots: make([]page, DefaultSize/pageSize)}
+}
+
+func (p *Pipe) tellReaders(ev wait.Events) {
+	p.queues[linux.O_RDONLY].Notify(ev)
+	p.queues[linux.O_RDWR].Notify(ev)
+}
+
+func (p *Pipe) tellWriters(ev wait.Events) {
+	p.queues[linux.O_WRONLY].Notify(ev)
+	p.queues[linux.O_RDWR].Notify(ev)
 }
 
 func (p *Pipe) slot(i int) *page { return &p.slots[(p.head+i)%len(p.slots)] }
@@ -82,7 +92,7 @@ func (p *Pipe) read(b []byte) (int, linux.Errno) {
 	writers := p.writers
 	p.mu.Unlock()
 	if writable {
-		p.queue.Notify(wait.Out)
+		p.tellWriters(wait.Out)
 	}
 	if n == 0 && writers > 0 {
 		return 0, linux.EAGAIN
@@ -121,7 +131,7 @@ func (p *Pipe) write(b []byte, packet bool) (int, linux.Errno) {
 	if n == 0 {
 		return 0, linux.EAGAIN
 	}
-	p.queue.Notify(wait.In)
+	p.tellReaders(wait.In)
 	return n, 0
 }
 
@@ -159,7 +169,7 @@ func (p *Pipe) Resize(size int) (int, linux.Errno) {
 	writable := full && p.used < n
 	p.mu.Unlock()
 	if writable {
-		p.queue.Notify(wait.Out)
+		p.tellWriters(wait.Out)
 	}
 	return n * pageSize, 0
 }
