@@ -7,6 +7,7 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,7 @@ type stock struct{}
 
 func (stock) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -modcacherw", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -modcacherw")
 	return cmd
 }
 
@@ -239,6 +240,60 @@ func TestWhatCannotBeBuilt(t *testing.T) {
 	var ge *GoError
 	if !errors.As(err, &ge) || !strings.Contains(ge.Output, "undefined: undeclared") {
 		t.Errorf("compile error: %v", err)
+	}
+}
+
+func TestBuildsAsGoBuildDoes(t *testing.T) {
+	main := `package main
+
+import (
+	_ "embed"
+
+	"example.com/dep"
+	"pith/libos/image"
+)
+
+//go:embed text
+var text string
+
+var linked string
+
+func main() { println(text, dep.Name, tagged, linked, image.Root[1] > 0) }
+`
+	dep := map[string]string{"go.mod": "module example.com/dep\n\ngo 1.25\n", "dep.go": "package dep\n\nconst Name = \"dep\"\n"}
+	files := map[string]string{
+		"app/libos/image/image.go": probeModule["libos/image/image.go"],
+		"app/main.go":              main,
+		"app/text":                 "embedded",
+		"app/on.go":                "//go:build special\n\npackage main\n\nconst tagged = true\n",
+		"app/off.go":               "//go:build !special\n\npackage main\n\nconst tagged = false\n",
+		"app/other_windows.go":     "package main\n\nthis is not compiled\n",
+	}
+	const require = "module pith\n\ngo 1.25\n\nrequire example.com/dep v1.0.0\n"
+	for name, layout := range map[string]map[string]string{
+		"go.work": {
+			"go.work": "go 1.25\n\nuse (\n\t./app\n\t./dep\n)\n", "app/go.mod": "module pith\n\ngo 1.25\n",
+			"dep/go.mod": dep["go.mod"], "dep/dep.go": dep["dep.go"],
+		},
+		"vendor": {
+			"app/go.mod": require, "app/vendor/example.com/dep/dep.go": dep["dep.go"],
+			"app/vendor/modules.txt": "# example.com/dep v1.0.0\n## explicit; go 1.25\nexample.com/dep\n",
+		},
+		"replace": {
+			"app/go.mod": require + "\nreplace example.com/dep => ../dep\n",
+			"dep/go.mod": dep["go.mod"], "dep/dep.go": dep["dep.go"],
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := maps.Clone(files)
+			maps.Copy(all, layout)
+			ldflags := "-X main.linked=linked"
+			path := build(t, filepath.Join(writeTree(t, all), "app"), ".", func(o *Options) { o.Tags, o.Ldflags = "special", &ldflags })
+			out, err := exec.Command(path).CombinedOutput()
+			if want := "embedded dep true linked true\n"; err != nil || string(out) != want {
+				t.Errorf("%v: %q, want %q", err, out, want)
+			}
+		})
 	}
 }
 
