@@ -128,7 +128,7 @@ func (s *session) report(e *image.GoError, printed bool) error {
 	return &exitError{code: exitUser}
 }
 
-// warn names the functions whose execution would end the program.
+// warn names the functions that may end the program when they are executed.
 func (s *session) warn(m *image.Manifest) {
 	if len(m.Traps) == 0 {
 		return
@@ -141,6 +141,6 @@ func (s *session) warn(m *image.Manifest) {
 	if n := len(m.Traps) - shown; n > 0 {
 		names = append(names, fmt.Sprintf("%d more (pith inspect lists them)", n))
 	}
-	fmt.Fprintf(s.stderr, "pith: warning: %s: has system call instructions of its own: executing one ends the program\n",
+	fmt.Fprintf(s.stderr, "pith: warning: system call instructions of its own in %s: the library OS does not see them, and a call that the monitor forbids ends the program\n",
 		strings.Join(names, ", "))
 }

@@ -65,7 +65,8 @@ type Root struct {
 }
 
 // Syscall is a function outside the library OS's gate that has system call
-// instructions of its own. Executing one ends the instance.
+// instructions of its own. The library OS does not see what they do; the monitor
+// ends the instance at a call that it forbids.
 type Syscall struct {
 	Function string `json:"function"`
 	Count    int    `json:"count"`
