@@ -111,16 +111,20 @@ func startFunc(arg any, _ uintptr, _ int64) { go arg.(func())() }
 // Stop prevents the call; false when it was made or stopped before.
 func (t *Timer) Stop() bool { return stopTimer(t.t) }
 
-const protExec = 4
+const (
+	protReadWrite = 3
+	protExec      = 4
+)
 
 // Map makes anonymous private memory, as mmap(2) with MAP_ANONYMOUS|MAP_PRIVATE
-// and further flags. prot is PROT_*; PROT_EXEC is refused with EACCES.
+// and further flags. prot is PROT_*; PROT_EXEC is refused with EACCES, bits
+// that mmap ignores do not reach the host, whose filter would not.
 func Map(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) {
 	if prot&protExec != 0 {
 		return 0, linux.EACCES
 	}
 	const private, anonymous = 0x2, 0x20
-	return result(hostCall(linux.SYS_MMAP, addr, length, uintptr(prot), uintptr(flags|private|anonymous), ^uintptr(0), 0))
+	return result(hostCall(linux.SYS_MMAP, addr, length, uintptr(prot&protReadWrite), uintptr(flags|private|anonymous), ^uintptr(0), 0))
 }
 
 // Unmap is munmap(2).
@@ -136,9 +140,23 @@ func Protect(addr, length uintptr, prot int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_MPROTECT, addr, length, uintptr(prot), 0, 0, 0))
 }
 
-// Advise is madvise(2).
+// Advise is madvise(2). Only advice that the host's filter permits reaches it;
+// hints about forks, core dumps and memory that is equal, cold or soon unused
+// have nothing to change here.
 func Advise(addr, length uintptr, advice int) linux.Errno {
-	return errnoOf(hostCall(linux.SYS_MADVISE, addr, length, uintptr(advice), 0, 0, 0))
+	const (
+		free, hugePage, noHugePage, collapse = 8, 14, 15, 25
+		dontFork, unmergeable                = 10, 13
+		dontDump, pageOut                    = 16, 21
+	)
+	switch {
+	case linux.MADV_NORMAL <= advice && advice <= linux.MADV_DONTNEED,
+		advice == free, advice == hugePage, advice == noHugePage, advice == collapse:
+		return errnoOf(hostCall(linux.SYS_MADVISE, addr, length, uintptr(advice), 0, 0, 0))
+	case dontFork <= advice && advice <= unmergeable, dontDump <= advice && advice <= pageOut:
+		return 0
+	}
+	return linux.EINVAL
 }
 
 // ConsoleRead reads standard input; it parks the goroutine until there is some.
