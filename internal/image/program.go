@@ -153,11 +153,13 @@ func (p *program) divertNoError() error {
 	return nil
 }
 
-// abi0 finds the form of an assembly function that has its arguments on the
-// stack. Where there is a wrapper for Go's callers too, the linker tells the
-// two apart by a suffix (cmd/link, mangleABIName).
+// abi0Suffix tells the form of an assembly function that has its arguments on
+// the stack from a wrapper for Go's callers (cmd/link, mangleABIName).
+const abi0Suffix = ".abi0"
+
+// abi0 finds the former, which has no suffix where there is no wrapper.
 func (p *program) abi0(name string) (elf.Symbol, bool) {
-	if s, ok := p.named[name+".abi0"]; ok {
+	if s, ok := p.named[name+abi0Suffix]; ok {
 		return s, true
 	}
 	s, ok := p.named[name]

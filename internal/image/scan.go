@@ -48,7 +48,7 @@ func (p *program) systemCalls() ([]Syscall, error) {
 					return nil, fmt.Errorf("%s: %w", f.Name, err)
 				}
 				if start, _ := instructionAround(code, int(addr-f.Value)); start == int(addr-f.Value) {
-					counts[f.Name]++
+					counts[strings.TrimSuffix(f.Name, abi0Suffix)]++
 				}
 			}
 		}
