@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +15,10 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-const bufferSize = 128 << 10
+const (
+	bufferSize   = 128 << 10
+	closeTimeout = 30 * time.Second
+)
 
 // buffers are for bytes on their way. They are taken when there is something to
 // read and given back before the next wait, so that idle connections hold none.
@@ -56,8 +60,35 @@ func (g *Gateway) relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue
 		<-aborted
 		return
 	}
-	ep.Close()
 	_ = conn.Close() // both directions were shut down
+	finish(ctx, ep, wq)
+}
+
+// finish closes ep and waits until the guest has acknowledged all that it was
+// sent. Until then its buffer is full and the connection counts; a guest that
+// takes longer than closeTimeout is not waited for.
+func finish(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue) {
+	entry, changed := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
+	ep.Close()
+	timeout := time.NewTimer(closeTimeout)
+	defer timeout.Stop()
+	for {
+		switch tcp.EndpointState(ep.State()) {
+		case tcp.StateTimeWait, tcp.StateClose, tcp.StateError:
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			ep.Abort()
+			return
+		case <-ctx.Done():
+			ep.Abort()
+			return
+		}
+	}
 }
 
 // toHost copies until the guest's end of stream and passes that on. It reports
