@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -31,12 +32,35 @@ func TestImageEndsWithItsMonitor(t *testing.T) {
 }
 
 func TestImageEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	go func() {
+		// It runs when it has written.
+		if _, err := r.Read(make([]byte, len(ready))); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}()
+	code, err := Monitor{}.Run(ctx, &monitor.Config{
+		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1}, Stdin: silence(t), Stdout: w,
+	})
+	if code != 128+int(unix.SIGKILL) || err != nil {
+		t.Errorf("got %d, %v", code, err)
+	}
+}
+
+func TestNothingStartsWhenTheContextIsDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	code, err := Monitor{}.Run(ctx, &monitor.Config{
 		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1}, Stdin: silence(t),
 	})
-	if code != 128+int(unix.SIGKILL) || err != nil {
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %d, %v", code, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/pith-os/pith/internal/monitor"
 
@@ -26,6 +27,9 @@ type image struct {
 // start makes the jail and waits until it has become the image. It says how
 // the image is confined.
 func start(ctx context.Context, c *monitor.Config, listeners []listener) (*image, string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
 	id := chooseIdentity()
 	file, err := executable(c.Image, id.uid)
 	if err != nil {
@@ -48,18 +52,17 @@ func start(ctx context.Context, c *monitor.Config, listeners []listener) (*image
 		l.closeMonitor()
 		return nil, "", fmt.Errorf("start the jail: %w", p.err)
 	}
-	stop := context.AfterFunc(ctx, func() { p.signal(unix.SIGKILL) })
+	// When ctx is done there is no waiting for the jail's answer.
+	stop := context.AfterFunc(ctx, func() { _ = l.status.SetDeadline(time.Unix(0, 1)) })
 	rep, err := instruct(l.status, newRequest(c, id, p.set))
-	if !stop() {
-		err = errors.Join(ctx.Err(), err)
-	}
+	stop()
 	if err != nil {
 		// It ends by itself or has ended; when it hangs, this ends it.
 		p.signal(unix.SIGKILL)
 		<-p.ended
 		_, waitErr := p.reap()
 		l.closeMonitor()
-		return nil, "", errors.Join(err, waitErr)
+		return nil, "", errors.Join(ctx.Err(), err, waitErr)
 	}
 	l.status.Close()
 	how := fmt.Sprintf("namespaces: %s; root: %s; %d system calls", namesOf(p.set), rep.Root, len(permitted(bounds{})))
