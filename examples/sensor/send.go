@@ -105,11 +105,16 @@ func (o *Outbox) Add(r Reading) {
 	o.wait = append(o.wait, r)
 }
 
-// Flush sends all that waits, in order, until something cannot be sent.
+// Flush sends all that waits, in order, until something cannot be sent or ctx
+// ends. A batch under way is not broken off: what the collector has received
+// already would then be sent again.
 func (o *Outbox) Flush(ctx context.Context) error {
 	for len(o.wait) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n := min(len(o.wait), maxBatch)
-		if err := o.sender.Send(ctx, o.wait[:n]); err != nil {
+		if err := o.sender.Send(context.WithoutCancel(ctx), o.wait[:n]); err != nil {
 			return err
 		}
 		o.wait = o.wait[n:]
