@@ -28,10 +28,6 @@ const (
 	defaultMemory   = "256M"
 	minMemory       = 16 << 20 // the Go runtime, the library OS and a little of the program's own
 	defaultHostname = "pith"
-	// heapShare is the part of an instance's memory, in percent, that the Go
-	// runtime is told to stay within; the rest is for stacks the runtime does
-	// not count, the image itself and the moments before a collection.
-	heapShare = 90
 )
 
 type runFlags struct {
@@ -269,7 +265,6 @@ func (inst *instance) environment(image []string) []string {
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root",
 		"HOSTNAME=" + inst.host,
-		"GOMEMLIMIT=" + strconv.FormatUint(inst.memory/100*heapShare, 10),
 	}
 	return mergeEnv(base, image, inst.env)
 }

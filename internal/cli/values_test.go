@@ -86,7 +86,7 @@ func TestEnvironmentIsWhatWasGiven(t *testing.T) {
 	got := inst.environment([]string{"A=image", "C=image"})
 	slices.Sort(got)
 	want := []string{
-		"A=flag", "B=x y=z", "C=image", "FROM_HOST=here", "GOMEMLIMIT=94371840", "HOME=/h", "HOSTNAME=h",
+		"A=flag", "B=x y=z", "C=image", "FROM_HOST=here", "HOME=/h", "HOSTNAME=h",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 	}
 	if !slices.Equal(got, want) {
