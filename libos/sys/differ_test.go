@@ -48,8 +48,10 @@ func differ(t *testing.T, fn func(t *testing.T, k *kernel)) {
 		if i < len(got) {
 			g = got[i]
 		}
-		if w != g {
-			t.Errorf("line %d:\n  linux: %s\n  pith:  %s", i+1, w, g)
+		if w != g { // what follows may only follow from it
+			before := strings.Join(want[max(i-8, 0):min(i, len(want))], "\n  ")
+			t.Errorf("after\n  %s\nlinux: %s\npith:  %s", before, w, g)
+			return
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestEventfdAsLinux(t *testing.T) {
 		k.put("one more", fd, 1)
 		k.put("zero", fd, 0)
 		k.read("all", fd, 8)
-		k.do("seek", linux.SYS_IOCTL, fd, linux.FIONREAD, addr(new(int32)))
+		k.do("FIONREAD", linux.SYS_IOCTL, fd, linux.FIONREAD, addr(new(int32)))
 		k.close(fd)
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/socket"
 	"github.com/pith-os/pith/libos/wait"
 )
 
@@ -206,6 +207,9 @@ func readv(a *Args) (uintptr, linux.Errno) {
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
+	}
+	if s, ok := f.(socket.Socket); ok {
+		return readSocket(s, parts)
 	}
 	return readParts(f, parts)
 }

@@ -100,6 +100,17 @@ func sysRecvfrom(a *Args) (uintptr, linux.Errno) {
 	return n, errno
 }
 
+// readSocket is readv(2) of a socket, where one datagram fills all parts.
+func readSocket(s socket.Socket, parts [][]byte) (uintptr, linux.Errno) {
+	m := socket.Message{Data: parts}
+	if m.Len() == 0 { // unlike recv(2), reading nothing takes nothing
+		return 0, 0
+	}
+	n, errno := recv(s, &m, 0)
+	dropFiles(&m)
+	return n, errno
+}
+
 // recv receives into m; with MSG_WAITALL, from a stream, all that m has room
 // for.
 func recv(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) {

@@ -223,11 +223,7 @@ func (s *Socket) Release() {
 	s.mu.Unlock()
 
 	bound.forget(s)
-	reset := linux.Errno(0)
 	for _, p := range queue {
-		if p.off < len(p.data) {
-			reset = linux.ECONNRESET // somebody sent more than was read
-		}
 		p.discard()
 	}
 	for _, conn := range pending { // never accepted
@@ -235,6 +231,10 @@ func (s *Socket) Release() {
 		conn.Release()
 	}
 	if was == connected {
+		reset := linux.Errno(0)
+		if len(queue) > 0 {
+			reset = linux.ECONNRESET // somebody sent more than was read
+		}
 		s.hangUp(reset)
 	}
 	notifyAll(waiting)
