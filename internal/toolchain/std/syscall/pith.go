@@ -40,49 +40,63 @@ var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
 
 //go:uintptrescapes
 //go:nosplit
-//go:linkname RawSyscall6
-func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	lo, hi := pithStackBounds()
-	n := hi - lo
-	var r, e uintptr
-	if a1-lo < n || a2-lo < n || a3-lo < n || a4-lo < n || a5-lo < n || a6-lo < n {
-		r, e = pithStillCall(trap, a1, a2, a3, a4, a5, a6)
-	} else {
-		rr, ee := sys.Call(trap, a1, a2, a3, a4, a5, a6)
-		r, e = rr, uintptr(ee)
-	}
-	if e != 0 {
-		return ^uintptr(0), 0, Errno(e)
-	}
-	return r, 0, 0
-}
-
-//go:uintptrescapes
-//go:nosplit
-//go:linkname RawSyscall
-func RawSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
-	return RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
-}
-
-//go:uintptrescapes
-//go:nosplit
 //go:linkname Syscall
 func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
-	return RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+	lo, hi := pithStackBounds()
+	n := hi - lo
+	if a1-lo < n || a2-lo < n || a3-lo < n {
+		r, e := pithStillCall(trap, a1, a2, a3, 0, 0, 0)
+		return pithResult(r, Errno(e))
+	}
+	r, e := sys.Call(trap, a1, a2, a3, 0, 0, 0)
+	return pithResult(r, Errno(e))
 }
 
 //go:uintptrescapes
 //go:nosplit
 //go:linkname Syscall6
 func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	return RawSyscall6(trap, a1, a2, a3, a4, a5, a6)
+	lo, hi := pithStackBounds()
+	n := hi - lo
+	if a1-lo < n || a2-lo < n || a3-lo < n || a4-lo < n || a5-lo < n || a6-lo < n {
+		r, e := pithStillCall(trap, a1, a2, a3, a4, a5, a6)
+		return pithResult(r, Errno(e))
+	}
+	r, e := sys.Call(trap, a1, a2, a3, a4, a5, a6)
+	return pithResult(r, Errno(e))
+}
+
+// pithResult is how package syscall returns: r1 is all ones with an error.
+//
+//go:nosplit
+func pithResult(r uintptr, e Errno) (r1, r2 uintptr, err Errno) {
+	if e != 0 {
+		r = ^uintptr(0)
+	}
+	return r, 0, e
+}
+
+// No thread is held in a system call, so the raw ones are no different.
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname RawSyscall
+func RawSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
+	return Syscall(trap, a1, a2, a3)
+}
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname RawSyscall6
+func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+	return Syscall6(trap, a1, a2, a3, a4, a5, a6)
 }
 
 // pithRawSyscallNoError is where the assembly function rawSyscallNoError goes.
 //
 //go:nosplit
 func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
-	r1, r2, err := RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+	r1, r2, err := Syscall(trap, a1, a2, a3)
 	if err != 0 {
 		return -uintptr(err), 0
 	}
@@ -93,14 +107,14 @@ func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
 //
 //go:uintptrescapes
 func AllThreadsSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
-	return RawSyscall6(trap, a1, a2, a3, 0, 0, 0)
+	return Syscall(trap, a1, a2, a3)
 }
 
 // AllThreadsSyscall6 is like AllThreadsSyscall, with six arguments.
 //
 //go:uintptrescapes
 func AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	return RawSyscall6(trap, a1, a2, a3, a4, a5, a6)
+	return Syscall6(trap, a1, a2, a3, a4, a5, a6)
 }
 
 // errOneProgram is the answer to fork and exec.
