@@ -86,7 +86,7 @@ func chown(dirfd, path, uid, gid, flags uintptr) (uintptr, linux.Errno) {
 
 // owner is the change of chown(2); -1 leaves an id as it is.
 func owner(uid, gid uintptr) *vfs.Attr {
-	a := &vfs.Attr{UID: uint32(uid), GID: uint32(gid)}
+	a := &vfs.Attr{Valid: vfs.AttrChown, UID: uint32(uid), GID: uint32(gid)}
 	if a.UID != ^uint32(0) {
 		a.Valid |= vfs.AttrUID
 	}

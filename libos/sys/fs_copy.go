@@ -26,15 +26,11 @@ type source struct {
 }
 
 func newSource(f file.File, offAddr uintptr) (source, linux.Errno) {
-	s := source{f: f}
 	if offAddr == 0 {
-		return s, 0
+		return source{f: f}, 0
 	}
-	var errno linux.Errno
-	if s.off, errno = At[int64](offAddr); errno == 0 && *s.off < 0 {
-		errno = linux.EINVAL
-	}
-	return s, errno
+	off, errno := At[int64](offAddr)
+	return source{f, off}, errno
 }
 
 // position is where the next read begins.
@@ -87,31 +83,27 @@ func (s source) copyTo(n int64, write func(p []byte) (uintptr, linux.Errno)) (ui
 // sendfile is sendfile(2): from a file with an offset to any file. With an
 // offset pointer the file's own offset stays where it is.
 func sendfile(a *Args) (uintptr, linux.Errno) {
-	out, errno := opened(a[0])
-	if errno != 0 {
-		return 0, errno
-	}
 	in, errno := opened(a[1])
-	if errno != 0 {
-		return 0, errno
-	}
-	switch {
-	case vfs.IsPath(in) || vfs.IsPath(out) || in.Flags()&linux.O_ACCMODE == linux.O_WRONLY || out.Flags()&linux.O_ACCMODE == linux.O_RDONLY:
+	if errno != 0 || vfs.IsPath(in) || in.Flags()&linux.O_ACCMODE == linux.O_WRONLY {
 		return 0, linux.EBADF
-	case out.Flags()&linux.O_APPEND != 0:
-		return 0, linux.EINVAL
-	case isStream(in):
-		if a[2] != 0 {
-			return 0, linux.ESPIPE
-		}
-		return 0, linux.EINVAL
 	}
-	if _, ok := in.(*vfs.DirFile); ok && a[3] > 0 {
-		return 0, linux.EINVAL
+	stream := isStream(in)
+	if stream && a[2] != 0 {
+		return 0, linux.ESPIPE
 	}
 	src, errno := newSource(in, a[2])
+	if errno == 0 && src.off != nil && *src.off < 0 {
+		errno = linux.EINVAL
+	}
 	if errno != 0 {
 		return 0, errno
+	}
+	out, errno := opened(a[0])
+	if errno != 0 || vfs.IsPath(out) || out.Flags()&linux.O_ACCMODE == linux.O_RDONLY {
+		return 0, linux.EBADF
+	}
+	if _, ok := in.(*vfs.DirFile); out.Flags()&linux.O_APPEND != 0 || stream || ok && a[3] > 0 {
+		return 0, linux.EINVAL
 	}
 	n := min(a[3], linux.MAX_RW_COUNT)
 	return src.copyTo(int64(n), func(p []byte) (uintptr, linux.Errno) { return writeFile(out, p) })
@@ -143,6 +135,12 @@ func copyFileRange(a *Args) (uintptr, linux.Errno) {
 	}
 	from, _ := src.position()
 	to, _ := dst.position()
+	switch {
+	case wraps(from, a[4]) || wraps(to, a[4]):
+		return 0, linux.EOVERFLOW
+	case from < 0 || to < 0:
+		return 0, linux.EINVAL
+	}
 	n, errno := fileLeft(in, from, int64(min(a[4], linux.MAX_RW_COUNT)))
 	if errno != 0 {
 		return 0, errno
@@ -183,6 +181,10 @@ func copyable(in, out file.File) linux.Errno {
 	}
 	return 0
 }
+
+// wraps says whether n bytes from off go beyond the numbers, of which negative
+// ones are the largest.
+func wraps(off int64, n uintptr) bool { return uint64(off)+uint64(n) < uint64(off) }
 
 // fileLeft is how many of n bytes from off a file has.
 func fileLeft(f file.File, off, n int64) (int64, linux.Errno) {

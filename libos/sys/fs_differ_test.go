@@ -78,14 +78,18 @@ func compareFiles(t *testing.T, program []byte) bool {
 	return !t.Failed()
 }
 
-// world is one of the two kernels with a directory to work in.
+// fileWorld is one of the two kernels with a directory to work in.
 type world struct {
 	t    *testing.T
 	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, linux.Errno)
+	top  string
 	root uintptr
 	fds  []uintptr
 	inos map[uint64]int
 	log  []string
+	// Files that fallocate made pages for.
+	allocated map[uint64]bool
+	used      string // the descriptors of the operation, for the log
 	// What calls point to; the heap does not move.
 	path, path2 *[PathMax]byte
 	data        *[1 << 16]byte
@@ -95,7 +99,7 @@ type world struct {
 
 func newWorld(t *testing.T, call func(num, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, linux.Errno), dir string) *world {
 	w := &world{
-		t: t, call: call, inos: map[uint64]int{}, path: new([PathMax]byte), path2: new([PathMax]byte),
+		t: t, call: call, inos: map[uint64]int{}, allocated: map[uint64]bool{}, path: new([PathMax]byte), path2: new([PathMax]byte),
 		data: new([1 << 16]byte), st: new(linux.Stat), nums: new([8]int64),
 	}
 	name := dir
@@ -103,6 +107,7 @@ func newWorld(t *testing.T, call func(num, a1, a2, a3, a4, a5, a6 uintptr) (uint
 		name = fmt.Sprintf("/tmp/%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), rand.Uint64())
 		w.must(linux.SYS_MKDIRAT, atCwd, w.str(w.path, name), 0o700)
 	}
+	w.top = name
 	// Links may lead upwards, out of the root, but not this far.
 	for range 5 {
 		name += "/r"
@@ -132,6 +137,22 @@ func (w *world) end() {
 		w.do(linux.SYS_CLOSE, fd)
 	}
 	w.do(linux.SYS_CLOSE, w.root)
+	w.remove(w.top)
+}
+
+// remove removes path and what is below it.
+func (w *world) remove(path string) {
+	if _, errno := w.do(linux.SYS_UNLINKAT, atCwd, w.str(w.path, path), 0); errno == 0 {
+		return
+	}
+	fd := w.must(linux.SYS_OPENAT, atCwd, w.str(w.path, path), linux.O_RDONLY|linux.O_DIRECTORY)
+	for _, e := range w.entries(fd) {
+		if e.name != "." && e.name != ".." {
+			w.remove(path + "/" + e.name)
+		}
+	}
+	w.do(linux.SYS_CLOSE, fd)
+	w.must(linux.SYS_UNLINKAT, atCwd, w.str(w.path, path), linux.AT_REMOVEDIR)
 }
 
 func (w *world) str(to *[PathMax]byte, s string) uintptr {
@@ -140,9 +161,17 @@ func (w *world) str(to *[PathMax]byte, s string) uintptr {
 	return at(to)
 }
 
-func at[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+// at is the address of what p points to, which it keeps off the stack and, for
+// the next calls, alive.
+func at[T any](p *T) uintptr {
+	copy(recent[1:], recent[:])
+	recent[0] = p
+	return uintptr(unsafe.Pointer(p))
+}
 
-// input are the bytes of a program.
+var recent [16]any
+
+// fileInput are the bytes of a program.
 type input struct{ p *[]byte }
 
 func (in input) next() byte {
@@ -174,7 +203,9 @@ func (in input) off() int64 {
 var lengths = []int{0, 1, 10, 100, 4096, 5000, 65536, 20000}
 
 func (w *world) fd(in input) uintptr {
-	switch i := in.pick(len(w.fds) + 2); i {
+	i := in.pick(len(w.fds) + 2)
+	w.used += fmt.Sprintf("[%d]", i)
+	switch i {
 	case len(w.fds):
 		return w.root
 	case len(w.fds) + 1:
@@ -188,7 +219,9 @@ func (w *world) step(p *[]byte) string {
 	in := input{p}
 	op := in.pick(len(operations))
 	o := operations[op]
-	return o.name + " " + o.run(w, in)
+	w.used = ""
+	done := o.run(w, in)
+	return o.name + w.used + " " + done
 }
 
 func result(r uintptr, errno linux.Errno) string {
@@ -227,18 +260,18 @@ func (w *world) stat(r uintptr, errno linux.Errno) string {
 		w.ino(s.Ino), s.Nlink, s.Mode, s.UID, s.GID, s.Size, s.Blocks, s.Blksize, s.Rdev, when(s.Atim), when(s.Mtim), when(s.Ctim))
 }
 
-// list writes a directory down, by name.
-func (w *world) list(fd uintptr) string {
-	type entry struct {
-		name string
-		typ  byte
-		ino  uint64
-	}
-	var all []entry
+type entry struct {
+	name string
+	typ  byte
+	ino  uint64
+}
+
+// entries lists a directory by name; nil when that fails.
+func (w *world) entries(fd uintptr) (all []entry) {
 	for {
 		n, errno := w.do(linux.SYS_GETDENTS64, fd, at(w.data), 512)
 		if errno != 0 {
-			return errno.Name()
+			return nil
 		}
 		if n == 0 {
 			break
@@ -252,8 +285,16 @@ func (w *world) list(fd uintptr) string {
 		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
+	return all
+}
+
+// list writes a directory down.
+func (w *world) list(fd uintptr) string {
+	if _, errno := w.do(linux.SYS_GETDENTS64, fd, at(w.data), 0); errno != linux.EINVAL && errno != 0 {
+		return errno.Name()
+	}
 	var out strings.Builder
-	for _, e := range all {
+	for _, e := range w.entries(fd) {
 		fmt.Fprintf(&out, " %s(%d)#%d", e.name, e.typ, w.ino(e.ino))
 	}
 	return out.String()
@@ -268,7 +309,7 @@ var openFlagSets = []uint32{
 	0, linux.O_RDWR, linux.O_WRONLY, linux.O_RDWR | linux.O_CREAT, linux.O_WRONLY | linux.O_CREAT | linux.O_TRUNC,
 	linux.O_RDWR | linux.O_CREAT | linux.O_EXCL, linux.O_RDWR | linux.O_CREAT | linux.O_APPEND, linux.O_DIRECTORY,
 	linux.O_RDWR | linux.O_TRUNC, linux.O_PATH, linux.O_PATH | linux.O_NOFOLLOW, linux.O_NOFOLLOW, linux.O_RDWR | linux.O_NOFOLLOW,
-	linux.O_RDWR | linux.O_TMPFILE, linux.O_TMPFILE, linux.O_CREAT | linux.O_DIRECTORY, linux.O_DIRECTORY | linux.O_RDWR,
+	linux.O_RDWR | linux.O_TMPFILE, linux.O_RDWR | linux.O_TMPFILE | linux.O_EXCL, linux.O_TMPFILE, linux.O_CREAT | linux.O_DIRECTORY, linux.O_DIRECTORY | linux.O_RDWR,
 	linux.O_CREAT | linux.O_NOFOLLOW | linux.O_RDWR, linux.O_NOATIME | linux.O_RDWR | linux.O_CREAT, linux.O_CREAT | linux.O_RDONLY | linux.O_TRUNC,
 	linux.O_PATH | linux.O_DIRECTORY, linux.O_RDONLY | linux.O_TRUNC, linux.O_CLOEXEC, linux.O_RDWR | linux.O_SYNC | linux.O_CLOEXEC,
 }
@@ -317,12 +358,11 @@ var operations = []operation{
 	}},
 	{"lseek", func(w *world, in input) string {
 		fd, off, whence := w.fd(in), in.off(), in.pick(6)
-		if fd == w.root {
-			return "root"
-		}
-		var st linux.Stat
-		if _, errno := w.do(linux.SYS_FSTAT, fd, at(&st)); errno == 0 && st.Mode&linux.S_IFMT == linux.S_IFDIR {
+		if w.inode(fd).Mode&linux.S_IFMT == linux.S_IFDIR {
 			return "directory"
+		}
+		if whence >= linux.SEEK_DATA && w.allocated[w.st.Ino] {
+			return "unspecified" // whether pages without data are holes
 		}
 		return w.plain(fmt.Sprint(off, whence), linux.SYS_LSEEK, fd, uintptr(off), uintptr(whence))
 	}},
@@ -333,6 +373,9 @@ var operations = []operation{
 	{"fallocate", func(w *world, in input) string {
 		fd, off, n := w.fd(in), in.off(), in.off()
 		mode := []uint32{0, 1, 3, 3, 2}[in.pick(5)]
+		if mode&linux.FALLOC_FL_PUNCH_HOLE == 0 {
+			w.allocated[w.inode(fd).Ino] = true
+		}
 		return w.plain(fmt.Sprint(mode, off, n), linux.SYS_FALLOCATE, fd, uintptr(mode), uintptr(off), uintptr(n))
 	}},
 	{"fstat", func(w *world, in input) string {
@@ -451,14 +494,15 @@ var operations = []operation{
 		return s + fmt.Sprint(w.nums[:2])
 	}},
 	{"sendfile", func(w *world, in input) string {
-		a, b, n := w.fd(in), w.fd(in), lengths[in.pick(len(lengths))]
+		// Linux sets the access time even when there was nothing to read.
+		a, b, n := w.fd(in), w.fd(in), lengths[1+in.pick(len(lengths)-1)]
 		w.nums[0] = in.off()
 		p := at(&w.nums[0])
 		if in.pick(2) == 0 {
 			p = 0
 		}
-		if w.inode(a) == w.inode(b) {
-			return "to itself"
+		if in, out := w.inode(a), w.inode(b); in.Ino == out.Ino || out.Mode&linux.S_IFMT == linux.S_IFDIR {
+			return "to itself or from a directory"
 		}
 		return w.plain(fmt.Sprint(n, w.nums[0]), linux.SYS_SENDFILE, a, b, p, uintptr(n)) + fmt.Sprint(w.nums[:1])
 	}},
@@ -473,11 +517,10 @@ var operations = []operation{
 		if (cmd == linux.F_GETLK || cmd == linux.F_OFD_GETLK) && l.Type == linux.F_UNLCK {
 			l.Type = linux.F_WRLCK
 		}
-		if fd == w.root || fd == 9999 {
-			return "none"
+		if w.inode(fd).Mode&linux.S_IFMT == linux.S_IFDIR {
+			return "directory" // whose offset is the kernel's own affair
 		}
-		in2 := *l
-		s := w.plain(fmt.Sprint(cmd, in2), linux.SYS_FCNTL, fd, uintptr(cmd), at(l))
+		s := w.plain(fmt.Sprint(cmd, *l), linux.SYS_FCNTL, fd, uintptr(cmd), at(l))
 		if l.PID > 0 {
 			l.PID = 1
 		}
@@ -498,10 +541,6 @@ var operations = []operation{
 		v := &[2]linux.Iovec{{Base: at(&w.data[0]), Len: 10}, {Base: at(&w.data[100]), Len: uint64(in.next())}}
 		off := in.off()
 		return w.plain(fmt.Sprint(off), linux.SYS_PWRITEV, w.fd(in), at(v), 2, uintptr(off))
-	}},
-	{"setxattr", func(w *world, in input) string {
-		name, key := in.name(), []string{"user.x", "user.y", "trusted.z", "user.", "bogus", ""}[in.pick(6)]
-		return w.plain(name+" "+key, linux.SYS_LSETXATTR, w.str(w.path, name), w.str(w.path2, key), at(w.data), uintptr(in.pick(30)), uintptr(in.pick(4)))
 	}},
 	{"fsetxattr", func(w *world, in input) string {
 		key := []string{"user.x", "user.y", "trusted.z", "user.", "bogus", ""}[in.pick(6)]
@@ -588,8 +627,8 @@ func opRename(w *world, in input) string {
 	return w.plain(fmt.Sprint(from, " ", to, " ", flags), linux.SYS_RENAMEAT2, w.root, w.str(w.path, from), w.root, w.str(w.path2, to), flags)
 }
 
-func (w *world) inode(fd uintptr) uint64 {
-	var st linux.Stat
-	w.do(linux.SYS_FSTAT, fd, at(&st))
-	return st.Ino
+func (w *world) inode(fd uintptr) linux.Stat {
+	*w.st = linux.Stat{}
+	w.do(linux.SYS_FSTAT, fd, at(w.st))
+	return *w.st
 }

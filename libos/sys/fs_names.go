@@ -145,14 +145,10 @@ func readlink(dirfd, path, buf, size uintptr) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	l, ok := d.Inode().(vfs.Symlink)
-	switch {
-	case !ok && empty:
-		return 0, linux.ENOENT
-	case !ok:
-		return 0, linux.EINVAL
+	s, errno := vfs.Readlink(d)
+	if errno == linux.EINVAL && empty {
+		errno = linux.ENOENT
 	}
-	s, errno := l.Readlink()
 	return uintptr(copy(out, s)), errno
 }
 

@@ -38,9 +38,7 @@ func (f *DirFile) ReadDir(fn func(DirEntry) bool) linux.Errno {
 	if f.dentry.Deleted() {
 		return linux.ENOENT
 	}
-	if t, ok := f.dir.(accessTimer); ok {
-		t.Accessed(f.Flags())
-	}
+	accessed(f.dir, f.Flags())
 	step := func(e DirEntry) bool {
 		if !fn(e) {
 			return false
@@ -58,11 +56,6 @@ func (f *DirFile) ReadDir(fn func(DirEntry) bool) linux.Errno {
 		e.Next += dots
 		return step(e)
 	})
-}
-
-// accessTimer is a directory that keeps the time of its last listing.
-type accessTimer interface {
-	Accessed(flags uint32)
 }
 
 func dot(name string, d *Dentry, next int64) DirEntry {

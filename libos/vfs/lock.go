@@ -169,6 +169,8 @@ func newRange(f file.File, fl *linux.Flock, ofd bool) (rangeLock, linux.Errno) {
 	}
 	r.first, r.last = from+fl.Start, math.MaxInt64
 	switch {
+	case r.first < 0:
+		return r, linux.EINVAL
 	case fl.Len > 0 && fl.Len-1 > math.MaxInt64-r.first:
 		return r, linux.EOVERFLOW
 	case fl.Len > 0:
@@ -176,7 +178,7 @@ func newRange(f file.File, fl *linux.Flock, ofd bool) (rangeLock, linux.Errno) {
 	case fl.Len < 0:
 		r.first, r.last = r.first+fl.Len, r.first-1
 	}
-	if r.first < 0 || r.last < 0 {
+	if r.first < 0 {
 		return r, linux.EINVAL
 	}
 	return r, 0

@@ -182,11 +182,11 @@ func Rename(fromAt *Dentry, from string, toAt *Dentry, to string, flags uint) li
 	if src.dir.inode.FS() != dst.dir.inode.FS() {
 		return linux.EXDEV
 	}
-	if src.special() || dst.special() {
-		if dst.special() && noReplace {
-			return linux.EEXIST
-		}
+	switch {
+	case src.special(), dst.special() && !noReplace:
 		return linux.EBUSY
+	case dst.special():
+		return linux.EEXIST
 	}
 	old, errno := child(src.dir, src.name)
 	if errno != 0 {

@@ -131,10 +131,16 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		if errno != 0 {
 			return nil, false, errno
 		}
-		switch {
-		case l.special() && flags&linux.O_EXCL != 0:
-			return nil, false, linux.EEXIST
-		case l.special() || l.slash:
+		if l.special() {
+			if _, errno := w.step(l.dir, l.name, true); errno != 0 {
+				return nil, false, errno
+			}
+			if flags&linux.O_EXCL != 0 {
+				return nil, false, linux.EEXIST
+			}
+			return nil, false, linux.EISDIR
+		}
+		if l.slash {
 			return nil, false, linux.EISDIR
 		}
 		d, errno := child(l.dir, l.name)
@@ -179,8 +185,9 @@ type Allocator interface {
 
 // TemporaryMaker is a directory that takes O_TMPFILE.
 type TemporaryMaker interface {
-	// MakeTemporary makes a regular file without a name.
-	MakeTemporary(mode uint32) Inode
+	// MakeTemporary makes a regular file without a name, which may get one
+	// by link(2) when linkable.
+	MakeTemporary(mode uint32, linkable bool) Inode
 }
 
 func (w *walker) openTemporary(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
@@ -195,7 +202,7 @@ func (w *walker) openTemporary(at *Dentry, path string, flags, mode uint32) (fil
 	if !ok {
 		return nil, linux.EOPNOTSUPP
 	}
-	inode := t.MakeTemporary(linux.S_IFREG | mode&0o7777)
+	inode := t.MakeTemporary(linux.S_IFREG|mode&0o7777, flags&linux.O_EXCL == 0)
 	var st linux.Stat
 	inode.Stat(&st)
 	d := &Dentry{inode: inode, parent: dir, name: "#" + strconv.FormatUint(st.Ino, 10), deleted: true}
@@ -211,7 +218,24 @@ type pathFile struct {
 func newPathFile(d *Dentry, flags uint32) *pathFile {
 	f := &pathFile{dentry: d}
 	f.Init(flags)
+	if p, ok := d.inode.(pinner); ok {
+		p.Pin()
+	}
 	return f
+}
+
+// pinner is an Inode that goes when its last name and its last open file go,
+// and that must know of what refers to it otherwise.
+type pinner interface {
+	Pin()
+	Unpin()
+}
+
+// Release implements file.File.
+func (f *pathFile) Release() {
+	if p, ok := f.dentry.inode.(pinner); ok {
+		p.Unpin()
+	}
 }
 
 // IsPath says whether f was opened with O_PATH: what needs an open file is

@@ -89,6 +89,8 @@ type NewInode struct {
 // Symlink is an Inode that is a symbolic link (S_IFLNK).
 type Symlink interface {
 	Inode
+	// Readlink is the target. But for MagicLink, it is also called with the
+	// tree locked.
 	Readlink() (string, linux.Errno)
 }
 
@@ -129,6 +131,7 @@ const (
 	AttrSize
 	AttrAtime
 	AttrMtime
+	AttrChown // chown(2) was called, even when it changes neither id
 )
 
 // FileSystem is what the inodes of one file system have in common.

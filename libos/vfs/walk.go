@@ -192,7 +192,28 @@ func (w *walker) follow(d, next *Dentry) (*Dentry, linux.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
+	accessed(l, 0)
 	return w.walk(d, target, true)
+}
+
+// Readlink is readlink(2) of d; EINVAL when it is no symbolic link.
+func Readlink(d *Dentry) (string, linux.Errno) {
+	l, ok := d.inode.(Symlink)
+	if !ok {
+		return "", linux.EINVAL
+	}
+	target, errno := l.Readlink()
+	if errno == 0 {
+		accessed(l, 0)
+	}
+	return target, errno
+}
+
+// accessed sets the access time of inodes that keep one.
+func accessed(inode Inode, flags uint32) {
+	if t, ok := inode.(interface{ Accessed(flags uint32) }); ok {
+		t.Accessed(flags)
+	}
 }
 
 // child is name in directory d, with the tree locked.

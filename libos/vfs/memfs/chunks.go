@@ -14,7 +14,8 @@ const (
 
 type chunk struct {
 	data    []byte // the chunk's beginning; the rest is zero
-	present uint16 // pages that were written: not holes
+	present uint16 // pages that are accounted for
+	written uint16 // pages that were written: not holes
 }
 
 type table [tableLen]chunk
@@ -97,11 +98,12 @@ func (c *chunks) write(p []byte, off int64) {
 		k.extend(s.to)
 		n := copy(k.data[s.from:s.to], p)
 		k.present |= mask(s.from, s.to)
+		k.written |= mask(s.from, s.to)
 		p, off = p[n:], off+int64(n)
 	}
 }
 
-// allocate makes the pages of n bytes from off present.
+// allocate makes the pages of n bytes from off present, for fallocate(2).
 func (c *chunks) allocate(off, n int64) {
 	for n > 0 {
 		s := next(off, n)
@@ -156,6 +158,7 @@ func (k *chunk) zero(from, to int) (pages int64) {
 		whole = uint16(1<<hi-1<<lo) & k.present
 	}
 	k.present &^= whole
+	k.written &^= whole
 	if k.present == 0 {
 		k.data = nil
 	}
@@ -184,15 +187,15 @@ func (c *chunks) seek(off, size int64, data bool) int64 {
 			off = (n/tableLen + 1) * tableLen * chunkSize
 			continue
 		}
-		var present uint16
+		var pages uint16
 		if k := c.at(n); k != nil {
-			present = k.present
+			pages = k.written
 		}
 		if !data {
-			present = ^present
+			pages = ^pages
 		}
 		page := off % chunkSize / pageSize
-		if rest := present >> page; rest != 0 {
+		if rest := pages >> page; rest != 0 {
 			at := n*chunkSize + (page+int64(bits.TrailingZeros16(rest)))*pageSize
 			return max(at, off)
 		}

@@ -166,10 +166,10 @@ func Add(at *vfs.Dentry, name string, i vfs.Inode) {
 }
 
 // MakeTemporary implements vfs.TemporaryMaker.
-func (d *directory) MakeTemporary(mode uint32) vfs.Inode {
+func (d *directory) MakeTemporary(mode uint32, linkable bool) vfs.Inode {
 	r := d.fs.newRegular(mode&0o7777, 0)
 	d.inherit(&r.inode)
-	r.linkable = true
+	r.linkable = linkable
 	return r
 }
 
@@ -182,14 +182,15 @@ func (d *directory) Link(at *vfs.Dentry, name string, target vfs.Inode) (*vfs.De
 	if !ok {
 		return nil, linux.EPERM
 	}
-	if r, ok := n.(*regular); ok && !r.mayLink() {
-		return nil, linux.ENOENT
-	}
 	i := n.base()
 	if i.nlink == maxNlink {
 		return nil, linux.EMLINK
 	}
-	i.link(1)
+	if r, ok := n.(*regular); !ok {
+		i.link(1)
+	} else if !r.relink() {
+		return nil, linux.ENOENT
+	}
 	dentry := vfs.NewDentry(at, name, target)
 	d.insert(name, dentry)
 	return dentry, 0

@@ -21,10 +21,23 @@ type openFile struct {
 func (r *regular) Open(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	f := &openFile{r: r, dentry: d}
 	f.Init(flags)
+	r.Pin()
+	return f, 0
+}
+
+// Pin counts an open file, which keeps the data when the last name goes.
+func (r *regular) Pin() {
 	r.mu.Lock()
 	r.opens++
 	r.mu.Unlock()
-	return f, 0
+}
+
+// Unpin undoes Pin.
+func (r *regular) Unpin() {
+	r.mu.Lock()
+	r.opens--
+	r.mu.Unlock()
+	r.reclaim()
 }
 
 // Dentry implements vfs.Opened.
@@ -49,9 +62,7 @@ func (f *openFile) Pread(p []byte, off int64) (int, linux.Errno) {
 		return 0, linux.EBADF
 	}
 	n := f.r.read(p, off)
-	if len(p) > 0 {
-		f.r.Accessed(f.Flags())
-	}
+	f.r.Accessed(f.Flags())
 	if n > 0 {
 		f.dentry.Notify(linux.IN_ACCESS)
 	}
@@ -163,8 +174,5 @@ func (f *openFile) Sync() linux.Errno { return 0 }
 // Release implements file.File.
 func (f *openFile) Release() {
 	f.dentry.Closed(f)
-	f.r.mu.Lock()
-	f.r.opens--
-	f.r.mu.Unlock()
-	f.r.reclaim()
+	f.r.Unpin()
 }

@@ -22,10 +22,17 @@ func NewMemfd(name string, perm uint32, sealing bool) *Memfd {
 	}
 	d := vfs.NewDentry(nil, "/memfd:"+name, r)
 	d.Delete()
-	r.opens = 1
+	r.Pin()
 	f := &Memfd{openFile{r: r, dentry: d}}
 	f.Init(linux.O_RDWR | linux.O_LARGEFILE)
 	return f
+}
+
+// Release implements file.File. Locks belong to the Memfd, not to what it
+// embeds.
+func (f *Memfd) Release() {
+	f.dentry.Closed(f)
+	f.r.Unpin()
 }
 
 // Seals is F_GET_SEALS.

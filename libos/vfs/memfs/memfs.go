@@ -134,7 +134,7 @@ func (i *inode) setAttr(a *vfs.Attr) {
 		i.mtime = a.Mtime
 	}
 	// A new owner does not inherit the rights of the old (chown(2)).
-	if a.Valid&(vfs.AttrUID|vfs.AttrGID) != 0 && i.typ != linux.S_IFDIR {
+	if a.Valid&vfs.AttrChown != 0 && i.typ != linux.S_IFDIR {
 		i.perm &^= linux.S_ISUID
 		if i.perm&0o010 != 0 {
 			i.perm &^= linux.S_ISGID

@@ -262,12 +262,18 @@ func (r *regular) seek(off int64, data bool) (int64, linux.Errno) {
 	return r.size, 0
 }
 
-// mayLink says whether the file may get a further name: not when it lost its
-// last one.
-func (r *regular) mayLink() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.nlink > 0 || r.linkable
+// relink counts a further name; false when the file lost its last one, or never
+// had one and may not get one.
+func (r *regular) relink() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.nlink == 0 && !r.linkable {
+		return false
+	}
+	r.linkable = false
+	r.nlink++
+	r.ctime = vfs.Now()
+	return true
 }
 
 // reclaim gives the data back when no name, open file or mapping is left. What
