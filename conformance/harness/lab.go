@@ -76,8 +76,14 @@ func (l *Lab) pithCommand(ctx context.Context) (string, error) {
 	if l.pith != "" {
 		return l.pith, nil
 	}
+	// Another module's tests must not choose the versions of pith's modules:
+	// it is built in its own.
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/pith-os/pith").Output()
+	if err != nil {
+		return "", fmt.Errorf("find pith's module: %w", err)
+	}
 	out := filepath.Join(l.dir, "pith")
-	if err := command(ctx, "", "go", "build", "-o", out, "github.com/pith-os/pith/cmd/pith"); err != nil {
+	if err := command(ctx, strings.TrimSpace(string(root)), "go", "build", "-o", out, "./cmd/pith"); err != nil {
 		return "", err
 	}
 	l.pith = out
