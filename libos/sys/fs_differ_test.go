@@ -419,7 +419,7 @@ var operations = []operation{
 		return fmt.Sprintf("%s %q", name, w.data[:n])
 	}},
 	{"chmod", func(w *world, in input) string {
-		name, mode := in.name(), []uintptr{0o644, 0o4755, 0o2755, 0o2744, 0o1777, 0, 0o600}[in.pick(7)]
+		name, mode := in.name(), []uintptr{0o644, 0o4755, 0o2755, 0o2744, 0o1755, 0, 0o600}[in.pick(7)]
 		return w.plain(name, linux.SYS_FCHMODAT, w.root, w.str(w.path, name), mode)
 	}},
 	{"fchmodat2", func(w *world, in input) string {

@@ -161,19 +161,15 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		if !ok || flags&linux.O_NOFOLLOW != 0 {
 			return d, false, 0
 		}
-		if _, magic := link.(MagicLink); !magic {
-			if path, errno = link.Readlink(); errno != 0 {
-				return nil, false, errno
-			}
-		}
-		links := w.links
-		next, errno := w.follow(l.dir, d)
-		w.links = links + 1
-		if errno != linux.ENOENT {
-			return next, false, errno
+		if m, ok := link.(MagicLink); ok {
+			d, errno := w.jump(m)
+			return d, false, errno
 		}
 		// Where a dangling link leads, the new file belongs.
 		at = l.dir
+		if path, errno = w.target(link); errno != 0 {
+			return nil, false, errno
+		}
 	}
 }
 

@@ -176,24 +176,38 @@ func (w *walker) follow(d, next *Dentry) (*Dentry, linux.Errno) {
 	if !ok {
 		return next, 0
 	}
-	if w.links++; w.links > maxLinks || w.resolve&ResolveNoSymlinks != 0 {
-		return nil, linux.ELOOP
-	}
 	if m, ok := l.(MagicLink); ok {
-		switch {
-		case w.resolve&ResolveNoMagicLinks != 0:
-			return nil, linux.ELOOP
-		case w.resolve&(ResolveBeneath|ResolveInRoot|ResolveNoXDev) != 0:
-			return nil, linux.EXDEV
-		}
-		return m.Follow()
+		return w.jump(m)
 	}
-	target, errno := l.Readlink()
+	target, errno := w.target(l)
 	if errno != 0 {
 		return nil, errno
 	}
-	accessed(l, 0)
 	return w.walk(d, target, true)
+}
+
+// target is the path to go on with at a symbolic link.
+func (w *walker) target(l Symlink) (string, linux.Errno) {
+	if w.links++; w.links > maxLinks || w.resolve&ResolveNoSymlinks != 0 {
+		return "", linux.ELOOP
+	}
+	target, errno := l.Readlink()
+	if errno == 0 {
+		accessed(l, 0)
+	}
+	return target, errno
+}
+
+// jump goes where a magic link leads.
+func (w *walker) jump(l MagicLink) (*Dentry, linux.Errno) {
+	w.links++
+	switch {
+	case w.links > maxLinks || w.resolve&(ResolveNoSymlinks|ResolveNoMagicLinks) != 0:
+		return nil, linux.ELOOP
+	case w.resolve&(ResolveBeneath|ResolveInRoot|ResolveNoXDev) != 0:
+		return nil, linux.EXDEV
+	}
+	return l.Follow()
 }
 
 // Readlink is readlink(2) of d; EINVAL when it is no symbolic link.

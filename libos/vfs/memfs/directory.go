@@ -186,9 +186,7 @@ func (d *directory) Link(at *vfs.Dentry, name string, target vfs.Inode) (*vfs.De
 	if i.nlink == maxNlink {
 		return nil, linux.EMLINK
 	}
-	if r, ok := n.(*regular); !ok {
-		i.link(1)
-	} else if !r.relink() {
+	if !i.relink() {
 		return nil, linux.ENOENT
 	}
 	dentry := vfs.NewDentry(at, name, target)

@@ -69,6 +69,7 @@ type inode struct {
 	perm                uint32
 	uid, gid            uint32
 	nlink               uint64
+	linkable            bool // never had a name, by O_TMPFILE, and may get one
 	atime, mtime, ctime linux.Timespec
 	xattrs              map[string][]byte
 }
@@ -149,6 +150,20 @@ func (i *inode) link(n int64) {
 	i.nlink += uint64(n)
 	i.ctime = vfs.Now()
 	i.mu.Unlock()
+}
+
+// relink counts a further name; false when the object lost its last one, or
+// never had one and may not get one.
+func (i *inode) relink() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.nlink == 0 && !i.linkable {
+		return false
+	}
+	i.linkable = false
+	i.nlink++
+	i.ctime = vfs.Now()
+	return true
 }
 
 // Accessed sets the access time after a read, as the mount option relatime

@@ -12,14 +12,13 @@ const maxSize = 1 << 44
 // archive, in chunks, or in a region once it was mapped.
 type regular struct {
 	inode
-	size     int64
-	archive  []byte // read-only; size is its length
-	chunks   chunks
-	region   *region
-	pages    int64 // present: charged to the file system
-	opens    int   // open file descriptions
-	linkable bool  // without a name, by O_TMPFILE: may get one
-	seals    uint32
+	size    int64
+	archive []byte // read-only; size is its length
+	chunks  chunks
+	region  *region
+	pages   int64 // present: charged to the file system
+	opens   int   // open file descriptions
+	seals   uint32
 }
 
 func (fs *FS) newRegular(perm uint32, nlink uint64) *regular {
@@ -260,20 +259,6 @@ func (r *regular) seek(off int64, data bool) (int64, linux.Errno) {
 		return 0, linux.ENXIO
 	}
 	return r.size, 0
-}
-
-// relink counts a further name; false when the file lost its last one, or never
-// had one and may not get one.
-func (r *regular) relink() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.nlink == 0 && !r.linkable {
-		return false
-	}
-	r.linkable = false
-	r.nlink++
-	r.ctime = vfs.Now()
-	return true
 }
 
 // reclaim gives the data back when no name, open file or mapping is left. What
