@@ -47,6 +47,11 @@ var gvisorEdits = []struct{ file, old, new string }{
 	// The edited package net imports the stack.
 	{"pkg/tcpip/tcpip.go", "\t\"net\"\n", ""},
 	{"pkg/tcpip/tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
+	// The window field counts in units, and rounding down takes back what was
+	// offered: the peer, which has sent it, then acknowledges from beyond the
+	// window, its acknowledgements are dropped, and a program that writes as it
+	// reads stands still for ever. Round up, as tcp_select_window in Linux.
+	{"pkg/tcpip/transport/tcp/rcv.go", "newWnd = curWnd", "newWnd = (curWnd + 1<<r.RcvWndScale - 1) >> r.RcvWndScale << r.RcvWndScale"},
 }
 
 // gvisorFiles are the sources of the network stack, as they stand below

@@ -1,10 +1,12 @@
 package inet
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,29 +29,49 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// publishHost gives the published port a listening socket of the host and
-// returns its address.
-func publishHost(t *testing.T) string {
+// publishHost gives the published port a listening socket of the host, for all
+// tests, and returns its address.
+var publishHost = sync.OnceValue(func() string {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err == nil {
+		err = unix.Listen(fd, 16)
+	}
+	if err != nil {
+		panic(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		panic(err)
+	}
+	ports()[0].fd = fd
+	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+})
+
+// listenPublished is a program's listener on the published port.
+func listenPublished(t *testing.T, addr []byte, backlog int) socket.Socket {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	publishHost()
+	s, errno := open(family(addr), linux.SOCK_STREAM, 0)
+	if errno == 0 {
+		errno = s.SetOption(linux.SOL_SOCKET, linux.SO_REUSEADDR, []byte{1, 0, 0, 0})
 	}
-	t.Cleanup(func() { l.Close() })
-	f, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
+	if errno == 0 {
+		errno = s.Bind(addr)
 	}
-	t.Cleanup(func() { f.Close() })
-	if err := unix.SetNonblock(int(f.Fd()), true); err != nil {
-		t.Fatal(err)
+	if errno == 0 {
+		errno = s.Listen(backlog)
 	}
-	ports()[0].fd = int(f.Fd())
-	return l.Addr().String()
+	if errno != 0 {
+		t.Fatalf("errno %d", errno)
+	}
+	return s
 }
 
 // blocking makes try until it does not return EAGAIN.
-func blocking[T any](t *testing.T, s socket.Socket, ev wait.Events, try func() (T, linux.Errno)) T {
+func blocking[T any](t testing.TB, s socket.Socket, ev wait.Events, try func() (T, linux.Errno)) T {
 	t.Helper()
 	var v T
 	_, errno := sys.Block(s, ev, int64(5*time.Second), func() (uintptr, linux.Errno) {
@@ -58,24 +80,14 @@ func blocking[T any](t *testing.T, s socket.Socket, ev wait.Events, try func() (
 		return 0, errno
 	})
 	if errno != 0 {
-		t.Fatalf("errno %d", errno)
+		t.Errorf("errno %d", errno)
 	}
 	return v
 }
 
 func TestPublishedPort(t *testing.T) {
-	addr := publishHost(t)
-	s, errno := open(linux.AF_INET6, linux.SOCK_STREAM, 0)
-	if errno != 0 {
-		t.Fatal(errno)
-	}
-	if errno := s.Bind(inet6("::", publishedPort)); errno != 0 {
-		t.Fatal(errno)
-	}
-	if errno := s.Listen(1); errno != 0 {
-		t.Fatal(errno)
-	}
-	client, err := net.Dial("tcp", addr)
+	s := listenPublished(t, inet6("::", publishedPort), 1)
+	client, err := net.Dial("tcp", publishHost())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,18 +147,8 @@ func TestPublishedPort(t *testing.T) {
 }
 
 func TestPublishedPortAlsoListensInside(t *testing.T) {
-	publishHost(t)
-	s, errno := open(linux.AF_INET, linux.SOCK_STREAM, 0)
-	if errno != 0 {
-		t.Fatal(errno)
-	}
+	s := listenPublished(t, inet4(0, 0, 0, 0, publishedPort), 5)
 	defer s.Release()
-	if errno := s.Bind(inet4(0, 0, 0, 0, publishedPort)); errno != 0 {
-		t.Fatal(errno)
-	}
-	if errno := s.Listen(5); errno != 0 {
-		t.Fatal(errno)
-	}
 	c, errno := open(linux.AF_INET, linux.SOCK_STREAM, 0)
 	if errno != 0 {
 		t.Fatal(errno)
