@@ -1,0 +1,205 @@
+package sys
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/mm"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+func newOurs(t *testing.T) *world {
+	w := newWorld(t, Call, "/tmp")
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *world) create(name string) uintptr {
+	w.t.Helper()
+	return w.must(linux.SYS_OPENAT, w.root, w.str(w.path, name), linux.O_RDWR|linux.O_CREAT, 0o600)
+}
+
+func (w *world) writeAt(fd uintptr, s string, off int64) {
+	w.t.Helper()
+	w.must(linux.SYS_PWRITE64, fd, at(w.data), uintptr(copy(w.data[:], s)), uintptr(off))
+}
+
+func (w *world) readAt(fd uintptr, n int, off int64) string {
+	w.t.Helper()
+	got := w.must(linux.SYS_PREAD64, fd, at(w.data), uintptr(n), uintptr(off))
+	return string(w.data[:got])
+}
+
+func (w *world) mapFile(fd uintptr, n, prot, flags int, off int64) uintptr {
+	w.t.Helper()
+	return w.must(linux.SYS_MMAP, 0, uintptr(n), uintptr(prot), uintptr(flags), fd, uintptr(off))
+}
+
+func memory(addr uintptr, n int) []byte {
+	return unsafe.Slice((*byte)(platform.Pointer(addr)), n)
+}
+
+const (
+	rw   = linux.PROT_READ | linux.PROT_WRITE
+	page = platform.PageSize
+)
+
+func TestSharedMappingIsTheFile(t *testing.T) {
+	w := newOurs(t)
+	fd := w.create("f")
+	w.writeAt(fd, "hello", 0)
+	p := w.mapFile(fd, page, rw, linux.MAP_SHARED, 0)
+	if got := string(memory(p, 5)); got != "hello" {
+		t.Fatalf("mapping has %q", got)
+	}
+	w.writeAt(fd, "J", 0)
+	copy(memory(p, 5)[1:], "uice")
+	if got := w.readAt(fd, 10, 0); got != "Juice" || string(memory(p, 5)) != "Juice" {
+		t.Errorf("file has %q, mapping %q", got, memory(p, 5))
+	}
+	w.must(linux.SYS_MSYNC, p, page, linux.MS_SYNC)
+	w.must(linux.SYS_MUNMAP, p, page)
+	if got := w.readAt(fd, 10, 0); got != "Juice" {
+		t.Errorf("after munmap the file has %q", got)
+	}
+	if _, errno := w.do(linux.SYS_MSYNC, p, page, linux.MS_SYNC); errno != linux.ENOMEM {
+		t.Errorf("msync of what is not mapped: %v", errno)
+	}
+}
+
+// A database maps its file, extends it by writing and maps more of it.
+func TestFileGrowsUnderItsMapping(t *testing.T) {
+	w := newOurs(t)
+	fd := w.create("db")
+	w.must(linux.SYS_FTRUNCATE, fd, 8*page)
+	first := w.mapFile(fd, 32<<10, linux.PROT_READ, linux.MAP_SHARED, 0)
+	for off := int64(0); off < 4<<20; off += page {
+		w.writeAt(fd, "page", off)
+	}
+	if got := string(memory(first+7*page, 4)); got != "page" {
+		t.Errorf("old mapping has %q", got)
+	}
+	w.must(linux.SYS_MADVISE, first, 32<<10, linux.MADV_DONTNEED)
+	w.must(linux.SYS_MUNMAP, first, 32<<10)
+	second := w.mapFile(fd, 4<<20, linux.PROT_READ, linux.MAP_SHARED, 0)
+	if got := string(memory(second+1023*page, 4)); got != "page" {
+		t.Errorf("new mapping has %q", got)
+	}
+	if got := string(memory(second, 4)); got != "page" {
+		t.Errorf("advice lost the data: %q", got)
+	}
+	w.must(linux.SYS_FTRUNCATE, fd, page+1)
+	w.must(linux.SYS_FTRUNCATE, fd, 2*page)
+	if got := memory(second+page, 4); string(got) != "p\x00\x00\x00" {
+		t.Errorf("after truncating: %q", got)
+	}
+	w.must(linux.SYS_MUNMAP, second, 4<<20)
+}
+
+func TestUnmappingPiecesKeepsTheFile(t *testing.T) {
+	w := newOurs(t)
+	fd := w.create("f")
+	for i := range int64(4) {
+		w.writeAt(fd, "x", i*page)
+	}
+	p := w.mapFile(fd, 4*page, rw, linux.MAP_SHARED, 0)
+	w.must(linux.SYS_MUNMAP, p+page, page)
+	w.do(linux.SYS_UNLINKAT, w.root, w.str(w.path, "f"), 0)
+	w.must(linux.SYS_CLOSE, fd)
+	if memory(p, 1)[0] != 'x' || memory(p+3*page, 1)[0] != 'x' {
+		t.Error("the rest of the mapping lost its data")
+	}
+	n := 0
+	for _, m := range mm.All() {
+		if m.Start >= p && m.End <= p+4*page {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d pieces in the table, want 2", n)
+	}
+	w.must(linux.SYS_MUNMAP, p, 4*page)
+}
+
+func TestPrivateMappingIsACopy(t *testing.T) {
+	w := newOurs(t)
+	fd := w.create("f")
+	w.writeAt(fd, "hello", 0)
+	p := w.mapFile(fd, page, rw, linux.MAP_PRIVATE, 0)
+	memory(p, 1)[0] = 'J'
+	if got := w.readAt(fd, 5, 0); got != "hello" {
+		t.Errorf("file has %q", got)
+	}
+	w.must(linux.SYS_MUNMAP, p, page)
+}
+
+func TestMmapErrors(t *testing.T) {
+	w := newOurs(t)
+	fd := w.create("f")
+	ro := w.must(linux.SYS_OPENAT, w.root, w.str(w.path, "f"), linux.O_RDONLY)
+	for _, c := range []struct {
+		name           string
+		n, prot, flags uintptr
+		fd, off        uintptr
+		want           linux.Errno
+	}{
+		{"no length", 0, rw, linux.MAP_SHARED, fd, 0, linux.EINVAL},
+		{"odd offset", page, rw, linux.MAP_SHARED, fd, 1, linux.EINVAL},
+		{"no type", page, rw, 0, fd, 0, linux.EINVAL},
+		{"bad descriptor", page, rw, linux.MAP_SHARED, 999, 0, linux.EBADF},
+		{"writable map of a read-only file", page, rw, linux.MAP_SHARED, ro, 0, linux.EACCES},
+		{"directory", page, linux.PROT_READ, linux.MAP_SHARED, w.root, 0, linux.ENODEV},
+		{"executable", page, linux.PROT_READ | linux.PROT_EXEC, linux.MAP_PRIVATE | linux.MAP_ANONYMOUS, ^uintptr(0), 0, linux.EACCES},
+		{"too long", 1 << 62, rw, linux.MAP_PRIVATE | linux.MAP_ANONYMOUS, ^uintptr(0), 0, linux.ENOMEM},
+	} {
+		if _, errno := w.do(linux.SYS_MMAP, 0, c.n, c.prot, c.flags, c.fd, c.off); errno != c.want {
+			t.Errorf("%s: %s, want %s", c.name, errno.Name(), c.want.Name())
+		}
+	}
+}
+
+func TestAnonymousMemory(t *testing.T) {
+	w := newOurs(t)
+	none := ^uintptr(0)
+	p := w.must(linux.SYS_MMAP, 0, 8*page, linux.PROT_NONE, linux.MAP_PRIVATE|linux.MAP_ANONYMOUS, none, 0)
+	w.must(linux.SYS_MPROTECT, p, 2*page, rw)
+	memory(p, 2*page)[page] = 7
+	w.must(linux.SYS_MMAP, p+4*page, page, rw, linux.MAP_PRIVATE|linux.MAP_ANONYMOUS|linux.MAP_FIXED, none, 0)
+	memory(p+4*page, 1)[0] = 8
+	if _, errno := w.do(linux.SYS_MREMAP, p, 2*page, 64*page, 0); errno != linux.ENOMEM {
+		t.Errorf("growing in place: %s", errno.Name())
+	}
+	q := w.must(linux.SYS_MREMAP, p, 2*page, 64*page, linux.MREMAP_MAYMOVE)
+	if memory(q, 2*page)[page] != 7 {
+		t.Error("mremap lost the data")
+	}
+	w.must(linux.SYS_MREMAP, q, 64*page, page, 0)
+	w.must(linux.SYS_MUNMAP, q, page)
+	w.must(linux.SYS_MUNMAP, p, 8*page)
+	if _, errno := w.do(linux.SYS_MPROTECT, p, page, rw); errno != linux.ENOMEM {
+		t.Errorf("mprotect of what is not mapped: %s", errno.Name())
+	}
+}
+
+func TestMemfdSeals(t *testing.T) {
+	differ(t, func(t *testing.T, k *kernel) {
+		name := addr(&[]byte("m\x00")[0])
+		fd := k.fd(t, linux.SYS_MEMFD_CREATE, name, linux.MFD_ALLOW_SEALING)
+		k.write("write", fd, "hello")
+		k.do("seals", linux.SYS_FCNTL, fd, linux.F_GET_SEALS)
+		k.do("seal", linux.SYS_FCNTL, fd, linux.F_ADD_SEALS, linux.F_SEAL_SHRINK|linux.F_SEAL_GROW)
+		k.do("shrink", linux.SYS_FTRUNCATE, fd, 1)
+		k.do("grow", linux.SYS_FTRUNCATE, fd, 100)
+		k.write("write beyond", fd, "more")
+		k.do("seal writing", linux.SYS_FCNTL, fd, linux.F_ADD_SEALS, linux.F_SEAL_WRITE)
+		k.do("overwrite", linux.SYS_PWRITE64, fd, name, 1, 0)
+		k.do("seal", linux.SYS_FCNTL, fd, linux.F_ADD_SEALS, linux.F_SEAL_SEAL)
+		k.do("seal again", linux.SYS_FCNTL, fd, linux.F_ADD_SEALS, linux.F_SEAL_WRITE)
+		k.do("seals", linux.SYS_FCNTL, fd, linux.F_GET_SEALS)
+		plain := k.fd(t, linux.SYS_MEMFD_CREATE, name, 0)
+		k.do("seals", linux.SYS_FCNTL, plain, linux.F_GET_SEALS)
+		k.do("seal", linux.SYS_FCNTL, plain, linux.F_ADD_SEALS, linux.F_SEAL_WRITE)
+		k.close(fd, plain)
+	})
+}
