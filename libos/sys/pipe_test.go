@@ -146,7 +146,7 @@ func TestFIFOAsLinux(t *testing.T) {
 		k.do("mknod", linux.SYS_MKNOD, addr(&path[0]), linux.S_IFIFO|0o600, 0)
 		defer k.do("unlink", linux.SYS_UNLINK, addr(&path[0]))
 		k.do("writer without reader", linux.SYS_OPEN, addr(&path[0]), linux.O_WRONLY|nonblock)
-		r := k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_RDONLY|nonblock)
+		r := k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_RDONLY|linux.O_TRUNC|nonblock)
 		k.level("never a writer", r)
 		k.read("never a writer", r, 10)
 		w := k.fd(t, linux.SYS_OPEN, addr(&path[0]), linux.O_WRONLY|nonblock)

@@ -98,7 +98,7 @@ func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
-	if flags&linux.O_TRUNC != 0 {
+	if flags&linux.O_TRUNC != 0 && fileType(d) == linux.S_IFREG { // FIFOs and devices ignore it
 		if errno := d.inode.SetAttr(&Attr{Valid: AttrSize}); errno != 0 {
 			f.Release()
 			return nil, errno
@@ -110,16 +110,21 @@ func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
 }
 
 func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
-	var st linux.Stat
-	d.inode.Stat(&st)
 	_, itself := d.inode.(SelfOpener)
-	if st.Mode&linux.S_IFMT == linux.S_IFIFO && !itself {
+	if fileType(d) == linux.S_IFIFO && !itself {
 		if OpenFIFO == nil {
 			return nil, linux.ENXIO
 		}
 		return OpenFIFO(d, flags)
 	}
 	return d.inode.Open(d, flags)
+}
+
+// fileType is the S_IFMT of d.
+func fileType(d *Dentry) uint32 {
+	var st linux.Stat
+	d.inode.Stat(&st)
+	return st.Mode & linux.S_IFMT
 }
 
 // create finds or makes the regular file at path for O_CREAT.
