@@ -25,12 +25,12 @@ type futexWaiter struct {
 
 func sysFutex(a *Args) (uintptr, linux.Errno) {
 	addr, op := a[0], uint32(a[1])
+	if addr%4 != 0 {
+		return 0, linux.EINVAL
+	}
 	word, errno := At[atomic.Uint32](addr)
 	if errno != 0 {
 		return 0, errno
-	}
-	if addr%4 != 0 {
-		return 0, linux.EINVAL
 	}
 	bits := ^uint32(0)
 	switch op &^ (linux.FUTEX_PRIVATE_FLAG | linux.FUTEX_CLOCK_REALTIME) {
