@@ -138,7 +138,7 @@ func checksumRight(frame []byte) bool {
 		if !ip.IsValid(len(packet)) {
 			return true
 		}
-		proto, src, dst, payload = ip.TransportProtocol(), ip.SourceAddress(), ip.DestinationAddress(), ip.Payload()
+		proto, src, dst, payload = tcpip.TransportProtocolNumber(ip.NextHeader()), ip.SourceAddress(), ip.DestinationAddress(), ip.Payload()
 	default:
 		return true
 	}

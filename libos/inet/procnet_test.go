@@ -1,0 +1,75 @@
+package inet
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/sys"
+)
+
+func TestSocketTablesShowWhatIsOpen(t *testing.T) {
+	for _, c := range []struct {
+		typ    int
+		listen bool
+		addr   []byte
+		table  func() []byte
+		want   string // %04X: the port
+	}{
+		{linux.SOCK_STREAM, true, inet4(127, 0, 0, 1, 0), func() []byte { return socketTable(tcpHead4, linux.AF_INET, linux.SOCK_STREAM, 0) }, "0100007F:%04X 00000000:0000 0A"},
+		{linux.SOCK_STREAM, true, inet6("::1", 0), func() []byte { return socketTable(tcpHead6, linux.AF_INET6, linux.SOCK_STREAM, 0) }, "00000000000000000000000001000000:%04X 00000000000000000000000000000000:0000 0A"},
+		{linux.SOCK_DGRAM, false, inet4(127, 0, 0, 1, 0), func() []byte { return socketTable(udpHead4, linux.AF_INET, linux.SOCK_DGRAM, linux.IPPROTO_UDP) }, "0100007F:%04X 00000000:0000 07"},
+	} {
+		s, errno := open(family(c.addr), c.typ, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		if errno := s.Bind(c.addr); errno != 0 {
+			t.Fatal(errno)
+		}
+		if c.listen {
+			if errno := s.Listen(1); errno != 0 {
+				t.Fatal(errno)
+			}
+		}
+		fd, errno := sys.Files.Install(s, 0, true)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		name, _ := s.LocalAddr()
+		want := fmt.Sprintf(c.want, int(name[2])<<8|int(name[3]))
+		if got := string(c.table()); !strings.Contains(got, want) {
+			t.Errorf("table:\n%s\ndoes not contain %q", got, want)
+		}
+		sys.Files.Close(fd)
+		if got := string(c.table()); strings.Contains(got, want) {
+			t.Errorf("table:\n%s\nstill contains %q", got, want)
+		}
+	}
+}
+
+func TestTablesHaveLinuxColumns(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		table func() []byte
+	}{
+		{"dev", deviceTable},
+		{"route", routeTable},
+		{"if_inet6", address6Table},
+	} {
+		host, err := os.ReadFile("/proc/net/" + c.name)
+		if err != nil {
+			t.Skip(err)
+		}
+		want, got := strings.Split(string(host), "\n"), strings.Split(string(c.table()), "\n")
+		if c.name != "if_inet6" && strings.TrimSpace(got[0]) != strings.TrimSpace(want[0]) {
+			t.Errorf("%s: heading\n%q, want\n%q", c.name, got[0], want[0])
+		}
+		last := func(lines []string) int { return len(strings.Fields(lines[len(lines)-2])) }
+		if len(got) > 2 && len(want) > 2 && last(got) != last(want) {
+			t.Errorf("%s: %d columns, want %d:\n%s", c.name, last(got), last(want), c.table())
+		}
+	}
+}
