@@ -234,7 +234,8 @@ func (r *regular) fallocate(mode uint32, off, n int64) linux.Errno {
 // zero makes a range zero, and a hole where whole pages are.
 func (r *regular) zero(off, n int64) {
 	if r.region != nil {
-		r.region.discard(off, min(off+n, r.region.usable))
+		usable := r.region.usable
+		r.region.discard(min(off, usable), min(off+n, usable))
 		return
 	}
 	r.uncharge(r.chunks.zero(off, n))
