@@ -12,7 +12,10 @@ import (
 // Container runs the plain binary by an OCI runtime, runc or runsc, as
 // benchmarks compare it with: no image format, no engine, just the runtime on
 // a bundle. It shares the host's network, which favours it: no bridge and no
-// address translation stand between client and program.
+// address translation stand between client and program. runsc then passes the
+// host's sockets through and leaves its own TCP/IP stack out; with that stack,
+// the runsc that Debian 12 has (20221219) takes every network namespace of a
+// recent kernel for the root one, and refuses to start.
 func Container(runtime string) Monitor {
 	return Monitor{Name: runtime, command: func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
 		return containerCommand(ctx, l, runtime, p, hosts)

@@ -28,7 +28,7 @@ func recovers() {
 		table   map[string]int
 		list    = []int{1, 2, 3}
 		boxed   any
-		zero    = len(os.Args) - len(os.Args)
+		zero    = len(os.Getenv("NO_SUCH_VARIABLE"))
 		method  fmt.Stringer
 		call    func()
 		closed  = make(chan int)

@@ -16,7 +16,7 @@ import (
 func profile() {
 	var b bytes.Buffer
 	check(pprof.StartCPUProfile(&b))
-	burn(400 * time.Millisecond)
+	show("burnt", burn(400*time.Millisecond) != 0)
 	pprof.StopCPUProfile()
 	data := must(io.ReadAll(must(gzip.NewReader(&b))))
 	show("cpu", bytes.Contains(data, []byte("main.burn")))

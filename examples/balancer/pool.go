@@ -50,7 +50,7 @@ func NewPool(addrs []string, policy string) (*Pool, error) {
 		p.backends = append(p.backends, &Backend{Addr: a, Up: true})
 	}
 	if len(p.backends) == 0 {
-		return nil, errors.New("no backends; give some with -backends HOST:PORT,...")
+		return nil, errors.New("no backends; give some with -backends HOST:PORT,HOST:PORT")
 	}
 	return p, nil
 }
