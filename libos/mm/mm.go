@@ -154,7 +154,7 @@ func cut(start, end uintptr) (gone []Mapping) {
 			m.Backing.Retain()
 		}
 	}
-	sort.SliceStable(table, func(i, j int) bool { return table[i].Start < table[j].Start })
+	sort.Slice(table, func(i, j int) bool { return table[i].Start < table[j].Start })
 	return gone
 }
 

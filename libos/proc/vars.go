@@ -159,15 +159,13 @@ func executable() string {
 func total() int64 { return int64(platform.Config().Memory) }
 
 func resident() int64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return min(int64(m.Sys-m.HeapReleased), total())
+	_, n := platform.Memory()
+	return min(int64(n), total())
 }
 
 func reserved() int64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.Sys)
+	n, _ := platform.Memory()
+	return int64(n)
 }
 
 // idle is the time that the CPUs did not work, in nanoseconds.

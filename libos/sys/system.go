@@ -2,7 +2,6 @@ package sys
 
 import (
 	"runtime"
-	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -114,24 +113,17 @@ func sysSethostname(a *Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-// residentMemory is what the runtime has from the platform and has not given
-// back, in bytes.
-func residentMemory() uint64 {
-	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(s)
-	return s[0].Value.Uint64() - s[1].Value.Uint64()
-}
-
 func sysSysinfo(a *Args) (uintptr, linux.Errno) {
 	s, errno := At[linux.Sysinfo](a[0])
 	if errno != 0 {
 		return 0, errno
 	}
 	total := platform.Config().Memory
+	_, resident := platform.Memory()
 	*s = linux.Sysinfo{
 		Uptime:   platform.Nanotime() / 1e9,
 		Totalram: total,
-		Freeram:  total - min(residentMemory(), total),
+		Freeram:  total - min(resident, total),
 		Procs:    1,
 		Unit:     1,
 	}
@@ -169,7 +161,8 @@ func sysGetrusage(a *Args) (uintptr, linux.Errno) {
 	*r = linux.Rusage{}
 	if who != linux.RUSAGE_CHILDREN {
 		r.Utime = linux.TimevalOf(platform.CPUTime())
-		r.Maxrss = int64(residentMemory() / 1024)
+		_, resident := platform.Memory()
+		r.Maxrss = int64(resident / 1024)
 	}
 	return 0, 0
 }

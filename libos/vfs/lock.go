@@ -1,9 +1,9 @@
 package vfs
 
 import (
-	"cmp"
 	"math"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -221,7 +221,7 @@ func (l *locks) set(r rangeLock) (went bool) {
 	if r.typ != linux.F_UNLCK {
 		kept = append(kept, r)
 	}
-	slices.SortFunc(kept, func(a, b rangeLock) int { return cmp.Compare(a.first, b.first) })
+	sort.Slice(kept, func(i, j int) bool { return kept[i].first < kept[j].first })
 	l.ranges = kept
 	return went
 }

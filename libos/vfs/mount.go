@@ -45,7 +45,7 @@ func Mounts() []Mount {
 // Root is the root of the tree.
 func Root() *Dentry {
 	build.Do(func() {
-		sort.SliceStable(pending, func(i, j int) bool { return len(pending[i].path) < len(pending[j].path) })
+		sort.Slice(pending, func(i, j int) bool { return len(pending[i].path) < len(pending[j].path) })
 		for _, p := range pending {
 			p.mount()
 		}

@@ -3,6 +3,7 @@ package memfs
 import (
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/pith-os/pith/libos/linux"
@@ -66,7 +67,9 @@ func (i *inode) SetXattr(name string, value []byte, flags int) linux.Errno {
 func (i *inode) ListXattrs() []string {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return slices.Sorted(maps.Keys(i.xattrs))
+	names := slices.Collect(maps.Keys(i.xattrs))
+	sort.Slice(names, func(a, b int) bool { return names[a] < names[b] })
+	return names
 }
 
 // RemoveXattr implements vfs.Xattrs.
