@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"go/ast"
 	"go/build"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"maps"
 	"os"
@@ -54,6 +57,25 @@ var gvisorEdits = []struct{ file, old, new string }{
 	{"pkg/tcpip/transport/tcp/rcv.go", "newWnd = curWnd", "newWnd = (curWnd + 1<<r.RcvWndScale - 1) >> r.RcvWndScale << r.RcvWndScale"},
 }
 
+// gvisorStubs are functions of gVisor that get another body, so that what they
+// alone reach is not linked: in file (path below the module), fn as go doc
+// names it.
+var gvisorStubs = []struct{ file, fn, body string }{
+	// Packet filters and address translation, of which an instance has no
+	// rules.
+	{"pkg/tcpip/stack/iptables.go", "DefaultTables", "return &IPTables{}"},
+	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckPrerouting", "return true"},
+	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckInput", "return true"},
+	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckForward", "return true"},
+	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckOutput", "return true"},
+	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckPostrouting", "return true"},
+	// Addresses and routes that routers advertise: the monitor configures the
+	// network.
+	{"pkg/tcpip/network/ipv6/ndp.go", "ndpState.handleRA", ""},
+	{"pkg/tcpip/network/ipv6/ndp.go", "ndpState.doSLAAC", ""},
+	{"pkg/tcpip/network/ipv6/ndp.go", "ndpState.startSolicitingRouters", ""},
+}
+
 // gvisorFiles are the sources of the network stack, as they stand below
 // GOROOT/src/vendor of the derived distribution: destination below GOROOT/src
 // to contents. modDir tells where a module of gvisorModules is on disk.
@@ -91,7 +113,48 @@ func gvisorFiles(modDir func(module string) (string, error)) (map[string][]byte,
 		}
 		files[name] = bytes.Replace(files[name], []byte(e.old), []byte(e.new), 1)
 	}
+	for _, f := range gvisorStubs {
+		name := "vendor/" + gvisorModule + "/" + f.file
+		src, err := stub(files[name], f.fn, f.body)
+		if err != nil {
+			return nil, fmt.Errorf("network stack: %s: %w: this version of gVisor is not supported", f.file, err)
+		}
+		files[name] = src
+	}
 	return files, nil
+}
+
+// stub gives function fn of a source file another body.
+func stub(src []byte, fn, body string) ([]byte, error) {
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, "", src, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || funcName(f) != fn {
+			continue
+		}
+		start, end := fset.Position(f.Body.Lbrace).Offset, fset.Position(f.Body.Rbrace).Offset
+		return slices.Concat(src[:start], []byte("{ "+body+" "), src[end:]), nil
+	}
+	return nil, fmt.Errorf("there is no function %s", fn)
+}
+
+// funcName is a function's name, with its receiver's type for a method.
+func funcName(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return f.Name.Name
+	}
+	typ := f.Recv.List[0].Type
+	if p, ok := typ.(*ast.StarExpr); ok {
+		typ = p.X
+	}
+	if id, ok := typ.(*ast.Ident); ok {
+		return id.Name + "." + f.Name.Name
+	}
+	return ""
 }
 
 // vendored returns the source files of pkg that the distribution needs, by

@@ -58,7 +58,6 @@ func newStack() (*stack.Stack, []tcpip.Route) {
 		NetworkProtocols: []stack.NetworkProtocolFactory{
 			ipv4.NewProtocol,
 			ipv6.NewProtocolWithOptions(ipv6.Options{
-				AutoGenLinkLocal: true,
 				// Addresses are given by the monitor, which has made sure
 				// of them: they are of use at once.
 				DADConfigs: stack.DADConfigurations{DupAddrDetectTransmits: 0},
@@ -110,8 +109,8 @@ func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {
 			routes = append(routes, tcpip.Route{Destination: net.all, Gateway: tcpip.AddrFromSlice(gw.AsSlice()), NIC: etherNIC})
 		}
 	}
-	linkLocal := header.IPv6LinkLocalPrefix.Subnet()
-	return append(routes, tcpip.Route{Destination: linkLocal, NIC: etherNIC})
+	linkLocal := header.LinkLocalAddr(l.addr).As16()
+	return append(routes, addAddress(s, etherNIC, netip.PrefixFrom(netip.AddrFrom16(linkLocal), 64)))
 }
 
 // addAddress gives an interface an address and returns the route to its
