@@ -58,9 +58,6 @@ func (t tree) addStd() error {
 			return err
 		}
 		rel := strings.TrimPrefix(name, "std/")
-		if strings.HasPrefix(rel, "vendor/") {
-			return nil // gvisorFiles places these
-		}
 		data, err := std.ReadFile(name)
 		t["src/"+rel] = unconstrain(data)
 		return err
