@@ -155,7 +155,7 @@ func memory() {
 	runtime.GC()
 	show("ran", <-cleaned, ghost.Value() == nil)
 
-	large := make([]byte, 256<<20)
+	large := make([]byte, 96<<20) // fits an image's default memory
 	for i := 0; i < len(large); i += 1 << 20 {
 		large[i] = 1
 	}
