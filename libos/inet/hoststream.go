@@ -26,9 +26,10 @@ type hostStream struct {
 
 	peek struct {
 		sync.Mutex
-		some atomic.Bool // whether buf, eof or errno is set: no lock without
-		buf  []byte      // read from the host, not yet by the program
-		eof  bool
+		some  atomic.Bool // whether anything of this is set: no lock without
+		buf   []byte      // read from the host, not yet by the program
+		eof   bool
+		errno linux.Errno // what ended it, not yet told
 	}
 	full    atomic.Bool // the last write found no room
 	watcher [2]watcher
@@ -107,45 +108,62 @@ func (s *hostStream) PollClose(pd uintptr) { s.host.Detach(pd) }
 // Read implements file.File.
 func (s *hostStream) Read(p []byte) (int, linux.Errno) {
 	if s.peek.some.Load() {
-		if n, ok := s.readPeeked(p); ok {
-			return n, 0
+		if n, errno := s.readPeeked(p); errno != linux.EAGAIN {
+			return n, errno
 		}
 	}
 	return s.host.Read(p)
 }
 
-// readPeeked reads what MSG_PEEK or Ready have read before; false when that
-// is nothing.
-func (s *hostStream) readPeeked(p []byte) (int, bool) {
+// readPeeked reads what lookAhead has read before; EAGAIN when that is
+// nothing.
+func (s *hostStream) readPeeked(p []byte) (int, linux.Errno) {
 	s.peek.Lock()
 	defer s.peek.Unlock()
-	if len(s.peek.buf) == 0 {
-		return 0, s.peek.eof
+	switch {
+	case len(s.peek.buf) > 0:
+		n := copy(p, s.peek.buf)
+		s.peek.buf = s.peek.buf[n:]
+		s.peek.some.Store(len(s.peek.buf) > 0 || s.peek.eof)
+		return n, 0
+	case s.peek.errno != 0:
+		errno := s.peek.errno
+		s.peek.errno = 0
+		s.peek.some.Store(s.peek.eof)
+		return 0, errno
+	case s.peek.eof:
+		return 0, 0
 	}
-	n := copy(p, s.peek.buf)
-	s.peek.buf = s.peek.buf[n:]
-	if len(s.peek.buf) == 0 && !s.peek.eof {
-		s.peek.some.Store(false)
-	}
-	return n, true
+	return 0, linux.EAGAIN
 }
 
-// lookAhead reads up to n bytes ahead of the program and returns what there
-// is; the end of the stream is no bytes.
+// aheadSize is how much is read ahead at least, so that what follows is not
+// read in crumbs.
+const aheadSize = 4096
+
+// lookAhead returns up to n bytes of what the program will read next, without
+// waiting for all of them; the end of the stream is no bytes.
 func (s *hostStream) lookAhead(n int) ([]byte, linux.Errno) {
 	s.peek.Lock()
 	defer s.peek.Unlock()
+	if s.peek.errno != 0 {
+		return nil, s.peek.errno
+	}
 	if have := len(s.peek.buf); have < n && !s.peek.eof {
-		buf := make([]byte, n)
+		buf := make([]byte, max(n, aheadSize))
 		copy(buf, s.peek.buf)
-		got, errno := s.host.Read(buf[have:])
-		if errno != 0 && have == 0 {
-			return nil, errno
-		}
-		if errno == 0 {
+		switch got, errno := s.host.Read(buf[have:]); {
+		case errno == 0:
 			s.peek.eof = got == 0
 			s.peek.buf = buf[:have+got]
 			s.peek.some.Store(true)
+		case have > 0:
+		case errno == linux.EAGAIN:
+			return nil, errno
+		default:
+			s.peek.errno = errno // for the next read to tell
+			s.peek.some.Store(true)
+			return nil, errno
 		}
 	}
 	return s.peek.buf[:min(n, len(s.peek.buf))], 0
