@@ -34,12 +34,7 @@ func (s *base) setIP(level, name int, val []byte) linux.Errno {
 		if errno != 0 {
 			return errno
 		}
-		if name == linux.IP_ADD_MEMBERSHIP {
-			opt := tcpip.AddMembershipOption(m)
-			return s.joined(s.ep.SetSockOpt(&opt))
-		}
-		opt := tcpip.RemoveMembershipOption(m)
-		return s.left(s.ep.SetSockOpt(&opt))
+		return s.membership(name == linux.IP_ADD_MEMBERSHIP, m)
 	case linux.IP_MULTICAST_IF:
 		if len(val) < 4 {
 			return linux.EINVAL
@@ -199,29 +194,14 @@ func (s *base) groupReq(join bool, val []byte) linux.Errno {
 	return s.membership(join, m)
 }
 
+// membership joins or leaves a multicast group.
 func (s *base) membership(join bool, m tcpip.MembershipOption) linux.Errno {
 	if join {
 		opt := tcpip.AddMembershipOption(m)
-		return s.joined(s.ep.SetSockOpt(&opt))
+		return errnoOf(s.ep.SetSockOpt(&opt))
 	}
 	opt := tcpip.RemoveMembershipOption(m)
-	return s.left(s.ep.SetSockOpt(&opt))
-}
-
-// joined is the outcome of joining a multicast group.
-func (s *base) joined(err tcpip.Error) linux.Errno {
-	if _, ok := err.(*tcpip.ErrUnknownDevice); ok {
-		return linux.ENODEV
-	}
-	return errnoOf(err)
-}
-
-// left is the outcome of leaving a multicast group.
-func (s *base) left(err tcpip.Error) linux.Errno {
-	if _, ok := err.(*tcpip.ErrBadLocalAddress); ok {
-		return linux.EADDRNOTAVAIL
-	}
-	return errnoOf(err)
+	return errnoOf(s.ep.SetSockOpt(&opt))
 }
 
 // ipOption reads an option of SOL_IP or SOL_IPV6.

@@ -112,8 +112,6 @@ func (s *base) decode(addr []byte) (tcpip.FullAddress, linux.Errno) {
 	return full, errno
 }
 
-// Truncate, Sync and the rest are file.Base's: EINVAL, as for all sockets.
-
 // payload is the program's memory as the stack writes to and reads from it:
 // one buffer, or a message's. It is a field of its socket, so that passing it
 // as an interface allocates nothing.
