@@ -10,34 +10,34 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_EPOLL_CREATE, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a[0]) <= 0 {
+	Register(linux.SYS_EPOLL_CREATE, func(a Args) (uintptr, linux.Errno) {
+		if int32(a.A0) <= 0 {
 			return 0, linux.EINVAL
 		}
 		return install(epoll.New(), 0)
 	})
-	Register(linux.SYS_EPOLL_CREATE1, func(a *Args) (uintptr, linux.Errno) {
-		if uint32(a[0])&^linux.EPOLL_CLOEXEC != 0 {
+	Register(linux.SYS_EPOLL_CREATE1, func(a Args) (uintptr, linux.Errno) {
+		if uint32(a.A0)&^linux.EPOLL_CLOEXEC != 0 {
 			return 0, linux.EINVAL
 		}
-		return install(epoll.New(), uint32(a[0]))
+		return install(epoll.New(), uint32(a.A0))
 	})
 	Register(linux.SYS_EPOLL_CTL, sysEpollCtl)
-	Register(linux.SYS_EPOLL_WAIT, func(a *Args) (uintptr, linux.Errno) {
-		return epollWait(a, milliseconds(a[3]))
+	Register(linux.SYS_EPOLL_WAIT, func(a Args) (uintptr, linux.Errno) {
+		return epollWait(a, milliseconds(a.A3))
 	})
-	Register(linux.SYS_EPOLL_PWAIT, func(a *Args) (uintptr, linux.Errno) {
-		if errno := checkSigmask(a[4], a[5]); errno != 0 {
+	Register(linux.SYS_EPOLL_PWAIT, func(a Args) (uintptr, linux.Errno) {
+		if errno := checkSigmask(a.A4, a.A5); errno != 0 {
 			return 0, errno
 		}
-		return epollWait(a, milliseconds(a[3]))
+		return epollWait(a, milliseconds(a.A3))
 	})
-	Register(linux.SYS_EPOLL_PWAIT2, func(a *Args) (uintptr, linux.Errno) {
-		timeout, errno := timeoutAt(a[3])
+	Register(linux.SYS_EPOLL_PWAIT2, func(a Args) (uintptr, linux.Errno) {
+		timeout, errno := timeoutAt(a.A3)
 		if errno != 0 {
 			return 0, errno
 		}
-		if errno := checkSigmask(a[4], a[5]); errno != 0 {
+		if errno := checkSigmask(a.A4, a.A5); errno != 0 {
 			return 0, errno
 		}
 		return epollWait(a, timeout)
@@ -56,16 +56,16 @@ func epollOf(fd uintptr) (*epoll.Poll, linux.Errno) {
 	}
 }
 
-func sysEpollCtl(a *Args) (uintptr, linux.Errno) {
-	op, fd := int(int32(a[1])), int(int32(a[2]))
+func sysEpollCtl(a Args) (uintptr, linux.Errno) {
+	op, fd := int(int32(a.A1)), int(int32(a.A2))
 	var ev *linux.EpollEvent
 	if op != linux.EPOLL_CTL_DEL {
 		var errno linux.Errno
-		if ev, errno = At[linux.EpollEvent](a[3]); errno != 0 {
+		if ev, errno = At[linux.EpollEvent](a.A3); errno != 0 {
 			return 0, errno
 		}
 	}
-	if Files.Get(int(int32(a[0]))) == nil {
+	if Files.Get(int(int32(a.A0))) == nil {
 		return 0, linux.EBADF
 	}
 	o := Files.Hold(fd)
@@ -76,7 +76,7 @@ func sysEpollCtl(a *Args) (uintptr, linux.Errno) {
 	if o.Watch() == nil {
 		return 0, linux.EPERM
 	}
-	p, errno := epollOf(a[0])
+	p, errno := epollOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -84,19 +84,19 @@ func sysEpollCtl(a *Args) (uintptr, linux.Errno) {
 }
 
 // epollWait is epoll_wait(2) with a timeout in nanoseconds, negative for none.
-func epollWait(a *Args, timeout int64) (uintptr, linux.Errno) {
-	n := int(int32(a[2]))
+func epollWait(a Args, timeout int64) (uintptr, linux.Errno) {
+	n := int(int32(a.A2))
 	if n <= 0 || n > (1<<31-1)/int(unsafe.Sizeof(linux.EpollEvent{})) {
 		return 0, linux.EINVAL
 	}
-	if a[1] < platform.PageSize {
+	if a.A1 < platform.PageSize {
 		return 0, linux.EFAULT
 	}
-	p, errno := epollOf(a[0])
+	p, errno := epollOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	events := unsafe.Slice((*linux.EpollEvent)(platform.Pointer(a[1])), n)
+	events := unsafe.Slice((*linux.EpollEvent)(platform.Pointer(a.A1)), n)
 	got, errno := block(p.Watch(), wait.In, timeout, func() (uintptr, linux.Errno) {
 		n, errno := p.Wait(events)
 		return uintptr(n), errno

@@ -8,10 +8,10 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_PIPE, func(a *Args) (uintptr, linux.Errno) { return sysPipe(a[0], 0) })
-	Register(linux.SYS_PIPE2, func(a *Args) (uintptr, linux.Errno) { return sysPipe(a[0], uint32(a[1])) })
-	Register(linux.SYS_EVENTFD, func(a *Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a[0]), 0) })
-	Register(linux.SYS_EVENTFD2, func(a *Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a[0]), uint32(a[1])) })
+	Register(linux.SYS_PIPE, func(a Args) (uintptr, linux.Errno) { return sysPipe(a.A0, 0) })
+	Register(linux.SYS_PIPE2, func(a Args) (uintptr, linux.Errno) { return sysPipe(a.A0, uint32(a.A1)) })
+	Register(linux.SYS_EVENTFD, func(a Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a.A0), 0) })
+	Register(linux.SYS_EVENTFD2, func(a Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a.A0), uint32(a.A1)) })
 	Register(linux.SYS_TIMERFD_CREATE, sysTimerfdCreate)
 	Register(linux.SYS_TIMERFD_SETTIME, sysTimerfdSettime)
 	Register(linux.SYS_TIMERFD_GETTIME, sysTimerfdGettime)
@@ -64,8 +64,8 @@ func sysEventfd(n, flags uint32) (uintptr, linux.Errno) {
 	return install(event.NewCounter(n, flags), flags)
 }
 
-func sysTimerfdCreate(a *Args) (uintptr, linux.Errno) {
-	clock, flags := int(int32(a[0])), uint32(a[1])
+func sysTimerfdCreate(a Args) (uintptr, linux.Errno) {
+	clock, flags := int(int32(a.A0)), uint32(a.A1)
 	if flags&^(linux.TFD_NONBLOCK|linux.TFD_CLOEXEC) != 0 {
 		return 0, linux.EINVAL
 	}
@@ -88,18 +88,18 @@ func timerfd(fd uintptr) (*event.Timer, linux.Errno) {
 	}
 }
 
-func sysTimerfdSettime(a *Args) (uintptr, linux.Errno) {
-	spec, errno := At[linux.Itimerspec](a[2])
+func sysTimerfdSettime(a Args) (uintptr, linux.Errno) {
+	spec, errno := At[linux.Itimerspec](a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
-	t, errno := timerfd(a[0])
+	t, errno := timerfd(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	old, errno := t.Set(int(int32(a[1])), *spec)
-	if errno == 0 && a[3] != 0 {
-		out, errno := At[linux.Itimerspec](a[3])
+	old, errno := t.Set(int(int32(a.A1)), *spec)
+	if errno == 0 && a.A3 != 0 {
+		out, errno := At[linux.Itimerspec](a.A3)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -108,12 +108,12 @@ func sysTimerfdSettime(a *Args) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-func sysTimerfdGettime(a *Args) (uintptr, linux.Errno) {
-	t, errno := timerfd(a[0])
+func sysTimerfdGettime(a Args) (uintptr, linux.Errno) {
+	t, errno := timerfd(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	out, errno := At[linux.Itimerspec](a[1])
+	out, errno := At[linux.Itimerspec](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -7,21 +7,21 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_CHMOD, func(a *Args) (uintptr, linux.Errno) { return chmod(atCwd, a[0], a[1], 0) })
-	Register(linux.SYS_FCHMODAT, func(a *Args) (uintptr, linux.Errno) { return chmod(a[0], a[1], a[2], 0) })
-	Register(linux.SYS_FCHMODAT2, func(a *Args) (uintptr, linux.Errno) { return chmod(a[0], a[1], a[2], a[3]) })
-	Register(linux.SYS_FCHMOD, func(a *Args) (uintptr, linux.Errno) {
-		return 0, setAttrFile(a[0], &vfs.Attr{Valid: vfs.AttrMode, Mode: uint32(a[1])})
+	Register(linux.SYS_CHMOD, func(a Args) (uintptr, linux.Errno) { return chmod(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_FCHMODAT, func(a Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_FCHMODAT2, func(a Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, a.A3) })
+	Register(linux.SYS_FCHMOD, func(a Args) (uintptr, linux.Errno) {
+		return 0, setAttrFile(a.A0, &vfs.Attr{Valid: vfs.AttrMode, Mode: uint32(a.A1)})
 	})
-	Register(linux.SYS_CHOWN, func(a *Args) (uintptr, linux.Errno) { return chown(atCwd, a[0], a[1], a[2], 0) })
-	Register(linux.SYS_LCHOWN, func(a *Args) (uintptr, linux.Errno) {
-		return chown(atCwd, a[0], a[1], a[2], linux.AT_SYMLINK_NOFOLLOW)
+	Register(linux.SYS_CHOWN, func(a Args) (uintptr, linux.Errno) { return chown(atCwd, a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_LCHOWN, func(a Args) (uintptr, linux.Errno) {
+		return chown(atCwd, a.A0, a.A1, a.A2, linux.AT_SYMLINK_NOFOLLOW)
 	})
-	Register(linux.SYS_FCHOWNAT, func(a *Args) (uintptr, linux.Errno) { return chown(a[0], a[1], a[2], a[3], a[4]) })
-	Register(linux.SYS_FCHOWN, func(a *Args) (uintptr, linux.Errno) { return 0, setAttrFile(a[0], owner(a[1], a[2])) })
+	Register(linux.SYS_FCHOWNAT, func(a Args) (uintptr, linux.Errno) { return chown(a.A0, a.A1, a.A2, a.A3, a.A4) })
+	Register(linux.SYS_FCHOWN, func(a Args) (uintptr, linux.Errno) { return 0, setAttrFile(a.A0, owner(a.A1, a.A2)) })
 	Register(linux.SYS_UTIMENSAT, utimensat)
-	Register(linux.SYS_FUTIMESAT, func(a *Args) (uintptr, linux.Errno) { return futimesat(a[0], a[1], a[2]) })
-	Register(linux.SYS_UTIMES, func(a *Args) (uintptr, linux.Errno) { return futimesat(atCwd, a[0], a[1]) })
+	Register(linux.SYS_FUTIMESAT, func(a Args) (uintptr, linux.Errno) { return futimesat(a.A0, a.A1, a.A2) })
+	Register(linux.SYS_UTIMES, func(a Args) (uintptr, linux.Errno) { return futimesat(atCwd, a.A0, a.A1) })
 	Register(linux.SYS_UTIME, utime)
 	Register(linux.SYS_TRUNCATE, truncate)
 	Register(linux.SYS_FTRUNCATE, ftruncate)
@@ -31,7 +31,7 @@ func init() {
 	Register(linux.SYS_FDATASYNC, fsync)
 	Register(linux.SYS_SYNC_FILE_RANGE, syncFileRange)
 	Register(linux.SYS_SYNCFS, syncfs)
-	Register(linux.SYS_SYNC, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
+	Register(linux.SYS_SYNC, func(Args) (uintptr, linux.Errno) { return 0, 0 })
 }
 
 // setAttr changes attributes of what d stands for and tells inotify.
@@ -97,18 +97,18 @@ func owner(uid, gid uintptr) *vfs.Attr {
 }
 
 // utimensat is utimensat(2).
-func utimensat(a *Args) (uintptr, linux.Errno) {
-	if a[2] == 0 {
-		return 0, setTimes(a[0], a[1], a[3], nil)
+func utimensat(a Args) (uintptr, linux.Errno) {
+	if a.A2 == 0 {
+		return 0, setTimes(a.A0, a.A1, a.A3, nil)
 	}
-	ts, errno := At[[2]linux.Timespec](a[2])
+	ts, errno := At[[2]linux.Timespec](a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
 	if ts[0].Nsec == linux.UTIME_OMIT && ts[1].Nsec == linux.UTIME_OMIT {
 		return 0, 0
 	}
-	return 0, setTimes(a[0], a[1], a[3], ts)
+	return 0, setTimes(a.A0, a.A1, a.A3, ts)
 }
 
 // setTimes sets the times of what dirfd and the path at addr name, of the
@@ -185,55 +185,55 @@ func futimesat(dirfd, path, times uintptr) (uintptr, linux.Errno) {
 }
 
 // utime is utime(2), with times of seconds.
-func utime(a *Args) (uintptr, linux.Errno) {
-	if a[1] == 0 {
-		return 0, setTimes(atCwd, a[0], 0, nil)
+func utime(a Args) (uintptr, linux.Errno) {
+	if a.A1 == 0 {
+		return 0, setTimes(atCwd, a.A0, 0, nil)
 	}
-	sec, errno := At[[2]int64](a[1])
+	sec, errno := At[[2]int64](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, setTimes(atCwd, a[0], 0, &[2]linux.Timespec{{Sec: sec[0]}, {Sec: sec[1]}})
+	return 0, setTimes(atCwd, a.A0, 0, &[2]linux.Timespec{{Sec: sec[0]}, {Sec: sec[1]}})
 }
 
-func truncate(a *Args) (uintptr, linux.Errno) {
-	if int64(a[1]) < 0 {
+func truncate(a Args) (uintptr, linux.Errno) {
+	if int64(a.A1) < 0 {
 		return 0, linux.EINVAL
 	}
-	d, errno := walk(atCwd, a[0], true)
+	d, errno := walk(atCwd, a.A0, true)
 	if errno != 0 {
 		return 0, errno
 	}
 	if _, ok := d.Inode().(vfs.Dir); ok {
 		return 0, linux.EISDIR
 	}
-	errno = d.Inode().SetAttr(&vfs.Attr{Valid: vfs.AttrSize, Size: int64(a[1])})
+	errno = d.Inode().SetAttr(&vfs.Attr{Valid: vfs.AttrSize, Size: int64(a.A1)})
 	if errno == 0 {
 		d.Notify(linux.IN_MODIFY)
 	}
 	return 0, errno
 }
 
-func ftruncate(a *Args) (uintptr, linux.Errno) {
-	if int64(a[1]) < 0 {
+func ftruncate(a Args) (uintptr, linux.Errno) {
+	if int64(a.A1) < 0 {
 		return 0, linux.EINVAL
 	}
-	f, errno := opened(a[0])
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, f.Truncate(int64(a[1]))
+	return 0, f.Truncate(int64(a.A1))
 }
 
-func fallocate(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func fallocate(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
 	if vfs.IsPath(f) {
 		return 0, linux.EBADF
 	}
-	mode, off, n := uint32(a[1]), int64(a[2]), int64(a[3])
+	mode, off, n := uint32(a.A1), int64(a.A2), int64(a.A3)
 	const known = linux.FALLOC_FL_KEEP_SIZE | linux.FALLOC_FL_PUNCH_HOLE | linux.FALLOC_FL_ZERO_RANGE
 	punch := mode&linux.FALLOC_FL_PUNCH_HOLE != 0
 	switch {
@@ -264,14 +264,14 @@ func isStream(f file.File) bool {
 }
 
 // fadvise is posix_fadvise(2): memory has nothing to read ahead or to drop.
-func fadvise(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func fadvise(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	switch {
 	case errno != 0:
 		return 0, errno
 	case vfs.IsPath(f):
 		return 0, linux.EBADF
-	case int64(a[2]) < 0 || a[3] > linux.POSIX_FADV_NOREUSE:
+	case int64(a.A2) < 0 || a.A3 > linux.POSIX_FADV_NOREUSE:
 		return 0, linux.EINVAL
 	case isPipe(f):
 		return 0, linux.ESPIPE
@@ -284,30 +284,30 @@ func isPipe(f file.File) bool {
 	return f.Stat(&st) == 0 && st.Mode&linux.S_IFMT == linux.S_IFIFO
 }
 
-func fsync(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func fsync(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
 	return 0, f.Sync()
 }
 
-func syncfs(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func syncfs(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno == 0 && vfs.IsPath(f) {
 		errno = linux.EBADF
 	}
 	return 0, errno
 }
 
-func syncFileRange(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func syncFileRange(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	switch {
 	case errno != 0:
 		return 0, errno
 	case vfs.IsPath(f):
 		return 0, linux.EBADF
-	case int64(a[1]) < 0 || int64(a[2]) < 0 || int64(a[1]+a[2]) < 0 || a[3]&^7 != 0:
+	case int64(a.A1) < 0 || int64(a.A2) < 0 || int64(a.A1+a.A2) < 0 || a.A3&^7 != 0:
 		return 0, linux.EINVAL
 	case isStream(f):
 		return 0, linux.ESPIPE

@@ -12,7 +12,7 @@ func init() {
 	// Pages do not change hands here: package os and package net copy through
 	// a buffer when these three are refused.
 	for _, num := range []int{linux.SYS_SPLICE, linux.SYS_TEE, linux.SYS_VMSPLICE} {
-		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, linux.EINVAL })
+		Register(num, func(Args) (uintptr, linux.Errno) { return 0, linux.EINVAL })
 	}
 }
 
@@ -82,66 +82,66 @@ func (s source) copyTo(n int64, write func(p []byte) (uintptr, linux.Errno)) (ui
 
 // sendfile is sendfile(2): from a file with an offset to any file. With an
 // offset pointer the file's own offset stays where it is.
-func sendfile(a *Args) (uintptr, linux.Errno) {
-	in, errno := opened(a[1])
+func sendfile(a Args) (uintptr, linux.Errno) {
+	in, errno := opened(a.A1)
 	if errno != 0 || vfs.IsPath(in) || in.Flags()&linux.O_ACCMODE == linux.O_WRONLY {
 		return 0, linux.EBADF
 	}
 	stream := isStream(in)
-	if stream && a[2] != 0 {
+	if stream && a.A2 != 0 {
 		return 0, linux.ESPIPE
 	}
-	src, errno := newSource(in, a[2])
+	src, errno := newSource(in, a.A2)
 	if errno == 0 && src.off != nil && *src.off < 0 {
 		errno = linux.EINVAL
 	}
 	if errno != 0 {
 		return 0, errno
 	}
-	out, errno := opened(a[0])
+	out, errno := opened(a.A0)
 	if errno != 0 || vfs.IsPath(out) || out.Flags()&linux.O_ACCMODE == linux.O_RDONLY {
 		return 0, linux.EBADF
 	}
-	if _, ok := in.(*vfs.DirFile); out.Flags()&linux.O_APPEND != 0 || stream || ok && a[3] > 0 {
+	if _, ok := in.(*vfs.DirFile); out.Flags()&linux.O_APPEND != 0 || stream || ok && a.A3 > 0 {
 		return 0, linux.EINVAL
 	}
-	n := min(a[3], linux.MAX_RW_COUNT)
+	n := min(a.A3, linux.MAX_RW_COUNT)
 	return src.copyTo(int64(n), func(p []byte) (uintptr, linux.Errno) { return writeFile(out, p) })
 }
 
 // copyFileRange is copy_file_range(2), between regular files.
-func copyFileRange(a *Args) (uintptr, linux.Errno) {
-	in, errno := opened(a[0])
+func copyFileRange(a Args) (uintptr, linux.Errno) {
+	in, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	out, errno := opened(a[2])
+	out, errno := opened(a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
-	if a[5] != 0 {
+	if a.A5 != 0 {
 		return 0, linux.EINVAL
 	}
 	if errno := copyable(in, out); errno != 0 {
 		return 0, errno
 	}
-	src, errno := newSource(in, a[1])
+	src, errno := newSource(in, a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
-	dst, errno := newSource(out, a[3])
+	dst, errno := newSource(out, a.A3)
 	if errno != 0 {
 		return 0, errno
 	}
 	from, _ := src.position()
 	to, _ := dst.position()
 	switch {
-	case wraps(from, a[4]) || wraps(to, a[4]):
+	case wraps(from, a.A4) || wraps(to, a.A4):
 		return 0, linux.EOVERFLOW
 	case from < 0 || to < 0:
 		return 0, linux.EINVAL
 	}
-	n, errno := fileLeft(in, from, int64(min(a[4], linux.MAX_RW_COUNT)))
+	n, errno := fileLeft(in, from, int64(min(a.A4, linux.MAX_RW_COUNT)))
 	if errno != 0 {
 		return 0, errno
 	}

@@ -8,9 +8,9 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_CLOSE, func(a *Args) (uintptr, linux.Errno) { return 0, closeFD(fdOf(a[0])) })
+	Register(linux.SYS_CLOSE, func(a Args) (uintptr, linux.Errno) { return 0, closeFD(fdOf(a.A0)) })
 	Register(linux.SYS_CLOSE_RANGE, closeRange)
-	Register(linux.SYS_DUP, func(a *Args) (uintptr, linux.Errno) { return dup(a[0], 0, false) })
+	Register(linux.SYS_DUP, func(a Args) (uintptr, linux.Errno) { return dup(a.A0, 0, false) })
 	Register(linux.SYS_DUP2, dup2)
 	Register(linux.SYS_DUP3, dup3)
 	Register(linux.SYS_FCNTL, fcntl)
@@ -27,8 +27,8 @@ func closeFD(fd int) linux.Errno {
 	return Files.Close(fd)
 }
 
-func closeRange(a *Args) (uintptr, linux.Errno) {
-	first, last, flags := uint32(a[0]), uint32(a[1]), a[2]
+func closeRange(a Args) (uintptr, linux.Errno) {
+	first, last, flags := uint32(a.A0), uint32(a.A1), a.A2
 	// CLOSE_RANGE_UNSHARE has nothing to do: nobody shares the table.
 	if first > last || flags&^(linux.CLOSE_RANGE_UNSHARE|linux.CLOSE_RANGE_CLOEXEC) != 0 {
 		return 0, linux.EINVAL
@@ -55,21 +55,21 @@ func dup(fd uintptr, min int, cloexec bool) (uintptr, linux.Errno) {
 	return uintptr(n), errno
 }
 
-func dup2(a *Args) (uintptr, linux.Errno) {
-	if fdOf(a[0]) == fdOf(a[1]) {
-		if Files.Get(fdOf(a[0])) == nil {
+func dup2(a Args) (uintptr, linux.Errno) {
+	if fdOf(a.A0) == fdOf(a.A1) {
+		if Files.Get(fdOf(a.A0)) == nil {
 			return 0, linux.EBADF
 		}
-		return a[1], 0
+		return a.A1, 0
 	}
-	return dupTo(a[0], a[1], false)
+	return dupTo(a.A0, a.A1, false)
 }
 
-func dup3(a *Args) (uintptr, linux.Errno) {
-	if fdOf(a[0]) == fdOf(a[1]) || uint32(a[2])&^linux.O_CLOEXEC != 0 {
+func dup3(a Args) (uintptr, linux.Errno) {
+	if fdOf(a.A0) == fdOf(a.A1) || uint32(a.A2)&^linux.O_CLOEXEC != 0 {
 		return 0, linux.EINVAL
 	}
-	return dupTo(a[0], a[1], uint32(a[2])&linux.O_CLOEXEC != 0)
+	return dupTo(a.A0, a.A1, uint32(a.A2)&linux.O_CLOEXEC != 0)
 }
 
 func dupTo(from, to uintptr, cloexec bool) (uintptr, linux.Errno) {
@@ -94,18 +94,18 @@ type sealer interface {
 	AddSeals(seals uint32) linux.Errno
 }
 
-func fcntl(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func fcntl(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	fd, cmd, arg := fdOf(a[0]), fdOf(a[1]), a[2]
+	fd, cmd, arg := fdOf(a.A0), fdOf(a.A1), a.A2
 	switch cmd {
 	case linux.F_DUPFD, linux.F_DUPFD_CLOEXEC:
 		if fdOf(arg) < 0 || fdOf(arg) >= file.MaxDescriptors {
 			return 0, linux.EINVAL
 		}
-		return dup(a[0], fdOf(arg), cmd == linux.F_DUPFD_CLOEXEC)
+		return dup(a.A0, fdOf(arg), cmd == linux.F_DUPFD_CLOEXEC)
 	case linux.F_GETFD:
 		on, errno := Files.CloseOnExec(fd)
 		if on {
@@ -161,19 +161,19 @@ func seals(f file.File, cmd int, arg uintptr) (uintptr, linux.Errno) {
 	return uintptr(have), errno
 }
 
-func ioctl(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func ioctl(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
 	if vfs.IsPath(f) {
 		return 0, linux.EBADF
 	}
-	switch req := uint(uint32(a[1])); req {
+	switch req := uint(uint32(a.A1)); req {
 	case linux.FIOCLEX, linux.FIONCLEX:
-		return 0, Files.SetCloseOnExec(fdOf(a[0]), req == linux.FIOCLEX)
+		return 0, Files.SetCloseOnExec(fdOf(a.A0), req == linux.FIOCLEX)
 	case linux.FIONBIO:
-		on, errno := At[int32](a[2])
+		on, errno := At[int32](a.A2)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -184,12 +184,12 @@ func ioctl(a *Args) (uintptr, linux.Errno) {
 		f.SetFlags(flags)
 		return 0, 0
 	default:
-		return f.Ioctl(req, a[2])
+		return f.Ioctl(req, a.A2)
 	}
 }
 
-func flock(a *Args) (uintptr, linux.Errno) {
-	op := fdOf(a[1])
+func flock(a Args) (uintptr, linux.Errno) {
+	op := fdOf(a.A1)
 	typ := int16(linux.F_UNLCK)
 	switch op &^ linux.LOCK_NB {
 	case linux.LOCK_SH:
@@ -200,7 +200,7 @@ func flock(a *Args) (uintptr, linux.Errno) {
 	default:
 		return 0, linux.EINVAL
 	}
-	f, errno := opened(a[0])
+	f, errno := opened(a.A0)
 	if errno != 0 || vfs.IsPath(f) {
 		return 0, linux.EBADF
 	}

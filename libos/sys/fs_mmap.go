@@ -20,7 +20,7 @@ func init() {
 	Register(linux.SYS_MEMFD_CREATE, memfdCreate)
 	// All memory is resident.
 	for _, num := range []int{linux.SYS_MLOCK, linux.SYS_MLOCK2, linux.SYS_MUNLOCK, linux.SYS_MLOCKALL, linux.SYS_MUNLOCKALL} {
-		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
+		Register(num, func(Args) (uintptr, linux.Errno) { return 0, 0 })
 	}
 }
 
@@ -34,12 +34,12 @@ func pages(n uintptr) uintptr {
 	return (n + pageMask) &^ pageMask
 }
 
-func mmap(a *Args) (uintptr, linux.Errno) {
-	addr, prot, flags := a[0], int(a[2]), int(uint32(a[3]))
-	length := pages(a[1])
+func mmap(a Args) (uintptr, linux.Errno) {
+	addr, prot, flags := a.A0, int(a.A2), int(uint32(a.A3))
+	length := pages(a.A1)
 	typ := flags & linux.MAP_TYPE
 	switch {
-	case a[1] == 0 || a[5]&pageMask != 0 || typ < linux.MAP_SHARED || typ > linux.MAP_SHARED_VALIDATE,
+	case a.A1 == 0 || a.A5&pageMask != 0 || typ < linux.MAP_SHARED || typ > linux.MAP_SHARED_VALIDATE,
 		addr&pageMask != 0 && flags&linux.MAP_FIXED != 0:
 		return 0, linux.EINVAL
 	case length == 0 || flags&linux.MAP_HUGETLB != 0:
@@ -50,11 +50,11 @@ func mmap(a *Args) (uintptr, linux.Errno) {
 	if flags&linux.MAP_ANONYMOUS != 0 {
 		return mm.MapAnonymous(addr&^pageMask, length, prot, flags)
 	}
-	f, errno := opened(a[4])
+	f, errno := opened(a.A4)
 	if errno != 0 || vfs.IsPath(f) {
 		return 0, linux.EBADF
 	}
-	return mapFile(f, length, prot, flags, int64(a[5]))
+	return mapFile(f, length, prot, flags, int64(a.A5))
 }
 
 func mapFile(f file.File, length uintptr, prot, flags int, off int64) (uintptr, linux.Errno) {
@@ -94,78 +94,78 @@ func span(addr, n uintptr) (uintptr, linux.Errno) {
 	return length, 0
 }
 
-func munmap(a *Args) (uintptr, linux.Errno) {
-	length, errno := span(a[0], a[1])
+func munmap(a Args) (uintptr, linux.Errno) {
+	length, errno := span(a.A0, a.A1)
 	if errno != 0 || length == 0 {
 		return 0, linux.EINVAL
 	}
-	return 0, mm.Unmap(a[0], length)
+	return 0, mm.Unmap(a.A0, length)
 }
 
-func mprotect(a *Args) (uintptr, linux.Errno) {
-	length, errno := span(a[0], a[1])
+func mprotect(a Args) (uintptr, linux.Errno) {
+	length, errno := span(a.A0, a.A1)
 	switch {
-	case errno != 0 || a[2]&^(linux.PROT_READ|linux.PROT_WRITE|linux.PROT_EXEC) != 0:
+	case errno != 0 || a.A2&^(linux.PROT_READ|linux.PROT_WRITE|linux.PROT_EXEC) != 0:
 		return 0, linux.EINVAL
-	case a[2]&linux.PROT_EXEC != 0:
+	case a.A2&linux.PROT_EXEC != 0:
 		return 0, linux.EACCES
 	case length == 0:
 		return 0, 0
 	}
-	return 0, mm.Protect(a[0], length, int(a[2]))
+	return 0, mm.Protect(a.A0, length, int(a.A2))
 }
 
-func madvise(a *Args) (uintptr, linux.Errno) {
-	length, errno := span(a[0], a[1])
+func madvise(a Args) (uintptr, linux.Errno) {
+	length, errno := span(a.A0, a.A1)
 	if errno != 0 || length == 0 {
 		return 0, errno
 	}
-	return 0, mm.Advise(a[0], length, int(int32(a[2])))
+	return 0, mm.Advise(a.A0, length, int(int32(a.A2)))
 }
 
 // msync has nothing to do: a shared mapping is the file.
-func msync(a *Args) (uintptr, linux.Errno) {
+func msync(a Args) (uintptr, linux.Errno) {
 	const known = linux.MS_ASYNC | linux.MS_INVALIDATE | linux.MS_SYNC
-	length, errno := span(a[0], a[1])
+	length, errno := span(a.A0, a.A1)
 	switch {
-	case errno != 0, a[2]&^known != 0, a[2]&linux.MS_ASYNC != 0 && a[2]&linux.MS_SYNC != 0:
+	case errno != 0, a.A2&^known != 0, a.A2&linux.MS_ASYNC != 0 && a.A2&linux.MS_SYNC != 0:
 		return 0, linux.EINVAL
-	case length != 0 && !mm.Covered(a[0], length):
+	case length != 0 && !mm.Covered(a.A0, length):
 		return 0, linux.ENOMEM
 	}
 	return 0, 0
 }
 
-func mremap(a *Args) (uintptr, linux.Errno) {
-	oldLen, newLen, flags := pages(a[1]), pages(a[2]), a[3]
-	if a[0]&pageMask != 0 || oldLen == 0 || newLen == 0 || flags&^linux.MREMAP_MAYMOVE != 0 {
+func mremap(a Args) (uintptr, linux.Errno) {
+	oldLen, newLen, flags := pages(a.A1), pages(a.A2), a.A3
+	if a.A0&pageMask != 0 || oldLen == 0 || newLen == 0 || flags&^linux.MREMAP_MAYMOVE != 0 {
 		return 0, linux.EINVAL
 	}
-	return mm.Remap(a[0], oldLen, newLen, flags&linux.MREMAP_MAYMOVE != 0)
+	return mm.Remap(a.A0, oldLen, newLen, flags&linux.MREMAP_MAYMOVE != 0)
 }
 
-func mincore(a *Args) (uintptr, linux.Errno) {
-	length, errno := span(a[0], a[1])
+func mincore(a Args) (uintptr, linux.Errno) {
+	length, errno := span(a.A0, a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
-	if !mm.Covered(a[0], length) {
+	if !mm.Covered(a.A0, length) {
 		return 0, linux.ENOMEM
 	}
-	out, errno := Bytes(a[2], length/platform.PageSize)
+	out, errno := Bytes(a.A2, length/platform.PageSize)
 	for i := range out {
 		out[i] = 1
 	}
 	return 0, errno
 }
 
-func memfdCreate(a *Args) (uintptr, linux.Errno) {
+func memfdCreate(a Args) (uintptr, linux.Errno) {
 	const known = linux.MFD_CLOEXEC | linux.MFD_ALLOW_SEALING | linux.MFD_NOEXEC_SEAL | linux.MFD_EXEC
-	flags := uint32(a[1])
+	flags := uint32(a.A1)
 	if flags&^known != 0 || flags&linux.MFD_EXEC != 0 && flags&linux.MFD_NOEXEC_SEAL != 0 {
 		return 0, linux.EINVAL
 	}
-	name, errno := Path(a[0])
+	name, errno := Path(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}

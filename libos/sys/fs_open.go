@@ -11,18 +11,18 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_OPEN, func(a *Args) (uintptr, linux.Errno) {
-		return open(atCwd, a[0], uint32(a[1]), uint32(a[2]))
+	Register(linux.SYS_OPEN, func(a Args) (uintptr, linux.Errno) {
+		return open(atCwd, a.A0, uint32(a.A1), uint32(a.A2))
 	})
-	Register(linux.SYS_OPENAT, func(a *Args) (uintptr, linux.Errno) {
-		return open(a[0], a[1], uint32(a[2]), uint32(a[3]))
+	Register(linux.SYS_OPENAT, func(a Args) (uintptr, linux.Errno) {
+		return open(a.A0, a.A1, uint32(a.A2), uint32(a.A3))
 	})
-	Register(linux.SYS_CREAT, func(a *Args) (uintptr, linux.Errno) {
-		return open(atCwd, a[0], linux.O_CREAT|linux.O_WRONLY|linux.O_TRUNC, uint32(a[1]))
+	Register(linux.SYS_CREAT, func(a Args) (uintptr, linux.Errno) {
+		return open(atCwd, a.A0, linux.O_CREAT|linux.O_WRONLY|linux.O_TRUNC, uint32(a.A1))
 	})
 	Register(linux.SYS_OPENAT2, openat2)
-	Register(linux.SYS_UMASK, func(a *Args) (uintptr, linux.Errno) {
-		return uintptr(umask.Swap(uint32(a[0]) & 0o777)), 0
+	Register(linux.SYS_UMASK, func(a Args) (uintptr, linux.Errno) {
+		return uintptr(umask.Swap(uint32(a.A0) & 0o777)), 0
 	})
 }
 
@@ -105,15 +105,15 @@ const openFlags = linux.O_ACCMODE | linux.O_CREAT | linux.O_EXCL | linux.O_NOCTT
 	linux.O_APPEND | linux.O_NONBLOCK | linux.O_SYNC | linux.O_DIRECT | linux.O_LARGEFILE |
 	linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME | linux.O_CLOEXEC | linux.O_PATH | linux.O_TMPFILE
 
-func openat2(a *Args) (uintptr, linux.Errno) {
-	if a[3] < linux.OpenHowSize {
+func openat2(a Args) (uintptr, linux.Errno) {
+	if a.A3 < linux.OpenHowSize {
 		return 0, linux.EINVAL
 	}
-	how, errno := At[linux.OpenHow](a[2])
+	how, errno := At[linux.OpenHow](a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
-	extra, errno := Bytes(a[2]+linux.OpenHowSize, a[3]-linux.OpenHowSize)
+	extra, errno := Bytes(a.A2+linux.OpenHowSize, a.A3-linux.OpenHowSize)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -127,7 +127,7 @@ func openat2(a *Args) (uintptr, linux.Errno) {
 		how.Mode&^0o7777 != 0 || how.Mode != 0 && !creates {
 		return 0, linux.EINVAL
 	}
-	path, errno := Path(a[1])
+	path, errno := Path(a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -136,7 +136,7 @@ func openat2(a *Args) (uintptr, linux.Errno) {
 	if resolve&vfs.ResolveInRoot != 0 {
 		from = "." // an absolute path begins at the descriptor, too
 	}
-	at, errno := base(a[0], from)
+	at, errno := base(a.A0, from)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 func init() {
-	RegisterDirect(linux.SYS_READ, read)
-	RegisterDirect(linux.SYS_WRITE, write)
+	Register(linux.SYS_READ, sysRead)
+	Register(linux.SYS_WRITE, sysWrite)
 	Register(linux.SYS_PREAD64, pread)
 	Register(linux.SYS_PWRITE64, pwrite)
 	Register(linux.SYS_READV, readv)
@@ -34,13 +34,13 @@ func opened(a uintptr) (file.File, linux.Errno) {
 	return nil, linux.EBADF
 }
 
-// read is the shortest way through the library OS: no lock, no allocation.
-func read(fd, addr, n uintptr) (uintptr, linux.Errno) {
-	f := Files.Get(fdOf(fd))
+// sysRead is the shortest way through the library OS: no lock, no allocation.
+func sysRead(a Args) (uintptr, linux.Errno) {
+	f := Files.Get(fdOf(a.A0))
 	if f == nil {
 		return 0, linux.EBADF
 	}
-	p, errno := Bytes(addr, min(n, linux.MAX_RW_COUNT))
+	p, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -51,12 +51,12 @@ func read(fd, addr, n uintptr) (uintptr, linux.Errno) {
 	return uintptr(got), errno
 }
 
-func write(fd, addr, n uintptr) (uintptr, linux.Errno) {
-	f := Files.Get(fdOf(fd))
+func sysWrite(a Args) (uintptr, linux.Errno) {
+	f := Files.Get(fdOf(a.A0))
 	if f == nil {
 		return 0, linux.EBADF
 	}
-	p, errno := Bytes(addr, min(n, linux.MAX_RW_COUNT))
+	p, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -108,35 +108,35 @@ func writeOn(f file.File, p []byte, n uintptr, errno linux.Errno) (uintptr, linu
 	return n + more, errno
 }
 
-func pread(a *Args) (uintptr, linux.Errno) {
+func pread(a Args) (uintptr, linux.Errno) {
 	f, p, errno := fileAndBytes(a)
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := f.Pread(p, int64(a[3]))
+	n, errno := f.Pread(p, int64(a.A3))
 	return uintptr(n), errno
 }
 
-func pwrite(a *Args) (uintptr, linux.Errno) {
+func pwrite(a Args) (uintptr, linux.Errno) {
 	f, p, errno := fileAndBytes(a)
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := f.Pwrite(p, int64(a[3]))
+	n, errno := f.Pwrite(p, int64(a.A3))
 	return uintptr(n), errno
 }
 
 // fileAndBytes are the arguments of pread(2) and pwrite(2), whose offset is
 // checked before all others.
-func fileAndBytes(a *Args) (file.File, []byte, linux.Errno) {
-	if int64(a[3]) < 0 {
+func fileAndBytes(a Args) (file.File, []byte, linux.Errno) {
+	if int64(a.A3) < 0 {
 		return nil, nil, linux.EINVAL
 	}
-	f, errno := opened(a[0])
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return nil, nil, errno
 	}
-	p, errno := Bytes(a[1], min(a[2], linux.MAX_RW_COUNT))
+	p, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
 	return f, p, errno
 }
 
@@ -203,7 +203,7 @@ func gathered(parts [][]byte) []byte {
 	return all
 }
 
-func readv(a *Args) (uintptr, linux.Errno) {
+func readv(a Args) (uintptr, linux.Errno) {
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
@@ -228,7 +228,7 @@ func readParts(f file.File, parts [][]byte) (uintptr, linux.Errno) {
 	})
 }
 
-func writev(a *Args) (uintptr, linux.Errno) {
+func writev(a Args) (uintptr, linux.Errno) {
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
@@ -236,24 +236,24 @@ func writev(a *Args) (uintptr, linux.Errno) {
 	return writeFile(f, gathered(parts))
 }
 
-func fileAndVectors(a *Args) (file.File, [][]byte, linux.Errno) {
-	f, errno := opened(a[0])
+func fileAndVectors(a Args) (file.File, [][]byte, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return nil, nil, errno
 	}
-	parts, errno := vectors(a[1], a[2])
+	parts, errno := vectors(a.A1, a.A2)
 	return f, parts, errno
 }
 
-func preadv(a *Args) (uintptr, linux.Errno) {
-	if int64(a[3]) < 0 {
+func preadv(a Args) (uintptr, linux.Errno) {
+	if int64(a.A3) < 0 {
 		return 0, linux.EINVAL
 	}
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
 	}
-	off := int64(a[3])
+	off := int64(a.A3)
 	return transfer(parts, func(p []byte) (uintptr, linux.Errno) {
 		n, errno := f.Pread(p, off)
 		off += int64(n)
@@ -261,15 +261,15 @@ func preadv(a *Args) (uintptr, linux.Errno) {
 	})
 }
 
-func pwritev(a *Args) (uintptr, linux.Errno) {
-	if int64(a[3]) < 0 {
+func pwritev(a Args) (uintptr, linux.Errno) {
+	if int64(a.A3) < 0 {
 		return 0, linux.EINVAL
 	}
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := f.Pwrite(gathered(parts), int64(a[3]))
+	n, errno := f.Pwrite(gathered(parts), int64(a.A3))
 	return uintptr(n), errno
 }
 
@@ -277,31 +277,31 @@ func pwritev(a *Args) (uintptr, linux.Errno) {
 // RWF_NOWAIT and RWF_APPEND would change what is done and are refused.
 const rwfHints = linux.RWF_HIPRI | linux.RWF_DSYNC | linux.RWF_SYNC
 
-func preadv2(a *Args) (uintptr, linux.Errno) {
+func preadv2(a Args) (uintptr, linux.Errno) {
 	switch {
-	case a[5]&^rwfHints != 0:
+	case a.A5&^rwfHints != 0:
 		return 0, linux.EOPNOTSUPP
-	case int64(a[3]) == -1:
+	case int64(a.A3) == -1:
 		return readv(a)
 	}
 	return preadv(a)
 }
 
-func pwritev2(a *Args) (uintptr, linux.Errno) {
+func pwritev2(a Args) (uintptr, linux.Errno) {
 	switch {
-	case a[5]&^rwfHints != 0:
+	case a.A5&^rwfHints != 0:
 		return 0, linux.EOPNOTSUPP
-	case int64(a[3]) == -1:
+	case int64(a.A3) == -1:
 		return writev(a)
 	}
 	return pwritev(a)
 }
 
-func lseek(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func lseek(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	off, errno := f.Lseek(int64(a[1]), int(uint32(a[2])))
+	off, errno := f.Lseek(int64(a.A1), int(uint32(a.A2)))
 	return uintptr(off), errno
 }

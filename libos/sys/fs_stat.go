@@ -6,26 +6,26 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_STAT, func(a *Args) (uintptr, linux.Errno) { return stat(atCwd, a[0], a[1], 0) })
-	Register(linux.SYS_LSTAT, func(a *Args) (uintptr, linux.Errno) {
-		return stat(atCwd, a[0], a[1], linux.AT_SYMLINK_NOFOLLOW)
+	Register(linux.SYS_STAT, func(a Args) (uintptr, linux.Errno) { return stat(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_LSTAT, func(a Args) (uintptr, linux.Errno) {
+		return stat(atCwd, a.A0, a.A1, linux.AT_SYMLINK_NOFOLLOW)
 	})
-	Register(linux.SYS_NEWFSTATAT, func(a *Args) (uintptr, linux.Errno) { return stat(a[0], a[1], a[2], a[3]) })
+	Register(linux.SYS_NEWFSTATAT, func(a Args) (uintptr, linux.Errno) { return stat(a.A0, a.A1, a.A2, a.A3) })
 	Register(linux.SYS_FSTAT, fstat)
 	Register(linux.SYS_STATX, statx)
 	Register(linux.SYS_STATFS, statfs)
 	Register(linux.SYS_FSTATFS, fstatfs)
-	Register(linux.SYS_ACCESS, func(a *Args) (uintptr, linux.Errno) { return access(atCwd, a[0], a[1], 0) })
-	Register(linux.SYS_FACCESSAT, func(a *Args) (uintptr, linux.Errno) { return access(a[0], a[1], a[2], 0) })
-	Register(linux.SYS_FACCESSAT2, func(a *Args) (uintptr, linux.Errno) { return access(a[0], a[1], a[2], a[3]) })
+	Register(linux.SYS_ACCESS, func(a Args) (uintptr, linux.Errno) { return access(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_FACCESSAT, func(a Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_FACCESSAT2, func(a Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, a.A3) })
 }
 
-func fstat(a *Args) (uintptr, linux.Errno) {
-	f, errno := opened(a[0])
+func fstat(a Args) (uintptr, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	st, errno := At[linux.Stat](a[1])
+	st, errno := At[linux.Stat](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -103,40 +103,40 @@ func dentry(fd uintptr) (*vfs.Dentry, linux.Errno) {
 	return nil, linux.EINVAL
 }
 
-func statx(a *Args) (uintptr, linux.Errno) {
+func statx(a Args) (uintptr, linux.Errno) {
 	const known = linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH | linux.AT_NO_AUTOMOUNT | linux.AT_STATX_SYNC_TYPE
-	if a[2]&^known != 0 || a[2]&linux.AT_STATX_SYNC_TYPE == linux.AT_STATX_SYNC_TYPE || a[3]&linux.STATX__RESERVED != 0 {
+	if a.A2&^known != 0 || a.A2&linux.AT_STATX_SYNC_TYPE == linux.AT_STATX_SYNC_TYPE || a.A3&linux.STATX__RESERVED != 0 {
 		return 0, linux.EINVAL
 	}
-	x, errno := At[linux.Statx](a[4])
+	x, errno := At[linux.Statx](a.A4)
 	if errno != 0 {
 		return 0, errno
 	}
 	var st linux.Stat
-	if errno := statAt(a[0], a[1], a[2], &st); errno != 0 {
+	if errno := statAt(a.A0, a.A1, a.A2, &st); errno != 0 {
 		return 0, errno
 	}
 	*x = linux.StatxOf(&st)
 	return 0, 0
 }
 
-func statfs(a *Args) (uintptr, linux.Errno) {
-	d, errno := walk(atCwd, a[0], true)
+func statfs(a Args) (uintptr, linux.Errno) {
+	d, errno := walk(atCwd, a.A0, true)
 	if errno != 0 {
 		return 0, errno
 	}
-	return statfsOf(d, a[1])
+	return statfsOf(d, a.A1)
 }
 
-func fstatfs(a *Args) (uintptr, linux.Errno) {
-	d, errno := dentry(a[0])
+func fstatfs(a Args) (uintptr, linux.Errno) {
+	d, errno := dentry(a.A0)
 	if errno == linux.EINVAL {
 		errno = linux.ENOSYS
 	}
 	if errno != 0 {
 		return 0, errno
 	}
-	return statfsOf(d, a[1])
+	return statfsOf(d, a.A1)
 }
 
 func statfsOf(d *vfs.Dentry, buf uintptr) (uintptr, linux.Errno) {

@@ -8,7 +8,7 @@ import (
 )
 
 // finder finds whose attributes a call means.
-type finder func(a *Args) (vfs.Xattrs, linux.Errno)
+type finder func(a Args) (vfs.Xattrs, linux.Errno)
 
 func init() {
 	for _, v := range []struct {
@@ -27,8 +27,8 @@ func init() {
 }
 
 func xattrsAt(flags uintptr) finder {
-	return func(a *Args) (vfs.Xattrs, linux.Errno) {
-		d, errno := target(atCwd, a[0], flags)
+	return func(a Args) (vfs.Xattrs, linux.Errno) {
+		d, errno := target(atCwd, a.A0, flags)
 		if errno != 0 {
 			return nil, errno
 		}
@@ -36,8 +36,8 @@ func xattrsAt(flags uintptr) finder {
 	}
 }
 
-func xattrsOfFile(a *Args) (vfs.Xattrs, linux.Errno) {
-	f, errno := opened(a[0])
+func xattrsOfFile(a Args) (vfs.Xattrs, linux.Errno) {
+	f, errno := opened(a.A0)
 	if errno != 0 || vfs.IsPath(f) {
 		return nil, linux.EBADF
 	}
@@ -45,10 +45,10 @@ func xattrsOfFile(a *Args) (vfs.Xattrs, linux.Errno) {
 }
 
 // named makes a handler of h, which is about the attribute with the name at
-// a[1]. The name is checked before the file is looked for.
-func (find finder) named(h func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno)) Handler {
-	return func(a *Args) (uintptr, linux.Errno) {
-		name, errno := Path(a[1])
+// a.A1. The name is checked before the file is looked for.
+func (find finder) named(h func(x vfs.Xattrs, name string, a Args) (uintptr, linux.Errno)) Handler {
+	return func(a Args) (uintptr, linux.Errno) {
+		name, errno := Path(a.A1)
 		switch {
 		case errno == linux.ENAMETOOLONG || errno == 0 && (name == "" || len(name) > linux.XATTR_NAME_MAX):
 			return 0, linux.ERANGE
@@ -72,12 +72,12 @@ func xattrsOf(d *vfs.Dentry) (vfs.Xattrs, linux.Errno) {
 	return nil, linux.EOPNOTSUPP
 }
 
-func getxattr(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
+func getxattr(x vfs.Xattrs, name string, a Args) (uintptr, linux.Errno) {
 	v, errno := x.Xattr(name)
 	if errno != 0 {
 		return 0, errno
 	}
-	return putSized(v, a[2], a[3])
+	return putSized(v, a.A2, a.A3)
 }
 
 // putSized gives the caller a value, or its size when he has no room yet.
@@ -92,16 +92,16 @@ func putSized(v []byte, buf, size uintptr) (uintptr, linux.Errno) {
 	return uintptr(copy(out, v)), errno
 }
 
-func (find finder) setxattr(a *Args) (uintptr, linux.Errno) {
-	flags, size := uint32(a[4]), a[3]
+func (find finder) setxattr(a Args) (uintptr, linux.Errno) {
+	flags, size := uint32(a.A4), a.A3
 	if flags&^(linux.XATTR_CREATE|linux.XATTR_REPLACE) != 0 {
 		return 0, linux.EINVAL
 	}
-	return find.named(func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
+	return find.named(func(x vfs.Xattrs, name string, a Args) (uintptr, linux.Errno) {
 		if size > linux.XATTR_SIZE_MAX {
 			return 0, linux.E2BIG
 		}
-		v, errno := Bytes(a[2], size)
+		v, errno := Bytes(a.A2, size)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -109,7 +109,7 @@ func (find finder) setxattr(a *Args) (uintptr, linux.Errno) {
 	})(a)
 }
 
-func (find finder) listxattr(a *Args) (uintptr, linux.Errno) {
+func (find finder) listxattr(a Args) (uintptr, linux.Errno) {
 	x, errno := find(a)
 	if errno != 0 {
 		return 0, errno
@@ -118,9 +118,9 @@ func (find finder) listxattr(a *Args) (uintptr, linux.Errno) {
 	for _, name := range x.ListXattrs() {
 		all = append(append(all, name...), 0)
 	}
-	return putSized(all, a[1], a[2])
+	return putSized(all, a.A1, a.A2)
 }
 
-func removexattr(x vfs.Xattrs, name string, _ *Args) (uintptr, linux.Errno) {
+func removexattr(x vfs.Xattrs, name string, _ Args) (uintptr, linux.Errno) {
 	return 0, x.RemoveXattr(name)
 }

@@ -23,8 +23,8 @@ type futexWaiter struct {
 	woken bool // taken off the list by a wake
 }
 
-func sysFutex(a *Args) (uintptr, linux.Errno) {
-	addr, op := a[0], uint32(a[1])
+func sysFutex(a Args) (uintptr, linux.Errno) {
+	addr, op := a.A0, uint32(a.A1)
 	if addr%4 != 0 {
 		return 0, linux.EINVAL
 	}
@@ -35,17 +35,17 @@ func sysFutex(a *Args) (uintptr, linux.Errno) {
 	bits := ^uint32(0)
 	switch op &^ (linux.FUTEX_PRIVATE_FLAG | linux.FUTEX_CLOCK_REALTIME) {
 	case linux.FUTEX_WAIT:
-		timeout, errno := timeoutAt(a[3])
+		timeout, errno := timeoutAt(a.A3)
 		if errno != 0 {
 			return 0, errno
 		}
-		return 0, futexWait(addr, word, uint32(a[2]), bits, timeout)
+		return 0, futexWait(addr, word, uint32(a.A2), bits, timeout)
 	case linux.FUTEX_WAIT_BITSET:
-		timeout, errno := timeoutAt(a[3])
+		timeout, errno := timeoutAt(a.A3)
 		if errno != 0 {
 			return 0, errno
 		}
-		if bits = uint32(a[5]); bits == 0 {
+		if bits = uint32(a.A5); bits == 0 {
 			return 0, linux.EINVAL
 		}
 		if timeout >= 0 { // a time of the clock
@@ -59,14 +59,14 @@ func sysFutex(a *Args) (uintptr, linux.Errno) {
 			}
 			timeout = max(timeout-now, 0)
 		}
-		return 0, futexWait(addr, word, uint32(a[2]), bits, timeout)
+		return 0, futexWait(addr, word, uint32(a.A2), bits, timeout)
 	case linux.FUTEX_WAKE_BITSET:
-		if bits = uint32(a[5]); bits == 0 {
+		if bits = uint32(a.A5); bits == 0 {
 			return 0, linux.EINVAL
 		}
 		fallthrough
 	case linux.FUTEX_WAKE:
-		return futexWake(addr, int(int32(a[2])), bits), 0
+		return futexWake(addr, int(int32(a.A2)), bits), 0
 	}
 	return 0, linux.ENOSYS
 }

@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_INOTIFY_INIT, func(a *Args) (uintptr, linux.Errno) { return inotifyInit(0) })
-	Register(linux.SYS_INOTIFY_INIT1, func(a *Args) (uintptr, linux.Errno) { return inotifyInit(uint32(a[0])) })
+	Register(linux.SYS_INOTIFY_INIT, func(a Args) (uintptr, linux.Errno) { return inotifyInit(0) })
+	Register(linux.SYS_INOTIFY_INIT1, func(a Args) (uintptr, linux.Errno) { return inotifyInit(uint32(a.A0)) })
 	Register(linux.SYS_INOTIFY_ADD_WATCH, inotifyAddWatch)
 	Register(linux.SYS_INOTIFY_RM_WATCH, inotifyRmWatch)
 }
@@ -36,16 +36,16 @@ func inotifyOf(fd uintptr) (*inotify.Instance, linux.Errno) {
 	return nil, linux.EINVAL
 }
 
-func inotifyAddWatch(a *Args) (uintptr, linux.Errno) {
-	mask := uint32(a[2])
+func inotifyAddWatch(a Args) (uintptr, linux.Errno) {
+	mask := uint32(a.A2)
 	if !inotify.ValidMask(mask) {
 		return 0, linux.EINVAL
 	}
-	in, errno := inotifyOf(a[0])
+	in, errno := inotifyOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	path, errno := Path(a[1])
+	path, errno := Path(a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -60,10 +60,10 @@ func inotifyAddWatch(a *Args) (uintptr, linux.Errno) {
 	return uintptr(wd), errno
 }
 
-func inotifyRmWatch(a *Args) (uintptr, linux.Errno) {
-	in, errno := inotifyOf(a[0])
+func inotifyRmWatch(a Args) (uintptr, linux.Errno) {
+	in, errno := inotifyOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, in.Remove(int32(a[1]))
+	return 0, in.Remove(int32(a.A1))
 }

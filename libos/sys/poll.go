@@ -11,8 +11,8 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_POLL, func(a *Args) (uintptr, linux.Errno) {
-		return poll(a[0], a[1], milliseconds(a[2]))
+	Register(linux.SYS_POLL, func(a Args) (uintptr, linux.Errno) {
+		return poll(a.A0, a.A1, milliseconds(a.A2))
 	})
 	Register(linux.SYS_PPOLL, sysPpoll)
 	Register(linux.SYS_SELECT, sysSelect)
@@ -115,18 +115,18 @@ func poll(addr, n uintptr, timeout int64) (uintptr, linux.Errno) {
 }
 
 // sysPpoll is ppoll(2). As Linux does, it stores the time that is left.
-func sysPpoll(a *Args) (uintptr, linux.Errno) {
-	timeout, errno := timeoutAt(a[2])
+func sysPpoll(a Args) (uintptr, linux.Errno) {
+	timeout, errno := timeoutAt(a.A2)
 	if errno == 0 {
-		errno = checkSigmask(a[3], a[4])
+		errno = checkSigmask(a.A3, a.A4)
 	}
 	if errno != 0 {
 		return 0, errno
 	}
 	start := platform.Nanotime()
-	n, errno := poll(a[0], a[1], timeout)
-	if a[2] != 0 {
-		*(*linux.Timespec)(platform.Pointer(a[2])) = linux.TimespecOf(left(start, timeout))
+	n, errno := poll(a.A0, a.A1, timeout)
+	if a.A2 != 0 {
+		*(*linux.Timespec)(platform.Pointer(a.A2)) = linux.TimespecOf(left(start, timeout))
 	}
 	return n, errno
 }
@@ -136,11 +136,11 @@ func left(start, timeout int64) int64 {
 	return max(timeout-(platform.Nanotime()-start), 0)
 }
 
-func sysSelect(a *Args) (uintptr, linux.Errno) {
-	if a[4] == 0 {
+func sysSelect(a Args) (uintptr, linux.Errno) {
+	if a.A4 == 0 {
 		return selectFiles(a, -1)
 	}
-	tv, errno := At[linux.Timeval](a[4])
+	tv, errno := At[linux.Timeval](a.A4)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -155,13 +155,13 @@ func sysSelect(a *Args) (uintptr, linux.Errno) {
 
 // sysPselect is pselect6(2), whose last argument is a pointer to a signal mask
 // and its size.
-func sysPselect(a *Args) (uintptr, linux.Errno) {
-	timeout, errno := timeoutAt(a[4])
+func sysPselect(a Args) (uintptr, linux.Errno) {
+	timeout, errno := timeoutAt(a.A4)
 	if errno != 0 {
 		return 0, errno
 	}
-	if a[5] != 0 {
-		m, errno := At[[2]uintptr](a[5])
+	if a.A5 != 0 {
+		m, errno := At[[2]uintptr](a.A5)
 		if errno == 0 {
 			errno = checkSigmask(m[0], m[1])
 		}
@@ -171,8 +171,8 @@ func sysPselect(a *Args) (uintptr, linux.Errno) {
 	}
 	start := platform.Nanotime()
 	n, errno := selectFiles(a, timeout)
-	if a[4] != 0 {
-		*(*linux.Timespec)(platform.Pointer(a[4])) = linux.TimespecOf(left(start, timeout))
+	if a.A4 != 0 {
+		*(*linux.Timespec)(platform.Pointer(a.A4)) = linux.TimespecOf(left(start, timeout))
 	}
 	return n, errno
 }
@@ -186,16 +186,16 @@ var selectSets = [3]wait.Events{
 }
 
 // selectFiles is select(2) with a timeout in nanoseconds.
-func selectFiles(a *Args, timeout int64) (uintptr, linux.Errno) {
-	n := int(int32(a[0]))
+func selectFiles(a Args, timeout int64) (uintptr, linux.Errno) {
+	n := int(int32(a.A0))
 	if n < 0 {
 		return 0, linux.EINVAL
 	}
 	n = min(n, file.MaxDescriptors)
 	words := (n + 63) / 64
 	var sets, asked [3][]uint64
-	for i := range sets {
-		if addr := a[1+i]; addr >= platform.PageSize && words > 0 {
+	for i, addr := range [...]uintptr{a.A1, a.A2, a.A3} {
+		if addr >= platform.PageSize && words > 0 {
 			sets[i] = unsafe.Slice((*uint64)(platform.Pointer(addr)), words)
 			asked[i] = append(asked[i], sets[i]...)
 			if n%64 != 0 { // bits from n on do not count

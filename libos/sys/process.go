@@ -24,15 +24,15 @@ func init() {
 		linux.SYS_GETGID: root, linux.SYS_GETEGID: root,
 		linux.SYS_SETFSUID: root, linux.SYS_SETFSGID: root, // the previous id
 	} {
-		Register(num, func(*Args) (uintptr, linux.Errno) { return id, 0 })
+		Register(num, func(Args) (uintptr, linux.Errno) { return id, 0 })
 	}
 	Register(linux.SYS_GETPGID, ofProcess(pid))
 	Register(linux.SYS_GETSID, ofProcess(pid))
-	Register(linux.SYS_SETPGID, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a[1]) < 0 {
+	Register(linux.SYS_SETPGID, func(a Args) (uintptr, linux.Errno) {
+		if int32(a.A1) < 0 {
 			return 0, linux.EINVAL
 		}
-		if !isSelf(a[0]) {
+		if !isSelf(a.A0) {
 			return 0, linux.ESRCH
 		}
 		return 0, linux.EPERM // a session's leader stays in its group
@@ -42,18 +42,18 @@ func init() {
 		linux.SYS_SETREUID: 2, linux.SYS_SETREGID: 2,
 		linux.SYS_SETRESUID: 3, linux.SYS_SETRESGID: 3,
 	} {
-		Register(num, func(a *Args) (uintptr, linux.Errno) { return 0, setIDs(a[:args], args > 1) })
+		Register(num, func(a Args) (uintptr, linux.Errno) { return 0, setIDs([]uintptr{a.A0, a.A1, a.A2}[:args], args > 1) })
 	}
 	Register(linux.SYS_GETRESUID, getIDs)
 	Register(linux.SYS_GETRESGID, getIDs)
-	Register(linux.SYS_GETGROUPS, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a[0]) < 0 {
+	Register(linux.SYS_GETGROUPS, func(a Args) (uintptr, linux.Errno) {
+		if int32(a.A0) < 0 {
 			return 0, linux.EINVAL
 		}
 		return 0, 0
 	})
-	Register(linux.SYS_SETGROUPS, func(a *Args) (uintptr, linux.Errno) {
-		if a[0] != 0 {
+	Register(linux.SYS_SETGROUPS, func(a Args) (uintptr, linux.Errno) {
+		if a.A0 != 0 {
 			return 0, linux.EPERM
 		}
 		return 0, 0
@@ -66,8 +66,8 @@ func init() {
 	Register(linux.SYS_WAITID, noChild)
 	Register(linux.SYS_EXIT, exit)
 	Register(linux.SYS_EXIT_GROUP, exit)
-	Register(linux.SYS_PERSONALITY, func(a *Args) (uintptr, linux.Errno) {
-		if p := uint32(a[0]); p != 0 && p != ^uint32(0) { // to ask
+	Register(linux.SYS_PERSONALITY, func(a Args) (uintptr, linux.Errno) {
+		if p := uint32(a.A0); p != 0 && p != ^uint32(0) { // to ask
 			return 0, linux.EINVAL
 		}
 		return 0, 0
@@ -82,8 +82,8 @@ func isSelf(arg uintptr) bool { return int32(arg) == 0 || int32(arg) == pid }
 
 // ofProcess is a call that asks something of a process.
 func ofProcess(answer uintptr) Handler {
-	return func(a *Args) (uintptr, linux.Errno) {
-		if !isSelf(a[0]) {
+	return func(a Args) (uintptr, linux.Errno) {
+		if !isSelf(a.A0) {
 			return 0, linux.ESRCH
 		}
 		return answer, 0
@@ -101,8 +101,8 @@ func setIDs(ids []uintptr, keep bool) linux.Errno {
 	return 0
 }
 
-func getIDs(a *Args) (uintptr, linux.Errno) {
-	for _, addr := range a[:3] {
+func getIDs(a Args) (uintptr, linux.Errno) {
+	for _, addr := range [...]uintptr{a.A0, a.A1, a.A2} {
 		id, errno := At[uint32](addr)
 		if errno != 0 {
 			return 0, errno
@@ -112,11 +112,11 @@ func getIDs(a *Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func noChild(*Args) (uintptr, linux.Errno) { return 0, linux.ECHILD }
+func noChild(Args) (uintptr, linux.Errno) { return 0, linux.ECHILD }
 
 // exit ends the instance: a thread of the program is the runtime's to end.
-func exit(a *Args) (uintptr, linux.Errno) {
-	platform.Exit(int(a[0] & 0xff))
+func exit(a Args) (uintptr, linux.Errno) {
+	platform.Exit(int(a.A0 & 0xff))
 	return 0, 0
 }
 
@@ -139,8 +139,8 @@ var (
 	}
 )
 
-func sysPrctl(a *Args) (uintptr, linux.Errno) {
-	op, arg := int(int32(a[0])), a[1]
+func sysPrctl(a Args) (uintptr, linux.Errno) {
+	op, arg := int(int32(a.A0)), a.A1
 	switch op {
 	case linux.PR_SET_NAME:
 		s, errno := Path(arg)
@@ -220,15 +220,15 @@ func capHeader(addr uintptr) (words int, errno linux.Errno) {
 }
 
 // sysCapget is capget(2). The program is root in a system of its own.
-func sysCapget(a *Args) (uintptr, linux.Errno) {
-	words, errno := capHeader(a[0])
-	if a[1] == 0 && (errno == 0 || errno == linux.EINVAL) {
+func sysCapget(a Args) (uintptr, linux.Errno) {
+	words, errno := capHeader(a.A0)
+	if a.A1 == 0 && (errno == 0 || errno == linux.EINVAL) {
 		return 0, 0 // to learn the version
 	}
 	if errno != 0 {
 		return 0, errno
 	}
-	data, errno := At[[2]linux.CapData](a[1])
+	data, errno := At[[2]linux.CapData](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -240,12 +240,12 @@ func sysCapget(a *Args) (uintptr, linux.Errno) {
 
 // sysCapset is capset(2), which takes what is there: capabilities cannot be
 // given up, since nothing would be refused afterwards.
-func sysCapset(a *Args) (uintptr, linux.Errno) {
-	words, errno := capHeader(a[0])
+func sysCapset(a Args) (uintptr, linux.Errno) {
+	words, errno := capHeader(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	data, errno := At[[2]linux.CapData](a[1])
+	data, errno := At[[2]linux.CapData](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -9,26 +9,26 @@ import (
 // What arrives here is a program that makes the calls itself.
 func init() {
 	Register(linux.SYS_KILL, sysKill)
-	Register(linux.SYS_TKILL, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a[0]) <= 0 {
+	Register(linux.SYS_TKILL, func(a Args) (uintptr, linux.Errno) {
+		if int32(a.A0) <= 0 {
 			return 0, linux.EINVAL
 		}
-		return raise(a[0], a[1])
+		return raise(a.A0, a.A1)
 	})
-	Register(linux.SYS_TGKILL, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a[0]) <= 0 || int32(a[1]) <= 0 {
+	Register(linux.SYS_TGKILL, func(a Args) (uintptr, linux.Errno) {
+		if int32(a.A0) <= 0 || int32(a.A1) <= 0 {
 			return 0, linux.EINVAL
 		}
-		if !isSelf(a[0]) {
+		if !isSelf(a.A0) {
 			return 0, linux.ESRCH
 		}
-		return raise(a[1], a[2])
+		return raise(a.A1, a.A2)
 	})
-	Register(linux.SYS_RT_SIGQUEUEINFO, func(a *Args) (uintptr, linux.Errno) {
-		if a[2] < platform.PageSize {
+	Register(linux.SYS_RT_SIGQUEUEINFO, func(a Args) (uintptr, linux.Errno) {
+		if a.A2 < platform.PageSize {
 			return 0, linux.EFAULT
 		}
-		return raise(a[0], a[1])
+		return raise(a.A0, a.A1)
 	})
 	Register(linux.SYS_RT_SIGACTION, sysSigaction)
 	Register(linux.SYS_RT_SIGPROCMASK, sysSigprocmask)
@@ -38,11 +38,11 @@ func init() {
 }
 
 // sysKill is kill(2): there is one process, in one group.
-func sysKill(a *Args) (uintptr, linux.Errno) {
-	if int32(a[0]) < 0 { // other groups, or all but the caller and pid 1
+func sysKill(a Args) (uintptr, linux.Errno) {
+	if int32(a.A0) < 0 { // other groups, or all but the caller and pid 1
 		return 0, linux.ESRCH
 	}
-	return raise(a[0], a[1])
+	return raise(a.A0, a.A1)
 }
 
 // raise sends a signal to the program; 0 only asks whether it is there.
@@ -63,18 +63,18 @@ const sigactionSize = 32
 
 // sysSigaction tells the default of every signal and takes no handler: a
 // handler that is not the runtime's could not run Go code.
-func sysSigaction(a *Args) (uintptr, linux.Errno) {
-	sig := int32(a[0])
+func sysSigaction(a Args) (uintptr, linux.Errno) {
+	sig := int32(a.A0)
 	switch {
-	case a[3] != 8, sig < 1 || sig > linux.NSIG:
+	case a.A3 != 8, sig < 1 || sig > linux.NSIG:
 		return 0, linux.EINVAL
-	case a[1] != 0 && (sig == linux.SIGKILL || sig == linux.SIGSTOP):
+	case a.A1 != 0 && (sig == linux.SIGKILL || sig == linux.SIGSTOP):
 		return 0, linux.EINVAL
-	case a[1] != 0:
+	case a.A1 != 0:
 		return 0, linux.ENOSYS
 	}
-	if a[2] != 0 {
-		old, errno := At[[sigactionSize]byte](a[2])
+	if a.A2 != 0 {
+		old, errno := At[[sigactionSize]byte](a.A2)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -86,20 +86,20 @@ func sysSigaction(a *Args) (uintptr, linux.Errno) {
 // sysSigprocmask tells that nothing is blocked, and takes any mask. On Linux
 // too a Go program gets its signals whatever a thread of it blocks, on another
 // thread.
-func sysSigprocmask(a *Args) (uintptr, linux.Errno) {
-	if a[3] != 8 {
+func sysSigprocmask(a Args) (uintptr, linux.Errno) {
+	if a.A3 != 8 {
 		return 0, linux.EINVAL
 	}
-	if a[1] != 0 {
-		if _, errno := At[uint64](a[1]); errno != 0 {
+	if a.A1 != 0 {
+		if _, errno := At[uint64](a.A1); errno != 0 {
 			return 0, errno
 		}
-		if a[0] > linux.SIG_SETMASK {
+		if a.A0 > linux.SIG_SETMASK {
 			return 0, linux.EINVAL
 		}
 	}
-	if a[2] != 0 {
-		old, errno := At[uint64](a[2])
+	if a.A2 != 0 {
+		old, errno := At[uint64](a.A2)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -108,22 +108,22 @@ func sysSigprocmask(a *Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysSigpending(a *Args) (uintptr, linux.Errno) {
-	if a[1] > 8 {
+func sysSigpending(a Args) (uintptr, linux.Errno) {
+	if a.A1 > 8 {
 		return 0, linux.EINVAL
 	}
-	b, errno := Bytes(a[0], a[1])
+	b, errno := Bytes(a.A0, a.A1)
 	clear(b)
 	return 0, errno
 }
 
 // sysSigaltstack tells that there is no alternate stack, and takes none.
-func sysSigaltstack(a *Args) (uintptr, linux.Errno) {
-	if a[0] != 0 {
+func sysSigaltstack(a Args) (uintptr, linux.Errno) {
+	if a.A0 != 0 {
 		return 0, linux.EPERM
 	}
-	if a[1] != 0 {
-		old, errno := At[linux.StackT](a[1])
+	if a.A1 != 0 {
+		old, errno := At[linux.StackT](a.A1)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -134,7 +134,7 @@ func sysSigaltstack(a *Args) (uintptr, linux.Errno) {
 
 // sysPause is pause(2), which only a signal could end: handlers run on stacks
 // of the runtime, so that it waits for ever.
-func sysPause(*Args) (uintptr, linux.Errno) {
+func sysPause(Args) (uintptr, linux.Errno) {
 	var w platform.Waiter
 	for {
 		w.Wait()

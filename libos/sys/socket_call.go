@@ -15,12 +15,12 @@ func init() {
 	Register(linux.SYS_BIND, sysBind)
 	Register(linux.SYS_CONNECT, sysConnect)
 	Register(linux.SYS_LISTEN, sysListen)
-	Register(linux.SYS_ACCEPT, func(a *Args) (uintptr, linux.Errno) { return accept(a, 0) })
-	Register(linux.SYS_ACCEPT4, func(a *Args) (uintptr, linux.Errno) { return accept(a, uint32(a[3])) })
-	Register(linux.SYS_GETSOCKNAME, func(a *Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_ACCEPT, func(a Args) (uintptr, linux.Errno) { return accept(a, 0) })
+	Register(linux.SYS_ACCEPT4, func(a Args) (uintptr, linux.Errno) { return accept(a, uint32(a.A3)) })
+	Register(linux.SYS_GETSOCKNAME, func(a Args) (uintptr, linux.Errno) {
 		return socketName(a, socket.Socket.LocalAddr)
 	})
-	Register(linux.SYS_GETPEERNAME, func(a *Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_GETPEERNAME, func(a Args) (uintptr, linux.Errno) {
 		return socketName(a, socket.Socket.PeerAddr)
 	})
 	Register(linux.SYS_SHUTDOWN, sysShutdown)
@@ -62,13 +62,13 @@ func socketType(domain int, arg uint32) (typ int, flags uint32, errno linux.Errn
 	return typ, flags, 0
 }
 
-func sysSocket(a *Args) (uintptr, linux.Errno) {
-	domain := int(int32(a[0]))
-	typ, flags, errno := socketType(domain, uint32(a[1]))
+func sysSocket(a Args) (uintptr, linux.Errno) {
+	domain := int(int32(a.A0))
+	typ, flags, errno := socketType(domain, uint32(a.A1))
 	if errno != 0 {
 		return 0, errno
 	}
-	s, errno := socket.New(domain, typ, int(int32(a[2])))
+	s, errno := socket.New(domain, typ, int(int32(a.A2)))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -76,17 +76,17 @@ func sysSocket(a *Args) (uintptr, linux.Errno) {
 	return install(s, flags)
 }
 
-func sysSocketpair(a *Args) (uintptr, linux.Errno) {
-	domain := int(int32(a[0]))
-	typ, flags, errno := socketType(domain, uint32(a[1]))
+func sysSocketpair(a Args) (uintptr, linux.Errno) {
+	domain := int(int32(a.A0))
+	typ, flags, errno := socketType(domain, uint32(a.A1))
 	if errno != 0 {
 		return 0, errno
 	}
-	out, errno := At[[2]int32](a[3])
+	out, errno := At[[2]int32](a.A3)
 	if errno != 0 {
 		return 0, errno
 	}
-	x, y, errno := socket.Pair(domain, typ, int(int32(a[2])))
+	x, y, errno := socket.Pair(domain, typ, int(int32(a.A2)))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -122,24 +122,24 @@ func storeSockaddr(sa []byte, addr, lenAddr uintptr) linux.Errno {
 	return 0
 }
 
-func sysBind(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysBind(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	sa, errno := sockaddr(a[1], a[2])
+	sa, errno := sockaddr(a.A1, a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
 	return 0, s.Bind(sa)
 }
 
-func sysConnect(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysConnect(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	sa, errno := sockaddr(a[1], a[2])
+	sa, errno := sockaddr(a.A1, a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -177,20 +177,20 @@ func intOption(s socket.Socket, name int) (int, linux.Errno) {
 	return socket.GetInt(val[:])
 }
 
-func sysListen(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysListen(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, s.Listen(int(min(uint32(a[1]), linux.SOMAXCONN)))
+	return 0, s.Listen(int(min(uint32(a.A1), linux.SOMAXCONN)))
 }
 
 // accept is accept4(2).
-func accept(a *Args, flags uint32) (uintptr, linux.Errno) {
+func accept(a Args, flags uint32) (uintptr, linux.Errno) {
 	if flags&^socketFlags != 0 {
 		return 0, linux.EINVAL
 	}
-	s, errno := socketOf(a[0])
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -203,12 +203,12 @@ func accept(a *Args, flags uint32) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	if a[1] != 0 {
+	if a.A1 != 0 {
 		sa, errno := conn.PeerAddr()
 		if errno != 0 {
 			errno = linux.ECONNABORTED
 		} else {
-			errno = storeSockaddr(sa, a[1], a[2])
+			errno = storeSockaddr(sa, a.A1, a.A2)
 		}
 		if errno != 0 {
 			conn.Release()
@@ -220,8 +220,8 @@ func accept(a *Args, flags uint32) (uintptr, linux.Errno) {
 }
 
 // socketName is getsockname(2) and getpeername(2).
-func socketName(a *Args, name func(socket.Socket) ([]byte, linux.Errno)) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func socketName(a Args, name func(socket.Socket) ([]byte, linux.Errno)) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -229,53 +229,53 @@ func socketName(a *Args, name func(socket.Socket) ([]byte, linux.Errno)) (uintpt
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, storeSockaddr(sa, a[1], a[2])
+	return 0, storeSockaddr(sa, a.A1, a.A2)
 }
 
-func sysShutdown(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysShutdown(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	how := int(int32(a[1]))
+	how := int(int32(a.A1))
 	if how < linux.SHUT_RD || how > linux.SHUT_RDWR {
 		return 0, linux.EINVAL
 	}
 	return 0, s.Shutdown(how)
 }
 
-func sysSetsockopt(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysSetsockopt(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	if int32(a[4]) < 0 {
+	if int32(a.A4) < 0 {
 		return 0, linux.EINVAL
 	}
-	val, errno := Bytes(a[3], uintptr(uint32(a[4])))
+	val, errno := Bytes(a.A3, uintptr(uint32(a.A4)))
 	if errno != 0 {
 		return 0, errno
 	}
-	return 0, s.SetOption(int(int32(a[1])), int(int32(a[2])), val)
+	return 0, s.SetOption(int(int32(a.A1)), int(int32(a.A2)), val)
 }
 
-func sysGetsockopt(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysGetsockopt(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := At[int32](a[4])
+	n, errno := At[int32](a.A4)
 	if errno != 0 {
 		return 0, errno
 	}
 	if *n < 0 {
 		return 0, linux.EINVAL
 	}
-	val, errno := Bytes(a[3], uintptr(*n))
+	val, errno := Bytes(a.A3, uintptr(*n))
 	if errno != 0 {
 		return 0, errno
 	}
-	used, errno := s.Option(int(int32(a[1])), int(int32(a[2])), val)
+	used, errno := s.Option(int(int32(a.A1)), int(int32(a.A2)), val)
 	if errno == 0 {
 		*n = int32(used)
 	}

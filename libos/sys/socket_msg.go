@@ -33,22 +33,22 @@ func newMessage(buf []byte) *message {
 	return m
 }
 
-func sysSendto(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysSendto(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	buf, errno := Bytes(a[1], min(a[2], linux.MAX_RW_COUNT))
+	buf, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
 	if errno != 0 {
 		return 0, errno
 	}
 	m := newMessage(buf)
-	if a[4] != 0 {
-		if m.Addr, errno = sockaddr(a[4], a[5]); errno != 0 {
+	if a.A4 != 0 {
+		if m.Addr, errno = sockaddr(a.A4, a.A5); errno != 0 {
 			return 0, errno
 		}
 	}
-	return send(s, &m.Message, int(int32(a[3])))
+	return send(s, &m.Message, int(int32(a.A3)))
 }
 
 // send sends m, and for a stream that blocks all of it.
@@ -78,24 +78,24 @@ func send(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) 
 	return n, errno
 }
 
-func sysRecvfrom(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysRecvfrom(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	buf, errno := Bytes(a[1], min(a[2], linux.MAX_RW_COUNT))
+	buf, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
 	if errno != 0 {
 		return 0, errno
 	}
 	m := newMessage(buf)
 	m.Addr = m.addr[:0]
-	n, errno := recv(s, &m.Message, int(int32(a[3])))
+	n, errno := recv(s, &m.Message, int(int32(a.A3)))
 	if errno != 0 {
 		return 0, errno
 	}
 	dropFiles(&m.Message)
-	if a[4] != 0 {
-		errno = storeSockaddr(m.Addr, a[4], a[5])
+	if a.A4 != 0 {
+		errno = storeSockaddr(m.Addr, a.A4, a.A5)
 	}
 	return n, errno
 }
@@ -192,16 +192,16 @@ func sendmsg(s socket.Socket, h *linux.Msghdr, flags int) (uintptr, linux.Errno)
 	return n, errno
 }
 
-func sysSendmsg(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysSendmsg(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	h, errno := At[linux.Msghdr](a[1])
+	h, errno := At[linux.Msghdr](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
-	return sendmsg(s, h, int(int32(a[2])))
+	return sendmsg(s, h, int(int32(a.A2)))
 }
 
 // recvmsg is recvmsg(2) with the socket found.
@@ -234,16 +234,16 @@ func recvmsg(s socket.Socket, h *linux.Msghdr, flags int) (uintptr, linux.Errno)
 	return n, 0
 }
 
-func sysRecvmsg(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysRecvmsg(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	h, errno := At[linux.Msghdr](a[1])
+	h, errno := At[linux.Msghdr](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
-	return recvmsg(s, h, int(int32(a[2])))
+	return recvmsg(s, h, int(int32(a.A2)))
 }
 
 // mmsghdrs are the caller's n structures at addr, cut as Linux does.
@@ -260,17 +260,17 @@ func mmsghdrs(addr, n uintptr) ([]linux.Mmsghdr, linux.Errno) {
 
 // sysSendmmsg is sendmmsg(2): an error after the first message is left to the
 // next call.
-func sysSendmmsg(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a[0])
+func sysSendmmsg(a Args) (uintptr, linux.Errno) {
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	hdrs, errno := mmsghdrs(a[1], a[2])
+	hdrs, errno := mmsghdrs(a.A1, a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
 	for i := range hdrs {
-		n, errno := sendmsg(s, &hdrs[i].Hdr, int(int32(a[3])))
+		n, errno := sendmsg(s, &hdrs[i].Hdr, int(int32(a.A3)))
 		if errno != 0 {
 			if i == 0 {
 				return 0, errno
@@ -284,20 +284,20 @@ func sysSendmmsg(a *Args) (uintptr, linux.Errno) {
 
 // sysRecvmmsg is recvmmsg(2). The timeout is looked at after each message, as
 // that page's BUGS say.
-func sysRecvmmsg(a *Args) (uintptr, linux.Errno) {
-	timeout, errno := timeoutAt(a[4])
+func sysRecvmmsg(a Args) (uintptr, linux.Errno) {
+	timeout, errno := timeoutAt(a.A4)
 	if errno != 0 {
 		return 0, errno
 	}
-	s, errno := socketOf(a[0])
+	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
 	}
-	hdrs, errno := mmsghdrs(a[1], a[2])
+	hdrs, errno := mmsghdrs(a.A1, a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
-	start, flags, got := platform.Nanotime(), int(int32(a[3])), 0
+	start, flags, got := platform.Nanotime(), int(int32(a.A3)), 0
 	for i := range hdrs {
 		n, errno := recvmsg(s, &hdrs[i].Hdr, flags&^linux.MSG_WAITFORONE)
 		if errno != 0 {
@@ -316,7 +316,7 @@ func sysRecvmmsg(a *Args) (uintptr, linux.Errno) {
 		}
 	}
 	if timeout >= 0 {
-		*(*linux.Timespec)(platform.Pointer(a[4])) = linux.TimespecOf(left(start, timeout))
+		*(*linux.Timespec)(platform.Pointer(a.A4)) = linux.TimespecOf(left(start, timeout))
 	}
 	return uintptr(got), 0
 }

@@ -24,7 +24,7 @@ func init() {
 }
 
 // notPermitted is a call that is known and always refused.
-func notPermitted(*Args) (uintptr, linux.Errno) { return 0, linux.EPERM }
+func notPermitted(Args) (uintptr, linux.Errno) { return 0, linux.EPERM }
 
 // clock is the time of a clock in nanoseconds. There is no account of one
 // thread's time: goroutines have no thread of their own.
@@ -42,10 +42,10 @@ func clock(id int) (int64, linux.Errno) {
 	return 0, linux.EINVAL
 }
 
-func sysTime(a *Args) (uintptr, linux.Errno) {
+func sysTime(a Args) (uintptr, linux.Errno) {
 	sec, _ := platform.Walltime()
-	if a[0] != 0 {
-		t, errno := At[int64](a[0])
+	if a.A0 != 0 {
+		t, errno := At[int64](a.A0)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -54,17 +54,17 @@ func sysTime(a *Args) (uintptr, linux.Errno) {
 	return uintptr(sec), 0
 }
 
-func sysGettimeofday(a *Args) (uintptr, linux.Errno) {
-	if a[0] != 0 {
-		tv, errno := At[linux.Timeval](a[0])
+func sysGettimeofday(a Args) (uintptr, linux.Errno) {
+	if a.A0 != 0 {
+		tv, errno := At[linux.Timeval](a.A0)
 		if errno != 0 {
 			return 0, errno
 		}
 		sec, nsec := platform.Walltime()
 		*tv = linux.Timeval{Sec: sec, Usec: int64(nsec) / 1e3}
 	}
-	if a[1] != 0 { // struct timezone, which Linux has at zero
-		tz, errno := At[[2]int32](a[1])
+	if a.A1 != 0 { // struct timezone, which Linux has at zero
+		tz, errno := At[[2]int32](a.A1)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -73,12 +73,12 @@ func sysGettimeofday(a *Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysClockGettime(a *Args) (uintptr, linux.Errno) {
-	ns, errno := clock(int(int32(a[0])))
+func sysClockGettime(a Args) (uintptr, linux.Errno) {
+	ns, errno := clock(int(int32(a.A0)))
 	if errno != 0 {
 		return 0, errno
 	}
-	ts, errno := At[linux.Timespec](a[1])
+	ts, errno := At[linux.Timespec](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -86,12 +86,12 @@ func sysClockGettime(a *Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysClockGetres(a *Args) (uintptr, linux.Errno) {
-	if _, errno := clock(int(int32(a[0]))); errno != 0 {
+func sysClockGetres(a Args) (uintptr, linux.Errno) {
+	if _, errno := clock(int(int32(a.A0))); errno != 0 {
 		return 0, errno
 	}
-	if a[1] != 0 {
-		ts, errno := At[linux.Timespec](a[1])
+	if a.A1 != 0 {
+		ts, errno := At[linux.Timespec](a.A1)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -102,8 +102,8 @@ func sysClockGetres(a *Args) (uintptr, linux.Errno) {
 
 // sysClockNanosleep is clock_nanosleep(2). No signal ends the sleep, so that
 // there never is a remaining time to report.
-func sysClockNanosleep(a *Args) (uintptr, linux.Errno) {
-	id := int(int32(a[0]))
+func sysClockNanosleep(a Args) (uintptr, linux.Errno) {
+	id := int(int32(a.A0))
 	now, errno := clock(id)
 	if errno != 0 {
 		return 0, errno
@@ -111,7 +111,7 @@ func sysClockNanosleep(a *Args) (uintptr, linux.Errno) {
 	if id == linux.CLOCK_PROCESS_CPUTIME_ID || id == linux.CLOCK_THREAD_CPUTIME_ID {
 		return 0, linux.EOPNOTSUPP
 	}
-	ts, errno := At[linux.Timespec](a[2])
+	ts, errno := At[linux.Timespec](a.A2)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -119,24 +119,24 @@ func sysClockNanosleep(a *Args) (uintptr, linux.Errno) {
 		return 0, linux.EINVAL
 	}
 	ns := ts.Saturated()
-	if a[1]&linux.TIMER_ABSTIME != 0 {
+	if a.A1&linux.TIMER_ABSTIME != 0 {
 		ns -= now
 	}
 	platform.Sleep(max(ns, 0))
 	return 0, 0
 }
 
-func sysNanosleep(a *Args) (uintptr, linux.Errno) {
-	return sysClockNanosleep(&Args{linux.CLOCK_MONOTONIC, 0, a[0]})
+func sysNanosleep(a Args) (uintptr, linux.Errno) {
+	return sysClockNanosleep(Args{A0: linux.CLOCK_MONOTONIC, A2: a.A0})
 }
 
 // ticksPerSecond is USER_HZ, the unit of times(2).
 const ticksPerSecond = 100
 
-func sysTimes(a *Args) (uintptr, linux.Errno) {
+func sysTimes(a Args) (uintptr, linux.Errno) {
 	const tick = 1e9 / ticksPerSecond
-	if a[0] != 0 {
-		t, errno := At[linux.Tms](a[0])
+	if a.A0 != 0 {
+		t, errno := At[linux.Tms](a.A0)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -203,24 +203,24 @@ func startRealTimer(ns int64) {
 
 // sysAlarm is alarm(2): it returns the seconds that were left, rounded to the
 // nearest but not to zero.
-func sysAlarm(a *Args) (uintptr, linux.Errno) {
-	old, _ := setRealTimer(int64(uint32(a[0]))*1e9, 0)
+func sysAlarm(a Args) (uintptr, linux.Errno) {
+	old, _ := setRealTimer(int64(uint32(a.A0))*1e9, 0)
 	if old > 0 && old < 1e9/2 {
 		old = 1e9
 	}
 	return uintptr((old + 1e9/2) / 1e9), 0
 }
 
-func sysGetitimer(a *Args) (uintptr, linux.Errno) {
-	if int(int32(a[0])) < linux.ITIMER_REAL || int(int32(a[0])) > linux.ITIMER_PROF {
+func sysGetitimer(a Args) (uintptr, linux.Errno) {
+	if int(int32(a.A0)) < linux.ITIMER_REAL || int(int32(a.A0)) > linux.ITIMER_PROF {
 		return 0, linux.EINVAL
 	}
-	out, errno := At[linux.Itimerval](a[1])
+	out, errno := At[linux.Itimerval](a.A1)
 	if errno != 0 {
 		return 0, errno
 	}
 	*out = linux.Itimerval{}
-	if a[0] == linux.ITIMER_REAL {
+	if a.A0 == linux.ITIMER_REAL {
 		realTimer.Lock()
 		value, interval := remainingRealTime()
 		realTimer.Unlock()
@@ -230,8 +230,8 @@ func sysGetitimer(a *Args) (uintptr, linux.Errno) {
 }
 
 // sysSetitimer is setitimer(2). Timers of CPU time are the runtime's profiler's.
-func sysSetitimer(a *Args) (uintptr, linux.Errno) {
-	which := int(int32(a[0]))
+func sysSetitimer(a Args) (uintptr, linux.Errno) {
+	which := int(int32(a.A0))
 	if which < linux.ITIMER_REAL || which > linux.ITIMER_PROF {
 		return 0, linux.EINVAL
 	}
@@ -239,8 +239,8 @@ func sysSetitimer(a *Args) (uintptr, linux.Errno) {
 		return 0, linux.ENOSYS
 	}
 	var set linux.Itimerval
-	if a[1] != 0 {
-		v, errno := At[linux.Itimerval](a[1])
+	if a.A1 != 0 {
+		v, errno := At[linux.Itimerval](a.A1)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -252,8 +252,8 @@ func sysSetitimer(a *Args) (uintptr, linux.Errno) {
 		}
 	}
 	value, interval := setRealTimer(set.Value.Saturated(), set.Interval.Saturated())
-	if a[2] != 0 {
-		old, errno := At[linux.Itimerval](a[2])
+	if a.A2 != 0 {
+		old, errno := At[linux.Itimerval](a.A2)
 		if errno != 0 {
 			return 0, errno
 		}

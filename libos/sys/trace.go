@@ -11,8 +11,8 @@ import (
 // heap, is no system call of the library OS and is not shown.
 func startTrace() {
 	t := trace.New(writeError)
-	tracer = func(num uintptr, a *Args) (uintptr, linux.Errno) {
-		c := t.Begin(num, (*[6]uintptr)(a))
+	tracer = func(num uintptr, a Args) (uintptr, linux.Errno) {
+		c := t.Begin(num, &[6]uintptr{a.A0, a.A1, a.A2, a.A3, a.A4, a.A5})
 		if num == linux.SYS_EXIT_GROUP {
 			t.Summary() // no function of AtExit is called
 		}
