@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Supported are the Go releases that Derive accepts.
@@ -95,7 +96,8 @@ func Derive(ctx context.Context, dir string, progress func(string)) (*Distributi
 		Version: h.GOVERSION,
 		goTool:  filepath.Join(h.GOROOT, "bin", "go"),
 	}
-	if _, err := os.Stat(d.Root); err == nil {
+	now := time.Now()
+	if err := os.Chtimes(d.Root, now, now); err == nil {
 		return d, nil
 	}
 	if progress != nil {
@@ -104,7 +106,27 @@ func Derive(ctx context.Context, dir string, progress func(string)) (*Distributi
 	if err := files.install(h.GOROOT, d.Root); err != nil {
 		return nil, fmt.Errorf("deriving a Go distribution from %s: %w", h.GOROOT, err)
 	}
-	return d, nil
+	return d, prune(filepath.Dir(d.Root), now.Add(-unusedFor))
+}
+
+// unusedFor is how long a distribution stays in the cache without being used:
+// each version of Go and of Pith makes one of its own.
+const unusedFor = 30 * 24 * time.Hour
+
+// prune removes the distributions in dir that were last used before t.
+func prune(dir string, t time.Time) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().Before(t) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("removing a Go distribution that is no longer used: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Command is the go command of the derived distribution with the given
