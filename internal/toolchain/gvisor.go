@@ -55,6 +55,11 @@ var gvisorEdits = []struct{ file, old, new string }{
 	// window, its acknowledgements are dropped, and a program that writes as it
 	// reads stands still for ever. Round up, as tcp_select_window in Linux.
 	{"pkg/tcpip/transport/tcp/rcv.go", "newWnd = curWnd", "newWnd = (curWnd + 1<<r.RcvWndScale - 1) >> r.RcvWndScale << r.RcvWndScale"},
+	// For peers that do take back (the gateway's stack is gVisor as it is):
+	// acknowledge from within the window, as tcp_acceptable_seq in Linux.
+	{"pkg/tcpip/transport/tcp/snd.go",
+		"func (s *sender) sendAck() {\n\ts.sendEmptySegment(header.TCPFlagAck, s.SndNxt)\n",
+		"func (s *sender) sendAck() {\n\tseq := s.SndNxt\n\tif end := s.SndUna.Add(s.SndWnd); end.LessThan(seq) {\n\t\tseq = end\n\t}\n\ts.sendEmptySegment(header.TCPFlagAck, seq)\n"},
 }
 
 // gvisorStubs are functions of gVisor that get another body, so that what they
