@@ -86,6 +86,11 @@ func ConsoleWrite(fd int, p []byte) (int, linux.Errno) {
 	return max(n, 0), errnoOf(err)
 }
 
+// Segments are the image's own parts; a test has one made up.
+func Segments() []Segment {
+	return []Segment{{Start: 0x400000, End: 0x401000, Prot: unix.PROT_READ | unix.PROT_EXEC}}
+}
+
 // Random fills p from the host's entropy.
 func Random(p []byte) { rand.Read(p) }
 

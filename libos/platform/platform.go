@@ -34,3 +34,11 @@ var config boot.Config
 // numbers; this is the one place that turns them back. The caller of the
 // system call keeps what is there alive (see syscall.Syscall).
 func Pointer(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
+
+// Segment is a part of the image as it lies in memory: a PT_LOAD program header
+// of the ELF.
+type Segment struct {
+	Start, End uintptr // of whole pages
+	Off        int64   // in the file
+	Prot       int     // PROT_*
+}

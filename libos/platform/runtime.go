@@ -28,6 +28,9 @@ func newTimer(when, period int64, f func(arg any, seq uintptr, delta int64), arg
 //go:linkname stopTimer time.stopTimer
 func stopTimer(t unsafe.Pointer) bool
 
+//go:linkname getAuxv runtime.getAuxv
+func getAuxv() []uintptr
+
 func bootLine() string
 func exit(code int32)
 func pollReady(pd uintptr, mode int32)
@@ -174,6 +177,45 @@ func ConsoleWrite(fd int, p []byte) (int, linux.Errno) {
 func rw(num uintptr, fd int, p []byte, call func(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr) (int, linux.Errno) {
 	n, errno := result(call(num, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0))
 	return int(n), errno
+}
+
+// programHeader is Elf64_Phdr.
+type programHeader struct {
+	typ, flags                                    uint32
+	off, vaddr, paddr, filesize, memsize, aligned uint64
+}
+
+// Segments are the image's own parts, in order of address, as its program
+// headers say, which the auxiliary vector leads to (getauxval(3)).
+func Segments() []Segment {
+	const (
+		atPhdr, atPhnum = 3, 5
+		ptLoad          = 1
+	)
+	var addr, num uintptr
+	for aux := getAuxv(); len(aux) >= 2; aux = aux[2:] {
+		switch aux[0] {
+		case atPhdr:
+			addr = aux[1]
+		case atPhnum:
+			num = aux[1]
+		}
+	}
+	if addr == 0 {
+		return nil
+	}
+	var segments []Segment
+	for _, h := range unsafe.Slice((*programHeader)(Pointer(addr)), num) {
+		if h.typ != ptLoad {
+			continue
+		}
+		// PF_X, PF_W and PF_R stand in the other order than PROT_*.
+		prot := h.flags&1<<2 | h.flags&2 | h.flags&4>>2
+		start := uintptr(h.vaddr) &^ (PageSize - 1)
+		end := (uintptr(h.vaddr+h.memsize) + PageSize - 1) &^ (PageSize - 1)
+		segments = append(segments, Segment{start, end, int64(h.off) &^ (PageSize - 1), int(prot)})
+	}
+	return segments
 }
 
 // Random fills p from the host's entropy.

@@ -213,10 +213,15 @@ func cpuinfo() string {
 	return b.String()
 }
 
-// maps lists what the program mapped; the runtime's own memory is not known.
+// maps lists the image's segments and what the program mapped; the runtime's
+// own memory is not known here.
 func maps() string {
+	var all []mm.Mapping
+	for _, s := range platform.Segments() {
+		all = append(all, mm.Mapping{Start: s.Start, End: s.End, Prot: s.Prot, Off: s.Off, Name: executable()})
+	}
 	var b []byte
-	for _, m := range mm.All() {
+	for _, m := range append(all, mm.All()...) {
 		b = address(b, m.Start)
 		b = address(append(b, '-'), m.End)
 		mode := []byte(" ---p ")
