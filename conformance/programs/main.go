@@ -39,6 +39,7 @@ var domains = []domain{
 	{"https", httpsLoopback},
 	{"inotify", inotify},
 	{"interfaces", interfaces},
+	{"killed", killed},
 	{"links", links},
 	{"locks", locks},
 	{"mapping", mapping},

@@ -89,6 +89,12 @@ func terminated() {
 	time.Sleep(time.Minute) // the signal ends this
 }
 
+func killed() {
+	fmt.Println("killing")
+	check(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+	time.Sleep(time.Minute)
+}
+
 func signals() {
 	self := must(os.FindProcess(os.Getpid()))
 	got := make(chan os.Signal, 4)
