@@ -142,6 +142,9 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 	case "host":
 		c.Hostname = val
 	case "mac":
+		if val == "" {
+			return errors.New("no address")
+		}
 		c.Net, n.MAC = n, val
 	case "ip4":
 		n.Addr4 = val

@@ -20,37 +20,35 @@ type Args struct{ A0, A1, A2, A3, A4, A5 uintptr }
 // Handler is a system call.
 type Handler func(a Args) (uintptr, linux.Errno)
 
-// table has a handler for each implemented call. Each file of this package
-// fills in its own in init; afterwards the table does not change.
-var table [linux.MaxSyscall + 1]Handler
+// table has a handler for each call, and one at the end for all numbers that
+// Linux does not have either. Each file of this package registers its own in
+// init.
+var table = unsupported()
+
+func unsupported() (t [linux.MaxSyscall + 2]Handler) {
+	for num := range t {
+		t[num] = func(Args) (uintptr, linux.Errno) { return 0, linux.ENOSYS }
+	}
+	return t
+}
 
 // Register sets the handler of num. Package inet, which is in the image only
 // when the program reaches package net, adds its own in its init.
-func Register(num int, h Handler) { table[num] = h }
+func Register(num int, h Handler) {
+	if tracer != nil {
+		h = traced(num, h)
+	}
+	table[num] = h
+}
+
+// Lookup is the handler of system call num, whatever the number. It is small
+// enough to become part of its caller.
+func Lookup(num uintptr) Handler { return table[min(num, linux.MaxSyscall+1)] }
 
 // Call makes system call num.
-func Call(num, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, linux.Errno) {
-	if num < uintptr(len(table)) && tracer == nil {
-		if h := table[num]; h != nil {
-			return h(Args{a1, a2, a3, a4, a5, a6})
-		}
-	}
-	if tracer != nil {
-		return tracer(num, Args{a1, a2, a3, a4, a5, a6})
-	}
-	return 0, linux.ENOSYS
+func Call(num, a0, a1, a2, a3, a4, a5 uintptr) (uintptr, linux.Errno) {
+	return Lookup(num)(Args{a0, a1, a2, a3, a4, a5})
 }
-
-// dispatch makes system call num untraced, whether or not there is a tracer.
-func dispatch(num uintptr, a Args) (uintptr, linux.Errno) {
-	if num < uintptr(len(table)) && table[num] != nil {
-		return table[num](a)
-	}
-	return 0, linux.ENOSYS
-}
-
-// tracer, when set before the program starts, makes and prints every call.
-var tracer func(num uintptr, a Args) (uintptr, linux.Errno)
 
 func init() {
 	platform.SetPoller(

@@ -128,6 +128,26 @@ TEXT ·pithhostcall(SB),NOSPLIT,$0-64
 	MOVQ	AX, r+56(FP)
 	RET
 
+// func syscall.pithOnStack(a1, a2, a3 uintptr) bool
+TEXT syscall·pithOnStack<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
+	MOVQ	(g_stack+stack_lo)(R14), DX
+	MOVQ	(g_stack+stack_hi)(R14), SI
+	SUBQ	DX, SI
+	SUBQ	DX, AX
+	SUBQ	DX, BX
+	SUBQ	DX, CX
+	CMPQ	AX, SI
+	JCS	yes
+	CMPQ	BX, SI
+	JCS	yes
+	CMPQ	CX, SI
+	JCS	yes
+	MOVL	$0, AX
+	RET
+yes:
+	MOVL	$1, AX
+	RET
+
 // The calls that are not answered with ENOSYS. Those with GATE_HOST are the ones
 // that the monitor's seccomp filter permits.
 DATA runtime·pithgatetab+0(SB)/1, $GATE_HOST	// read

@@ -94,15 +94,6 @@ func vgetrandomInit() {}
 //go:nowritebarrierrec
 func dieFromSignal(sig uint32) { exit(int32(128 + sig)) }
 
-// pithstackbounds are the limits of the calling goroutine's stack.
-//
-//go:linkname pithstackbounds syscall.pithStackBounds
-//go:nosplit
-func pithstackbounds() (lo, hi uintptr) {
-	gp := getg()
-	return gp.stack.lo, gp.stack.hi
-}
-
 // pithstill is a system call made with pointers into the caller's own stack.
 // Such calls come from assembly (golang.org/x/sys/unix), for which the compiler
 // moves nothing to the heap. The stack must not move while the library OS

@@ -16,9 +16,12 @@ import (
 // Assembly (golang.org/x/sys/unix) cannot, so its pointers may lead into the
 // caller's own stack: see pithStillCall in the runtime.
 
-//go:linkname pithStackBounds
+// pithOnStack says whether one of three addresses lies in the calling
+// goroutine's stack.
+//
+//go:linkname pithOnStack
 //go:noescape
-func pithStackBounds() (lo, hi uintptr)
+func pithOnStack(a1, a2, a3 uintptr) bool
 
 //go:linkname pithStillCall
 func pithStillCall(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
@@ -42,13 +45,11 @@ var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
 //go:nosplit
 //go:linkname Syscall
 func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
-	lo, hi := pithStackBounds()
-	n := hi - lo
-	if a1-lo < n || a2-lo < n || a3-lo < n {
+	if pithOnStack(a1, a2, a3) {
 		r, e := pithStillCall(trap, a1, a2, a3, 0, 0, 0)
 		return pithResult(r, Errno(e))
 	}
-	r, e := sys.Call(trap, a1, a2, a3, 0, 0, 0)
+	r, e := sys.Lookup(trap)(sys.Args{A0: a1, A1: a2, A2: a3})
 	return pithResult(r, Errno(e))
 }
 
@@ -56,13 +57,11 @@ func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
 //go:nosplit
 //go:linkname Syscall6
 func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	lo, hi := pithStackBounds()
-	n := hi - lo
-	if a1-lo < n || a2-lo < n || a3-lo < n || a4-lo < n || a5-lo < n || a6-lo < n {
+	if pithOnStack(a1, a2, a3) || pithOnStack(a4, a5, a6) {
 		r, e := pithStillCall(trap, a1, a2, a3, a4, a5, a6)
 		return pithResult(r, Errno(e))
 	}
-	r, e := sys.Call(trap, a1, a2, a3, a4, a5, a6)
+	r, e := sys.Lookup(trap)(sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6})
 	return pithResult(r, Errno(e))
 }
 
