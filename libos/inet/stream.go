@@ -3,11 +3,14 @@ package inet
 import (
 	"sync/atomic"
 
+	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/socket"
+	"github.com/pith-os/pith/libos/sys"
 	"github.com/pith-os/pith/libos/wait"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -29,6 +32,56 @@ func newStream(domain int, ep tcpip.Endpoint, q *waiter.Queue) *stream {
 
 // state is the endpoint's, in RFC 9293's terms.
 func (s *stream) state() tcp.EndpointState { return tcp.EndpointState(s.ep.State()) }
+
+// Bind implements socket.Socket.
+func (s *stream) Bind(addr []byte) linux.Errno {
+	full, errno := s.decode(addr)
+	if errno == 0 && s.state() == tcp.StateInitial && s.taken(full) {
+		return linux.EADDRINUSE
+	}
+	return s.base.Bind(addr)
+}
+
+// taken says whether another socket listens on an address of this host that s
+// is to have. SO_REUSEADDR lets sockets share a port, but not with one that
+// listens (socket(7)); the stack shares any whose addresses differ, though one
+// be the wildcard.
+func (s *stream) taken(at tcpip.FullAddress) bool {
+	if a := unmapped(at.Addr); at.Port == 0 || a.Len() != 0 && network().CheckLocalAddress(at.NIC, protocolOf(a), a) == 0 {
+		return false
+	}
+	found := false
+	sys.Files.Each(func(_ int, f file.File) {
+		o, ok := f.(*stream)
+		if !ok || o == s || o.state() != tcp.StateListen {
+			return
+		}
+		local, _ := o.addresses()
+		shared := s.ep.SocketOptions().GetReusePort() && o.ep.SocketOptions().GetReusePort()
+		if local.Port == at.Port && !shared && s.overlaps(at.Addr, o, local.Addr) {
+			found = true
+		}
+	})
+	return found
+}
+
+// overlaps says whether address a of s and b of o have one in common.
+func (s *stream) overlaps(a tcpip.Address, o *stream, b tcpip.Address) bool {
+	a4, a6 := s.families(a)
+	b4, b6 := o.families(b)
+	return (a4 && b4 || a6 && b6) && (a.Len() == 0 || b.Len() == 0 || unmapped(a) == unmapped(b))
+}
+
+// families tells which of IPv4 and IPv6 address a of s is of: the wildcard of
+// IPv6 is of both, unless the socket is IPV6_V6ONLY.
+func (s *stream) families(a tcpip.Address) (v4, v6 bool) {
+	if a.Len() != 0 {
+		v4 = unmapped(a).Len() == header.IPv4AddressSize
+		return v4, !v4
+	}
+	v6 = s.domain == linux.AF_INET6
+	return !v6 || !s.ep.SocketOptions().GetV6Only(), v6
+}
 
 // Connect implements socket.Socket.
 func (s *stream) Connect(addr []byte) linux.Errno {
@@ -82,6 +135,9 @@ func (s *stream) Listen(backlog int) linux.Errno {
 		if errno := bindErrno(s.ep.Bind(tcpip.FullAddress{})); errno != 0 {
 			return errno
 		}
+	}
+	if local, _ := s.addresses(); s.state() == tcp.StateBound && s.taken(local) {
+		return linux.EADDRINUSE
 	}
 	// Linux lets one connection more than backlog wait.
 	if errno := errnoOf(s.ep.Listen(backlog + 1)); errno != 0 {

@@ -120,6 +120,53 @@ func TestAddressInUse(t *testing.T) {
 	})
 }
 
+func TestNobodySharesAListenersAddress(t *testing.T) {
+	addresses := []struct {
+		label string
+		at    []byte
+	}{
+		{"127.0.0.1", inet4(127, 0, 0, 1, 0)},
+		{"127.0.0.2", inet4(127, 0, 0, 2, 0)},
+		{"0.0.0.0", inet4(0, 0, 0, 0, 0)},
+		{"::1", inet6("::1", 0)},
+		{"::", inet6("::", 0)},
+		{"mapped", inet6("::ffff:127.0.0.1", 0)},
+		{"elsewhere", inet4(192, 0, 2, 1, 0)},
+	}
+	socket := func(k *kernel, at []byte, v6only int) uintptr {
+		s := k.socket(int(at[0]), linux.SOCK_STREAM, 0)
+		k.setInt("reuse", s, linux.SOL_SOCKET, linux.SO_REUSEADDR, 1)
+		if at[0] == linux.AF_INET6 {
+			k.setInt("v6only", s, linux.IPPROTO_IPV6, linux.IPV6_V6ONLY, v6only)
+		}
+		return s
+	}
+	differ(t, func(k *kernel) {
+		for v6only := range 2 {
+			for _, first := range addresses[:len(addresses)-1] {
+				if first.label == "mapped" && v6only == 1 {
+					continue
+				}
+				l := socket(k, first.at, v6only)
+				k.bind(first.label, l, first.at)
+				name, _ := k.addrOf(linux.SYS_GETSOCKNAME, l)
+				k.do("listen", linux.SYS_LISTEN, l, 1)
+				for _, second := range addresses {
+					k.note("%s and %s, v6only %d", first.label, second.label, v6only)
+					k.bind("second", socket(k, second.at, v6only), withPort(second.at, name))
+				}
+			}
+		}
+		a, b := socket(k, addresses[0].at, 0), socket(k, addresses[2].at, 0)
+		k.bind("a", a, addresses[0].at)
+		name, _ := k.addrOf(linux.SYS_GETSOCKNAME, a)
+		k.bind("b, nobody listens", b, withPort(addresses[2].at, name))
+		k.do("listen a", linux.SYS_LISTEN, a, 1)
+		k.do("listen b", linux.SYS_LISTEN, b, 1)
+		k.do("listen a again", linux.SYS_LISTEN, a, 2)
+	})
+}
+
 func TestResetAndBrokenPipe(t *testing.T) {
 	differ(t, func(k *kernel) {
 		c, s := k.pair()
