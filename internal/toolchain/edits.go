@@ -33,6 +33,9 @@ var goEdits = map[string]func(*goSource) error{
 		return errors.Join(s.remove("Exec"), s.rename("forkExec", "linuxForkExec"))
 	},
 	"runtime/debug/stack.go": func(s *goSource) error { return s.remove("SetCrashOutput") },
+	"net/splice_linux.go": func(s *goSource) error {
+		return s.replace("var pollSplice = poll.Splice", "var pollSplice = pithSplice")
+	},
 	// Its fcntl is the runtime's, which has no descriptors.
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },
 	// What these two say would send a user looking in the wrong place.
