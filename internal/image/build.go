@@ -74,14 +74,20 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 	}
 	ldflags, strip := o.linkerFlags(env["GOFLAGS"])
 	o.Progress("compiling " + o.Package)
-	data, name, err := o.compile(ctx, d, tmp, ldflags)
+	p, name, err := o.compile(ctx, d, tmp, ldflags, "")
 	if err != nil {
 		return nil, err
 	}
-
-	p, err := parseProgram(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading what the Go linker wrote: %w", err)
+	if p.opensSockets() {
+		overlay, err := o.netOverlay(ctx, d, tmp, env["GOMODCACHE"])
+		if err != nil {
+			return nil, err
+		}
+		if overlay != "" {
+			if p, name, err = o.compile(ctx, d, tmp, ldflags, overlay); err != nil {
+				return nil, err
+			}
+		}
 	}
 	root, err := p.root(env["GOROOT"], o.Files)
 	if err != nil {
@@ -114,7 +120,7 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 
 // goEnv asks the go command for the settings that concern us.
 func goEnv(ctx context.Context, d Distribution, dir string) (map[string]string, error) {
-	cmd := d.Command(ctx, "env", "-json", "GOFLAGS", "GOROOT")
+	cmd := d.Command(ctx, "env", "-json", "GOFLAGS", "GOMODCACHE", "GOROOT")
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	if err != nil {
@@ -169,9 +175,10 @@ func splitQuoted(s string) (words []string) {
 	return words
 }
 
-// compile has the go command build the program. It gives the executable and the
-// name that go build would give it.
-func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags string) (data []byte, name string, err error) {
+// compile has the go command build the program, with an overlay that adds
+// the file importer, or with none. It gives the program and the name that go
+// build would give it.
+func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags, overlay string) (p *program, name string, err error) {
 	flags := []string{fmt.Sprintf("-trimpath=%t", o.Trimpath), "-buildmode=exe", "-ldflags=" + ldflags}
 	if o.Tags != "" {
 		flags = append(flags, "-tags="+o.Tags)
@@ -180,9 +187,16 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 		flags = append(flags, "-v")
 	}
 	// Into a folder, for go to give the file the name of the program.
-	bin := filepath.Join(tmp, "bin")
-	if err := os.Mkdir(bin, 0o755); err != nil {
+	bin, err := os.MkdirTemp(tmp, "bin-")
+	if err != nil {
 		return nil, "", err
+	}
+	packages := []string{o.Package}
+	if overlay != "" {
+		flags = append(flags, "-overlay="+overlay)
+		if strings.HasSuffix(o.Package, ".go") { // a list of files is what it says
+			packages = append(packages, filepath.Join(filepath.Dir(o.Package), importer))
+		}
 	}
 	var args []string
 	remote := strings.Contains(o.Package, "@")
@@ -191,7 +205,7 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 	} else {
 		args = append([]string{"build", "-o", bin + string(filepath.Separator)}, flags...)
 	}
-	cmd := d.Command(ctx, append(args, "--", o.Package)...)
+	cmd := d.Command(ctx, append(append(args, "--"), packages...)...)
 	cmd.Dir = o.Dir
 	cmd.Env = append(cmd.Environ(), "GOBIN="+bin)
 	// Interrupted, go removes its own temporary files; killed, it cannot.
@@ -226,8 +240,14 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags stri
 		return nil, "", errNotMain
 	}
 	name = files[0].Name()
-	data, err = os.ReadFile(filepath.Join(bin, name))
-	return data, name, err
+	data, err := os.ReadFile(filepath.Join(bin, name))
+	if err != nil {
+		return nil, "", err
+	}
+	if p, err = parseProgram(data); err != nil {
+		return nil, "", fmt.Errorf("reading what the Go linker wrote: %w", err)
+	}
+	return p, name, nil
 }
 
 // writeFile replaces path by an executable file in one step, so that a failed

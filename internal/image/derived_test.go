@@ -25,6 +25,15 @@ func main() {
 	println(err)
 }
 `,
+	"raw/main.go": `package main
+
+import "syscall"
+
+func main() {
+	_, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	println(err)
+}
+`,
 	"web/main.go": `package main
 
 import (
@@ -51,6 +60,8 @@ func TestDerivedProgramsHoldOnlyWhatTheyReach(t *testing.T) {
 		// something large has become reachable.
 		{"./bare", []string{}, 100_000, false},
 		{"./hello", []string{"core"}, 1_500_000, false},
+		{"./raw", []string{"core", "net"}, 6_500_000, false},
+		{"./raw/main.go", []string{"core", "net"}, 6_500_000, false},
 		{"./web", []string{"core", "net"}, 4_500_000, false},
 		{"./client", []string{"core", "net"}, 4_500_000, true},
 	} {

@@ -325,11 +325,7 @@ func TestVersionedPackagesAreBuiltOutsideAnyModule(t *testing.T) {
 	t.Setenv("GONOSUMDB", "*")
 	t.Setenv("GOMODCACHE", t.TempDir())
 	o := Options{Package: mod + "/cmd/tool@latest", Dir: t.TempDir(), Trimpath: true}
-	data, name, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := parseProgram(data)
+	p, name, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,11 +363,7 @@ func TestCertificatesComeWithVerification(t *testing.T) {
 				"main.go": "package main\n\nimport (" + test.imports + ")\n\nfunc main() { " + test.body + " }\n",
 			})
 			o := Options{Package: ".", Dir: src, Trimpath: true}
-			data, _, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w")
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := parseProgram(data)
+			p, _, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w", "")
 			if err != nil {
 				t.Fatal(err)
 			}
