@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"os"
 	"testing"
 
 	"github.com/pith-os/pith/libos/linux"
@@ -143,5 +144,18 @@ func TestMulticastMembership(t *testing.T) {
 		k.recv("from group", s, 9, linux.MSG_DONTWAIT)
 		k.set("leave", s, linux.SOL_IP, linux.IP_DROP_MEMBERSHIP, mreq)
 		k.set("leave twice", s, linux.SOL_IP, linux.IP_DROP_MEMBERSHIP, mreq)
+	})
+}
+
+func TestForcedDatagramBuffers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("Linux forces only for root")
+	}
+	differ(t, func(k *kernel) {
+		s := k.socket(linux.AF_INET, linux.SOCK_DGRAM, 0)
+		k.setInt("receive", s, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, 7<<20)
+		k.get("receive", s, linux.SOL_SOCKET, linux.SO_RCVBUF, 4)
+		k.setInt("send", s, linux.SOL_SOCKET, linux.SO_SNDBUFFORCE, 7<<20)
+		k.get("send", s, linux.SOL_SOCKET, linux.SO_SNDBUF, 4)
 	})
 }

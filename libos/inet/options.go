@@ -138,6 +138,10 @@ func getInt(level int, val []byte) (int, linux.Errno) {
 // SO_SNDBUF and SO_RCVBUF ask for (socket(7)).
 const sockMaxBuf = tcpBufferMax / 2
 
+// sockForceBuf is the like for SO_SNDBUFFORCE and SO_RCVBUFFORCE, which Linux
+// does not limit: QUIC asks for 7 MiB.
+const sockForceBuf = datagramBufferMax / 2
+
 // The least that SO_SNDBUF and SO_RCVBUF can be: SOCK_MIN_SNDBUF and
 // SOCK_MIN_RCVBUF in include/net/sock.h.
 const (
@@ -169,11 +173,15 @@ func (s *base) setSocket(name int, val []byte) linux.Errno {
 	if errno != 0 {
 		return errno
 	}
+	most := sockMaxBuf
+	if name == linux.SO_SNDBUFFORCE || name == linux.SO_RCVBUFFORCE {
+		most = sockForceBuf
+	}
 	switch name {
 	case linux.SO_SNDBUF, linux.SO_SNDBUFFORCE:
-		so.SetSendBufferSize(int64(max(2*min(max(v, 0), sockMaxBuf), sockMinSndBuf)), true)
+		so.SetSendBufferSize(int64(max(2*min(max(v, 0), most), sockMinSndBuf)), true)
 	case linux.SO_RCVBUF, linux.SO_RCVBUFFORCE:
-		so.SetReceiveBufferSize(int64(max(2*min(max(v, 0), sockMaxBuf), sockMinRcvBuf)), true)
+		so.SetReceiveBufferSize(int64(max(2*min(max(v, 0), most), sockMinRcvBuf)), true)
 	case linux.SO_MARK:
 		so.SetMark(uint32(v))
 	case linux.SO_PRIORITY, linux.SO_DONTROUTE, linux.SO_OOBINLINE, linux.SO_RCVLOWAT, linux.SO_DEBUG,

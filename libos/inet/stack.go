@@ -79,8 +79,8 @@ func newStack() (*stack.Stack, []tcpip.Route) {
 	} {
 		must(s.SetTransportProtocolOption(tcp.ProtocolNumber, opt))
 	}
-	must(s.SetOption(tcpip.SendBufferSizeOption{Min: tcpBufferMin, Default: udpBufferDefault, Max: tcpBufferMax}))
-	must(s.SetOption(tcpip.ReceiveBufferSizeOption{Min: tcpBufferMin, Default: udpBufferDefault, Max: tcpBufferMax}))
+	must(s.SetOption(tcpip.SendBufferSizeOption{Min: tcpBufferMin, Default: udpBufferDefault, Max: datagramBufferMax}))
+	must(s.SetOption(tcpip.ReceiveBufferSizeOption{Min: tcpBufferMin, Default: udpBufferDefault, Max: datagramBufferMax}))
 	must(s.CreateNICWithOptions(loopbackNIC, loopback.New(), stack.NICOptions{Name: loopbackName, DeliverLinkPackets: true}))
 	return s, []tcpip.Route{
 		addAddress(s, loopbackNIC, netip.MustParsePrefix("127.0.0.1/8")),
@@ -90,6 +90,9 @@ func newStack() (*stack.Stack, []tcpip.Route) {
 
 // udpBufferDefault is net.core.wmem_default and net.core.rmem_default.
 const udpBufferDefault = 212992
+
+// datagramBufferMax is what a program can have of a socket that is not TCP's.
+const datagramBufferMax = 16 << 20
 
 // addEther adds the network device with its addresses and returns its routes.
 func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {
