@@ -20,6 +20,11 @@ func profile() {
 	pprof.StopCPUProfile()
 	data := must(io.ReadAll(must(gzip.NewReader(&b))))
 	show("cpu", bytes.Contains(data, []byte("main.burn")))
+	for range 3 {
+		runtime.SetCPUProfileRate(1) // ends before its first sample; StartCPUProfile complains and keeps it
+		check(pprof.StartCPUProfile(io.Discard))
+		pprof.StopCPUProfile()
+	}
 
 	for _, name := range []string{"goroutine", "heap", "allocs", "threadcreate", "block", "mutex"} {
 		b.Reset()

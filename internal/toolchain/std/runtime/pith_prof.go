@@ -10,21 +10,20 @@ import "internal/runtime/atomic"
 // so on an overcommitted host the time that it waits for a CPU counts too.
 
 var pithprof struct {
-	hz      atomic.Int32
-	started bool // under the profiler's own lock (prof.signalLock, cpuprof.lock)
-	wake    note
+	hz      uint32 // atomic; the thread sleeps while it is 0
+	started bool   // under the profiler's own lock (prof.signalLock, cpuprof.lock)
 }
 
 func setProcessCPUProfiler(hz int32) {
-	was := pithprof.hz.Swap(hz)
+	atomic.Store(&pithprof.hz, uint32(hz))
 	if hz == 0 {
 		return
 	}
 	if !pithprof.started {
 		pithprof.started = true
 		systemstack(func() { newm(pithprofthread, nil, -1) })
-	} else if was == 0 {
-		notewakeup(&pithprof.wake)
+	} else {
+		futexwakeup(&pithprof.hz, 1)
 	}
 }
 
@@ -39,14 +38,13 @@ func pithprofthread() {
 	checkdead()
 	unlock(&sched.lock)
 	for {
-		hz := pithprof.hz.Load()
+		hz := atomic.Load(&pithprof.hz)
 		if hz == 0 {
-			notesleep(&pithprof.wake)
-			noteclear(&pithprof.wake)
+			futexsleep(&pithprof.hz, 0, -1)
 			continue
 		}
 		// Not in step with sysmon, whose preemptions would be all it sees.
-		period := uint32(1e6 / hz)
+		period := max(1e6/hz, 1)
 		usleep(period/2 + cheaprandn(period))
 		lock(&allpLock)
 		for _, pp := range allp {
