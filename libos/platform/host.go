@@ -23,6 +23,7 @@ type Host struct {
 	user    uintptr        // attached pollDesc, or 0
 	own     unsafe.Pointer // pollDesc of Wait, or nil
 	watched bool           // events go to own, not to user
+	waiters int            // goroutines in Wait, which use own
 	closed  bool
 }
 
@@ -75,8 +76,17 @@ func (h *Host) Close() {
 		return
 	}
 	h.closed = true
-	hostPollClose(h.own)
-	hostCall(linux.SYS_CLOSE, uintptr(h.fd), 0, 0, 0, 0, 0)
+	hostPollUnblock(h.own)
+	h.release()
+}
+
+// release gives the closed descriptor back when nobody is in Wait any more,
+// with h.mu held.
+func (h *Host) release() {
+	if h.waiters == 0 {
+		hostPollClose(h.own)
+		hostCall(linux.SYS_CLOSE, uintptr(h.fd), 0, 0, 0, 0, 0)
+	}
 }
 
 // Attach has the runtime's pollDesc pd told of the descriptor's readiness.
@@ -120,17 +130,20 @@ func (h *Host) Wait(m Mode) linux.Errno {
 		return linux.EBADF
 	}
 	h.watch()
+	h.waiters++
 	h.mu.Unlock()
 	mode := int('r')
 	if m == Writable {
 		mode = 'w'
 	}
-	if hostPollWait(h.own, mode) != 0 {
-		return linux.EBADF
-	}
+	failed := hostPollWait(h.own, mode) != 0
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.waiters--
 	if h.closed {
+		h.release()
+	}
+	if h.closed || failed {
 		return linux.EBADF
 	}
 	if h.user != 0 {

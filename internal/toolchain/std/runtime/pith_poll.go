@@ -73,12 +73,14 @@ func pithhostpollopen(fd int) (pd unsafe.Pointer, errno int) {
 	return unsafe.Pointer(p), e
 }
 
+// pithhostpollunblock wakes who waits with pd, for pithhostpollclose to be
+// called when they are gone: the runtime uses pd again.
+//
+//go:linkname pithhostpollunblock pith/libos/platform.hostPollUnblock
+func pithhostpollunblock(pd unsafe.Pointer) { poll_runtime_pollUnblock((*pollDesc)(pd)) }
+
 //go:linkname pithhostpollclose pith/libos/platform.hostPollClose
-func pithhostpollclose(pd unsafe.Pointer) {
-	p := (*pollDesc)(pd)
-	poll_runtime_pollUnblock(p)
-	poll_runtime_pollClose(p)
-}
+func pithhostpollclose(pd unsafe.Pointer) { poll_runtime_pollClose((*pollDesc)(pd)) }
 
 // pithhostpollctl has the events of the host descriptor fd go to pd, by
 // EPOLL_CTL_ADD (1), DEL (2) or MOD (3), which tells its present state again.
