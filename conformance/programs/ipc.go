@@ -110,6 +110,10 @@ func mapping() {
 	private[0] = '#'
 	show("private", string(private[:4]), string(must(os.ReadFile("file"))[:4]))
 	check(syscall.Munmap(private))
+	const unknown = 0x8 // PROT_SEM, which Linux ignores on this machine
+	odd := must(syscall.Mmap(fd, 0, 4096, syscall.PROT_READ|unknown, syscall.MAP_PRIVATE))
+	show("unknown protection", string(odd[8:16]))
+	check(syscall.Munmap(odd))
 
 	r := must(os.Open("file"))
 	_, err := syscall.Mmap(int(r.Fd()), 0, 4096, rw, syscall.MAP_SHARED)

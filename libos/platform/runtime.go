@@ -36,6 +36,7 @@ func exit(code int32)
 func pollReady(pd uintptr, mode int32)
 func setPoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uintptr)
 func hostPollOpen(fd int) (pd unsafe.Pointer, errno int)
+func hostPollUnblock(pd unsafe.Pointer)
 func hostPollClose(pd unsafe.Pointer)
 func hostPollCtl(op, fd int, pd unsafe.Pointer) uintptr
 func hostPollWait(pd unsafe.Pointer, mode int) int
@@ -135,12 +136,12 @@ func Unmap(addr, length uintptr) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_MUNMAP, addr, length, 0, 0, 0, 0))
 }
 
-// Protect is mprotect(2); PROT_EXEC is refused with EACCES.
+// Protect is mprotect(2); prot is as for Map.
 func Protect(addr, length uintptr, prot int) linux.Errno {
 	if prot&protExec != 0 {
 		return linux.EACCES
 	}
-	return errnoOf(hostCall(linux.SYS_MPROTECT, addr, length, uintptr(prot), 0, 0, 0))
+	return errnoOf(hostCall(linux.SYS_MPROTECT, addr, length, uintptr(prot&protReadWrite), 0, 0, 0))
 }
 
 // Advise is madvise(2). Only advice that the host's filter permits reaches it;
