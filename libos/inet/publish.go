@@ -87,12 +87,13 @@ func (s *stream) unpublish() {
 func (p *port) add(l *listener) linux.Errno {
 	p.mu.Lock()
 	p.listeners = append(p.listeners, l)
-	first := len(p.listeners) == 1
+	errno := linux.Errno(0)
+	if len(p.listeners) == 1 {
+		errno = p.tell(true)
+	}
 	p.mu.Unlock()
-	if first {
-		if errno := platform.Control(boot.Listen{Port: p.number, On: true}.String()); errno != 0 {
-			return errno
-		}
+	if errno != 0 {
+		return errno
 	}
 	p.once.Do(func() {
 		if host, errno := platform.OpenHost(p.fd); errno == 0 {
@@ -111,17 +112,22 @@ func (p *port) remove(l *listener) {
 			break
 		}
 	}
-	last := len(p.listeners) == 0
+	if len(p.listeners) == 0 {
+		// The monitor that does not answer is gone, and the instance with it.
+		_ = p.tell(false)
+	}
 	queue := l.queue
 	l.queue = nil
 	p.mu.Unlock()
 	for _, c := range queue {
 		c.Release()
 	}
-	if last {
-		// The monitor that does not answer is gone, and the instance with it.
-		_ = platform.Control(boot.Listen{Port: p.number}.String())
-	}
+}
+
+// tell has the monitor begin or stop to listen. That p.mu is held keeps the
+// messages in the order of what they tell.
+func (p *port) tell(on bool) linux.Errno {
+	return platform.Control(boot.Listen{Port: p.number, On: on}.String())
 }
 
 // pump accepts the host's connections for the listeners, as many as their
