@@ -142,9 +142,10 @@ func (s *Socket) associate(sa []byte) linux.Errno {
 // from it is lost, and so is the way back.
 func (s *Socket) dissolved(peer *Socket) {
 	s.mu.Lock()
-	queue := s.queue
+	queue, waiting := s.queue, s.unblock()
 	s.queue = nil
 	s.mu.Unlock()
+	notifyAll(waiting)
 	if len(queue) == 0 {
 		return
 	}

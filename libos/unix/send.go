@@ -135,6 +135,9 @@ func (s *Socket) sendStream(m *socket.Message, creds *linux.Ucred) (int, linux.E
 	if done == 0 && all > 0 {
 		return 0, linux.EAGAIN
 	}
+	for _, o := range m.Files { // without a byte to go with
+		o.Drop()
+	}
 	return done, 0
 }
 

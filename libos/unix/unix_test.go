@@ -231,3 +231,65 @@ func TestFilesInFlightAreReleased(t *testing.T) {
 	}
 	a.Release()
 }
+
+// A stream carries files with bytes: without any, none arrive, and none stay.
+func TestFilesWithoutBytesAreReleased(t *testing.T) {
+	var files file.Table
+	c := new(counted)
+	fd, _ := files.Install(c, 0, false)
+	a, b := pair(t, linux.SOCK_STREAM)
+	m := &socket.Message{Files: []*file.Open{files.Hold(fd)}}
+	if n, errno := a.Send(m, 0); n != 0 || errno != 0 {
+		t.Fatal(n, errno)
+	}
+	files.Close(fd)
+	if c.released != 1 {
+		t.Errorf("released %d times", c.released)
+	}
+	b.Release()
+	a.Release()
+}
+
+// Who waits for room in a socket's queue is told when an association empties
+// it.
+func TestDissolvingWakesSenders(t *testing.T) {
+	peer, _ := create(linux.SOCK_DGRAM, 0)
+	s, _ := create(linux.SOCK_DGRAM, 0)
+	filler, _ := create(linux.SOCK_DGRAM, 0)
+	blocked, _ := create(linux.SOCK_DGRAM, 0)
+	for _, sock := range []*Socket{peer, s, filler, blocked} {
+		if errno := sock.autobind(); errno != 0 {
+			t.Fatal(errno)
+		}
+		defer sock.Release()
+	}
+	for _, sender := range []*Socket{filler, blocked} {
+		if errno := sender.Connect(s.localAddr()); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	for errno := linux.Errno(0); errno != linux.EAGAIN; {
+		if _, errno = filler.Write([]byte("x")); errno != 0 && errno != linux.EAGAIN {
+			t.Fatal(errno)
+		}
+	}
+	if _, errno := blocked.Write([]byte("x")); errno != linux.EAGAIN {
+		t.Fatal(errno)
+	}
+	told := false
+	e := &wait.Entry{Notify: func(wait.Events) { told = true }}
+	blocked.Queue.Register(e, wait.Out)
+	defer blocked.Queue.Unregister(e)
+	if errno := s.Connect(peer.localAddr()); errno != 0 {
+		t.Fatal(errno)
+	}
+	if errno := s.Connect([]byte{linux.AF_UNSPEC, 0}); errno != 0 {
+		t.Fatal(errno)
+	}
+	if !told {
+		t.Error("not told")
+	}
+	if _, errno := blocked.Write([]byte("x")); errno != 0 {
+		t.Error(errno)
+	}
+}
