@@ -159,12 +159,6 @@ func (fs *FS) newNode(n *vfs.NewInode) node {
 	return s
 }
 
-// Add puts an object that another package makes, such as a device, into the
-// directory at at before programs run.
-func Add(at *vfs.Dentry, name string, i vfs.Inode) {
-	at.Inode().(*directory).insert(name, vfs.NewDentry(at, name, i))
-}
-
 // MakeTemporary implements vfs.TemporaryMaker.
 func (d *directory) MakeTemporary(mode uint32, linkable bool) vfs.Inode {
 	r := d.fs.newRegular(mode&0o7777, 0)

@@ -72,10 +72,13 @@ func (fs *FS) Fill(path string, mode uint32, data []byte) error {
 		return nil
 	}
 	d, err := checked(dir.Make(at, name, &vfs.NewInode{Mode: mode}))
+	if err != nil {
+		return err
+	}
 	if r, ok := d.Inode().(*regular); ok && len(data) > 0 {
 		r.archive, r.size = data, int64(len(data))
 	}
-	return err
+	return nil
 }
 
 // place is the directory of path, made when missing, and its last component.

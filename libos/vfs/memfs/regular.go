@@ -209,6 +209,8 @@ func (r *regular) fallocate(mode uint32, off, n int64) linux.Errno {
 	case (punch || zero) && r.seals&linux.F_SEAL_WRITE != 0,
 		!keep && off+n > r.size && r.seals&linux.F_SEAL_GROW != 0:
 		return linux.EPERM
+	case !punch && r.fs.limit != 0 && n/pageSize > r.fs.limit: // found out before all of n is looked at
+		return linux.ENOSPC
 	}
 	if errno := r.copyUp(); errno != 0 {
 		return errno
