@@ -158,9 +158,9 @@ func (g *Gateway) configure() error {
 }
 
 // Serve carries the guest's packets over link until ctx ends or the guest
-// closes the link, and closes it in any case. Then the guest's connections are reset, and
-// another guest can be served; published ports stay. It returns nil unless the
-// link failed.
+// closes the link, and closes it in any case. Then the guest's connections are
+// reset, and another guest can be served; published ports stay. It returns nil
+// unless the link failed.
 func (g *Gateway) Serve(ctx context.Context, link Link) error {
 	if !g.serving.TryLock() {
 		return errors.Join(errors.New("gateway: it serves a guest already"), link.Close())

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -128,12 +130,14 @@ func (v *guest) configure(t testing.TB, g *Gateway) {
 // linkPair is a connected pair of links.
 func linkPair(t testing.TB) (a, b Link) {
 	t.Helper()
-	a, fd, err := NewSocketPair()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err = NewSocketLink(fd); err != nil {
-		t.Fatal(err)
+	for i, end := range []*Link{&a, &b} {
+		if *end, err = NewSocketLink(fds[i]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return a, b
 }

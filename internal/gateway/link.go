@@ -41,46 +41,27 @@ type socketLink struct {
 	tx   transfer
 }
 
-// socketBuffer is asked for in each direction: some segments of 64 KiB under
-// way keep both ends busy. The host may grant less (net.core.wmem_max).
+// socketBuffer is asked for: some segments of 64 KiB under way keep both ends
+// busy.
 const socketBuffer = 4 << 20
 
-// NewSocketPair makes a link and the guest's end of it, a descriptor that is
-// non-blocking and close-on-exec, for the caller to hand over and close.
-func NewSocketPair() (link Link, guest int, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, -1, fmt.Errorf("gateway: make the guest's link: %w", os.NewSyscallError("socketpair", err))
+// growBuffer enlarges the send buffer, which is what bounds a unix socket, as
+// far as the host allows (net.core.wmem_max, but for the privileged). A smaller
+// one is slower and no more.
+func growBuffer(fd int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuffer)
 	}
-	// A confined guest cannot size its own buffer.
-	err = sizeBuffers(fds[1])
-	if err == nil {
-		link, err = NewSocketLink(fds[0])
-	}
-	if err != nil {
-		return nil, -1, errors.Join(err, unix.Close(fds[0]), unix.Close(fds[1]))
-	}
-	return link, fds[1], nil
-}
-
-func sizeBuffers(fd int) error {
-	for _, opt := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, socketBuffer); err != nil {
-			return fmt.Errorf("gateway: set the link's buffer: %w", os.NewSyscallError("setsockopt", err))
-		}
-	}
-	return nil
 }
 
 // NewSocketLink is a link over fd, a connected SOCK_SEQPACKET unix socket. It
-// owns fd unless it fails.
+// owns fd unless it fails. The guest's end needs a large buffer too, which a
+// confined guest cannot give itself.
 func NewSocketLink(fd int) (Link, error) {
 	if typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_SEQPACKET {
 		return nil, errors.New("gateway: the link is not a SOCK_SEQPACKET socket")
 	}
-	if err := sizeBuffers(fd); err != nil {
-		return nil, err
-	}
+	growBuffer(fd)
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("gateway: make the link non-blocking: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// packetBuffer is the size that is asked for the buffers of packets: some tens
+// packetBuffer is the size that is asked for the buffer of packets: some tens
 // of the largest. The kernel gives less to an unprivileged monitor.
 const packetBuffer = 4 << 20
 
@@ -101,7 +101,8 @@ func (l *layout) socket(name string, kind int) (*os.File, error) {
 	return os.NewFile(uintptr(pair[1]), name), nil
 }
 
-// packets adds the network device. Its end in the image does not block.
+// packets adds the network device. Its end in the image does not block. The
+// other end gets its buffer from the Network.
 func (l *layout) packets() (*os.File, error) {
 	link, err := l.socket("packets", unix.SOCK_SEQPACKET)
 	if err != nil {
@@ -111,15 +112,8 @@ func (l *layout) packets() (*os.File, error) {
 	if err := unix.SetNonblock(image, true); err != nil {
 		return nil, fmt.Errorf("packets socket: %w", err)
 	}
-	conn, err := link.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	err = conn.Control(func(fd uintptr) {
-		growBuffer(image)
-		growBuffer(int(fd))
-	})
-	return link, err
+	growBuffer(image)
+	return link, nil
 }
 
 // growBuffer enlarges the send buffer, which is what bounds a unix socket, as
