@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -148,15 +150,22 @@ func (o *Options) linkerFlags(goflags string) (flags string, strip bool) {
 	if given == nil {
 		return "-w", true
 	}
-	flags = stripFlag.ReplaceAllString(*given, "${1}-w")
-	return flags, flags != *given
+	flags = stripFlag.ReplaceAllStringFunc(*given, func(s string) string {
+		m := stripFlag.FindStringSubmatch(s)
+		if on, err := strconv.ParseBool(cmp.Or(m[2], "true")); err != nil || !on {
+			return s // -s=false, or what the linker will refuse
+		}
+		strip = true
+		return m[1] + "-w"
+	})
+	return flags, strip
 }
 
 // interruptGrace is how long go has to end after it was interrupted.
 const interruptGrace = 5 * time.Second
 
-// stripFlag is the linker's -s, which implies -w.
-var stripFlag = regexp.MustCompile(`(^|\s)--?s(=true|=1)?(?:$|\b)`)
+// stripFlag is the linker's -s, which implies -w, and its value.
+var stripFlag = regexp.MustCompile(`(^|\s)--?s(?:=(\w+)|\b)`)
 
 // splitQuoted splits a list as the go command splits GOFLAGS: words separated by
 // spaces, each of which may stand in single or double quotes.

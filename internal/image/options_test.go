@@ -24,6 +24,7 @@ func TestLinkerAlwaysWritesSymbols(t *testing.T) {
 		{"-s -w", "", "-w -w", true},
 		{"-X a.b=-s2 -X 'c.d=e  f'", "", "-X a.b=-s2 -X 'c.d=e  f'", false},
 		{"-X a.b=c --s=true", "", "-X a.b=c -w", true},
+		{"-s=false -w", "", "-s=false -w", false},
 	} {
 		o := Options{Ldflags: &test.ldflags}
 		if test.ldflags == none {
