@@ -34,7 +34,6 @@ func parseSize(s string) (uint64, error) {
 
 // portMapping is a port of the program that is published on the host.
 type portMapping struct {
-	text  string // as the user wrote it
 	udp   bool
 	host  netip.AddrPort // an invalid address: all of the host's
 	guest uint16
@@ -65,7 +64,7 @@ func parsePorts(list []string) ([]portMapping, error) {
 // parsePort reads [ADDR:]HOST:GUEST[/udp]. An IPv6 address stands in brackets.
 func parsePort(s string) (portMapping, error) {
 	bad := errors.New("write it as [ADDR:]HOST:GUEST[/udp], for example 8080:80")
-	p := portMapping{text: s}
+	var p portMapping
 	rest, proto, _ := strings.Cut(s, "/")
 	switch proto {
 	case "", "tcp":

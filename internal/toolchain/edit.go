@@ -17,8 +17,8 @@ type goSource struct {
 	data []byte
 }
 
-// decl finds the top-level function or method-less declaration of name and
-// returns the byte range of it, with its comment.
+// decl finds the function name, which is no method, and the byte range of its
+// declaration with its comment.
 func (s *goSource) decl(name string) (fn *ast.FuncDecl, start, end int, err error) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, s.name, s.data, parser.ParseComments|parser.SkipObjectResolution)
