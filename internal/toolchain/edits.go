@@ -97,6 +97,9 @@ func (t tree) edit(goroot string) error {
 		}
 		t["src/"+e.path] = data
 	}
+	if err := t.redirectCalls(goroot); err != nil {
+		return err
+	}
 	return t.redirectNoError()
 }
 

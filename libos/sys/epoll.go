@@ -9,30 +9,30 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-func init() {
-	Register(linux.SYS_EPOLL_CREATE, func(a Args) (uintptr, linux.Errno) {
+func registerEpoll() {
+	Register(linux.SYS_EPOLL_CREATE, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A0) <= 0 {
 			return 0, linux.EINVAL
 		}
 		return install(epoll.New(), 0)
 	})
-	Register(linux.SYS_EPOLL_CREATE1, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_EPOLL_CREATE1, func(a *Args) (uintptr, linux.Errno) {
 		if uint32(a.A0)&^linux.EPOLL_CLOEXEC != 0 {
 			return 0, linux.EINVAL
 		}
 		return install(epoll.New(), uint32(a.A0))
 	})
 	Register(linux.SYS_EPOLL_CTL, sysEpollCtl)
-	Register(linux.SYS_EPOLL_WAIT, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_EPOLL_WAIT, func(a *Args) (uintptr, linux.Errno) {
 		return epollWait(a, milliseconds(a.A3))
 	})
-	Register(linux.SYS_EPOLL_PWAIT, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_EPOLL_PWAIT, func(a *Args) (uintptr, linux.Errno) {
 		if errno := checkSigmask(a.A4, a.A5); errno != 0 {
 			return 0, errno
 		}
 		return epollWait(a, milliseconds(a.A3))
 	})
-	Register(linux.SYS_EPOLL_PWAIT2, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_EPOLL_PWAIT2, func(a *Args) (uintptr, linux.Errno) {
 		timeout, errno := timeoutAt(a.A3)
 		if errno != 0 {
 			return 0, errno
@@ -56,7 +56,7 @@ func epollOf(fd uintptr) (*epoll.Poll, linux.Errno) {
 	}
 }
 
-func sysEpollCtl(a Args) (uintptr, linux.Errno) {
+func sysEpollCtl(a *Args) (uintptr, linux.Errno) {
 	op, fd := int(int32(a.A1)), int(int32(a.A2))
 	var ev *linux.EpollEvent
 	if op != linux.EPOLL_CTL_DEL {
@@ -84,7 +84,7 @@ func sysEpollCtl(a Args) (uintptr, linux.Errno) {
 }
 
 // epollWait is epoll_wait(2) with a timeout in nanoseconds, negative for none.
-func epollWait(a Args, timeout int64) (uintptr, linux.Errno) {
+func epollWait(a *Args, timeout int64) (uintptr, linux.Errno) {
 	n := int(int32(a.A2))
 	if n <= 0 || n > (1<<31-1)/int(unsafe.Sizeof(linux.EpollEvent{})) {
 		return 0, linux.EINVAL

@@ -8,10 +8,13 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_PIPE, func(a Args) (uintptr, linux.Errno) { return sysPipe(a.A0, 0) })
-	Register(linux.SYS_PIPE2, func(a Args) (uintptr, linux.Errno) { return sysPipe(a.A0, uint32(a.A1)) })
-	Register(linux.SYS_EVENTFD, func(a Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a.A0), 0) })
-	Register(linux.SYS_EVENTFD2, func(a Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a.A0), uint32(a.A1)) })
+	Register(linux.SYS_PIPE, func(a *Args) (uintptr, linux.Errno) { return sysPipe(a.A0, 0) })
+	Register(linux.SYS_PIPE2, func(a *Args) (uintptr, linux.Errno) { return sysPipe(a.A0, uint32(a.A1)) })
+}
+
+func registerEvents() {
+	Register(linux.SYS_EVENTFD, func(a *Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a.A0), 0) })
+	Register(linux.SYS_EVENTFD2, func(a *Args) (uintptr, linux.Errno) { return sysEventfd(uint32(a.A0), uint32(a.A1)) })
 	Register(linux.SYS_TIMERFD_CREATE, sysTimerfdCreate)
 	Register(linux.SYS_TIMERFD_SETTIME, sysTimerfdSettime)
 	Register(linux.SYS_TIMERFD_GETTIME, sysTimerfdGettime)
@@ -64,7 +67,7 @@ func sysEventfd(n, flags uint32) (uintptr, linux.Errno) {
 	return install(event.NewCounter(n, flags), flags)
 }
 
-func sysTimerfdCreate(a Args) (uintptr, linux.Errno) {
+func sysTimerfdCreate(a *Args) (uintptr, linux.Errno) {
 	clock, flags := int(int32(a.A0)), uint32(a.A1)
 	if flags&^(linux.TFD_NONBLOCK|linux.TFD_CLOEXEC) != 0 {
 		return 0, linux.EINVAL
@@ -88,7 +91,7 @@ func timerfd(fd uintptr) (*event.Timer, linux.Errno) {
 	}
 }
 
-func sysTimerfdSettime(a Args) (uintptr, linux.Errno) {
+func sysTimerfdSettime(a *Args) (uintptr, linux.Errno) {
 	spec, errno := At[linux.Itimerspec](a.A2)
 	if errno != 0 {
 		return 0, errno
@@ -108,7 +111,7 @@ func sysTimerfdSettime(a Args) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-func sysTimerfdGettime(a Args) (uintptr, linux.Errno) {
+func sysTimerfdGettime(a *Args) (uintptr, linux.Errno) {
 	t, errno := timerfd(a.A0)
 	if errno != 0 {
 		return 0, errno

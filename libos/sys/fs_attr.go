@@ -7,21 +7,21 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_CHMOD, func(a Args) (uintptr, linux.Errno) { return chmod(atCwd, a.A0, a.A1, 0) })
-	Register(linux.SYS_FCHMODAT, func(a Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, 0) })
-	Register(linux.SYS_FCHMODAT2, func(a Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, a.A3) })
-	Register(linux.SYS_FCHMOD, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_CHMOD, func(a *Args) (uintptr, linux.Errno) { return chmod(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_FCHMODAT, func(a *Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_FCHMODAT2, func(a *Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, a.A3) })
+	Register(linux.SYS_FCHMOD, func(a *Args) (uintptr, linux.Errno) {
 		return 0, setAttrFile(a.A0, &vfs.Attr{Valid: vfs.AttrMode, Mode: uint32(a.A1)})
 	})
-	Register(linux.SYS_CHOWN, func(a Args) (uintptr, linux.Errno) { return chown(atCwd, a.A0, a.A1, a.A2, 0) })
-	Register(linux.SYS_LCHOWN, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_CHOWN, func(a *Args) (uintptr, linux.Errno) { return chown(atCwd, a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_LCHOWN, func(a *Args) (uintptr, linux.Errno) {
 		return chown(atCwd, a.A0, a.A1, a.A2, linux.AT_SYMLINK_NOFOLLOW)
 	})
-	Register(linux.SYS_FCHOWNAT, func(a Args) (uintptr, linux.Errno) { return chown(a.A0, a.A1, a.A2, a.A3, a.A4) })
-	Register(linux.SYS_FCHOWN, func(a Args) (uintptr, linux.Errno) { return 0, setAttrFile(a.A0, owner(a.A1, a.A2)) })
+	Register(linux.SYS_FCHOWNAT, func(a *Args) (uintptr, linux.Errno) { return chown(a.A0, a.A1, a.A2, a.A3, a.A4) })
+	Register(linux.SYS_FCHOWN, func(a *Args) (uintptr, linux.Errno) { return 0, setAttrFile(a.A0, owner(a.A1, a.A2)) })
 	Register(linux.SYS_UTIMENSAT, utimensat)
-	Register(linux.SYS_FUTIMESAT, func(a Args) (uintptr, linux.Errno) { return futimesat(a.A0, a.A1, a.A2) })
-	Register(linux.SYS_UTIMES, func(a Args) (uintptr, linux.Errno) { return futimesat(atCwd, a.A0, a.A1) })
+	Register(linux.SYS_FUTIMESAT, func(a *Args) (uintptr, linux.Errno) { return futimesat(a.A0, a.A1, a.A2) })
+	Register(linux.SYS_UTIMES, func(a *Args) (uintptr, linux.Errno) { return futimesat(atCwd, a.A0, a.A1) })
 	Register(linux.SYS_UTIME, utime)
 	Register(linux.SYS_TRUNCATE, truncate)
 	Register(linux.SYS_FTRUNCATE, ftruncate)
@@ -31,7 +31,7 @@ func init() {
 	Register(linux.SYS_FDATASYNC, fsync)
 	Register(linux.SYS_SYNC_FILE_RANGE, syncFileRange)
 	Register(linux.SYS_SYNCFS, syncfs)
-	Register(linux.SYS_SYNC, func(Args) (uintptr, linux.Errno) { return 0, 0 })
+	Register(linux.SYS_SYNC, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
 }
 
 // setAttr changes attributes of what d stands for and tells inotify.
@@ -97,7 +97,7 @@ func owner(uid, gid uintptr) *vfs.Attr {
 }
 
 // utimensat is utimensat(2).
-func utimensat(a Args) (uintptr, linux.Errno) {
+func utimensat(a *Args) (uintptr, linux.Errno) {
 	if a.A2 == 0 {
 		return 0, setTimes(a.A0, a.A1, a.A3, nil)
 	}
@@ -185,7 +185,7 @@ func futimesat(dirfd, path, times uintptr) (uintptr, linux.Errno) {
 }
 
 // utime is utime(2), with times of seconds.
-func utime(a Args) (uintptr, linux.Errno) {
+func utime(a *Args) (uintptr, linux.Errno) {
 	if a.A1 == 0 {
 		return 0, setTimes(atCwd, a.A0, 0, nil)
 	}
@@ -196,7 +196,7 @@ func utime(a Args) (uintptr, linux.Errno) {
 	return 0, setTimes(atCwd, a.A0, 0, &[2]linux.Timespec{{Sec: sec[0]}, {Sec: sec[1]}})
 }
 
-func truncate(a Args) (uintptr, linux.Errno) {
+func truncate(a *Args) (uintptr, linux.Errno) {
 	if int64(a.A1) < 0 {
 		return 0, linux.EINVAL
 	}
@@ -214,7 +214,7 @@ func truncate(a Args) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-func ftruncate(a Args) (uintptr, linux.Errno) {
+func ftruncate(a *Args) (uintptr, linux.Errno) {
 	if int64(a.A1) < 0 {
 		return 0, linux.EINVAL
 	}
@@ -225,7 +225,7 @@ func ftruncate(a Args) (uintptr, linux.Errno) {
 	return 0, f.Truncate(int64(a.A1))
 }
 
-func fallocate(a Args) (uintptr, linux.Errno) {
+func fallocate(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -264,7 +264,7 @@ func isStream(f file.File) bool {
 }
 
 // fadvise is posix_fadvise(2): memory has nothing to read ahead or to drop.
-func fadvise(a Args) (uintptr, linux.Errno) {
+func fadvise(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	switch {
 	case errno != 0:
@@ -284,7 +284,7 @@ func isPipe(f file.File) bool {
 	return f.Stat(&st) == 0 && st.Mode&linux.S_IFMT == linux.S_IFIFO
 }
 
-func fsync(a Args) (uintptr, linux.Errno) {
+func fsync(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -292,7 +292,7 @@ func fsync(a Args) (uintptr, linux.Errno) {
 	return 0, f.Sync()
 }
 
-func syncfs(a Args) (uintptr, linux.Errno) {
+func syncfs(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno == 0 && vfs.IsPath(f) {
 		errno = linux.EBADF
@@ -300,7 +300,7 @@ func syncfs(a Args) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-func syncFileRange(a Args) (uintptr, linux.Errno) {
+func syncFileRange(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	switch {
 	case errno != 0:

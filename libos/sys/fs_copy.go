@@ -12,7 +12,7 @@ func init() {
 	// Pages do not change hands here: package os and package net copy through
 	// a buffer when these three are refused.
 	for _, num := range []int{linux.SYS_SPLICE, linux.SYS_TEE, linux.SYS_VMSPLICE} {
-		Register(num, func(Args) (uintptr, linux.Errno) { return 0, linux.EINVAL })
+		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, linux.EINVAL })
 	}
 }
 
@@ -82,7 +82,7 @@ func (s source) copyTo(n int64, write func(p []byte) (uintptr, linux.Errno)) (ui
 
 // sendfile is sendfile(2): from a file with an offset to any file. With an
 // offset pointer the file's own offset stays where it is.
-func sendfile(a Args) (uintptr, linux.Errno) {
+func sendfile(a *Args) (uintptr, linux.Errno) {
 	in, errno := opened(a.A1)
 	if errno != 0 || vfs.IsPath(in) || in.Flags()&linux.O_ACCMODE == linux.O_WRONLY {
 		return 0, linux.EBADF
@@ -110,7 +110,7 @@ func sendfile(a Args) (uintptr, linux.Errno) {
 }
 
 // copyFileRange is copy_file_range(2), between regular files.
-func copyFileRange(a Args) (uintptr, linux.Errno) {
+func copyFileRange(a *Args) (uintptr, linux.Errno) {
 	in, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno

@@ -8,9 +8,9 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_CLOSE, func(a Args) (uintptr, linux.Errno) { return 0, closeFD(fdOf(a.A0)) })
+	Register(linux.SYS_CLOSE, func(a *Args) (uintptr, linux.Errno) { return 0, closeFD(fdOf(a.A0)) })
 	Register(linux.SYS_CLOSE_RANGE, closeRange)
-	Register(linux.SYS_DUP, func(a Args) (uintptr, linux.Errno) { return dup(a.A0, 0, false) })
+	Register(linux.SYS_DUP, func(a *Args) (uintptr, linux.Errno) { return dup(a.A0, 0, false) })
 	Register(linux.SYS_DUP2, dup2)
 	Register(linux.SYS_DUP3, dup3)
 	Register(linux.SYS_FCNTL, fcntl)
@@ -27,7 +27,7 @@ func closeFD(fd int) linux.Errno {
 	return Files.Close(fd)
 }
 
-func closeRange(a Args) (uintptr, linux.Errno) {
+func closeRange(a *Args) (uintptr, linux.Errno) {
 	first, last, flags := uint32(a.A0), uint32(a.A1), a.A2
 	// CLOSE_RANGE_UNSHARE has nothing to do: nobody shares the table.
 	if first > last || flags&^(linux.CLOSE_RANGE_UNSHARE|linux.CLOSE_RANGE_CLOEXEC) != 0 {
@@ -55,7 +55,7 @@ func dup(fd uintptr, min int, cloexec bool) (uintptr, linux.Errno) {
 	return uintptr(n), errno
 }
 
-func dup2(a Args) (uintptr, linux.Errno) {
+func dup2(a *Args) (uintptr, linux.Errno) {
 	if fdOf(a.A0) == fdOf(a.A1) {
 		if Files.Get(fdOf(a.A0)) == nil {
 			return 0, linux.EBADF
@@ -65,7 +65,7 @@ func dup2(a Args) (uintptr, linux.Errno) {
 	return dupTo(a.A0, a.A1, false)
 }
 
-func dup3(a Args) (uintptr, linux.Errno) {
+func dup3(a *Args) (uintptr, linux.Errno) {
 	if fdOf(a.A0) == fdOf(a.A1) || uint32(a.A2)&^linux.O_CLOEXEC != 0 {
 		return 0, linux.EINVAL
 	}
@@ -94,7 +94,7 @@ type sealer interface {
 	AddSeals(seals uint32) linux.Errno
 }
 
-func fcntl(a Args) (uintptr, linux.Errno) {
+func fcntl(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -161,7 +161,7 @@ func seals(f file.File, cmd int, arg uintptr) (uintptr, linux.Errno) {
 	return uintptr(have), errno
 }
 
-func ioctl(a Args) (uintptr, linux.Errno) {
+func ioctl(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -188,7 +188,7 @@ func ioctl(a Args) (uintptr, linux.Errno) {
 	}
 }
 
-func flock(a Args) (uintptr, linux.Errno) {
+func flock(a *Args) (uintptr, linux.Errno) {
 	op := fdOf(a.A1)
 	typ := int16(linux.F_UNLCK)
 	switch op &^ linux.LOCK_NB {

@@ -20,7 +20,7 @@ func init() {
 	Register(linux.SYS_MEMFD_CREATE, memfdCreate)
 	// All memory is resident.
 	for _, num := range []int{linux.SYS_MLOCK, linux.SYS_MLOCK2, linux.SYS_MUNLOCK, linux.SYS_MLOCKALL, linux.SYS_MUNLOCKALL} {
-		Register(num, func(Args) (uintptr, linux.Errno) { return 0, 0 })
+		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
 	}
 }
 
@@ -34,7 +34,7 @@ func pages(n uintptr) uintptr {
 	return (n + pageMask) &^ pageMask
 }
 
-func mmap(a Args) (uintptr, linux.Errno) {
+func mmap(a *Args) (uintptr, linux.Errno) {
 	addr, prot, flags := a.A0, int(a.A2), int(uint32(a.A3))
 	length := pages(a.A1)
 	typ := flags & linux.MAP_TYPE
@@ -94,7 +94,7 @@ func span(addr, n uintptr) (uintptr, linux.Errno) {
 	return length, 0
 }
 
-func munmap(a Args) (uintptr, linux.Errno) {
+func munmap(a *Args) (uintptr, linux.Errno) {
 	length, errno := span(a.A0, a.A1)
 	if errno != 0 || length == 0 {
 		return 0, linux.EINVAL
@@ -102,7 +102,7 @@ func munmap(a Args) (uintptr, linux.Errno) {
 	return 0, mm.Unmap(a.A0, length)
 }
 
-func mprotect(a Args) (uintptr, linux.Errno) {
+func mprotect(a *Args) (uintptr, linux.Errno) {
 	length, errno := span(a.A0, a.A1)
 	switch {
 	case errno != 0 || a.A2&^(linux.PROT_READ|linux.PROT_WRITE|linux.PROT_EXEC) != 0:
@@ -115,7 +115,7 @@ func mprotect(a Args) (uintptr, linux.Errno) {
 	return 0, mm.Protect(a.A0, length, int(a.A2))
 }
 
-func madvise(a Args) (uintptr, linux.Errno) {
+func madvise(a *Args) (uintptr, linux.Errno) {
 	length, errno := span(a.A0, a.A1)
 	if errno != 0 || length == 0 {
 		return 0, errno
@@ -124,7 +124,7 @@ func madvise(a Args) (uintptr, linux.Errno) {
 }
 
 // msync has nothing to do: a shared mapping is the file.
-func msync(a Args) (uintptr, linux.Errno) {
+func msync(a *Args) (uintptr, linux.Errno) {
 	const known = linux.MS_ASYNC | linux.MS_INVALIDATE | linux.MS_SYNC
 	length, errno := span(a.A0, a.A1)
 	switch {
@@ -136,7 +136,7 @@ func msync(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func mremap(a Args) (uintptr, linux.Errno) {
+func mremap(a *Args) (uintptr, linux.Errno) {
 	oldLen, newLen, flags := pages(a.A1), pages(a.A2), a.A3
 	if a.A0&pageMask != 0 || oldLen == 0 || newLen == 0 || flags&^linux.MREMAP_MAYMOVE != 0 {
 		return 0, linux.EINVAL
@@ -144,7 +144,7 @@ func mremap(a Args) (uintptr, linux.Errno) {
 	return mm.Remap(a.A0, oldLen, newLen, flags&linux.MREMAP_MAYMOVE != 0)
 }
 
-func mincore(a Args) (uintptr, linux.Errno) {
+func mincore(a *Args) (uintptr, linux.Errno) {
 	length, errno := span(a.A0, a.A1)
 	if errno != 0 {
 		return 0, errno
@@ -159,7 +159,7 @@ func mincore(a Args) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-func memfdCreate(a Args) (uintptr, linux.Errno) {
+func memfdCreate(a *Args) (uintptr, linux.Errno) {
 	const known = linux.MFD_CLOEXEC | linux.MFD_ALLOW_SEALING | linux.MFD_NOEXEC_SEAL | linux.MFD_EXEC
 	flags := uint32(a.A1)
 	if flags&^known != 0 || flags&linux.MFD_EXEC != 0 && flags&linux.MFD_NOEXEC_SEAL != 0 {

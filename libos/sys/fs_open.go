@@ -11,17 +11,17 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_OPEN, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_OPEN, func(a *Args) (uintptr, linux.Errno) {
 		return open(atCwd, a.A0, uint32(a.A1), uint32(a.A2))
 	})
-	Register(linux.SYS_OPENAT, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_OPENAT, func(a *Args) (uintptr, linux.Errno) {
 		return open(a.A0, a.A1, uint32(a.A2), uint32(a.A3))
 	})
-	Register(linux.SYS_CREAT, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_CREAT, func(a *Args) (uintptr, linux.Errno) {
 		return open(atCwd, a.A0, linux.O_CREAT|linux.O_WRONLY|linux.O_TRUNC, uint32(a.A1))
 	})
 	Register(linux.SYS_OPENAT2, openat2)
-	Register(linux.SYS_UMASK, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_UMASK, func(a *Args) (uintptr, linux.Errno) {
 		return uintptr(umask.Swap(uint32(a.A0) & 0o777)), 0
 	})
 }
@@ -105,7 +105,7 @@ const openFlags = linux.O_ACCMODE | linux.O_CREAT | linux.O_EXCL | linux.O_NOCTT
 	linux.O_APPEND | linux.O_NONBLOCK | linux.O_SYNC | linux.O_DIRECT | linux.O_LARGEFILE |
 	linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME | linux.O_CLOEXEC | linux.O_PATH | linux.O_TMPFILE
 
-func openat2(a Args) (uintptr, linux.Errno) {
+func openat2(a *Args) (uintptr, linux.Errno) {
 	if a.A3 < linux.OpenHowSize {
 		return 0, linux.EINVAL
 	}

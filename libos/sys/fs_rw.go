@@ -35,7 +35,7 @@ func opened(a uintptr) (file.File, linux.Errno) {
 }
 
 // sysRead is the shortest way through the library OS: no lock, no allocation.
-func sysRead(a Args) (uintptr, linux.Errno) {
+func sysRead(a *Args) (uintptr, linux.Errno) {
 	f := Files.Get(fdOf(a.A0))
 	if f == nil {
 		return 0, linux.EBADF
@@ -51,7 +51,7 @@ func sysRead(a Args) (uintptr, linux.Errno) {
 	return uintptr(got), errno
 }
 
-func sysWrite(a Args) (uintptr, linux.Errno) {
+func sysWrite(a *Args) (uintptr, linux.Errno) {
 	f := Files.Get(fdOf(a.A0))
 	if f == nil {
 		return 0, linux.EBADF
@@ -108,7 +108,7 @@ func writeOn(f file.File, p []byte, n uintptr, errno linux.Errno) (uintptr, linu
 	return n + more, errno
 }
 
-func pread(a Args) (uintptr, linux.Errno) {
+func pread(a *Args) (uintptr, linux.Errno) {
 	f, p, errno := fileAndBytes(a)
 	if errno != 0 {
 		return 0, errno
@@ -117,7 +117,7 @@ func pread(a Args) (uintptr, linux.Errno) {
 	return uintptr(n), errno
 }
 
-func pwrite(a Args) (uintptr, linux.Errno) {
+func pwrite(a *Args) (uintptr, linux.Errno) {
 	f, p, errno := fileAndBytes(a)
 	if errno != 0 {
 		return 0, errno
@@ -128,7 +128,7 @@ func pwrite(a Args) (uintptr, linux.Errno) {
 
 // fileAndBytes are the arguments of pread(2) and pwrite(2), whose offset is
 // checked before all others.
-func fileAndBytes(a Args) (file.File, []byte, linux.Errno) {
+func fileAndBytes(a *Args) (file.File, []byte, linux.Errno) {
 	if int64(a.A3) < 0 {
 		return nil, nil, linux.EINVAL
 	}
@@ -203,7 +203,7 @@ func gathered(parts [][]byte) []byte {
 	return all
 }
 
-func readv(a Args) (uintptr, linux.Errno) {
+func readv(a *Args) (uintptr, linux.Errno) {
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
@@ -228,7 +228,7 @@ func readParts(f file.File, parts [][]byte) (uintptr, linux.Errno) {
 	})
 }
 
-func writev(a Args) (uintptr, linux.Errno) {
+func writev(a *Args) (uintptr, linux.Errno) {
 	f, parts, errno := fileAndVectors(a)
 	if errno != 0 {
 		return 0, errno
@@ -236,7 +236,7 @@ func writev(a Args) (uintptr, linux.Errno) {
 	return writeFile(f, gathered(parts))
 }
 
-func fileAndVectors(a Args) (file.File, [][]byte, linux.Errno) {
+func fileAndVectors(a *Args) (file.File, [][]byte, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return nil, nil, errno
@@ -245,7 +245,7 @@ func fileAndVectors(a Args) (file.File, [][]byte, linux.Errno) {
 	return f, parts, errno
 }
 
-func preadv(a Args) (uintptr, linux.Errno) {
+func preadv(a *Args) (uintptr, linux.Errno) {
 	if int64(a.A3) < 0 {
 		return 0, linux.EINVAL
 	}
@@ -261,7 +261,7 @@ func preadv(a Args) (uintptr, linux.Errno) {
 	})
 }
 
-func pwritev(a Args) (uintptr, linux.Errno) {
+func pwritev(a *Args) (uintptr, linux.Errno) {
 	if int64(a.A3) < 0 {
 		return 0, linux.EINVAL
 	}
@@ -277,7 +277,7 @@ func pwritev(a Args) (uintptr, linux.Errno) {
 // RWF_NOWAIT and RWF_APPEND would change what is done and are refused.
 const rwfHints = linux.RWF_HIPRI | linux.RWF_DSYNC | linux.RWF_SYNC
 
-func preadv2(a Args) (uintptr, linux.Errno) {
+func preadv2(a *Args) (uintptr, linux.Errno) {
 	switch {
 	case a.A5&^rwfHints != 0:
 		return 0, linux.EOPNOTSUPP
@@ -287,7 +287,7 @@ func preadv2(a Args) (uintptr, linux.Errno) {
 	return preadv(a)
 }
 
-func pwritev2(a Args) (uintptr, linux.Errno) {
+func pwritev2(a *Args) (uintptr, linux.Errno) {
 	switch {
 	case a.A5&^rwfHints != 0:
 		return 0, linux.EOPNOTSUPP
@@ -297,7 +297,7 @@ func pwritev2(a Args) (uintptr, linux.Errno) {
 	return pwritev(a)
 }
 
-func lseek(a Args) (uintptr, linux.Errno) {
+func lseek(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno

@@ -6,21 +6,21 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_STAT, func(a Args) (uintptr, linux.Errno) { return stat(atCwd, a.A0, a.A1, 0) })
-	Register(linux.SYS_LSTAT, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_STAT, func(a *Args) (uintptr, linux.Errno) { return stat(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_LSTAT, func(a *Args) (uintptr, linux.Errno) {
 		return stat(atCwd, a.A0, a.A1, linux.AT_SYMLINK_NOFOLLOW)
 	})
-	Register(linux.SYS_NEWFSTATAT, func(a Args) (uintptr, linux.Errno) { return stat(a.A0, a.A1, a.A2, a.A3) })
+	Register(linux.SYS_NEWFSTATAT, func(a *Args) (uintptr, linux.Errno) { return stat(a.A0, a.A1, a.A2, a.A3) })
 	Register(linux.SYS_FSTAT, fstat)
 	Register(linux.SYS_STATX, statx)
 	Register(linux.SYS_STATFS, statfs)
 	Register(linux.SYS_FSTATFS, fstatfs)
-	Register(linux.SYS_ACCESS, func(a Args) (uintptr, linux.Errno) { return access(atCwd, a.A0, a.A1, 0) })
-	Register(linux.SYS_FACCESSAT, func(a Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, 0) })
-	Register(linux.SYS_FACCESSAT2, func(a Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, a.A3) })
+	Register(linux.SYS_ACCESS, func(a *Args) (uintptr, linux.Errno) { return access(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_FACCESSAT, func(a *Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_FACCESSAT2, func(a *Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, a.A3) })
 }
 
-func fstat(a Args) (uintptr, linux.Errno) {
+func fstat(a *Args) (uintptr, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -103,7 +103,7 @@ func dentry(fd uintptr) (*vfs.Dentry, linux.Errno) {
 	return nil, linux.EINVAL
 }
 
-func statx(a Args) (uintptr, linux.Errno) {
+func statx(a *Args) (uintptr, linux.Errno) {
 	const known = linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH | linux.AT_NO_AUTOMOUNT | linux.AT_STATX_SYNC_TYPE
 	if a.A2&^known != 0 || a.A2&linux.AT_STATX_SYNC_TYPE == linux.AT_STATX_SYNC_TYPE || a.A3&linux.STATX__RESERVED != 0 {
 		return 0, linux.EINVAL
@@ -120,7 +120,7 @@ func statx(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func statfs(a Args) (uintptr, linux.Errno) {
+func statfs(a *Args) (uintptr, linux.Errno) {
 	d, errno := walk(atCwd, a.A0, true)
 	if errno != 0 {
 		return 0, errno
@@ -128,7 +128,7 @@ func statfs(a Args) (uintptr, linux.Errno) {
 	return statfsOf(d, a.A1)
 }
 
-func fstatfs(a Args) (uintptr, linux.Errno) {
+func fstatfs(a *Args) (uintptr, linux.Errno) {
 	d, errno := dentry(a.A0)
 	if errno == linux.EINVAL {
 		errno = linux.ENOSYS

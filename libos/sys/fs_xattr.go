@@ -8,9 +8,9 @@ import (
 )
 
 // finder finds whose attributes a call means.
-type finder func(a Args) (vfs.Xattrs, linux.Errno)
+type finder func(a *Args) (vfs.Xattrs, linux.Errno)
 
-func init() {
+func registerXattr() {
 	for _, v := range []struct {
 		find                   finder
 		get, set, list, remove int
@@ -27,7 +27,7 @@ func init() {
 }
 
 func xattrsAt(flags uintptr) finder {
-	return func(a Args) (vfs.Xattrs, linux.Errno) {
+	return func(a *Args) (vfs.Xattrs, linux.Errno) {
 		d, errno := target(atCwd, a.A0, flags)
 		if errno != 0 {
 			return nil, errno
@@ -36,7 +36,7 @@ func xattrsAt(flags uintptr) finder {
 	}
 }
 
-func xattrsOfFile(a Args) (vfs.Xattrs, linux.Errno) {
+func xattrsOfFile(a *Args) (vfs.Xattrs, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 || vfs.IsPath(f) {
 		return nil, linux.EBADF
@@ -46,8 +46,8 @@ func xattrsOfFile(a Args) (vfs.Xattrs, linux.Errno) {
 
 // named makes a handler of h, which is about the attribute with the name at
 // a.A1. The name is checked before the file is looked for.
-func (find finder) named(h func(x vfs.Xattrs, name string, a Args) (uintptr, linux.Errno)) Handler {
-	return func(a Args) (uintptr, linux.Errno) {
+func (find finder) named(h func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno)) Handler {
+	return func(a *Args) (uintptr, linux.Errno) {
 		name, errno := Path(a.A1)
 		switch {
 		case errno == linux.ENAMETOOLONG || errno == 0 && (name == "" || len(name) > linux.XATTR_NAME_MAX):
@@ -55,11 +55,11 @@ func (find finder) named(h func(x vfs.Xattrs, name string, a Args) (uintptr, lin
 		case errno != 0:
 			return 0, errno
 		}
-		x, errno := find(a)
+		x, errno := find(NoEscape(a))
 		if errno != 0 {
 			return 0, errno
 		}
-		return h(x, name, a)
+		return h(x, name, NoEscape(a))
 	}
 }
 
@@ -72,7 +72,7 @@ func xattrsOf(d *vfs.Dentry) (vfs.Xattrs, linux.Errno) {
 	return nil, linux.EOPNOTSUPP
 }
 
-func getxattr(x vfs.Xattrs, name string, a Args) (uintptr, linux.Errno) {
+func getxattr(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
 	v, errno := x.Xattr(name)
 	if errno != 0 {
 		return 0, errno
@@ -92,12 +92,12 @@ func putSized(v []byte, buf, size uintptr) (uintptr, linux.Errno) {
 	return uintptr(copy(out, v)), errno
 }
 
-func (find finder) setxattr(a Args) (uintptr, linux.Errno) {
+func (find finder) setxattr(a *Args) (uintptr, linux.Errno) {
 	flags, size := uint32(a.A4), a.A3
 	if flags&^(linux.XATTR_CREATE|linux.XATTR_REPLACE) != 0 {
 		return 0, linux.EINVAL
 	}
-	return find.named(func(x vfs.Xattrs, name string, a Args) (uintptr, linux.Errno) {
+	return find.named(func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
 		if size > linux.XATTR_SIZE_MAX {
 			return 0, linux.E2BIG
 		}
@@ -106,11 +106,11 @@ func (find finder) setxattr(a Args) (uintptr, linux.Errno) {
 			return 0, errno
 		}
 		return 0, x.SetXattr(name, bytes.Clone(v), int(flags))
-	})(a)
+	})(NoEscape(a))
 }
 
-func (find finder) listxattr(a Args) (uintptr, linux.Errno) {
-	x, errno := find(a)
+func (find finder) listxattr(a *Args) (uintptr, linux.Errno) {
+	x, errno := find(NoEscape(a))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -121,6 +121,6 @@ func (find finder) listxattr(a Args) (uintptr, linux.Errno) {
 	return putSized(all, a.A1, a.A2)
 }
 
-func removexattr(x vfs.Xattrs, name string, _ Args) (uintptr, linux.Errno) {
+func removexattr(x vfs.Xattrs, name string, _ *Args) (uintptr, linux.Errno) {
 	return 0, x.RemoveXattr(name)
 }

@@ -9,7 +9,7 @@ import (
 
 // futex(2) of a program that calls it itself; the runtime's goes to the
 // platform.
-func init() { Register(linux.SYS_FUTEX, sysFutex) }
+func registerFutex() { Register(linux.SYS_FUTEX, sysFutex) }
 
 // futexes are the goroutines that wait, by address, in order of arrival.
 var futexes struct {
@@ -23,7 +23,7 @@ type futexWaiter struct {
 	woken bool // taken off the list by a wake
 }
 
-func sysFutex(a Args) (uintptr, linux.Errno) {
+func sysFutex(a *Args) (uintptr, linux.Errno) {
 	addr, op := a.A0, uint32(a.A1)
 	if addr%4 != 0 {
 		return 0, linux.EINVAL

@@ -6,9 +6,9 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-func init() {
-	Register(linux.SYS_INOTIFY_INIT, func(a Args) (uintptr, linux.Errno) { return inotifyInit(0) })
-	Register(linux.SYS_INOTIFY_INIT1, func(a Args) (uintptr, linux.Errno) { return inotifyInit(uint32(a.A0)) })
+func registerInotify() {
+	Register(linux.SYS_INOTIFY_INIT, func(a *Args) (uintptr, linux.Errno) { return inotifyInit(0) })
+	Register(linux.SYS_INOTIFY_INIT1, func(a *Args) (uintptr, linux.Errno) { return inotifyInit(uint32(a.A0)) })
 	Register(linux.SYS_INOTIFY_ADD_WATCH, inotifyAddWatch)
 	Register(linux.SYS_INOTIFY_RM_WATCH, inotifyRmWatch)
 }
@@ -36,7 +36,7 @@ func inotifyOf(fd uintptr) (*inotify.Instance, linux.Errno) {
 	return nil, linux.EINVAL
 }
 
-func inotifyAddWatch(a Args) (uintptr, linux.Errno) {
+func inotifyAddWatch(a *Args) (uintptr, linux.Errno) {
 	mask := uint32(a.A2)
 	if !inotify.ValidMask(mask) {
 		return 0, linux.EINVAL
@@ -60,7 +60,7 @@ func inotifyAddWatch(a Args) (uintptr, linux.Errno) {
 	return uintptr(wd), errno
 }
 
-func inotifyRmWatch(a Args) (uintptr, linux.Errno) {
+func inotifyRmWatch(a *Args) (uintptr, linux.Errno) {
 	in, errno := inotifyOf(a.A0)
 	if errno != 0 {
 		return 0, errno

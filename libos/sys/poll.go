@@ -10,8 +10,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-func init() {
-	Register(linux.SYS_POLL, func(a Args) (uintptr, linux.Errno) {
+func registerPoll() {
+	Register(linux.SYS_POLL, func(a *Args) (uintptr, linux.Errno) {
 		return poll(a.A0, a.A1, milliseconds(a.A2))
 	})
 	Register(linux.SYS_PPOLL, sysPpoll)
@@ -115,7 +115,7 @@ func poll(addr, n uintptr, timeout int64) (uintptr, linux.Errno) {
 }
 
 // sysPpoll is ppoll(2). As Linux does, it stores the time that is left.
-func sysPpoll(a Args) (uintptr, linux.Errno) {
+func sysPpoll(a *Args) (uintptr, linux.Errno) {
 	timeout, errno := timeoutAt(a.A2)
 	if errno == 0 {
 		errno = checkSigmask(a.A3, a.A4)
@@ -136,7 +136,7 @@ func left(start, timeout int64) int64 {
 	return max(timeout-(platform.Nanotime()-start), 0)
 }
 
-func sysSelect(a Args) (uintptr, linux.Errno) {
+func sysSelect(a *Args) (uintptr, linux.Errno) {
 	if a.A4 == 0 {
 		return selectFiles(a, -1)
 	}
@@ -155,7 +155,7 @@ func sysSelect(a Args) (uintptr, linux.Errno) {
 
 // sysPselect is pselect6(2), whose last argument is a pointer to a signal mask
 // and its size.
-func sysPselect(a Args) (uintptr, linux.Errno) {
+func sysPselect(a *Args) (uintptr, linux.Errno) {
 	timeout, errno := timeoutAt(a.A4)
 	if errno != 0 {
 		return 0, errno
@@ -186,7 +186,7 @@ var selectSets = [3]wait.Events{
 }
 
 // selectFiles is select(2) with a timeout in nanoseconds.
-func selectFiles(a Args, timeout int64) (uintptr, linux.Errno) {
+func selectFiles(a *Args, timeout int64) (uintptr, linux.Errno) {
 	n := int(int32(a.A0))
 	if n < 0 {
 		return 0, linux.EINVAL

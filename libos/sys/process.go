@@ -24,11 +24,11 @@ func init() {
 		linux.SYS_GETGID: root, linux.SYS_GETEGID: root,
 		linux.SYS_SETFSUID: root, linux.SYS_SETFSGID: root, // the previous id
 	} {
-		Register(num, func(Args) (uintptr, linux.Errno) { return id, 0 })
+		Register(num, func(*Args) (uintptr, linux.Errno) { return id, 0 })
 	}
 	Register(linux.SYS_GETPGID, ofProcess(pid))
 	Register(linux.SYS_GETSID, ofProcess(pid))
-	Register(linux.SYS_SETPGID, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_SETPGID, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A1) < 0 {
 			return 0, linux.EINVAL
 		}
@@ -42,17 +42,17 @@ func init() {
 		linux.SYS_SETREUID: 2, linux.SYS_SETREGID: 2,
 		linux.SYS_SETRESUID: 3, linux.SYS_SETRESGID: 3,
 	} {
-		Register(num, func(a Args) (uintptr, linux.Errno) { return 0, setIDs([]uintptr{a.A0, a.A1, a.A2}[:args], args > 1) })
+		Register(num, func(a *Args) (uintptr, linux.Errno) { return 0, setIDs([]uintptr{a.A0, a.A1, a.A2}[:args], args > 1) })
 	}
 	Register(linux.SYS_GETRESUID, getIDs)
 	Register(linux.SYS_GETRESGID, getIDs)
-	Register(linux.SYS_GETGROUPS, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_GETGROUPS, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A0) < 0 {
 			return 0, linux.EINVAL
 		}
 		return 0, 0
 	})
-	Register(linux.SYS_SETGROUPS, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_SETGROUPS, func(a *Args) (uintptr, linux.Errno) {
 		if a.A0 != 0 {
 			return 0, linux.EPERM
 		}
@@ -66,7 +66,7 @@ func init() {
 	Register(linux.SYS_WAITID, noChild)
 	Register(linux.SYS_EXIT, exit)
 	Register(linux.SYS_EXIT_GROUP, exit)
-	Register(linux.SYS_PERSONALITY, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_PERSONALITY, func(a *Args) (uintptr, linux.Errno) {
 		if p := uint32(a.A0); p != 0 && p != ^uint32(0) { // to ask
 			return 0, linux.EINVAL
 		}
@@ -82,7 +82,7 @@ func isSelf(arg uintptr) bool { return int32(arg) == 0 || int32(arg) == pid }
 
 // ofProcess is a call that asks something of a process.
 func ofProcess(answer uintptr) Handler {
-	return func(a Args) (uintptr, linux.Errno) {
+	return func(a *Args) (uintptr, linux.Errno) {
 		if !isSelf(a.A0) {
 			return 0, linux.ESRCH
 		}
@@ -101,7 +101,7 @@ func setIDs(ids []uintptr, keep bool) linux.Errno {
 	return 0
 }
 
-func getIDs(a Args) (uintptr, linux.Errno) {
+func getIDs(a *Args) (uintptr, linux.Errno) {
 	for _, addr := range [...]uintptr{a.A0, a.A1, a.A2} {
 		id, errno := At[uint32](addr)
 		if errno != 0 {
@@ -112,10 +112,10 @@ func getIDs(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func noChild(Args) (uintptr, linux.Errno) { return 0, linux.ECHILD }
+func noChild(*Args) (uintptr, linux.Errno) { return 0, linux.ECHILD }
 
 // exit ends the instance: a thread of the program is the runtime's to end.
-func exit(a Args) (uintptr, linux.Errno) {
+func exit(a *Args) (uintptr, linux.Errno) {
 	platform.Exit(int(a.A0 & 0xff))
 	return 0, 0
 }
@@ -139,7 +139,7 @@ var (
 	}
 )
 
-func sysPrctl(a Args) (uintptr, linux.Errno) {
+func sysPrctl(a *Args) (uintptr, linux.Errno) {
 	op, arg := int(int32(a.A0)), a.A1
 	switch op {
 	case linux.PR_SET_NAME:
@@ -220,7 +220,7 @@ func capHeader(addr uintptr) (words int, errno linux.Errno) {
 }
 
 // sysCapget is capget(2). The program is root in a system of its own.
-func sysCapget(a Args) (uintptr, linux.Errno) {
+func sysCapget(a *Args) (uintptr, linux.Errno) {
 	words, errno := capHeader(a.A0)
 	if a.A1 == 0 && (errno == 0 || errno == linux.EINVAL) {
 		return 0, 0 // to learn the version
@@ -240,7 +240,7 @@ func sysCapget(a Args) (uintptr, linux.Errno) {
 
 // sysCapset is capset(2), which takes what is there: capabilities cannot be
 // given up, since nothing would be refused afterwards.
-func sysCapset(a Args) (uintptr, linux.Errno) {
+func sysCapset(a *Args) (uintptr, linux.Errno) {
 	words, errno := capHeader(a.A0)
 	if errno != 0 {
 		return 0, errno

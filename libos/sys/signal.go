@@ -9,13 +9,13 @@ import (
 // What arrives here is a program that makes the calls itself.
 func init() {
 	Register(linux.SYS_KILL, sysKill)
-	Register(linux.SYS_TKILL, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_TKILL, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A0) <= 0 {
 			return 0, linux.EINVAL
 		}
 		return raise(a.A0, a.A1)
 	})
-	Register(linux.SYS_TGKILL, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_TGKILL, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A0) <= 0 || int32(a.A1) <= 0 {
 			return 0, linux.EINVAL
 		}
@@ -24,7 +24,7 @@ func init() {
 		}
 		return raise(a.A1, a.A2)
 	})
-	Register(linux.SYS_RT_SIGQUEUEINFO, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_RT_SIGQUEUEINFO, func(a *Args) (uintptr, linux.Errno) {
 		if a.A2 < platform.PageSize {
 			return 0, linux.EFAULT
 		}
@@ -38,7 +38,7 @@ func init() {
 }
 
 // sysKill is kill(2): there is one process, in one group.
-func sysKill(a Args) (uintptr, linux.Errno) {
+func sysKill(a *Args) (uintptr, linux.Errno) {
 	if int32(a.A0) < 0 { // other groups, or all but the caller and pid 1
 		return 0, linux.ESRCH
 	}
@@ -67,7 +67,7 @@ const sigactionSize = 32
 
 // sysSigaction tells the default of every signal and takes no handler: a
 // handler that is not the runtime's could not run Go code.
-func sysSigaction(a Args) (uintptr, linux.Errno) {
+func sysSigaction(a *Args) (uintptr, linux.Errno) {
 	sig := int32(a.A0)
 	switch {
 	case a.A3 != 8, sig < 1 || sig > linux.NSIG:
@@ -90,7 +90,7 @@ func sysSigaction(a Args) (uintptr, linux.Errno) {
 // sysSigprocmask tells that nothing is blocked, and takes any mask. On Linux
 // too a Go program gets its signals whatever a thread of it blocks, on another
 // thread.
-func sysSigprocmask(a Args) (uintptr, linux.Errno) {
+func sysSigprocmask(a *Args) (uintptr, linux.Errno) {
 	if a.A3 != 8 {
 		return 0, linux.EINVAL
 	}
@@ -112,7 +112,7 @@ func sysSigprocmask(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysSigpending(a Args) (uintptr, linux.Errno) {
+func sysSigpending(a *Args) (uintptr, linux.Errno) {
 	if a.A1 > 8 {
 		return 0, linux.EINVAL
 	}
@@ -122,7 +122,7 @@ func sysSigpending(a Args) (uintptr, linux.Errno) {
 }
 
 // sysSigaltstack tells that there is no alternate stack, and takes none.
-func sysSigaltstack(a Args) (uintptr, linux.Errno) {
+func sysSigaltstack(a *Args) (uintptr, linux.Errno) {
 	if a.A0 != 0 {
 		return 0, linux.EPERM
 	}
@@ -138,7 +138,7 @@ func sysSigaltstack(a Args) (uintptr, linux.Errno) {
 
 // sysPause is pause(2), which only a signal could end: handlers run on stacks
 // of the runtime, so that it waits for ever.
-func sysPause(Args) (uintptr, linux.Errno) {
+func sysPause(*Args) (uintptr, linux.Errno) {
 	var w platform.Waiter
 	for {
 		w.Wait()

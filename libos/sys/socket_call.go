@@ -8,19 +8,20 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-func init() {
+func registerSockets() {
+	unix.Register()
 	unix.Umask = umask.Load
 	Register(linux.SYS_SOCKET, sysSocket)
 	Register(linux.SYS_SOCKETPAIR, sysSocketpair)
 	Register(linux.SYS_BIND, sysBind)
 	Register(linux.SYS_CONNECT, sysConnect)
 	Register(linux.SYS_LISTEN, sysListen)
-	Register(linux.SYS_ACCEPT, func(a Args) (uintptr, linux.Errno) { return accept(a, 0) })
-	Register(linux.SYS_ACCEPT4, func(a Args) (uintptr, linux.Errno) { return accept(a, uint32(a.A3)) })
-	Register(linux.SYS_GETSOCKNAME, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_ACCEPT, func(a *Args) (uintptr, linux.Errno) { return accept(a, 0) })
+	Register(linux.SYS_ACCEPT4, func(a *Args) (uintptr, linux.Errno) { return accept(a, uint32(a.A3)) })
+	Register(linux.SYS_GETSOCKNAME, func(a *Args) (uintptr, linux.Errno) {
 		return socketName(a, socket.Socket.LocalAddr)
 	})
-	Register(linux.SYS_GETPEERNAME, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_GETPEERNAME, func(a *Args) (uintptr, linux.Errno) {
 		return socketName(a, socket.Socket.PeerAddr)
 	})
 	Register(linux.SYS_SHUTDOWN, sysShutdown)
@@ -62,7 +63,7 @@ func socketType(domain int, arg uint32) (typ int, flags uint32, errno linux.Errn
 	return typ, flags, 0
 }
 
-func sysSocket(a Args) (uintptr, linux.Errno) {
+func sysSocket(a *Args) (uintptr, linux.Errno) {
 	domain := int(int32(a.A0))
 	typ, flags, errno := socketType(domain, uint32(a.A1))
 	if errno != 0 {
@@ -76,7 +77,7 @@ func sysSocket(a Args) (uintptr, linux.Errno) {
 	return install(s, flags)
 }
 
-func sysSocketpair(a Args) (uintptr, linux.Errno) {
+func sysSocketpair(a *Args) (uintptr, linux.Errno) {
 	domain := int(int32(a.A0))
 	typ, flags, errno := socketType(domain, uint32(a.A1))
 	if errno != 0 {
@@ -122,7 +123,7 @@ func storeSockaddr(sa []byte, addr, lenAddr uintptr) linux.Errno {
 	return 0
 }
 
-func sysBind(a Args) (uintptr, linux.Errno) {
+func sysBind(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -134,7 +135,7 @@ func sysBind(a Args) (uintptr, linux.Errno) {
 	return 0, s.Bind(sa)
 }
 
-func sysConnect(a Args) (uintptr, linux.Errno) {
+func sysConnect(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -177,7 +178,7 @@ func intOption(s socket.Socket, name int) (int, linux.Errno) {
 	return socket.GetInt(val[:])
 }
 
-func sysListen(a Args) (uintptr, linux.Errno) {
+func sysListen(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -186,7 +187,7 @@ func sysListen(a Args) (uintptr, linux.Errno) {
 }
 
 // accept is accept4(2).
-func accept(a Args, flags uint32) (uintptr, linux.Errno) {
+func accept(a *Args, flags uint32) (uintptr, linux.Errno) {
 	if flags&^socketFlags != 0 {
 		return 0, linux.EINVAL
 	}
@@ -220,7 +221,7 @@ func accept(a Args, flags uint32) (uintptr, linux.Errno) {
 }
 
 // socketName is getsockname(2) and getpeername(2).
-func socketName(a Args, name func(socket.Socket) ([]byte, linux.Errno)) (uintptr, linux.Errno) {
+func socketName(a *Args, name func(socket.Socket) ([]byte, linux.Errno)) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -232,7 +233,7 @@ func socketName(a Args, name func(socket.Socket) ([]byte, linux.Errno)) (uintptr
 	return 0, storeSockaddr(sa, a.A1, a.A2)
 }
 
-func sysShutdown(a Args) (uintptr, linux.Errno) {
+func sysShutdown(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -244,7 +245,7 @@ func sysShutdown(a Args) (uintptr, linux.Errno) {
 	return 0, s.Shutdown(how)
 }
 
-func sysSetsockopt(a Args) (uintptr, linux.Errno) {
+func sysSetsockopt(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -259,7 +260,7 @@ func sysSetsockopt(a Args) (uintptr, linux.Errno) {
 	return 0, s.SetOption(int(int32(a.A1)), int(int32(a.A2)), val)
 }
 
-func sysGetsockopt(a Args) (uintptr, linux.Errno) {
+func sysGetsockopt(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno

@@ -9,7 +9,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-func init() {
+func registerMessages() {
 	Register(linux.SYS_SENDTO, sysSendto)
 	Register(linux.SYS_RECVFROM, sysRecvfrom)
 	Register(linux.SYS_SENDMSG, sysSendmsg)
@@ -33,7 +33,7 @@ func newMessage(buf []byte) *message {
 	return m
 }
 
-func sysSendto(a Args) (uintptr, linux.Errno) {
+func sysSendto(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -78,7 +78,7 @@ func send(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) 
 	return n, errno
 }
 
-func sysRecvfrom(a Args) (uintptr, linux.Errno) {
+func sysRecvfrom(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -192,7 +192,7 @@ func sendmsg(s socket.Socket, h *linux.Msghdr, flags int) (uintptr, linux.Errno)
 	return n, errno
 }
 
-func sysSendmsg(a Args) (uintptr, linux.Errno) {
+func sysSendmsg(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -234,7 +234,7 @@ func recvmsg(s socket.Socket, h *linux.Msghdr, flags int) (uintptr, linux.Errno)
 	return n, 0
 }
 
-func sysRecvmsg(a Args) (uintptr, linux.Errno) {
+func sysRecvmsg(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -260,7 +260,7 @@ func mmsghdrs(addr, n uintptr) ([]linux.Mmsghdr, linux.Errno) {
 
 // sysSendmmsg is sendmmsg(2): an error after the first message is left to the
 // next call.
-func sysSendmmsg(a Args) (uintptr, linux.Errno) {
+func sysSendmmsg(a *Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -284,7 +284,7 @@ func sysSendmmsg(a Args) (uintptr, linux.Errno) {
 
 // sysRecvmmsg is recvmmsg(2). The timeout is looked at after each message, as
 // that page's BUGS say.
-func sysRecvmmsg(a Args) (uintptr, linux.Errno) {
+func sysRecvmmsg(a *Args) (uintptr, linux.Errno) {
 	timeout, errno := timeoutAt(a.A4)
 	if errno != 0 {
 		return 0, errno

@@ -17,20 +17,20 @@ func init() {
 	Register(linux.SYS_SYSINFO, sysSysinfo)
 	Register(linux.SYS_GETRANDOM, sysGetrandom)
 	Register(linux.SYS_GETRUSAGE, sysGetrusage)
-	Register(linux.SYS_GETRLIMIT, func(a Args) (uintptr, linux.Errno) { return rlimit(a.A0, 0, a.A1) })
-	Register(linux.SYS_SETRLIMIT, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_GETRLIMIT, func(a *Args) (uintptr, linux.Errno) { return rlimit(a.A0, 0, a.A1) })
+	Register(linux.SYS_SETRLIMIT, func(a *Args) (uintptr, linux.Errno) {
 		if a.A1 == 0 {
 			return 0, linux.EFAULT
 		}
 		return rlimit(a.A0, a.A1, 0)
 	})
-	Register(linux.SYS_PRLIMIT64, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_PRLIMIT64, func(a *Args) (uintptr, linux.Errno) {
 		if !isSelf(a.A0) {
 			return 0, linux.ESRCH
 		}
 		return rlimit(a.A1, a.A2, a.A3)
 	})
-	Register(linux.SYS_SCHED_YIELD, func(Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_SCHED_YIELD, func(*Args) (uintptr, linux.Errno) {
 		runtime.Gosched()
 		return 0, 0
 	})
@@ -41,7 +41,7 @@ func init() {
 	Register(linux.SYS_SCHED_GET_PRIORITY_MAX, schedPriority(99))
 	Register(linux.SYS_SCHED_GET_PRIORITY_MIN, schedPriority(1))
 	Register(linux.SYS_GETCPU, sysGetcpu)
-	Register(linux.SYS_GETPRIORITY, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_GETPRIORITY, func(a *Args) (uintptr, linux.Errno) {
 		if a.A0 > 2 {
 			return 0, linux.EINVAL
 		}
@@ -50,7 +50,7 @@ func init() {
 		}
 		return 20, 0 // nice 0, in the kernel's terms (getpriority(2), "C library/kernel differences")
 	})
-	Register(linux.SYS_SETPRIORITY, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_SETPRIORITY, func(a *Args) (uintptr, linux.Errno) {
 		switch {
 		case a.A0 > 2:
 			return 0, linux.EINVAL
@@ -63,7 +63,7 @@ func init() {
 	})
 	// membarrier(2) has no command beside the query: goroutines synchronise
 	// with sync/atomic.
-	Register(linux.SYS_MEMBARRIER, func(a Args) (uintptr, linux.Errno) {
+	Register(linux.SYS_MEMBARRIER, func(a *Args) (uintptr, linux.Errno) {
 		if a.A0 != 0 || a.A1 != 0 {
 			return 0, linux.EINVAL
 		}
@@ -85,7 +85,7 @@ func Hostname() string {
 	return "localhost"
 }
 
-func sysUname(a Args) (uintptr, linux.Errno) {
+func sysUname(a *Args) (uintptr, linux.Errno) {
 	u, errno := At[linux.Utsname](a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -100,7 +100,7 @@ func sysUname(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysSethostname(a Args) (uintptr, linux.Errno) {
+func sysSethostname(a *Args) (uintptr, linux.Errno) {
 	if a.A1 > 64 {
 		return 0, linux.EINVAL
 	}
@@ -113,7 +113,7 @@ func sysSethostname(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysSysinfo(a Args) (uintptr, linux.Errno) {
+func sysSysinfo(a *Args) (uintptr, linux.Errno) {
 	s, errno := At[linux.Sysinfo](a.A0)
 	if errno != 0 {
 		return 0, errno
@@ -133,7 +133,7 @@ func sysSysinfo(a Args) (uintptr, linux.Errno) {
 // maxRandom is the most that one getrandom(2) returns.
 const maxRandom = 1<<25 - 1
 
-func sysGetrandom(a Args) (uintptr, linux.Errno) {
+func sysGetrandom(a *Args) (uintptr, linux.Errno) {
 	const conflict = linux.GRND_RANDOM | linux.GRND_INSECURE
 	flags := uint32(a.A2)
 	if flags&^(linux.GRND_NONBLOCK|conflict) != 0 || flags&conflict == conflict {
@@ -149,7 +149,7 @@ func sysGetrandom(a Args) (uintptr, linux.Errno) {
 
 // sysGetrusage is getrusage(2). All CPU time counts as the program's: there is
 // no kernel that time could be spent in.
-func sysGetrusage(a Args) (uintptr, linux.Errno) {
+func sysGetrusage(a *Args) (uintptr, linux.Errno) {
 	who := int32(a.A0)
 	if who < linux.RUSAGE_CHILDREN || who > linux.RUSAGE_THREAD {
 		return 0, linux.EINVAL
@@ -226,7 +226,7 @@ func rlimit(resource, new, old uintptr) (uintptr, linux.Errno) {
 // cpuMask is the set of the instance's CPUs, of which there are at most 64.
 func cpuMask() uint64 { return ^uint64(0) >> (64 - platform.Config().CPUs) }
 
-func sysSchedGetaffinity(a Args) (uintptr, linux.Errno) {
+func sysSchedGetaffinity(a *Args) (uintptr, linux.Errno) {
 	const size = unsafe.Sizeof(uint64(0))
 	if a.A1 < size || a.A1%size != 0 {
 		return 0, linux.EINVAL
@@ -244,7 +244,7 @@ func sysSchedGetaffinity(a Args) (uintptr, linux.Errno) {
 
 // sysSchedSetaffinity is sched_setaffinity(2). Goroutines run on all CPUs: a
 // mask that leaves one out is refused, not ignored.
-func sysSchedSetaffinity(a Args) (uintptr, linux.Errno) {
+func sysSchedSetaffinity(a *Args) (uintptr, linux.Errno) {
 	if !isSelf(a.A0) {
 		return 0, linux.ESRCH
 	}
@@ -265,7 +265,7 @@ func sysSchedSetaffinity(a Args) (uintptr, linux.Errno) {
 	return 0, linux.EPERM
 }
 
-func sysSchedGetparam(a Args) (uintptr, linux.Errno) {
+func sysSchedGetparam(a *Args) (uintptr, linux.Errno) {
 	if !isSelf(a.A0) {
 		return 0, linux.ESRCH
 	}
@@ -279,7 +279,7 @@ func sysSchedGetparam(a Args) (uintptr, linux.Errno) {
 // schedPriority is a bound of the priorities of the realtime policies; others
 // have the priority 0.
 func schedPriority(bound uintptr) Handler {
-	return func(a Args) (uintptr, linux.Errno) {
+	return func(a *Args) (uintptr, linux.Errno) {
 		switch a.A0 {
 		case linux.SCHED_FIFO, linux.SCHED_RR:
 			return bound, 0
@@ -291,7 +291,7 @@ func schedPriority(bound uintptr) Handler {
 }
 
 // sysGetcpu is getcpu(2). Which CPU it is only the host knows.
-func sysGetcpu(a Args) (uintptr, linux.Errno) {
+func sysGetcpu(a *Args) (uintptr, linux.Errno) {
 	for _, addr := range [...]uintptr{a.A0, a.A1} {
 		if addr == 0 {
 			continue

@@ -24,7 +24,7 @@ func init() {
 }
 
 // notPermitted is a call that is known and always refused.
-func notPermitted(Args) (uintptr, linux.Errno) { return 0, linux.EPERM }
+func notPermitted(*Args) (uintptr, linux.Errno) { return 0, linux.EPERM }
 
 // clock is the time of a clock in nanoseconds. There is no account of one
 // thread's time: goroutines have no thread of their own.
@@ -42,7 +42,7 @@ func clock(id int) (int64, linux.Errno) {
 	return 0, linux.EINVAL
 }
 
-func sysTime(a Args) (uintptr, linux.Errno) {
+func sysTime(a *Args) (uintptr, linux.Errno) {
 	sec, _ := platform.Walltime()
 	if a.A0 != 0 {
 		t, errno := At[int64](a.A0)
@@ -54,7 +54,7 @@ func sysTime(a Args) (uintptr, linux.Errno) {
 	return uintptr(sec), 0
 }
 
-func sysGettimeofday(a Args) (uintptr, linux.Errno) {
+func sysGettimeofday(a *Args) (uintptr, linux.Errno) {
 	if a.A0 != 0 {
 		tv, errno := At[linux.Timeval](a.A0)
 		if errno != 0 {
@@ -73,7 +73,7 @@ func sysGettimeofday(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysClockGettime(a Args) (uintptr, linux.Errno) {
+func sysClockGettime(a *Args) (uintptr, linux.Errno) {
 	ns, errno := clock(int(int32(a.A0)))
 	if errno != 0 {
 		return 0, errno
@@ -86,7 +86,7 @@ func sysClockGettime(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysClockGetres(a Args) (uintptr, linux.Errno) {
+func sysClockGetres(a *Args) (uintptr, linux.Errno) {
 	if _, errno := clock(int(int32(a.A0))); errno != 0 {
 		return 0, errno
 	}
@@ -102,7 +102,7 @@ func sysClockGetres(a Args) (uintptr, linux.Errno) {
 
 // sysClockNanosleep is clock_nanosleep(2). No signal ends the sleep, so that
 // there never is a remaining time to report.
-func sysClockNanosleep(a Args) (uintptr, linux.Errno) {
+func sysClockNanosleep(a *Args) (uintptr, linux.Errno) {
 	id := int(int32(a.A0))
 	now, errno := clock(id)
 	if errno != 0 {
@@ -126,14 +126,14 @@ func sysClockNanosleep(a Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-func sysNanosleep(a Args) (uintptr, linux.Errno) {
-	return sysClockNanosleep(Args{A0: linux.CLOCK_MONOTONIC, A2: a.A0})
+func sysNanosleep(a *Args) (uintptr, linux.Errno) {
+	return sysClockNanosleep(&Args{A0: linux.CLOCK_MONOTONIC, A2: a.A0})
 }
 
 // ticksPerSecond is USER_HZ, the unit of times(2).
 const ticksPerSecond = 100
 
-func sysTimes(a Args) (uintptr, linux.Errno) {
+func sysTimes(a *Args) (uintptr, linux.Errno) {
 	const tick = 1e9 / ticksPerSecond
 	if a.A0 != 0 {
 		t, errno := At[linux.Tms](a.A0)
@@ -203,7 +203,7 @@ func startRealTimer(ns int64) {
 
 // sysAlarm is alarm(2): it returns the seconds that were left, rounded to the
 // nearest but not to zero.
-func sysAlarm(a Args) (uintptr, linux.Errno) {
+func sysAlarm(a *Args) (uintptr, linux.Errno) {
 	old, _ := setRealTimer(int64(uint32(a.A0))*1e9, 0)
 	if old > 0 && old < 1e9/2 {
 		old = 1e9
@@ -211,7 +211,7 @@ func sysAlarm(a Args) (uintptr, linux.Errno) {
 	return uintptr((old + 1e9/2) / 1e9), 0
 }
 
-func sysGetitimer(a Args) (uintptr, linux.Errno) {
+func sysGetitimer(a *Args) (uintptr, linux.Errno) {
 	if int(int32(a.A0)) < linux.ITIMER_REAL || int(int32(a.A0)) > linux.ITIMER_PROF {
 		return 0, linux.EINVAL
 	}
@@ -230,7 +230,7 @@ func sysGetitimer(a Args) (uintptr, linux.Errno) {
 }
 
 // sysSetitimer is setitimer(2). Timers of CPU time are the runtime's profiler's.
-func sysSetitimer(a Args) (uintptr, linux.Errno) {
+func sysSetitimer(a *Args) (uintptr, linux.Errno) {
 	which := int(int32(a.A0))
 	if which < linux.ITIMER_REAL || which > linux.ITIMER_PROF {
 		return 0, linux.EINVAL

@@ -23,12 +23,12 @@ func startTrace() {
 
 // traced is h with its calls printed.
 func traced(num int, h Handler) Handler {
-	return func(a Args) (uintptr, linux.Errno) {
+	return func(a *Args) (uintptr, linux.Errno) {
 		c := tracer.Begin(uintptr(num), &[6]uintptr{a.A0, a.A1, a.A2, a.A3, a.A4, a.A5})
 		if num == linux.SYS_EXIT_GROUP {
 			tracer.Summary() // no function of AtExit is called
 		}
-		r, errno := h(a)
+		r, errno := h(NoEscape(a))
 		c.End(r, errno)
 		return r, errno
 	}

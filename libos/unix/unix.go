@@ -14,7 +14,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-func init() {
+// Register makes the family known to package socket.
+func Register() {
 	socket.Register(linux.AF_UNIX, socket.Family{New: newSocket, Pair: newPair})
 }
 

@@ -101,6 +101,7 @@ func dieFromSignal(sig uint32) { exit(int32(128 + sig)) }
 // as a thread does in a system call: no stack check until it is over, and
 // parkingOnChan to keep the collector from shrinking the stack.
 type pithstill struct {
+	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
 	args [7]uintptr
 	r, e uintptr
 	gp   guintptr
@@ -108,22 +109,18 @@ type pithstill struct {
 }
 
 var pithstills struct {
-	lock  mutex
-	head  uintptr // *pithstill
-	call  func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
-	start func() // the worker, as a value so that starting it allocates nothing
+	lock mutex
+	head uintptr // *pithstill
 }
 
-//go:linkname pithsetstill syscall.pithSetStill
-func pithsetstill(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)) {
-	pithstills.call = call
-	pithstills.start = pithstillworker
-}
+// pithstillfn is the worker, as a value so that starting it allocates nothing.
+var pithstillfn = pithstillworker
 
 //go:linkname pithstillcall syscall.pithStillCall
 //go:nosplit
-func pithstillcall(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+func pithstillcall(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
 	var s pithstill
+	s.call = call
 	s.args = [7]uintptr{num, a1, a2, a3, a4, a5, a6}
 	gp := getg()
 	s.gp.set(gp)
@@ -149,7 +146,7 @@ func pithstillstart(gp *g, p unsafe.Pointer) bool {
 	s.next = pithstills.head
 	pithstills.head = uintptr(p)
 	unlock(&pithstills.lock)
-	fn := *(**funcval)(unsafe.Pointer(&pithstills.start))
+	fn := *(**funcval)(unsafe.Pointer(&pithstillfn))
 	newg := newproc1(fn, gp, gp.sched.pc, false, waitReasonZero)
 	runqput(getg().m.p.ptr(), newg, true)
 	wakep()
@@ -163,6 +160,6 @@ func pithstillworker() {
 	pithstills.head = s.next
 	unlock(&pithstills.lock)
 	a := &s.args
-	s.r, s.e = pithstills.call(a[0], a[1], a[2], a[3], a[4], a[5], a[6])
+	s.r, s.e = s.call(a[0], a[1], a[2], a[3], a[4], a[5], a[6])
 	goready(s.gp.ptr(), 1)
 }

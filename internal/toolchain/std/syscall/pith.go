@@ -8,8 +8,10 @@ import (
 )
 
 // Every system call of the program arrives here, on the calling goroutine, and
-// goes on as a function call into the library OS. The functions of this file
-// replace those of the same names in syscall_linux.go.
+// goes on as a function call into the library OS. The exported functions
+// replace those of the same names in syscall_linux.go. The package's own
+// functions call pithCall and pithCall6 instead (edits.go), so that an image
+// has all of the library OS's calls only where a program can name any.
 //
 // Go code converts its pointers in the call (unsafe rule 4):
 // go:uintptrescapes moves what they point to off the stack and keeps it alive.
@@ -23,17 +25,24 @@ import (
 //go:noescape
 func pithOnStack(a1, a2, a3 uintptr) bool
 
+// pithStillCall has call made by another goroutine.
+//
 //go:linkname pithStillCall
-func pithStillCall(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
+//go:noescape
+func pithStillCall(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
 
-//go:linkname pithSetStill
-func pithSetStill(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr))
+// pithStill and pithStillEverything are what pithStillCall is given.
+func pithStill(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+	r, e := sys.Call(num, a1, a2, a3, a4, a5, a6)
+	return r, uintptr(e)
+}
+
+func pithStillEverything(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+	sys.Everything()
+	return pithStill(num, a1, a2, a3, a4, a5, a6)
+}
 
 func init() {
-	pithSetStill(func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
-		r, e := sys.Call(num, a1, a2, a3, a4, a5, a6)
-		return r, uintptr(e)
-	})
 	// Assembly of other packages is made to call it after linking, so it
 	// must be in every image.
 	pithKeep = rawSyscallNoError
@@ -41,27 +50,31 @@ func init() {
 
 var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
 
+// pithCall makes a call that is in the table from the start.
+//
 //go:uintptrescapes
 //go:nosplit
-//go:linkname Syscall
-func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
+//go:linkname pithCall
+func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
 	if pithOnStack(a1, a2, a3) {
-		r, e := pithStillCall(trap, a1, a2, a3, 0, 0, 0)
+		r, e := pithStillCall(pithStill, trap, a1, a2, a3, 0, 0, 0)
 		return pithResult(r, Errno(e))
 	}
-	r, e := sys.Lookup(trap)(sys.Args{A0: a1, A1: a2, A2: a3})
+	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3}))
 	return pithResult(r, Errno(e))
 }
 
+// pithCall6 is pithCall with six arguments.
+//
 //go:uintptrescapes
 //go:nosplit
-//go:linkname Syscall6
-func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+//go:linkname pithCall6
+func pithCall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 	if pithOnStack(a1, a2, a3) || pithOnStack(a4, a5, a6) {
-		r, e := pithStillCall(trap, a1, a2, a3, a4, a5, a6)
+		r, e := pithStillCall(pithStill, trap, a1, a2, a3, a4, a5, a6)
 		return pithResult(r, Errno(e))
 	}
-	r, e := sys.Lookup(trap)(sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6})
+	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
 	return pithResult(r, Errno(e))
 }
 
@@ -75,13 +88,34 @@ func pithResult(r uintptr, e Errno) (r1, r2 uintptr, err Errno) {
 	return r, 0, e
 }
 
+//go:uintptrescapes
+//go:nosplit
+//go:linkname Syscall6
+func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+	// Before the stack may grow.
+	if pithOnStack(a1, a2, a3) || pithOnStack(a4, a5, a6) {
+		r, e := pithStillCall(pithStillEverything, trap, a1, a2, a3, a4, a5, a6)
+		return pithResult(r, Errno(e))
+	}
+	sys.Everything()
+	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
+	return pithResult(r, Errno(e))
+}
+
 // No thread is held in a system call, so the raw ones are no different.
+
+//go:uintptrescapes
+//go:nosplit
+//go:linkname Syscall
+func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
+	return Syscall6(trap, a1, a2, a3, 0, 0, 0)
+}
 
 //go:uintptrescapes
 //go:nosplit
 //go:linkname RawSyscall
 func RawSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
-	return Syscall(trap, a1, a2, a3)
+	return Syscall6(trap, a1, a2, a3, 0, 0, 0)
 }
 
 //go:uintptrescapes
@@ -95,7 +129,7 @@ func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errn
 //
 //go:nosplit
 func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
-	r1, r2, err := Syscall(trap, a1, a2, a3)
+	r1, r2, err := pithCall(trap, a1, a2, a3)
 	if err != 0 {
 		return -uintptr(err), 0
 	}

@@ -1,0 +1,71 @@
+package toolchain
+
+import (
+	"go/build"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// callers are the packages whose own system calls are in the library OS's table
+// from the start. Their calls of syscall.Syscall and its kin become calls of
+// pithCall, so that the exported functions are reached, and with them the rest
+// of the table (sys.Everything), only where a program can name any call.
+var callers = []string{"syscall", "internal/syscall/unix", "internal/poll"}
+
+var (
+	callExpr = regexp.MustCompile(`(^|[^\w.])(?:syscall\.)?(?:Raw)?Syscall(6?)\(`)
+	// rare are the calls that need the rest of the table: they make a file of
+	// a kind that other calls work on, or stand alone in it.
+	rare = regexp.MustCompile(`SYS_(SOCKET|SOCKETPAIR|EPOLL_CREATE1?|INOTIFY_INIT1?|P?SELECT6?|\w*XATTR)\b`)
+)
+
+// redirectCalls edits the callers' files.
+func (t tree) redirectCalls(goroot string) error {
+	ctx := build.Default
+	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "linux", "amd64", false
+	for _, pkg := range callers {
+		dir := filepath.Join(goroot, "src", filepath.FromSlash(pkg))
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+				continue
+			}
+			if ok, err := ctx.MatchFile(dir, e.Name()); err != nil || !ok {
+				continue
+			}
+			name := "src/" + pkg + "/" + e.Name()
+			data, edited := t[name]
+			if !edited {
+				if data, err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+					return err
+				}
+			}
+			s := &goSource{name: name, data: []byte(redirect(string(data)))}
+			if string(s.data) == string(data) {
+				continue
+			}
+			if err := s.tidy(); err != nil {
+				return err
+			}
+			t[name] = s.data
+		}
+	}
+	return nil
+}
+
+// redirect edits the statements of a file that make common calls.
+func redirect(src string) string {
+	lines := strings.SplitAfter(src, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "func ") || strings.HasPrefix(strings.TrimSpace(line), "//") || rare.MatchString(line) {
+			continue
+		}
+		lines[i] = callExpr.ReplaceAllString(line, "${1}pithCall${2}(")
+	}
+	return strings.Join(lines, "")
+}

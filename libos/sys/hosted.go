@@ -1,0 +1,6 @@
+//go:build !pith
+
+package sys
+
+// Tests make every call.
+func init() { Everything() }
