@@ -22,6 +22,7 @@ type domain struct {
 
 var domains = []domain{
 	{"args", args},
+	{"asleep", asleep},
 	{"codecs", codecs},
 	{"copying", copying},
 	{"crypto", cryptography},

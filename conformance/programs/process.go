@@ -95,6 +95,12 @@ func killed() {
 	time.Sleep(time.Minute)
 }
 
+// asleep waits in a system call for nothing, as it can for a signal's end.
+func asleep() {
+	fmt.Println("asleep")
+	_ = syscall.Pause()
+}
+
 func signals() {
 	self := must(os.FindProcess(os.Getpid()))
 	got := make(chan os.Signal, 4)

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pith-os/pith/conformance/harness"
 )
@@ -38,8 +41,8 @@ func run(t *testing.T, m harness.Monitor, domain string) ended {
 
 func TestSameAsOnLinux(t *testing.T) {
 	for _, d := range domains {
-		if d.name == "exec" {
-			continue // TestOneProgram
+		if d.name == "exec" || d.name == "asleep" {
+			continue // TestOneProgram, TestSleepersAreNotDeadlocked
 		}
 		t.Run(d.name, func(t *testing.T) {
 			truth := run(t, harness.Plain, d.name)
@@ -78,6 +81,26 @@ func diff(t *testing.T, got, truth string) {
 			t.Errorf("line %d\n got %s\nwant %s", n+1, have, want)
 		}
 	}
+}
+
+func TestSleepersAreNotDeadlocked(t *testing.T) {
+	harness.Each(t, program("asleep"), func(t *testing.T, i *harness.Instance) {
+		err := i.Await(harness.Timeout, func() error {
+			if i.Stdout() == "" {
+				return errors.New("it has not begun")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, err := i.Wait(time.Second); err == nil {
+			t.Fatalf("it ended with code %d: %s", code, i.Stderr())
+		}
+		if code, err := i.Stop(syscall.SIGTERM, harness.Timeout); err != nil || code != 128+int(syscall.SIGTERM) {
+			t.Errorf("exit code %d, error %v", code, err)
+		}
+	})
 }
 
 func TestOneProgram(t *testing.T) {

@@ -31,10 +31,16 @@ func pithplatformblock(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr {
 func pithplatformexit(code int32) { exit(code) }
 
 // pithpark and pithunpark are a semaphore for the library OS's own blocking.
-// To testing/synctest it is I/O.
+// To testing/synctest it is I/O. A goroutine in it counts as one that waits for
+// the poller: a program all of which is in system calls is not at a deadlock.
 //
 //go:linkname pithpark pith/libos/platform.park
-func pithpark(sema *uint32) { semacquire1(sema, false, 0, 0, waitReasonIOWait) }
+func pithpark(sema *uint32) {
+	netpollGenericInit()
+	netpollAdjustWaiters(1)
+	semacquire1(sema, false, 0, 0, waitReasonIOWait)
+	netpollAdjustWaiters(-1)
+}
 
 //go:linkname pithunpark pith/libos/platform.unpark
 func pithunpark(sema *uint32) { semrelease1(sema, false, 0) }
