@@ -181,7 +181,7 @@ func download(ctx context.Context, module string) (string, error) {
 	module += "@" + version
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return "", ErrNoGo
+		return "", errNoGo
 	}
 	cmd := exec.CommandContext(ctx, tool, "mod", "download", "-json", module)
 	cmd.Dir = os.TempDir() // outside any module

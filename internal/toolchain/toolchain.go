@@ -27,8 +27,8 @@ type Distribution struct {
 	goTool  string // the user's go command, of that version
 }
 
-// ErrNoGo is returned where there is no go command.
-var ErrNoGo = errors.New("no go command in PATH: install Go " + supportedList() + " from https://go.dev/dl")
+// errNoGo is returned where there is no go command.
+var errNoGo = errors.New("no go command in PATH: install Go " + supportedList() + " from https://go.dev/dl")
 
 func supportedList() string {
 	n := len(Supported)
@@ -50,7 +50,7 @@ func Find(ctx context.Context, dir string) (goroot, version string, err error) {
 func find(ctx context.Context, dir string) (h host, err error) {
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return h, ErrNoGo
+		return h, errNoGo
 	}
 	cmd := exec.CommandContext(ctx, tool, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOHOSTOS", "GOHOSTARCH")
 	cmd.Dir = dir
