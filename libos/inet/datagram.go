@@ -145,14 +145,7 @@ func (s *datagram) Send(m *socket.Message, flags int) (int, linux.Errno) {
 
 // Shutdown implements socket.Socket.
 func (s *datagram) Shutdown(how int) linux.Errno {
-	var flags tcpip.ShutdownFlags
-	if how != linux.SHUT_WR {
-		flags |= tcpip.ShutdownRead
-	}
-	if how != linux.SHUT_RD {
-		flags |= tcpip.ShutdownWrite
-	}
-	return errnoOf(s.ep.Shutdown(flags))
+	return errnoOf(s.ep.Shutdown(shutdownFlags(how)))
 }
 
 // Release implements file.File.

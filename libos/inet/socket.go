@@ -102,6 +102,17 @@ func bindErrno(err tcpip.Error) linux.Errno {
 	return errnoOf(err)
 }
 
+// shutdownFlags are the directions that shutdown(2) ends.
+func shutdownFlags(how int) (flags tcpip.ShutdownFlags) {
+	if how != linux.SHUT_WR {
+		flags |= tcpip.ShutdownRead
+	}
+	if how != linux.SHUT_RD {
+		flags |= tcpip.ShutdownWrite
+	}
+	return flags
+}
+
 // decode is decode for this socket's domain; a socket that is IPV6_V6ONLY does
 // not reach IPv4.
 func (s *base) decode(addr []byte) (tcpip.FullAddress, linux.Errno) {

@@ -315,13 +315,6 @@ func (s *stream) discard(max int) (int, linux.Errno) {
 
 // Shutdown implements socket.Socket.
 func (s *stream) Shutdown(how int) linux.Errno {
-	var flags tcpip.ShutdownFlags
-	if how != linux.SHUT_WR {
-		flags |= tcpip.ShutdownRead
-	}
-	if how != linux.SHUT_RD {
-		flags |= tcpip.ShutdownWrite
-	}
 	switch s.state() {
 	case tcp.StateInitial, tcp.StateBound, tcp.StateClose, tcp.StateError:
 		return linux.ENOTCONN
@@ -334,7 +327,7 @@ func (s *stream) Shutdown(how int) linux.Errno {
 	if how != linux.SHUT_WR {
 		s.shutRead.Store(true)
 	}
-	return errnoOf(s.ep.Shutdown(flags))
+	return errnoOf(s.ep.Shutdown(shutdownFlags(how)))
 }
 
 // Release implements file.File. With SO_LINGER of zero the stack resets the
