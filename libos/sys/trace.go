@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"github.com/pith-os/pith/libos/console"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/trace"
@@ -14,7 +15,9 @@ var tracer *trace.Tracer
 // runtime asks of the platform, such as futex and mmap of its heap, is no system
 // call of the library OS and is not shown.
 func startTrace() {
-	tracer = trace.New(writeError)
+	stderr := console.Standard(2)
+	// When standard error is gone there is nobody to tell.
+	tracer = trace.New(func(text []byte) { _, _ = stderr.Write(text) })
 	for num, h := range table {
 		table[num] = traced(num, h)
 	}
@@ -31,17 +34,5 @@ func traced(num int, h Handler) Handler {
 		r, errno := h(NoEscape(a))
 		c.End(r, errno)
 		return r, errno
-	}
-}
-
-// writeError writes all of text to standard error. When that is gone there is
-// nobody to tell.
-func writeError(text []byte) {
-	for len(text) > 0 {
-		n, errno := platform.ConsoleWrite(2, text)
-		if errno != 0 && errno != linux.EINTR && errno != linux.EAGAIN {
-			return
-		}
-		text = text[n:]
 	}
 }
