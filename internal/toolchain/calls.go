@@ -18,7 +18,7 @@ var (
 	callExpr = regexp.MustCompile(`(^|[^\w.])(?:syscall\.)?(?:Raw)?Syscall(6?)\(`)
 	// rare are the calls that need the rest of the table: they make a file of
 	// a kind that other calls work on, or stand alone in it.
-	rare = regexp.MustCompile(`SYS_(SOCKET|SOCKETPAIR|EPOLL_CREATE1?|INOTIFY_INIT1?|P?SELECT6?|\w*XATTR)\b`)
+	rare = regexp.MustCompile(`SYS_(SOCKET|SOCKETPAIR|EPOLL_CREATE1?|INOTIFY_INIT1?|P?SELECT6?|\w*XATTR|M(UN)?MAP|MPROTECT|MADVISE|M(UN)?LOCK(ALL)?)\b`)
 )
 
 // redirectCalls edits the callers' files.

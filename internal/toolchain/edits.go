@@ -25,9 +25,15 @@ var goEdits = map[string]func(*goSource) error{
 	"runtime/vgetrandom_linux.go": func(s *goSource) error { return s.remove("vgetrandomInit") },
 	"runtime/signal_unix.go":      func(s *goSource) error { return s.remove("dieFromSignal") },
 	"syscall/syscall_linux.go": func(s *goSource) error {
-		return s.remove("RawSyscall", "RawSyscall6", "Syscall", "Syscall6",
+		return errors.Join(s.remove("RawSyscall", "RawSyscall6", "Syscall", "Syscall6",
 			"AllThreadsSyscall", "AllThreadsSyscall6",
-			"runtime_entersyscall", "runtime_exitsyscall")
+			"runtime_entersyscall", "runtime_exitsyscall"),
+			// The variable mapper needs no initialiser then, which would
+			// reach mmap in every program.
+			s.replace("active: make(map[*byte][]byte),", ""))
+	},
+	"syscall/syscall_unix.go": func(s *goSource) error {
+		return s.replace("m.active[p] = b", "if m.active == nil {\n\t\tm.active = make(map[*byte][]byte)\n\t}\n\tm.active[p] = b")
 	},
 	"syscall/exec_unix.go": func(s *goSource) error {
 		return errors.Join(s.remove("Exec"), s.rename("forkExec", "linuxForkExec"))

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -122,5 +123,46 @@ func TestUnusedDistributionsAreRemoved(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 || filepath.Base(left[0]) != "new" {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// TestCommonCallsAreInTheTableFromTheStart holds the edits of package syscall
+// against package sys: what pithCall is asked for must not be among what only
+// sys.Everything registers, but for calls on files that only it can make.
+func TestCommonCallsAreInTheTableFromTheStart(t *testing.T) {
+	h, err := find(t.Context(), ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := tree{}
+	if err := files.edit(h.GOROOT); err != nil {
+		t.Fatal(err)
+	}
+	common := map[string]bool{}
+	for _, data := range files {
+		for _, m := range regexp.MustCompile(`pithCall6?\((?:syscall\.)?SYS_([A-Z0-9_]+)`).FindAllSubmatch(data, -1) {
+			common[string(m[1])] = true
+		}
+	}
+	if len(common) < 80 {
+		t.Fatalf("only %d calls: %v", len(common), common)
+	}
+	needFile := regexp.MustCompile(`^(ACCEPT4|BIND|CONNECT|LISTEN|SHUTDOWN|GETPEERNAME|[GS]ETSOCKOPT|GETSOCKNAME|(SEND|RECV)(TO|FROM|MSG)|EPOLL_CTL|EPOLL_WAIT|INOTIFY_(ADD|RM)_WATCH)$`)
+	sources, err := filepath.Glob("../../libos/sys/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range sources {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fn := range regexp.MustCompile(`(?ms)^func register\w+\(\) \{\n.*?^\}$`).FindAll(data, -1) {
+			for _, m := range regexp.MustCompile(`linux\.SYS_([A-Z0-9_]+)`).FindAllSubmatch(fn, -1) {
+				if call := string(m[1]); common[call] && !needFile.MatchString(call) {
+					t.Errorf("%s: only Everything registers %s, which package syscall calls without", filepath.Base(name), call)
+				}
+			}
+		}
 	}
 }

@@ -7,15 +7,10 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_CHMOD, func(a *Args) (uintptr, linux.Errno) { return chmod(atCwd, a.A0, a.A1, 0) })
 	Register(linux.SYS_FCHMODAT, func(a *Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, 0) })
 	Register(linux.SYS_FCHMODAT2, func(a *Args) (uintptr, linux.Errno) { return chmod(a.A0, a.A1, a.A2, a.A3) })
 	Register(linux.SYS_FCHMOD, func(a *Args) (uintptr, linux.Errno) {
 		return 0, setAttrFile(a.A0, &vfs.Attr{Valid: vfs.AttrMode, Mode: uint32(a.A1)})
-	})
-	Register(linux.SYS_CHOWN, func(a *Args) (uintptr, linux.Errno) { return chown(atCwd, a.A0, a.A1, a.A2, 0) })
-	Register(linux.SYS_LCHOWN, func(a *Args) (uintptr, linux.Errno) {
-		return chown(atCwd, a.A0, a.A1, a.A2, linux.AT_SYMLINK_NOFOLLOW)
 	})
 	Register(linux.SYS_FCHOWNAT, func(a *Args) (uintptr, linux.Errno) { return chown(a.A0, a.A1, a.A2, a.A3, a.A4) })
 	Register(linux.SYS_FCHOWN, func(a *Args) (uintptr, linux.Errno) { return 0, setAttrFile(a.A0, owner(a.A1, a.A2)) })
@@ -26,12 +21,20 @@ func init() {
 	Register(linux.SYS_TRUNCATE, truncate)
 	Register(linux.SYS_FTRUNCATE, ftruncate)
 	Register(linux.SYS_FALLOCATE, fallocate)
-	Register(linux.SYS_FADVISE64, fadvise)
 	Register(linux.SYS_FSYNC, fsync)
 	Register(linux.SYS_FDATASYNC, fsync)
 	Register(linux.SYS_SYNC_FILE_RANGE, syncFileRange)
-	Register(linux.SYS_SYNCFS, syncfs)
 	Register(linux.SYS_SYNC, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
+}
+
+func registerMoreAttributes() {
+	Register(linux.SYS_CHMOD, func(a *Args) (uintptr, linux.Errno) { return chmod(atCwd, a.A0, a.A1, 0) })
+	Register(linux.SYS_CHOWN, func(a *Args) (uintptr, linux.Errno) { return chown(atCwd, a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_LCHOWN, func(a *Args) (uintptr, linux.Errno) {
+		return chown(atCwd, a.A0, a.A1, a.A2, linux.AT_SYMLINK_NOFOLLOW)
+	})
+	Register(linux.SYS_FADVISE64, fadvise)
+	Register(linux.SYS_SYNCFS, syncfs)
 }
 
 // setAttr changes attributes of what d stands for and tells inotify.

@@ -9,13 +9,16 @@ import (
 
 func init() {
 	Register(linux.SYS_CLOSE, func(a *Args) (uintptr, linux.Errno) { return 0, closeFD(fdOf(a.A0)) })
-	Register(linux.SYS_CLOSE_RANGE, closeRange)
 	Register(linux.SYS_DUP, func(a *Args) (uintptr, linux.Errno) { return dup(a.A0, 0, false) })
 	Register(linux.SYS_DUP2, dup2)
 	Register(linux.SYS_DUP3, dup3)
 	Register(linux.SYS_FCNTL, fcntl)
 	Register(linux.SYS_IOCTL, ioctl)
 	Register(linux.SYS_FLOCK, flock)
+}
+
+func registerMoreDescriptors() {
+	Register(linux.SYS_CLOSE_RANGE, closeRange)
 }
 
 // closeFD is close(2). Closing any descriptor of a file drops the record locks

@@ -9,19 +9,19 @@ import (
 	"github.com/pith-os/pith/libos/vfs/memfs"
 )
 
-func init() {
+func registerMappings() {
 	Register(linux.SYS_MMAP, mmap)
 	Register(linux.SYS_MUNMAP, munmap)
 	Register(linux.SYS_MPROTECT, mprotect)
 	Register(linux.SYS_MADVISE, madvise)
-	Register(linux.SYS_MSYNC, msync)
-	Register(linux.SYS_MREMAP, mremap)
-	Register(linux.SYS_MINCORE, mincore)
-	Register(linux.SYS_MEMFD_CREATE, memfdCreate)
 	// All memory is resident.
 	for _, num := range []int{linux.SYS_MLOCK, linux.SYS_MLOCK2, linux.SYS_MUNLOCK, linux.SYS_MLOCKALL, linux.SYS_MUNLOCKALL} {
 		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, 0 })
 	}
+	Register(linux.SYS_MSYNC, msync)
+	Register(linux.SYS_MREMAP, mremap)
+	Register(linux.SYS_MINCORE, mincore)
+	Register(linux.SYS_MEMFD_CREATE, memfdCreate)
 }
 
 const pageMask = platform.PageSize - 1

@@ -8,35 +8,38 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_MKDIR, func(a *Args) (uintptr, linux.Errno) {
-		return makeNode(atCwd, a.A0, linux.S_IFDIR|uint32(a.A1)&0o1777, 0)
-	})
 	Register(linux.SYS_MKDIRAT, func(a *Args) (uintptr, linux.Errno) {
 		return makeNode(a.A0, a.A1, linux.S_IFDIR|uint32(a.A2)&0o1777, 0)
 	})
-	Register(linux.SYS_MKNOD, func(a *Args) (uintptr, linux.Errno) { return mknod(atCwd, a.A0, uint32(a.A1), a.A2) })
 	Register(linux.SYS_MKNODAT, func(a *Args) (uintptr, linux.Errno) { return mknod(a.A0, a.A1, uint32(a.A2), a.A3) })
-	Register(linux.SYS_SYMLINK, func(a *Args) (uintptr, linux.Errno) { return symlink(a.A0, atCwd, a.A1) })
 	Register(linux.SYS_SYMLINKAT, func(a *Args) (uintptr, linux.Errno) { return symlink(a.A0, a.A1, a.A2) })
 	Register(linux.SYS_LINK, func(a *Args) (uintptr, linux.Errno) { return link(atCwd, a.A0, atCwd, a.A1, 0) })
 	Register(linux.SYS_LINKAT, func(a *Args) (uintptr, linux.Errno) { return link(a.A0, a.A1, a.A2, a.A3, a.A4) })
-	Register(linux.SYS_UNLINK, func(a *Args) (uintptr, linux.Errno) { return unlink(atCwd, a.A0, 0) })
-	Register(linux.SYS_RMDIR, func(a *Args) (uintptr, linux.Errno) { return unlink(atCwd, a.A0, linux.AT_REMOVEDIR) })
 	Register(linux.SYS_UNLINKAT, func(a *Args) (uintptr, linux.Errno) { return unlink(a.A0, a.A1, a.A2) })
-	Register(linux.SYS_RENAME, func(a *Args) (uintptr, linux.Errno) { return rename(atCwd, a.A0, atCwd, a.A1, 0) })
 	Register(linux.SYS_RENAMEAT, func(a *Args) (uintptr, linux.Errno) { return rename(a.A0, a.A1, a.A2, a.A3, 0) })
 	Register(linux.SYS_RENAMEAT2, func(a *Args) (uintptr, linux.Errno) { return rename(a.A0, a.A1, a.A2, a.A3, a.A4) })
-	Register(linux.SYS_READLINK, func(a *Args) (uintptr, linux.Errno) { return readlink(atCwd, a.A0, a.A1, a.A2) })
 	Register(linux.SYS_READLINKAT, func(a *Args) (uintptr, linux.Errno) { return readlink(a.A0, a.A1, a.A2, a.A3) })
 	Register(linux.SYS_GETCWD, getcwd)
 	Register(linux.SYS_CHDIR, chdir)
 	Register(linux.SYS_FCHDIR, fchdir)
-	Register(linux.SYS_GETDENTS, func(a *Args) (uintptr, linux.Errno) { return getdents(a, putDirent) })
 	Register(linux.SYS_GETDENTS64, func(a *Args) (uintptr, linux.Errno) { return getdents(a, putDirent64) })
 	// The tree is made at the start and stays.
 	for _, num := range []int{linux.SYS_CHROOT, linux.SYS_MOUNT, linux.SYS_UMOUNT2, linux.SYS_PIVOT_ROOT} {
 		Register(num, func(*Args) (uintptr, linux.Errno) { return 0, linux.EPERM })
 	}
+}
+
+func registerMoreNames() {
+	Register(linux.SYS_MKDIR, func(a *Args) (uintptr, linux.Errno) {
+		return makeNode(atCwd, a.A0, linux.S_IFDIR|uint32(a.A1)&0o1777, 0)
+	})
+	Register(linux.SYS_MKNOD, func(a *Args) (uintptr, linux.Errno) { return mknod(atCwd, a.A0, uint32(a.A1), a.A2) })
+	Register(linux.SYS_SYMLINK, func(a *Args) (uintptr, linux.Errno) { return symlink(a.A0, atCwd, a.A1) })
+	Register(linux.SYS_UNLINK, func(a *Args) (uintptr, linux.Errno) { return unlink(atCwd, a.A0, 0) })
+	Register(linux.SYS_RMDIR, func(a *Args) (uintptr, linux.Errno) { return unlink(atCwd, a.A0, linux.AT_REMOVEDIR) })
+	Register(linux.SYS_RENAME, func(a *Args) (uintptr, linux.Errno) { return rename(atCwd, a.A0, atCwd, a.A1, 0) })
+	Register(linux.SYS_READLINK, func(a *Args) (uintptr, linux.Errno) { return readlink(atCwd, a.A0, a.A1, a.A2) })
+	Register(linux.SYS_GETDENTS, func(a *Args) (uintptr, linux.Errno) { return getdents(a, putDirent) })
 }
 
 func makeNode(dirfd, path uintptr, mode uint32, rdev uint64) (uintptr, linux.Errno) {

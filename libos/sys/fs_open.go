@@ -11,19 +11,22 @@ import (
 )
 
 func init() {
-	Register(linux.SYS_OPEN, func(a *Args) (uintptr, linux.Errno) {
-		return open(atCwd, a.A0, uint32(a.A1), uint32(a.A2))
-	})
 	Register(linux.SYS_OPENAT, func(a *Args) (uintptr, linux.Errno) {
 		return open(a.A0, a.A1, uint32(a.A2), uint32(a.A3))
+	})
+	Register(linux.SYS_UMASK, func(a *Args) (uintptr, linux.Errno) {
+		return uintptr(umask.Swap(uint32(a.A0) & 0o777)), 0
+	})
+}
+
+func registerMoreOpens() {
+	Register(linux.SYS_OPEN, func(a *Args) (uintptr, linux.Errno) {
+		return open(atCwd, a.A0, uint32(a.A1), uint32(a.A2))
 	})
 	Register(linux.SYS_CREAT, func(a *Args) (uintptr, linux.Errno) {
 		return open(atCwd, a.A0, linux.O_CREAT|linux.O_WRONLY|linux.O_TRUNC, uint32(a.A1))
 	})
 	Register(linux.SYS_OPENAT2, openat2)
-	Register(linux.SYS_UMASK, func(a *Args) (uintptr, linux.Errno) {
-		return uintptr(umask.Swap(uint32(a.A0) & 0o777)), 0
-	})
 }
 
 // umask is the file mode creation mask.

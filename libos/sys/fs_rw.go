@@ -14,13 +14,16 @@ func init() {
 	Register(linux.SYS_WRITE, sysWrite)
 	Register(linux.SYS_PREAD64, pread)
 	Register(linux.SYS_PWRITE64, pwrite)
-	Register(linux.SYS_READV, readv)
 	Register(linux.SYS_WRITEV, writev)
+	Register(linux.SYS_LSEEK, lseek)
+}
+
+func registerVectors() {
+	Register(linux.SYS_READV, readv)
 	Register(linux.SYS_PREADV, preadv)
 	Register(linux.SYS_PWRITEV, pwritev)
 	Register(linux.SYS_PREADV2, preadv2)
 	Register(linux.SYS_PWRITEV2, pwritev2)
-	Register(linux.SYS_LSEEK, lseek)
 }
 
 // fdOf is a descriptor argument: an int in C.

@@ -6,18 +6,21 @@ import (
 )
 
 func init() {
+	Register(linux.SYS_NEWFSTATAT, func(a *Args) (uintptr, linux.Errno) { return stat(a.A0, a.A1, a.A2, a.A3) })
+	Register(linux.SYS_FSTAT, fstat)
+	Register(linux.SYS_STATFS, statfs)
+	Register(linux.SYS_FSTATFS, fstatfs)
+	Register(linux.SYS_FACCESSAT, func(a *Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, 0) })
+	Register(linux.SYS_FACCESSAT2, func(a *Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, a.A3) })
+}
+
+func registerMoreStats() {
 	Register(linux.SYS_STAT, func(a *Args) (uintptr, linux.Errno) { return stat(atCwd, a.A0, a.A1, 0) })
 	Register(linux.SYS_LSTAT, func(a *Args) (uintptr, linux.Errno) {
 		return stat(atCwd, a.A0, a.A1, linux.AT_SYMLINK_NOFOLLOW)
 	})
-	Register(linux.SYS_NEWFSTATAT, func(a *Args) (uintptr, linux.Errno) { return stat(a.A0, a.A1, a.A2, a.A3) })
-	Register(linux.SYS_FSTAT, fstat)
 	Register(linux.SYS_STATX, statx)
-	Register(linux.SYS_STATFS, statfs)
-	Register(linux.SYS_FSTATFS, fstatfs)
 	Register(linux.SYS_ACCESS, func(a *Args) (uintptr, linux.Errno) { return access(atCwd, a.A0, a.A1, 0) })
-	Register(linux.SYS_FACCESSAT, func(a *Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, 0) })
-	Register(linux.SYS_FACCESSAT2, func(a *Args) (uintptr, linux.Errno) { return access(a.A0, a.A1, a.A2, a.A3) })
 }
 
 func fstat(a *Args) (uintptr, linux.Errno) {

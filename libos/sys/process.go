@@ -27,7 +27,6 @@ func init() {
 		Register(num, func(*Args) (uintptr, linux.Errno) { return id, 0 })
 	}
 	Register(linux.SYS_GETPGID, ofProcess(pid))
-	Register(linux.SYS_GETSID, ofProcess(pid))
 	Register(linux.SYS_SETPGID, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A1) < 0 {
 			return 0, linux.EINVAL
@@ -37,15 +36,6 @@ func init() {
 		}
 		return 0, linux.EPERM // a session's leader stays in its group
 	})
-	for num, args := range map[int]int{
-		linux.SYS_SETUID: 1, linux.SYS_SETGID: 1,
-		linux.SYS_SETREUID: 2, linux.SYS_SETREGID: 2,
-		linux.SYS_SETRESUID: 3, linux.SYS_SETRESGID: 3,
-	} {
-		Register(num, func(a *Args) (uintptr, linux.Errno) { return 0, setIDs([]uintptr{a.A0, a.A1, a.A2}[:args], args > 1) })
-	}
-	Register(linux.SYS_GETRESUID, getIDs)
-	Register(linux.SYS_GETRESGID, getIDs)
 	Register(linux.SYS_GETGROUPS, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A0) < 0 {
 			return 0, linux.EINVAL
@@ -66,15 +56,28 @@ func init() {
 	Register(linux.SYS_WAITID, noChild)
 	Register(linux.SYS_EXIT, exit)
 	Register(linux.SYS_EXIT_GROUP, exit)
+	Register(linux.SYS_PRCTL, sysPrctl)
+	Register(linux.SYS_CAPGET, sysCapget)
+	Register(linux.SYS_CAPSET, sysCapset)
+}
+
+func registerIdentities() {
+	Register(linux.SYS_GETSID, ofProcess(pid))
+	for num, args := range map[int]int{
+		linux.SYS_SETUID: 1, linux.SYS_SETGID: 1,
+		linux.SYS_SETREUID: 2, linux.SYS_SETREGID: 2,
+		linux.SYS_SETRESUID: 3, linux.SYS_SETRESGID: 3,
+	} {
+		Register(num, func(a *Args) (uintptr, linux.Errno) { return 0, setIDs([]uintptr{a.A0, a.A1, a.A2}[:args], args > 1) })
+	}
+	Register(linux.SYS_GETRESUID, getIDs)
+	Register(linux.SYS_GETRESGID, getIDs)
 	Register(linux.SYS_PERSONALITY, func(a *Args) (uintptr, linux.Errno) {
 		if p := uint32(a.A0); p != 0 && p != ^uint32(0) { // to ask
 			return 0, linux.EINVAL
 		}
 		return 0, 0
 	})
-	Register(linux.SYS_PRCTL, sysPrctl)
-	Register(linux.SYS_CAPGET, sysCapget)
-	Register(linux.SYS_CAPSET, sysCapset)
 }
 
 // isSelf says whether a process id argument means the program.

@@ -9,12 +9,6 @@ import (
 // What arrives here is a program that makes the calls itself.
 func init() {
 	Register(linux.SYS_KILL, sysKill)
-	Register(linux.SYS_TKILL, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a.A0) <= 0 {
-			return 0, linux.EINVAL
-		}
-		return raise(a.A0, a.A1)
-	})
 	Register(linux.SYS_TGKILL, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A0) <= 0 || int32(a.A1) <= 0 {
 			return 0, linux.EINVAL
@@ -23,6 +17,16 @@ func init() {
 			return 0, linux.ESRCH
 		}
 		return raise(a.A1, a.A2)
+	})
+	Register(linux.SYS_PAUSE, sysPause)
+}
+
+func registerSignals() {
+	Register(linux.SYS_TKILL, func(a *Args) (uintptr, linux.Errno) {
+		if int32(a.A0) <= 0 {
+			return 0, linux.EINVAL
+		}
+		return raise(a.A0, a.A1)
 	})
 	Register(linux.SYS_RT_SIGQUEUEINFO, func(a *Args) (uintptr, linux.Errno) {
 		if a.A2 < platform.PageSize {
@@ -34,7 +38,6 @@ func init() {
 	Register(linux.SYS_RT_SIGPROCMASK, sysSigprocmask)
 	Register(linux.SYS_RT_SIGPENDING, sysSigpending)
 	Register(linux.SYS_SIGALTSTACK, sysSigaltstack)
-	Register(linux.SYS_PAUSE, sysPause)
 }
 
 // sysKill is kill(2): there is one process, in one group.

@@ -17,30 +17,12 @@ func init() {
 	Register(linux.SYS_SYSINFO, sysSysinfo)
 	Register(linux.SYS_GETRANDOM, sysGetrandom)
 	Register(linux.SYS_GETRUSAGE, sysGetrusage)
-	Register(linux.SYS_GETRLIMIT, func(a *Args) (uintptr, linux.Errno) { return rlimit(a.A0, 0, a.A1) })
-	Register(linux.SYS_SETRLIMIT, func(a *Args) (uintptr, linux.Errno) {
-		if a.A1 == 0 {
-			return 0, linux.EFAULT
-		}
-		return rlimit(a.A0, a.A1, 0)
-	})
 	Register(linux.SYS_PRLIMIT64, func(a *Args) (uintptr, linux.Errno) {
 		if !isSelf(a.A0) {
 			return 0, linux.ESRCH
 		}
 		return rlimit(a.A1, a.A2, a.A3)
 	})
-	Register(linux.SYS_SCHED_YIELD, func(*Args) (uintptr, linux.Errno) {
-		runtime.Gosched()
-		return 0, 0
-	})
-	Register(linux.SYS_SCHED_GETAFFINITY, sysSchedGetaffinity)
-	Register(linux.SYS_SCHED_SETAFFINITY, sysSchedSetaffinity)
-	Register(linux.SYS_SCHED_GETSCHEDULER, ofProcess(linux.SCHED_OTHER))
-	Register(linux.SYS_SCHED_GETPARAM, sysSchedGetparam)
-	Register(linux.SYS_SCHED_GET_PRIORITY_MAX, schedPriority(99))
-	Register(linux.SYS_SCHED_GET_PRIORITY_MIN, schedPriority(1))
-	Register(linux.SYS_GETCPU, sysGetcpu)
 	Register(linux.SYS_GETPRIORITY, func(a *Args) (uintptr, linux.Errno) {
 		if a.A0 > 2 {
 			return 0, linux.EINVAL
@@ -61,6 +43,27 @@ func init() {
 		}
 		return 0, 0
 	})
+}
+
+func registerScheduling() {
+	Register(linux.SYS_GETRLIMIT, func(a *Args) (uintptr, linux.Errno) { return rlimit(a.A0, 0, a.A1) })
+	Register(linux.SYS_SETRLIMIT, func(a *Args) (uintptr, linux.Errno) {
+		if a.A1 == 0 {
+			return 0, linux.EFAULT
+		}
+		return rlimit(a.A0, a.A1, 0)
+	})
+	Register(linux.SYS_SCHED_YIELD, func(*Args) (uintptr, linux.Errno) {
+		runtime.Gosched()
+		return 0, 0
+	})
+	Register(linux.SYS_SCHED_GETAFFINITY, sysSchedGetaffinity)
+	Register(linux.SYS_SCHED_SETAFFINITY, sysSchedSetaffinity)
+	Register(linux.SYS_SCHED_GETSCHEDULER, ofProcess(linux.SCHED_OTHER))
+	Register(linux.SYS_SCHED_GETPARAM, sysSchedGetparam)
+	Register(linux.SYS_SCHED_GET_PRIORITY_MAX, schedPriority(99))
+	Register(linux.SYS_SCHED_GET_PRIORITY_MIN, schedPriority(1))
+	Register(linux.SYS_GETCPU, sysGetcpu)
 	// membarrier(2) has no command beside the query: goroutines synchronise
 	// with sync/atomic.
 	Register(linux.SYS_MEMBARRIER, func(a *Args) (uintptr, linux.Errno) {

@@ -8,19 +8,22 @@ import (
 )
 
 func init() {
+	Register(linux.SYS_NANOSLEEP, sysNanosleep)
+	Register(linux.SYS_TIMES, sysTimes)
+	for _, num := range []int{linux.SYS_CLOCK_SETTIME, linux.SYS_SETTIMEOFDAY} {
+		Register(num, notPermitted) // the clock is the host's
+	}
+}
+
+func registerClocks() {
 	Register(linux.SYS_TIME, sysTime)
 	Register(linux.SYS_GETTIMEOFDAY, sysGettimeofday)
 	Register(linux.SYS_CLOCK_GETTIME, sysClockGettime)
 	Register(linux.SYS_CLOCK_GETRES, sysClockGetres)
 	Register(linux.SYS_CLOCK_NANOSLEEP, sysClockNanosleep)
-	Register(linux.SYS_NANOSLEEP, sysNanosleep)
-	Register(linux.SYS_TIMES, sysTimes)
 	Register(linux.SYS_ALARM, sysAlarm)
 	Register(linux.SYS_GETITIMER, sysGetitimer)
 	Register(linux.SYS_SETITIMER, sysSetitimer)
-	for _, num := range []int{linux.SYS_CLOCK_SETTIME, linux.SYS_SETTIMEOFDAY} {
-		Register(num, notPermitted) // the clock is the host's
-	}
 }
 
 // notPermitted is a call that is known and always refused.
