@@ -32,14 +32,7 @@ type hostStream struct {
 		errno linux.Errno // what ended it, not yet told
 	}
 	full    atomic.Bool // the last write found no room
-	watcher [2]watcher
-}
-
-// watcher passes one direction's edges from the host to the queue.
-type watcher struct {
-	mu      sync.Mutex
-	wanted  bool // the queue has entries
-	running bool // a goroutine waits
+	watched sync.Once   // the queue has had entries
 }
 
 var directions = [2]struct {
@@ -64,39 +57,29 @@ func newHostStream(l *stream, host *platform.Host, peer []byte) *hostStream {
 	return s
 }
 
-// watch starts and stops watching the host's descriptor for the queue.
+// watch starts passing the host's edges on to the queue when the queue gets its
+// first entry. It goes on until the connection ends: a goroutine that stopped
+// in between could leave the poller with an edge that nobody hears.
 func (s *hostStream) watch(on bool) {
-	for i := range s.watcher {
-		w := &s.watcher[i]
-		w.mu.Lock()
-		w.wanted = on
-		if on && !w.running {
-			w.running = true
-			go s.follow(i)
-		}
-		w.mu.Unlock()
+	if on {
+		s.watched.Do(func() {
+			for i := range directions {
+				go s.follow(i)
+			}
+		})
 	}
 }
 
-// follow passes on the edges of one direction for as long as they are wanted.
-// One that waits when they no longer are ends with the next edge.
+// follow passes on the edges of one direction.
 func (s *hostStream) follow(direction int) {
-	w, d := &s.watcher[direction], directions[direction]
-	for {
-		errno := s.host.Wait(d.mode)
+	d := directions[direction]
+	for s.host.Wait(d.mode) == 0 {
 		if d.mode == platform.Writable {
 			s.full.Store(false)
 		}
-		w.mu.Lock()
-		if !w.wanted || errno != 0 {
-			w.running = false
-			w.mu.Unlock()
-			s.host.Unwatch()
-			return
-		}
-		w.mu.Unlock()
 		s.Queue.Notify(d.ev)
 	}
+	s.full.Store(false)
 }
 
 // PollOpen implements file.Pollable.

@@ -97,6 +97,12 @@ func (h *Host) Attach(pd uintptr) linux.Errno {
 		return linux.EBADF
 	}
 	h.user = pd
+	if h.waiters > 0 {
+		// They go on hearing, and pass on; what they heard before now
+		// they could not.
+		PollReady(pd, Readable|Writable)
+		return 0
+	}
 	h.watched = false
 	return linux.Errno(hostPollCtl(ctlMod, h.fd, Pointer(pd)))
 }
@@ -150,15 +156,4 @@ func (h *Host) Wait(m Mode) linux.Errno {
 		PollReady(h.user, m)
 	}
 	return 0
-}
-
-// Unwatch undoes what Wait did to the poller: events go to the attached
-// pollDesc again, and so does the present state.
-func (h *Host) Unwatch() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.user != 0 && h.watched && !h.closed {
-		h.watched = false
-		hostPollCtl(ctlMod, h.fd, Pointer(h.user))
-	}
 }

@@ -170,9 +170,6 @@ func (h *Host) Wait(m Mode) linux.Errno {
 	return errnoOf(err)
 }
 
-// Unwatch undoes what Wait did to the poller.
-func (h *Host) Unwatch() {}
-
 // Control sends one message to the monitor.
 func Control(msg string) linux.Errno { return 0 }
 
