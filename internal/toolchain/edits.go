@@ -38,6 +38,7 @@ var goEdits = map[string]func(*goSource) error{
 	"syscall/exec_unix.go": func(s *goSource) error {
 		return errors.Join(s.remove("Exec"), s.rename("forkExec", "linuxForkExec"))
 	},
+	"runtime/heapdump.go":    func(s *goSource) error { return s.remove("runtime_debug_WriteHeapDump") },
 	"runtime/debug/stack.go": func(s *goSource) error { return s.remove("SetCrashOutput") },
 	"net/splice_linux.go": func(s *goSource) error {
 		return s.replace("var pollSplice = poll.Splice", "var pollSplice = pithSplice")
