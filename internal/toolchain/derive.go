@@ -41,7 +41,7 @@ func deriveFiles(ctx context.Context, h host) (tree, error) {
 	if err := t.addLibOS(); err != nil {
 		return nil, err
 	}
-	vendored, err := gvisorFiles(func(module string) (string, error) { return download(ctx, module) })
+	vendored, err := gvisorFiles(func(module string) (string, error) { return download(ctx, h.GOMODCACHE, module) })
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (t tree) link(goroot, dst, rel string) error {
 
 // download returns the folder of a module in the module cache, in the version
 // that Pith is built with and checked against its sum.
-func download(ctx context.Context, module string) (string, error) {
+func download(ctx context.Context, cache, module string) (string, error) {
 	version, err := required(module)
 	if err != nil {
 		return "", err
@@ -187,15 +187,25 @@ func download(ctx context.Context, module string) (string, error) {
 	cmd.Dir = os.TempDir() // outside any module
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local")
 	out, err := cmd.Output()
-	var m struct{ Dir, Sum, Error string }
+	var m struct{ Sum, Error string }
 	if jerr := json.Unmarshal(out, &m); jerr != nil && err == nil {
 		err = jerr
+	}
+	// A go command older than the module asks for downloads it all the same,
+	// then says that it cannot use it. It need not: the sources are edited.
+	if dir := filepath.Join(cache, filepath.FromSlash(module)); m.Sum != "" && isFolder(dir) {
+		return dir, checkSum(module, m.Sum)
 	}
 	if m.Error != "" {
 		err = errors.New(m.Error)
 	}
-	if err != nil {
-		return "", fmt.Errorf("downloading %s: %w", module, err)
+	if err == nil {
+		err = errors.New("the go command did not put it into " + cache)
 	}
-	return m.Dir, checkSum(module, m.Sum)
+	return "", fmt.Errorf("downloading %s: %w", module, err)
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
