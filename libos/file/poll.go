@@ -19,14 +19,14 @@ func (t *Table) PollOpen(fd int, pd uintptr) linux.Errno {
 	if d.poll.pd != 0 {
 		return linux.EEXIST
 	}
-	if p, ok := d.open.File.(Pollable); ok {
+	if p, ok := d.file.(Pollable); ok {
 		if errno := p.PollOpen(pd); errno != 0 {
 			return errno
 		}
 		d.poll.pd = pd
 		return 0
 	}
-	q := d.open.File.Watch()
+	q := d.file.Watch()
 	if q == nil {
 		return linux.EPERM
 	}
@@ -34,7 +34,7 @@ func (t *Table) PollOpen(fd int, pd uintptr) linux.Errno {
 	d.poll.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, mode(ev)) }
 	q.Register(&d.poll.entry, wait.In|wait.Out|wait.RdHup)
 	// As epoll does, tell what is ready already.
-	if ev := d.open.File.Ready(); ev != 0 {
+	if ev := d.file.Ready(); ev != 0 {
 		platform.PollReady(pd, mode(ev))
 	}
 	return 0
@@ -60,10 +60,10 @@ func (d *descriptor) detach() bool {
 		return false
 	}
 	d.poll.pd = 0
-	if p, ok := d.open.File.(Pollable); ok {
+	if p, ok := d.file.(Pollable); ok {
 		p.PollClose(pd)
 	} else {
-		d.open.File.Watch().Unregister(&d.poll.entry)
+		d.file.Watch().Unregister(&d.poll.entry)
 	}
 	return true
 }

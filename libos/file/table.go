@@ -23,6 +23,7 @@ type slot struct{ d atomic.Pointer[descriptor] }
 
 // descriptor is what a number stands for. Those that dup makes share open.
 type descriptor struct {
+	file    File // open's, one load nearer: every system call on it takes this way
 	open    *Open
 	cloexec atomic.Bool
 	poll    poll // the runtime's poller, when attached
@@ -37,7 +38,7 @@ type poll struct {
 // Get is the open file of fd, or nil.
 func (t *Table) Get(fd int) File {
 	if d := t.get(fd); d != nil {
-		return d.open.File
+		return d.file
 	}
 	return nil
 }
@@ -85,7 +86,7 @@ func (t *Table) put(fd int, o *Open, cloexec bool) {
 		s = &grown
 		t.slots.Store(s)
 	}
-	d := &descriptor{open: o}
+	d := &descriptor{file: o.File, open: o}
 	d.cloexec.Store(cloexec)
 	o.refs.Add(1)
 	(*s)[fd].d.Store(d)
@@ -170,7 +171,7 @@ func (t *Table) Each(fn func(fd int, f File)) {
 	}
 	for i := range *s {
 		if d := (*s)[i].d.Load(); d != nil {
-			fn(i, d.open.File)
+			fn(i, d.file)
 		}
 	}
 }
