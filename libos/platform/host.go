@@ -21,14 +21,11 @@ type Host struct {
 
 	mu      sync.Mutex
 	user    uintptr        // attached pollDesc, or 0
-	own     unsafe.Pointer // pollDesc of Wait, or nil
+	own     unsafe.Pointer // pollDesc of Wait
 	watched bool           // events go to own, not to user
 	waiters int            // goroutines in Wait, which use own
 	closed  bool
 }
-
-// ctlMod is EPOLL_CTL_MOD (epoll_ctl(2)).
-const ctlMod = 3
 
 // OpenHost prepares fd for reading, writing and waiting.
 func OpenHost(fd int) (*Host, linux.Errno) {
@@ -104,7 +101,7 @@ func (h *Host) Attach(pd uintptr) linux.Errno {
 		return 0
 	}
 	h.watched = false
-	return linux.Errno(hostPollCtl(ctlMod, h.fd, Pointer(pd)))
+	return linux.Errno(hostPollMod(h.fd, Pointer(pd)))
 }
 
 // Detach undoes Attach.
@@ -122,7 +119,7 @@ func (h *Host) Detach(pd uintptr) {
 func (h *Host) watch() {
 	if !h.watched {
 		h.watched = true
-		hostPollCtl(ctlMod, h.fd, h.own)
+		hostPollMod(h.fd, h.own)
 	}
 }
 

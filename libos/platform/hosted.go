@@ -112,7 +112,7 @@ var HostedPollReady = func(pd uintptr, m Mode) {}
 
 // SetPoller tells the runtime where its poller finds a descriptor's file.
 // The functions are called on ordinary goroutines.
-func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int, pd uintptr) linux.Errno) {
+func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int) linux.Errno) {
 }
 
 // Host is a descriptor of the host that the library OS was given: packets, a
@@ -166,8 +166,12 @@ func (h *Host) Wait(m Mode) linux.Errno {
 	if m == Writable {
 		ev = unix.POLLOUT
 	}
-	_, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: ev}}, -1)
-	return errnoOf(err)
+	for {
+		// The runtime preempts with signals, which end a poll early.
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: ev}}, -1); err != unix.EINTR {
+			return errnoOf(err)
+		}
+	}
 }
 
 // Control sends one message to the monitor.

@@ -38,7 +38,7 @@ func setPoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uintptr
 func hostPollOpen(fd int) (pd unsafe.Pointer, errno int)
 func hostPollUnblock(pd unsafe.Pointer)
 func hostPollClose(pd unsafe.Pointer)
-func hostPollCtl(op, fd int, pd unsafe.Pointer) uintptr
+func hostPollMod(fd int, pd unsafe.Pointer) uintptr
 func hostPollWait(pd unsafe.Pointer, mode int) int
 
 // park and unpark are a semaphore of the runtime.
@@ -258,10 +258,10 @@ func PollReady(pd uintptr, m Mode) {
 
 // SetPoller tells the runtime where its poller finds a descriptor's file.
 // The functions are called on ordinary goroutines.
-func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int, pd uintptr) linux.Errno) {
+func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int) linux.Errno) {
 	setPoller(
 		func(fd int, pd uintptr) uintptr { return uintptr(open(fd, pd)) },
-		func(fd int) uintptr { return uintptr(close(fd, 0)) },
+		func(fd int) uintptr { return uintptr(close(fd)) },
 	)
 }
 

@@ -33,16 +33,24 @@ func newMessage(buf []byte) *message {
 	return m
 }
 
-func sysSendto(a *Args) (uintptr, linux.Errno) {
+// socketAndMessage is the socket at a.A0 and a message of the a.A2 bytes at a.A1.
+func socketAndMessage(a *Args) (socket.Socket, *message, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
-		return 0, errno
+		return nil, nil, errno
 	}
 	buf, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
 	if errno != 0 {
+		return nil, nil, errno
+	}
+	return s, newMessage(buf), 0
+}
+
+func sysSendto(a *Args) (uintptr, linux.Errno) {
+	s, m, errno := socketAndMessage(a)
+	if errno != 0 {
 		return 0, errno
 	}
-	m := newMessage(buf)
 	if a.A4 != 0 {
 		if m.Addr, errno = sockaddr(a.A4, a.A5); errno != 0 {
 			return 0, errno
@@ -79,15 +87,10 @@ func send(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) 
 }
 
 func sysRecvfrom(a *Args) (uintptr, linux.Errno) {
-	s, errno := socketOf(a.A0)
+	s, m, errno := socketAndMessage(a)
 	if errno != 0 {
 		return 0, errno
 	}
-	buf, errno := Bytes(a.A1, min(a.A2, linux.MAX_RW_COUNT))
-	if errno != 0 {
-		return 0, errno
-	}
-	m := newMessage(buf)
 	m.Addr = m.addr[:0]
 	n, errno := recv(s, &m.Message, int(int32(a.A3)))
 	if errno != 0 {

@@ -1,7 +1,7 @@
 // Package sys is the system call table: Linux system calls as functions. It
 // decodes arguments, finds the file, and blocks where Linux would block; what
-// files do is in their own packages. Package syscall calls Call on the calling
-// goroutine.
+// files do is in their own packages. Package syscall looks handlers up and calls
+// them on the calling goroutine.
 package sys
 
 import (
@@ -19,13 +19,13 @@ var Files file.Table
 type Args struct{ A0, A1, A2, A3, A4, A5 uintptr }
 
 // Handler is a system call. It must not keep a: the arguments are in the stack
-// of the caller, which the compiler does not know (see NoEscape). A test holds every
-// handler to it.
+// of the caller, which the compiler does not know (see NoEscape). A test holds
+// every handler to it.
 type Handler func(a *Args) (uintptr, linux.Errno)
 
 // table has a handler for each call, and one at the end for all numbers that
-// Linux does not have either. Each file of this package registers its own in
-// init.
+// Linux does not have either. Each file of this package registers its own, in
+// init or for Everything.
 var table = unsupported()
 
 func unsupported() (t [linux.MaxSyscall + 2]Handler) {
@@ -63,9 +63,4 @@ func Call(num, a0, a1, a2, a3, a4, a5 uintptr) (uintptr, linux.Errno) {
 	return Lookup(num)(NoEscape(&Args{a0, a1, a2, a3, a4, a5}))
 }
 
-func init() {
-	platform.SetPoller(
-		func(fd int, pd uintptr) linux.Errno { return Files.PollOpen(fd, pd) },
-		func(fd int, pd uintptr) linux.Errno { return Files.PollClose(fd) },
-	)
-}
+func init() { platform.SetPoller(Files.PollOpen, Files.PollClose) }

@@ -2,7 +2,7 @@
 
 package runtime
 
-import "unsafe"
+import _ "unsafe" // for go:linkname
 
 // The boot parameters (package pith/libos/boot) as far as the runtime needs
 // them before any Go code can run. pithpid and pithsleepword are read by the
@@ -93,73 +93,3 @@ func vgetrandomInit() {}
 //go:nosplit
 //go:nowritebarrierrec
 func dieFromSignal(sig uint32) { exit(int32(128 + sig)) }
-
-// pithstill is a system call made with pointers into the caller's own stack.
-// Such calls come from assembly (golang.org/x/sys/unix), for which the compiler
-// moves nothing to the heap. The stack must not move while the library OS
-// writes to it, so another goroutine makes the call and this one stands still,
-// as a thread does in a system call: no stack check until it is over, and
-// parkingOnChan to keep the collector from shrinking the stack.
-type pithstill struct {
-	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
-	args [7]uintptr
-	r, e uintptr
-	gp   guintptr
-	next uintptr // *pithstill
-}
-
-var pithstills struct {
-	lock mutex
-	head uintptr // *pithstill
-}
-
-// pithstillfn is the worker, as a value so that starting it allocates nothing.
-var pithstillfn = pithstillworker
-
-//go:linkname pithstillcall syscall.pithStillCall
-//go:nosplit
-func pithstillcall(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
-	var s pithstill
-	s.call = call
-	s.args = [7]uintptr{num, a1, a2, a3, a4, a5, a6}
-	gp := getg()
-	s.gp.set(gp)
-	gp.parkingOnChan.Store(true)
-	// This is gopark, without its stack check.
-	mp := gp.m
-	mp.locks++
-	mp.waitlock = noescape(unsafe.Pointer(&s))
-	mp.waitunlockf = pithstillstart
-	gp.waitreason = waitReasonIOWait
-	mp.waitTraceBlockReason = traceBlockNet
-	mp.waitTraceSkip = 1
-	mp.locks--
-	mcall(park_m)
-	gp.parkingOnChan.Store(false)
-	return s.r, s.e
-}
-
-// pithstillstart runs on the system stack when the caller is parked.
-func pithstillstart(gp *g, p unsafe.Pointer) bool {
-	s := (*pithstill)(p)
-	lock(&pithstills.lock)
-	s.next = pithstills.head
-	pithstills.head = uintptr(p)
-	unlock(&pithstills.lock)
-	fn := *(**funcval)(unsafe.Pointer(&pithstillfn))
-	newg := newproc1(fn, gp, gp.sched.pc, false, waitReasonZero)
-	runqput(getg().m.p.ptr(), newg, true)
-	wakep()
-	return true
-}
-
-// pithstillworker makes one call that waits.
-func pithstillworker() {
-	lock(&pithstills.lock)
-	s := (*pithstill)(unsafe.Pointer(pithstills.head))
-	pithstills.head = s.next
-	unlock(&pithstills.lock)
-	a := &s.args
-	s.r, s.e = s.call(a[0], a[1], a[2], a[3], a[4], a[5], a[6])
-	goready(s.gp.ptr(), 1)
-}

@@ -2,12 +2,10 @@
 
 package runtime
 
-import (
-	"unsafe"
-)
+import "unsafe"
 
-// The poller has two sources. Host descriptors (packets, published ports,
-// standard input) are in the epoll instance that the runtime's own netpoll
+// The poller has two sources. Host descriptors (packets, published ports and
+// their connections) are in the epoll instance that the runtime's own netpoll
 // waits on. Everything else is a file of the library OS, which calls
 // pithpollready when it changes.
 
@@ -82,13 +80,12 @@ func pithhostpollunblock(pd unsafe.Pointer) { poll_runtime_pollUnblock((*pollDes
 //go:linkname pithhostpollclose pith/libos/platform.hostPollClose
 func pithhostpollclose(pd unsafe.Pointer) { poll_runtime_pollClose((*pollDesc)(pd)) }
 
-// pithhostpollctl has the events of the host descriptor fd go to pd, by
-// EPOLL_CTL_ADD (1), DEL (2) or MOD (3), which tells its present state again.
+// pithhostpollmod has the events of the host descriptor fd, which is open, go to
+// pd, beginning with its present state.
 //
-//go:linkname pithhostpollctl pith/libos/platform.hostPollCtl
-func pithhostpollctl(op, fd int, pd unsafe.Pointer) uintptr {
-	netpollGenericInit()
-	return pithepollctl(uintptr(op), uintptr(fd), (*pollDesc)(pd))
+//go:linkname pithhostpollmod pith/libos/platform.hostPollMod
+func pithhostpollmod(fd int, pd unsafe.Pointer) uintptr {
+	return pithepollctl(3, uintptr(fd), (*pollDesc)(pd)) // EPOLL_CTL_MOD
 }
 
 //go:linkname pithhostpollwait pith/libos/platform.hostPollWait
