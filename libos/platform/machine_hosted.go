@@ -1,0 +1,116 @@
+//go:build !pith
+
+package platform
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/linux"
+)
+
+// A test has no machine below it: memory is its own, and interrupts are what
+// it fires itself.
+
+// VM says whether the instance is a virtual machine, not a confined process.
+func VM() bool { return false }
+
+// DMA gives n bytes of memory that devices can reach: zeroed, page-aligned,
+// contiguous for them too, the instance's for good. phys is its address for
+// devices.
+func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
+	b := make([]byte, n+PageSize)
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (PageSize - 1)
+	mem = b[skip:][:n:n]
+	hostedMu.Lock()
+	hostedDMA = append(hostedDMA, b) // devices of a test find it by its address
+	hostedMu.Unlock()
+	return mem, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem)))), 0
+}
+
+var hostedDMA [][]byte
+
+// MapDevice maps n bytes of a device's registers, which are no memory, for
+// uncached access.
+func MapDevice(phys uint64, n int) (uintptr, linux.Errno) { return 0, linux.ENODEV }
+
+// MapFirmware maps n bytes of what the firmware or the monitor left in memory
+// (ACPI tables, boot modules), to be read only.
+func MapFirmware(phys uint64, n int) ([]byte, linux.Errno) { return nil, linux.ENODEV }
+
+// In8, In16 and In32 read an I/O port. The machine lets the library OS reach
+// the ports of PCI configuration, ACPI and the serial line alone.
+func In8(port uint16) uint8   { return 0xff }
+func In16(port uint16) uint16 { return 0xffff }
+func In32(port uint16) uint32 { return 0xffffffff }
+
+// Out8, Out16 and Out32 write an I/O port.
+func Out8(port uint16, v uint8)   {}
+func Out16(port uint16, v uint16) {}
+func Out32(port uint16, v uint32) {}
+
+// Interrupt is an interrupt vector of a device.
+type Interrupt struct {
+	mu    sync.Mutex
+	cond  *sync.Cond
+	fired bool
+}
+
+// NewInterrupt gives a vector of its own; ENOSPC when there are no more.
+func NewInterrupt() (*Interrupt, linux.Errno) {
+	i := new(Interrupt)
+	i.cond = sync.NewCond(&i.mu)
+	return i, 0
+}
+
+// Message is what the device writes to raise the interrupt, the address and
+// the data of a message-signalled interrupt (PCI 3.0 §6.8).
+func (i *Interrupt) Message() (addr uint64, data uint32) { return 0, 0 }
+
+// Route has pin gsi of the I/O APIC raise the interrupt. With level the pin
+// stays masked from when it fires until Wait is called again.
+func (i *Interrupt) Route(gsi uint32, level bool) linux.Errno { return 0 }
+
+// Wait parks the calling goroutine until the interrupt fires, or returns at
+// once when it has since the last Wait. One goroutine may wait.
+func (i *Interrupt) Wait() {
+	i.mu.Lock()
+	for !i.fired {
+		i.cond.Wait()
+	}
+	i.fired = false
+	i.mu.Unlock()
+}
+
+// Fire is what a test's device does.
+func (i *Interrupt) Fire() {
+	i.mu.Lock()
+	i.fired = true
+	i.mu.Unlock()
+	i.cond.Signal()
+}
+
+// FirmwareTables is the physical address of the ACPI root pointer (RSDP), or 0.
+func FirmwareTables() uint64 { return 0 }
+
+// SetWalltime sets the clock to ns nanoseconds since the Unix epoch.
+func SetWalltime(ns int64) {}
+
+// PageRun is a run of free page frames.
+type PageRun struct {
+	Phys  uint64
+	Pages int
+}
+
+// TakeFree takes free page frames away from the machine, for them to be given
+// to the host: as many runs as fit, and returns their number.
+func TakeFree(runs []PageRun) int { return 0 }
+
+// ReturnFree gives frames back that TakeFree took.
+func ReturnFree(runs []PageRun) {}
+
+// SetConsole has the console be read and written by a driver: ConsoleRead and
+// ConsoleWrite call these from then on. write returns when the device has
+// taken all of p. read parks the goroutine until there is input; 0 is its end.
+func SetConsole(read func(p []byte) (int, linux.Errno), write func(fd int, p []byte) (int, linux.Errno)) {
+}
