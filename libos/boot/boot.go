@@ -5,7 +5,8 @@
 //
 // The boot parameters are one line of space-separated words, KEY=VALUE, values
 // percent-encoded, so that the same line serves as the value of [EnvVar] of a
-// confined process and as the kernel command line of a virtual machine.
+// confined process and as the kernel command line of a virtual machine. A
+// virtual machine that is started by hand needs none of them.
 package boot
 
 import (
@@ -47,16 +48,52 @@ const VirtioNetHeaderSize = 12
 // MaxCPUs is the largest number of CPUs of an instance.
 const MaxCPUs = 64
 
+// MaxLine is the longest line of boot parameters, in bytes.
+const MaxLine = 64 << 10
+
 // Config are the boot parameters.
 type Config struct {
-	PID      int      // process platform: the image's process id in its own namespace
-	CPUs     int      // 1 to MaxCPUs
-	Memory   uint64   // bytes
+	PID      int      // process platform: the image's process id in its own namespace; 1 unless given
+	CPUs     int      // 1 to MaxCPUs; 0: not given, all that there are
+	Memory   uint64   // bytes; 0: not given, all that there is
 	Hostname string   // RFC 1123 label(s)
 	Net      *Net     // nil: no network device, loopback only
 	Publish  []uint16 // guest TCP ports whose listening sockets start at FDListen
 	Trace    bool     // print system calls to standard error
 	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
+
+	// Virtual machines only: a process has them from execve(2), or not.
+	Args   []string // arguments of the program, its name first
+	Env    []string // environment of the program, KEY=VALUE
+	Mounts []Mount  // in the order in which they are mounted
+	// Devices are the words of the line that hypervisors add for the
+	// kernel, as they stand: virtio_mmio.device=512@0xfeb00e00:12.
+	Devices []string
+}
+
+// Mount is a folder of the host, shared by a 9P device.
+type Mount struct {
+	Tag      string // the device's (virtio 1.2 §5.12.4); no colon
+	Path     string // where the program sees it: absolute, no colon
+	ReadOnly bool
+}
+
+// String is the mount as a boot parameter has it, TAG:PATH[:ro].
+func (m Mount) String() string {
+	s := m.Tag + ":" + m.Path
+	if m.ReadOnly {
+		s += ":ro"
+	}
+	return s
+}
+
+func parseMount(s string) (Mount, error) {
+	tag, rest, _ := strings.Cut(s, ":")
+	path, option, optional := strings.Cut(rest, ":")
+	if tag == "" || !strings.HasPrefix(path, "/") || optional && option != "ro" {
+		return Mount{}, errors.New(strconv.Quote(s) + " is not TAG:PATH[:ro]")
+	}
+	return Mount{tag, path, optional}, nil
 }
 
 // Net is the static configuration of the network device. Addresses are in
@@ -75,8 +112,12 @@ type Net struct {
 func (c Config) String() string {
 	var w words
 	w.add("pid", strconv.Itoa(c.PID))
-	w.add("cpus", strconv.Itoa(c.CPUs))
-	w.add("mem", strconv.FormatUint(c.Memory, 10))
+	if c.CPUs != 0 {
+		w.add("cpus", strconv.Itoa(c.CPUs))
+	}
+	if c.Memory != 0 {
+		w.add("mem", strconv.FormatUint(c.Memory, 10))
+	}
 	w.add("host", c.Hostname)
 	if n := c.Net; n != nil {
 		w.add("mac", n.MAC)
@@ -104,16 +145,36 @@ func (c Config) String() string {
 		}
 	}
 	w.add("tty", tty)
+	for _, a := range c.Args {
+		w.put("arg", a)
+	}
+	for _, e := range c.Env {
+		w.put("env", e)
+	}
+	for _, m := range c.Mounts {
+		w.put("mount", m.String())
+	}
+	for _, d := range c.Devices {
+		w.word(d)
+	}
 	return w.String()
 }
 
 // Parse reads a line of boot parameters. Unknown keys are errors: the monitor
-// and the image are of the same version, so one would be a mistake.
+// and the image are of the same version, so one would be a mistake. Those that
+// are Linux's by their form are a hypervisor's and go to Config.Devices.
 func Parse(line string) (Config, error) {
-	var c Config
+	c := Config{PID: 1}
+	if len(line) > MaxLine {
+		return c, errors.New("boot parameters: longer than " + strconv.Itoa(MaxLine) + " bytes")
+	}
 	var n Net
 	for word := range strings.FieldsSeq(line) {
 		key, enc, ok := strings.Cut(word, "=")
+		if isHypervisors(key) {
+			c.Devices = append(c.Devices, word)
+			continue
+		}
 		if !ok {
 			return c, errors.New("boot parameter " + strconv.Quote(word) + " has no value")
 		}
@@ -125,11 +186,12 @@ func Parse(line string) (Config, error) {
 			return c, errors.New("boot parameter " + key + ": " + err.Error())
 		}
 	}
-	if c.CPUs < 1 || c.CPUs > MaxCPUs {
-		return c, errors.New("boot parameter cpus: must be 1 to " + strconv.Itoa(MaxCPUs))
-	}
 	return c, nil
 }
+
+// isHypervisors tells what a hypervisor adds to the line: parameters of
+// Linux's drivers, DRIVER.NAME, and Firecracker's pci=off.
+func isHypervisors(key string) bool { return strings.Contains(key, ".") || key == "pci" }
 
 func (c *Config) set(n *Net, key, val string) (err error) {
 	switch key {
@@ -137,6 +199,9 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 		c.PID, err = strconv.Atoi(val)
 	case "cpus":
 		c.CPUs, err = strconv.Atoi(val)
+		if err == nil && (c.CPUs < 1 || c.CPUs > MaxCPUs) {
+			err = errors.New("must be 1 to " + strconv.Itoa(MaxCPUs))
+		}
 	case "mem":
 		c.Memory, err = strconv.ParseUint(val, 10, 64)
 	case "host":
@@ -172,6 +237,21 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 		for i := range c.TTY {
 			c.TTY[i] = strings.Contains(val, strconv.Itoa(i))
 		}
+	case "arg", "env":
+		if strings.Contains(val, "\x00") {
+			return errors.New("contains a null byte") // which no string of execve(2) can
+		}
+		if key == "arg" {
+			c.Args = append(c.Args, val)
+		} else {
+			c.Env = append(c.Env, val)
+		}
+	case "mount":
+		m, err := parseMount(val)
+		if err != nil {
+			return err
+		}
+		c.Mounts = append(c.Mounts, m)
 	default:
 		err = errors.New("unknown")
 	}
@@ -185,17 +265,19 @@ func split(s string) []string {
 	return strings.Split(s, ",")
 }
 
-// words builds a line; empty values are left out.
+// words builds a line.
 type words struct{ strings.Builder }
 
+// add appends a parameter, unless its value is empty.
 func (w *words) add(key, val string) {
-	if val == "" {
-		return
+	if val != "" {
+		w.put(key, val)
 	}
-	if w.Len() > 0 {
-		w.WriteByte(' ')
-	}
-	w.WriteString(key)
+}
+
+// put appends a parameter.
+func (w *words) put(key, val string) {
+	w.word(key)
 	w.WriteByte('=')
 	const hex = "0123456789ABCDEF"
 	for i := 0; i < len(val); i++ {
@@ -207,6 +289,14 @@ func (w *words) add(key, val string) {
 			w.WriteByte(hex[b&15])
 		}
 	}
+}
+
+// word begins a word of the line, as it stands.
+func (w *words) word(s string) {
+	if w.Len() > 0 {
+		w.WriteByte(' ')
+	}
+	w.WriteString(s)
 }
 
 func unescape(s string) (string, error) {

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -11,6 +12,9 @@ func TestParseReadsWhatStringWrites(t *testing.T) {
 		{PID: 77, CPUs: MaxCPUs, Memory: 1 << 40, Hostname: "a b%=\n", Trace: true, TTY: [3]bool{true, false, true}},
 		{CPUs: 2, Publish: []uint16{80, 65535}, Net: &Net{MAC: "02:00:00:00:00:01", Addr4: "10.0.2.15/24",
 			Gateway4: "10.0.2.2", Addr6: "fd00::15/64", Gateway6: "fd00::2", DNS: []string{"10.0.2.3", "fd00::3"}, MTU: 65520}},
+		{Args: []string{"web", "", "-a b", "ä=%\n"}, Env: []string{"A=b=c", "EMPTY=", "noequals", ""},
+			Mounts:  []Mount{{"fs0", "/srv/some data", true}, {"fs1", "/", false}},
+			Devices: []string{"virtio_mmio.device=512@0xfeb00e00:12", "virtio_mmio.device=4K@0xd0000000:5", "pci=off"}},
 	} {
 		got, err := Parse(c.String())
 		if err != nil || !reflect.DeepEqual(got, c) {
@@ -20,9 +24,19 @@ func TestParseReadsWhatStringWrites(t *testing.T) {
 }
 
 func TestParseRefusesWhatIsNotABootLine(t *testing.T) {
-	for _, line := range []string{"", "cpus=0", "cpus=65", "cpus=1 mem=-1", "cpus=1 what=1", "cpus=1 host=%4", "cpus=1 host=%zz", "cpus", "cpus=1 publish=70000"} {
+	for _, line := range []string{"cpus=0", "cpus=65", "cpus=1 mem=-1", "cpus=1 what=1", "cpus=1 host=%4", "cpus=1 host=%zz", "cpus", "cpus=1 publish=70000",
+		"quiet", "root=/dev/vda", "arg=a%00b", "env=%00", "mount=", "mount=fs0", "mount=:/a", "mount=fs0:a", "mount=fs0:/a:rw", "mount=fs0:/a:ro:ro",
+		"arg=" + strings.Repeat("x", MaxLine)} {
 		if c, err := Parse(line); err == nil {
 			t.Errorf("%q: no error, %+v", line, c)
+		}
+	}
+}
+
+func TestAnEmptyLineIsThatOfAMachineStartedByHand(t *testing.T) {
+	for _, line := range []string{"", " \n"} {
+		if c, err := Parse(line); err != nil || !reflect.DeepEqual(c, Config{PID: 1}) {
+			t.Errorf("%q: %+v, %v", line, c, err)
 		}
 	}
 }
@@ -42,9 +56,10 @@ func TestListenMessage(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("pid=1 cpus=2 mem=5 host=a mac=x ip4=1 publish=1,2 tty=01 trace=1")
+	f.Add("arg=web arg= env=A=b mount=fs0:/srv:ro virtio_mmio.device=512@0xfeb00e00:12 pci=off a.b")
 	f.Fuzz(func(t *testing.T, line string) {
 		c, err := Parse(line)
-		if err != nil {
+		if err != nil || len(c.String()) > MaxLine {
 			return
 		}
 		again, err := Parse(c.String())
