@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
@@ -11,19 +10,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
-)
-
-// The virtio-net header, little endian (virtio 1.2 §5.1.6): flags u8,
-// gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16,
-// num_buffers u16.
-const (
-	flagNeedsCsum = 1 // the checksum field holds the pseudo-header's sum only
-	flagDataValid = 2 // the checksum was verified
-
-	gsoNone  = 0
-	gsoTCPv4 = 1
-	gsoTCPv6 = 4
-	gsoECN   = 0x80 // or-ed to the type: the segment has CWR set
 )
 
 const (
@@ -115,8 +101,8 @@ func (e *endpoint) receive(link Link) error {
 // parse reads the headers of a received frame: whether it is for this
 // interface, and of a kind that was offered.
 func (e *endpoint) parse(head []byte) (proto tcpip.NetworkProtocolNumber, typ tcpip.PacketType, ok bool) {
-	switch head[1] &^ gsoECN {
-	case gsoNone, gsoTCPv4, gsoTCPv6:
+	switch boot.ParseVnetHeader(head).GSOType &^ boot.VnetGSOECN {
+	case boot.VnetGSONone, boot.VnetGSOTCPv4, boot.VnetGSOTCPv6:
 	default:
 		return 0, 0, false
 	}
@@ -169,7 +155,8 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 			continue // no stack of a single MTU makes one
 		}
 		h := &e.headers[n]
-		e.encodeOffload(h, pkt)
+		offload := e.offload(pkt)
+		offload.Put(h[:])
 		out := append(e.out[n][:0], h[:])
 		views, skip := pkt.AsViewList()
 		for v := views.Front(); v != nil; v = v.Next() {
@@ -194,33 +181,31 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 	return len(pkts), nil
 }
 
-// encodeOffload writes the virtio-net header of an outgoing packet. The stack
-// left the checksum of a large segment partial and made all others.
-func (e *endpoint) encodeOffload(h *[boot.VirtioNetHeaderSize]byte, pkt *stack.PacketBuffer) {
-	*h = [boot.VirtioNetHeaderSize]byte{}
-	le := binary.LittleEndian
-	le.PutUint16(h[10:], 1)
+// offload is the virtio-net header of an outgoing packet. The stack left the
+// checksum of a large segment partial and made all others.
+func (e *endpoint) offload(pkt *stack.PacketBuffer) boot.VnetHeader {
+	h := boot.VnetHeader{NumBuffers: 1}
 	if e.noOffload {
-		return
+		return h
 	}
 	gso := pkt.GSOOptions
 	if gso.Type == stack.GSONone || !gso.NeedsCsum {
-		h[0] = flagDataValid
-		return
+		h.Flags = boot.VnetDataValid
+		return h
 	}
-	l4 := ethernetSize + gso.L3HdrLen
-	h[0] = flagNeedsCsum
-	le.PutUint16(h[6:], l4)
-	le.PutUint16(h[8:], gso.CsumOffset)
+	h.Flags = boot.VnetNeedsCsum
+	h.CsumStart = ethernetSize + gso.L3HdrLen
+	h.CsumOffset = gso.CsumOffset
 	if pkt.Data().Size() <= int(gso.MSS) {
-		return
+		return h
 	}
-	h[1] = gsoTCPv4
+	h.GSOType = boot.VnetGSOTCPv4
 	if gso.Type == stack.GSOTCPv6 {
-		h[1] = gsoTCPv6
+		h.GSOType = boot.VnetGSOTCPv6
 	}
-	le.PutUint16(h[2:], l4+uint16(len(pkt.TransportHeader().Slice())))
-	le.PutUint16(h[4:], gso.MSS)
+	h.HdrLen = h.CsumStart + uint16(len(pkt.TransportHeader().Slice()))
+	h.GSOSize = gso.MSS
+	return h
 }
 
 // Attach implements stack.LinkEndpoint.

@@ -153,7 +153,7 @@ func seedFrames() [][]byte {
 	v4, v6 := uint16(ipv4.ProtocolNumber), uint16(ipv6.ProtocolNumber)
 	const udp, tcp, icmp4, icmp6 = 17, 6, 1, 58
 	large := frame(gw, v4, ip4(gw4, tcp, append(syn(81), make([]byte, 3000)...)))
-	large[0], large[1] = flagNeedsCsum, gsoTCPv4
+	large[0], large[1] = boot.VnetNeedsCsum, boot.VnetGSOTCPv4
 	fragment := frame(gw, v4, ip4(gw4, udp, datagram(7, make([]byte, 16))))
 	fragment[boot.VirtioNetHeaderSize+ethernetSize+6] = 0x20 // more fragments
 	return [][]byte{

@@ -37,14 +37,6 @@ const (
 	FDListen = 8
 )
 
-// MaxFrame is the largest message on FDPackets, in bytes: a virtio-net header
-// (virtio 1.2 §5.1.6) and a segment of 64 KiB with its link header.
-const MaxFrame = VirtioNetHeaderSize + 14 + 65535
-
-// VirtioNetHeaderSize is the size in bytes of struct virtio_net_hdr with
-// num_buffers (virtio 1.2 §5.1.6), which precedes each frame.
-const VirtioNetHeaderSize = 12
-
 // MaxCPUs is the largest number of CPUs of an instance.
 const MaxCPUs = 64
 
