@@ -68,3 +68,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestExitLine(t *testing.T) {
+	for _, e := range []MachineExit{0, 255} {
+		if got, err := ParseMachineExit(e.String()); err != nil || got != e {
+			t.Errorf("%q: got %v, %v", e.String(), got, err)
+		}
+	}
+	for _, s := range []string{"", "exit", "exit ", "exit 256", "exit -1", "exit 1 ", "7"} {
+		if e, err := ParseMachineExit(s); err == nil {
+			t.Errorf("%q: no error, %v", s, e)
+		}
+	}
+}

@@ -32,3 +32,32 @@ func ParseListen(s string) (Listen, error) {
 	}
 	return Listen{Port: uint16(port), On: verb == "listen"}, nil
 }
+
+// I/O ports of a virtual machine that work at any time, even in a crash: a
+// byte written is a byte said. One that is not there reads 0xff.
+const (
+	DebugText = 0xe9 // to standard error
+	// DebugControl carries lines to the monitor: "exit CODE", right before
+	// the end of the machine.
+	DebugControl = 0xea
+	// DebugExit ends the machine when it is written.
+	DebugExit = 0xf4
+)
+
+// MachineExit is the last line on DebugControl: the exit code of a virtual
+// machine's program, 0 to 255.
+type MachineExit int
+
+// String is the line's text, without its end: "exit CODE".
+func (e MachineExit) String() string { return "exit " + strconv.Itoa(int(e)) }
+
+// ParseMachineExit reads a line of DebugControl. The monitor does not trust
+// its sender.
+func ParseMachineExit(s string) (MachineExit, error) {
+	num, ok := strings.CutPrefix(s, "exit ")
+	code, err := strconv.ParseUint(num, 10, 8)
+	if !ok || err != nil {
+		return 0, errors.New("line " + strconv.Quote(s) + " is not known")
+	}
+	return MachineExit(code), nil
+}

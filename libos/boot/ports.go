@@ -7,21 +7,30 @@ import (
 )
 
 // Ports of a virtual machine's virtio console (virtio 1.2 §5.3), found by the
-// names that the monitor gives them. Port 0 is the console: standard output
-// and, unless a port has the name, standard input and standard error as well.
-// Their numbers are below MaxPorts.
+// names that the monitor gives them. Port 0 is the console: standard input,
+// output and error, except those that have a port. Their numbers are below
+// MaxPorts.
+//
+// A port that the host closed says so on the device's control queue
+// (VIRTIO_CONSOLE_PORT_OPEN, value 0); bytes that are in its receive queue by
+// then come before the end. Output to a closed port is EPIPE, as by a pipe
+// that nobody reads.
 const (
 	// PortStdin closes at the end of input. It is apart from port 0 because
 	// QEMU never closes that one; and a port that is closed for input takes
 	// no output.
 	PortStdin = "pith.stdin"
-	// PortStderr is standard error.
+	// PortStdout is standard output. QEMU makes a console port lose bytes
+	// while its reader is slow; any other port waits.
+	PortStdout = "pith.stdout"
+	// PortStderr is standard error. Without it, while there is PortStdout,
+	// both are the same file of the host: PortStdout keeps their order.
 	PortStderr = "pith.stderr"
-	// PortControl carries lines of text: Commands to the image, AskTime from
-	// it.
+	// PortControl carries lines of text: Commands to the image, AskTime and
+	// the messages of Listen for Config.Publish from it.
 	PortControl = "pith.control"
 
-	MaxPorts = 4
+	MaxPorts = 5
 )
 
 // AskTime is the line by which an image asks for the time: it has no other
