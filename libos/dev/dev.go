@@ -1,6 +1,7 @@
-// Package dev is /dev: the character devices that programs expect, the links
-// to the standard descriptors, and /dev/shm. It stands on packages vfs and
-// console; package sys imports it for its effect.
+// Package dev is /dev: the character devices that programs expect, the disks
+// of a virtual machine, the links to the standard descriptors, and /dev/shm. It
+// stands on packages vfs and console; package sys imports it for its effect,
+// package machine adds the disks.
 package dev
 
 import (
@@ -17,24 +18,45 @@ func init() {
 	vfs.AddMount("shm", "/dev/shm", "rw,nosuid,nodev,noexec", makeShm)
 }
 
-// devices have the numbers of Documentation/admin-guide/devices.txt of Linux.
-var devices = []struct {
-	name         string
-	major, minor uint32
-	perm         uint32
-	open         func(d *vfs.Dentry, flags uint32) (file.File, linux.Errno)
-}{
-	{"null", 1, 3, 0o666, func(d *vfs.Dentry, _ uint32) (file.File, linux.Errno) { return &null{device{dentry: d}}, 0 }},
-	{"zero", 1, 5, 0o666, func(d *vfs.Dentry, _ uint32) (file.File, linux.Errno) { return &zero{device{dentry: d}}, 0 }},
-	{"full", 1, 7, 0o666, func(d *vfs.Dentry, _ uint32) (file.File, linux.Errno) { return &full{zero{device{dentry: d}}}, 0 }},
-	{"random", 1, 8, 0o666, openRandom},
-	{"urandom", 1, 9, 0o666, openRandom},
-	{"tty", 5, 0, 0o666, func(_ *vfs.Dentry, flags uint32) (file.File, linux.Errno) { return console.OpenTerminal(flags) }},
-	{"console", 5, 1, 0o620, func(_ *vfs.Dentry, flags uint32) (file.File, linux.Errno) { return console.Open(flags), 0 }},
+// Device is a name in /dev and what it stands for.
+type Device struct {
+	Name string
+	Mode uint32 // S_IFCHR or S_IFBLK, and permissions
+	Rdev uint64 // linux.Makedev
+	// Open makes the file for each open(2) of d.
+	Open func(d *vfs.Dentry, flags uint32) (File, linux.Errno)
 }
 
-func openRandom(d *vfs.Dentry, _ uint32) (file.File, linux.Errno) {
+// File is a file that knows its access mode once it is told.
+type File interface {
+	file.File
+	Init(flags uint32)
+}
+
+// Add announces a further device, before the tree of files is first used.
+func Add(v Device) { devices = append(devices, v) }
+
+// devices have the numbers of Documentation/admin-guide/devices.txt of Linux.
+var devices = []Device{
+	{"null", linux.S_IFCHR | 0o666, linux.Makedev(1, 3), func(d *vfs.Dentry, _ uint32) (File, linux.Errno) { return &null{device{dentry: d}}, 0 }},
+	{"zero", linux.S_IFCHR | 0o666, linux.Makedev(1, 5), func(d *vfs.Dentry, _ uint32) (File, linux.Errno) { return &zero{device{dentry: d}}, 0 }},
+	{"full", linux.S_IFCHR | 0o666, linux.Makedev(1, 7), func(d *vfs.Dentry, _ uint32) (File, linux.Errno) { return &full{zero{device{dentry: d}}}, 0 }},
+	{"random", linux.S_IFCHR | 0o666, linux.Makedev(1, 8), openRandom},
+	{"urandom", linux.S_IFCHR | 0o666, linux.Makedev(1, 9), openRandom},
+	{"tty", linux.S_IFCHR | 0o666, linux.Makedev(5, 0), openTerminal},
+	{"console", linux.S_IFCHR | 0o620, linux.Makedev(5, 1), func(_ *vfs.Dentry, flags uint32) (File, linux.Errno) { return console.Open(flags), 0 }},
+}
+
+func openRandom(d *vfs.Dentry, _ uint32) (File, linux.Errno) {
 	return &random{device{dentry: d}}, 0
+}
+
+func openTerminal(_ *vfs.Dentry, flags uint32) (File, linux.Errno) {
+	f, errno := console.OpenTerminal(flags)
+	if errno != 0 {
+		return nil, errno
+	}
+	return f, 0
 }
 
 var links = []struct{ name, target string }{
@@ -48,12 +70,12 @@ func makeDev() vfs.Inode {
 	fs := vfs.NewFileSystem("devtmpfs", linux.TMPFS_MAGIC)
 	dir := vfs.NewFolder(fs, 0o755)
 	for _, v := range devices {
-		dir.Add(v.name, vfs.NewDevice(fs, v.perm, linux.Makedev(v.major, v.minor), func(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
-			f, errno := v.open(d, flags)
+		dir.Add(v.Name, vfs.NewDevice(fs, v.Mode, v.Rdev, func(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
+			f, errno := v.Open(d, flags)
 			if errno != 0 {
 				return nil, errno
 			}
-			f.(interface{ Init(flags uint32) }).Init(flags)
+			f.Init(flags)
 			return f, 0
 		}))
 	}

@@ -135,16 +135,17 @@ func (f *generatedFile) Release() { f.dentry.Closed(f) }
 
 func (f *generatedFile) Stat(st *linux.Stat) linux.Errno { f.inode.Stat(st); return 0 }
 
-// Device is a character device: what stands in /dev.
+// Device is a character or block device: what stands in /dev.
 type Device struct {
 	Object
 	open func(d *Dentry, flags uint32) (file.File, linux.Errno)
 }
 
-// NewDevice makes a character device with number rdev (linux.Makedev). open
-// makes the file for each open(2); its Init must be called with flags.
-func NewDevice(fs *FileSystem, perm uint32, rdev uint64, open func(d *Dentry, flags uint32) (file.File, linux.Errno)) *Device {
-	o := NewObject(fs, linux.S_IFCHR|perm)
+// NewDevice makes a device with number rdev (linux.Makedev). mode has S_IFCHR
+// or S_IFBLK and permissions. open makes the file for each open(2); its Init
+// must be called with flags.
+func NewDevice(fs *FileSystem, mode uint32, rdev uint64, open func(d *Dentry, flags uint32) (file.File, linux.Errno)) *Device {
+	o := NewObject(fs, mode)
 	o.rdev = rdev
 	return &Device{o, open}
 }
