@@ -82,7 +82,8 @@ func (i *Interrupt) Wait() {
 	i.mu.Unlock()
 }
 
-// Fire is what a test's device does.
+// Fire raises the interrupt from here, as the device would: a driver ends its
+// own Wait by it, when it shuts the device down or finds it broken.
 func (i *Interrupt) Fire() {
 	i.mu.Lock()
 	i.fired = true

@@ -1,0 +1,327 @@
+package virtio_test
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/virtio"
+	"github.com/pith-os/pith/libos/virtio/virtiotest"
+)
+
+// open starts a device with one queue and returns both sides of it.
+func open(t testing.TB, dev *virtiotest.Device, max int) (*virtio.Device, *virtio.Queue) {
+	t.Helper()
+	d, errno := virtio.Open(dev, 0)
+	if errno != 0 {
+		t.Fatalf("Open: %v", errno.Name())
+	}
+	q, errno := d.NewQueue(0, max)
+	if errno != 0 {
+		t.Fatalf("NewQueue: %v", errno.Name())
+	}
+	if errno := d.Start(); errno != 0 {
+		t.Fatalf("Start: %v", errno.Name())
+	}
+	t.Cleanup(d.Shutdown)
+	return d, q
+}
+
+func alloc(t testing.TB, n int) virtio.Buffer {
+	t.Helper()
+	b, errno := virtio.Alloc(n)
+	if errno != 0 {
+		t.Fatalf("Alloc: %v", errno.Name())
+	}
+	return b
+}
+
+func buffers(b ...virtio.Buffer) []virtio.Buffer { return b }
+
+// kinds are the features under which a queue must do the same.
+var kinds = []struct {
+	name    string
+	without uint64
+}{
+	{"event index", 0},
+	{"flags", virtio.FeatureEventIndex},
+	{"event index, direct", virtio.FeatureIndirect},
+	{"flags, direct", virtio.FeatureEventIndex | virtio.FeatureIndirect},
+}
+
+func TestChainsReachTheDeviceAndComeBack(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			dev := virtiotest.New(1, 0, nil, 16).Without(kind.without)
+			_, q := open(t, dev, 256)
+			if q.Size() != 16 || q.Free() != 16 {
+				t.Fatalf("size %d, free %d", q.Size(), q.Free())
+			}
+			dev.Queue(0).Serve(func(c *virtiotest.Chain) int {
+				return c.Fill(bytes.ToUpper(c.Bytes()))
+			})
+			mem := alloc(t, 4096)
+			for round := range 100 {
+				text := strings.Repeat("abcdefgh", 1+round%12)
+				n := copy(mem.Mem, text)
+				cut := n / 3
+				in := mem.Slice(2048, 4096)
+				clear(in.Mem)
+				if !q.Add(buffers(mem.Slice(0, cut), mem.Slice(cut, cut), mem.Slice(cut, n)),
+					buffers(in.Slice(0, 5), in.Slice(5, 64), in.Slice(64, 128)), round) {
+					t.Fatal("full")
+				}
+				q.Kick()
+				if !q.Wait() {
+					t.Fatal("Wait: broken")
+				}
+				token, got, ok := q.Take()
+				if !ok || token != round || got != n || string(in.Mem[:got]) != strings.ToUpper(text) {
+					t.Fatalf("round %d: token %d, %d bytes %q, %v", round, token, got, in.Mem[:got], ok)
+				}
+			}
+			if q.Free() != 16 {
+				t.Errorf("%d descriptors left of 16", q.Free())
+			}
+		})
+	}
+}
+
+func TestAFullQueueRefusesAndTakesAgain(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			dev := virtiotest.New(1, 0, nil, 8).Without(kind.without)
+			_, q := open(t, dev, 256)
+			mem := alloc(t, 4096)
+			n := 0
+			for q.Add(buffers(mem.Slice(n, n+1)), nil, n) {
+				n++
+			}
+			if n != 8 || q.Free() != 0 {
+				t.Fatalf("took %d, %d free", n, q.Free())
+			}
+			// Used out of order, as a block device does.
+			var chains []*virtiotest.Chain
+			for c, ok := dev.Queue(0).Pop(); ok; c, ok = dev.Queue(0).Pop() {
+				chains = append(chains, c)
+			}
+			for i := range chains {
+				dev.Queue(0).Push(chains[len(chains)-1-i], 0)
+			}
+			for i := range 8 {
+				if token, _, ok := q.Take(); !ok || token != 7-i {
+					t.Fatalf("took %d, %v", token, ok)
+				}
+			}
+			if _, _, ok := q.Take(); ok || q.Broken() || q.Free() != 8 {
+				t.Error("not as empty as before")
+			}
+		})
+	}
+}
+
+func TestNothingIsLostBetweenManyAddersAndOneWaiter(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			dev := virtiotest.New(1, 0, nil, 8).Without(kind.without)
+			_, q := open(t, dev, 8)
+			dev.Queue(0).Serve(func(c *virtiotest.Chain) int { return 0 })
+			mem := alloc(t, 64)
+			const adders, each = 4, 3000
+			var mu sync.Mutex
+			room := sync.NewCond(&mu)
+			for range adders {
+				go func() {
+					for range each {
+						mu.Lock()
+						for !q.Add(buffers(mem), nil, 1) {
+							room.Wait()
+						}
+						q.Kick()
+						mu.Unlock()
+					}
+				}()
+			}
+			for taken := 0; taken < adders*each; {
+				if !q.Wait() {
+					t.Fatal("broken")
+				}
+				mu.Lock()
+				for {
+					if _, _, ok := q.Take(); !ok {
+						break
+					}
+					taken++
+				}
+				room.Broadcast()
+				mu.Unlock()
+			}
+		})
+	}
+}
+
+func TestALieBreaksTheQueue(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lie  func(q *virtiotest.Queue, c *virtiotest.Chain)
+		want string
+	}{
+		{"an id beyond the queue", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.Lie(8, 0) }, "it used buffer 8"},
+		{"a huge id", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.Lie(c.ID|1<<16, 0) }, "it used buffer 65536"},
+		{"an id it does not have", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.Lie(c.ID+5, 0) }, "it used buffer 5"},
+		{"the middle of a chain", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.Lie(c.ID+1, 0) }, "it used buffer 1"},
+		{"more than there is room for", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.Lie(c.ID, 65) }, "it wrote 65 bytes"},
+		{"more buffers than a queue", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.LieIndex(9) }, "it used 9 buffers"},
+		{"an index that went back", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.LieIndex(0xffff) }, "it used 65535 buffers"},
+		{"needs reset", func(q *virtiotest.Queue, c *virtiotest.Chain) { q.Device().NeedReset() }, "it has failed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := virtio.CaptureReports(t)
+			dev := virtiotest.New(1, 0, []byte{0}, 8)
+			d, errno := virtio.Open(dev, 0)
+			if errno != 0 {
+				t.Fatal(errno.Name())
+			}
+			q, _ := d.NewQueue(0, 8)
+			d.OnConfig(func() {})
+			d.Start()
+			mem := alloc(t, 128)
+			q.Add(buffers(mem.Slice(0, 64)), buffers(mem.Slice(64, 128)), 7)
+			chain, _ := dev.Queue(0).Pop()
+			c.lie(dev.Queue(0), chain)
+			for q.Wait() {
+				if _, _, ok := q.Take(); ok {
+					t.Fatal("believed it")
+				}
+			}
+			if line := <-lines; !strings.Contains(line, c.want) || !strings.HasPrefix(line, "pith: device test (virtio 1) is broken: ") {
+				t.Errorf("said %q", line)
+			}
+			if !q.Broken() || q.Add(buffers(mem), nil, 1) {
+				t.Error("still in use")
+			}
+		})
+	}
+}
+
+func TestTheSameBufferUsedTwiceIsALie(t *testing.T) {
+	virtio.CaptureReports(t)
+	dev := virtiotest.New(1, 0, nil, 8)
+	_, q := open(t, dev, 8)
+	mem := alloc(t, 64)
+	q.Add(buffers(mem), nil, 3)
+	q.Add(buffers(mem), nil, 4)
+	c, _ := dev.Queue(0).Pop()
+	dev.Queue(0).Lie(c.ID, 0)
+	dev.Queue(0).Lie(c.ID, 0)
+	if token, _, ok := q.Take(); !ok || token != 3 {
+		t.Fatalf("took %d, %v", token, ok)
+	}
+	if _, _, ok := q.Take(); ok || !q.Broken() {
+		t.Error("took it twice")
+	}
+}
+
+func TestALengthWhereNothingCanBeWrittenIsNoLie(t *testing.T) {
+	dev := virtiotest.New(1, 0, nil, 8)
+	_, q := open(t, dev, 8)
+	q.Add(buffers(alloc(t, 64)), nil, 3)
+	c, _ := dev.Queue(0).Pop()
+	dev.Queue(0).Lie(c.ID, 64)
+	if token, n, ok := q.Take(); !ok || token != 3 || n != 0 {
+		t.Errorf("took %d, %d bytes, %v", token, n, ok)
+	}
+}
+
+func TestShutdownEndsWait(t *testing.T) {
+	lines := virtio.CaptureReports(t)
+	d, q := open(t, virtiotest.New(1, 0, nil, 8), 8)
+	done := make(chan bool)
+	go func() { done <- q.Wait() }()
+	d.Shutdown()
+	if <-done {
+		t.Error("Wait says that there are buffers")
+	}
+	select {
+	case line := <-lines:
+		t.Errorf("said %q", line)
+	default:
+	}
+}
+
+func TestOpenNeedsAModernDeviceWithItsQueues(t *testing.T) {
+	if _, errno := virtio.Open(virtiotest.New(1, 0, nil).Without(virtio.FeatureVersion1), 0); errno != linux.ENODEV {
+		t.Errorf("legacy: %v", errno.Name())
+	}
+	d, errno := virtio.Open(virtiotest.New(1, 1<<5|1<<7, nil, 1, 2, 12), 1<<5|1<<6)
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	if !d.Has(1<<5) || d.Has(1<<6) || d.Has(1<<7) || d.Has(1<<5|1<<6) {
+		t.Error("features are not those wanted and offered")
+	}
+	for i, want := range []linux.Errno{linux.ENODEV, 0, 0, linux.ENODEV} {
+		if _, errno := d.NewQueue(i, 64); errno != want {
+			t.Errorf("queue %d: %v", i, errno.Name())
+		}
+	}
+	if q, _ := d.NewQueue(2, 64); q.Size() != 8 {
+		t.Errorf("size %d of a device's 12", q.Size())
+	}
+	if q, _ := d.NewQueue(2, 4); q.Size() != 4 {
+		t.Errorf("size %d where 4 was asked for", q.Size())
+	}
+}
+
+func TestAConfigurationChangeIsTold(t *testing.T) {
+	dev := virtiotest.New(1, 0, []byte{1, 2, 3, 4}, 8)
+	d, _ := virtio.Open(dev, 0)
+	got := make(chan byte, 1)
+	d.OnConfig(func() {
+		var p [1]byte
+		d.Config(2, p[:])
+		got <- p[0]
+	})
+	if errno := d.Start(); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	dev.Change(func(config []byte) { config[2] = 99 })
+	if v := <-got; v != 99 {
+		t.Errorf("read %d", v)
+	}
+	if d.Config(3, make([]byte, 2)) || !d.Config(3, make([]byte, 1)) {
+		t.Error("the end of the configuration is elsewhere")
+	}
+	d.Shutdown()
+}
+
+func TestASteadyQueueAllocatesNothing(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			dev := virtiotest.New(1, 0, nil, 8).Without(kind.without)
+			_, q := open(t, dev, 8)
+			mem := alloc(t, 64)
+			out, in := buffers(mem.Slice(0, 8), mem.Slice(8, 16)), buffers(mem.Slice(16, 64))
+			device := dev.Queue(0)
+			device.OnNotify(func() {})
+			answer := testing.AllocsPerRun(1, func() { // what the device itself allocates
+				q.Add(out, in, 1)
+				c, _ := device.Pop()
+				device.Push(c, 1)
+				q.Take()
+			})
+			if n := testing.AllocsPerRun(100, func() {
+				q.Add(out, in, 1)
+				q.Kick()
+				c, _ := device.Pop()
+				device.Push(c, 1)
+				q.Wait()
+				q.Take()
+			}); n > answer {
+				t.Errorf("%v allocations, of which the device makes %v", n, answer)
+			}
+		})
+	}
+}

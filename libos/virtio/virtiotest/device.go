@@ -1,0 +1,169 @@
+//go:build !pith
+
+// Package virtiotest is the device's side of virtio in memory, for the tests of
+// drivers: a Device is the Transport that the driver opens, and a test plays
+// the device, honestly (Serve, Pop, Push) or as a liar (Lie).
+package virtiotest
+
+import (
+	"sync"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/virtio"
+)
+
+// Device is a virtio device in memory. It has an interrupt for each queue.
+type Device struct {
+	id      uint32
+	offered uint64
+	queues  []*Queue
+
+	mu        sync.Mutex
+	status    uint8
+	features  uint64
+	config    []byte
+	configIRQ *platform.Interrupt
+	onConfig  func()
+}
+
+// New makes a device with the given ID that offers features and those of every
+// modern device, with a configuration, and with queues of the given sizes.
+func New(id uint32, features uint64, config []byte, sizes ...int) *Device {
+	d := &Device{id: id, config: config,
+		offered: features | virtio.FeatureVersion1 | virtio.FeatureEventIndex | virtio.FeatureIndirect}
+	for _, size := range sizes {
+		d.queues = append(d.queues, &Queue{dev: d, max: size, notified: make(chan struct{}, 1)})
+	}
+	return d
+}
+
+// Without takes back the offer of features, FeatureEventIndex for example.
+func (d *Device) Without(features uint64) *Device {
+	d.offered &^= features
+	return d
+}
+
+// Queue is queue i.
+func (d *Device) Queue(i int) *Queue { return d.queues[i] }
+
+// Accepted are the features that the driver accepted.
+func (d *Device) Accepted() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.features
+}
+
+// Change has fn change the configuration, and tells the driver.
+func (d *Device) Change(fn func(config []byte)) {
+	d.mu.Lock()
+	fn(d.config)
+	irq := d.configIRQ
+	d.mu.Unlock()
+	if irq != nil {
+		irq.Fire()
+	}
+}
+
+// OnConfig has fn called after each SetConfig of the driver.
+func (d *Device) OnConfig(fn func()) { d.onConfig = fn }
+
+// NeedReset tells the driver that the device cannot go on (virtio 1.2 §2.1.2).
+func (d *Device) NeedReset() {
+	d.mu.Lock()
+	d.status |= virtio.StatusNeedsReset
+	d.mu.Unlock()
+	d.Change(func([]byte) {})
+}
+
+// What follows is the Transport.
+
+func (d *Device) Name() string     { return "test" }
+func (d *Device) DeviceID() uint32 { return d.id }
+func (d *Device) Features() uint64 { return d.offered }
+func (d *Device) Shutdown()        { d.SetStatus(0) }
+
+func (d *Device) Status() uint8 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status
+}
+
+func (d *Device) SetStatus(s uint8) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status = s
+	if s == 0 {
+		d.features, d.configIRQ = 0, nil
+		for _, q := range d.queues {
+			q.reset()
+		}
+	}
+}
+
+func (d *Device) SetFeatures(f uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.features = f
+}
+
+func (d *Device) Config(off int, p []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if off < 0 || off+len(p) > len(d.config) {
+		return false
+	}
+	copy(p, d.config[off:])
+	return true
+}
+
+func (d *Device) SetConfig(off int, p []byte) bool {
+	d.mu.Lock()
+	ok := off >= 0 && off+len(p) <= len(d.config)
+	if ok {
+		copy(d.config[off:], p)
+	}
+	d.mu.Unlock()
+	if ok && d.onConfig != nil {
+		d.onConfig()
+	}
+	return ok
+}
+
+func (d *Device) QueueSize(i int) int {
+	if i < 0 || i >= len(d.queues) {
+		return 0
+	}
+	return d.queues[i].max
+}
+
+func (d *Device) SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno {
+	if i < 0 || i >= len(d.queues) {
+		return linux.EINVAL
+	}
+	d.queues[i].set(size, desc, driver, device, irq)
+	return 0
+}
+
+func (d *Device) Notify(i int) {
+	q := d.queues[i]
+	if fn := q.onNotify; fn != nil {
+		fn()
+		return
+	}
+	select {
+	case q.notified <- struct{}{}:
+	default:
+	}
+}
+
+func (d *Device) OwnInterrupts() bool { return true }
+
+func (d *Device) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.configIRQ = irq
+	return 0
+}
+
+func (d *Device) AckInterrupt() (queue, config bool) { return true, true }

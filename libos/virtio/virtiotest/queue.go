@@ -1,0 +1,224 @@
+//go:build !pith
+
+package virtiotest
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/virtio"
+)
+
+// Queue is the device's side of a split virtqueue (virtio 1.2 §2.7). It
+// believes the driver: what the driver does wrong is a panic.
+type Queue struct {
+	dev      *Device
+	max      int
+	notified chan struct{}
+	onNotify func()
+
+	mu     sync.Mutex // guards what follows
+	size   int        // 0: not enabled
+	desc   []descriptor
+	avail  *uint32
+	slots  []uint16
+	event  *uint32 // where the driver wants the next interrupt
+	used   *uint32
+	elems  []element
+	wanted *uint32 // where the device wants the next notification
+	irq    *platform.Interrupt
+	seen   uint16 // idx of the driver's ring that was popped
+	pushed uint16 // idx of the device's ring
+}
+
+type descriptor struct {
+	addr        uint64
+	len         uint32
+	flags, next uint16
+}
+
+type element struct{ id, len uint32 }
+
+const (
+	flagNext     = 1
+	flagWrite    = 2
+	flagIndirect = 4
+)
+
+// Chain is what the driver made available at once.
+type Chain struct {
+	ID  uint32   // its first descriptor
+	Out [][]byte // what the driver wrote
+	In  [][]byte // what the device writes
+}
+
+// Bytes is all that the driver wrote.
+func (c *Chain) Bytes() []byte {
+	var all []byte
+	for _, b := range c.Out {
+		all = append(all, b...)
+	}
+	return all
+}
+
+// Fill writes p to the chain and returns how much of it there was room for.
+func (c *Chain) Fill(p []byte) int {
+	total := 0
+	for _, b := range c.In {
+		n := copy(b, p)
+		p, total = p[n:], total+n
+	}
+	return total
+}
+
+func at[T any](phys uint64, n int) []T {
+	return unsafe.Slice((*T)(platform.Pointer(uintptr(phys))), n)
+}
+
+func (q *Queue) set(size int, desc, driver, device uint64, irq *platform.Interrupt) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.desc = at[descriptor](desc, size)
+	q.avail = &at[uint32](driver, 1)[0]
+	q.slots = at[uint16](driver+4, size)
+	q.event = &at[uint32](driver+4+2*uint64(size), 1)[0]
+	q.used = &at[uint32](device, 1)[0]
+	q.elems = at[element](device+4, size)
+	q.wanted = &at[uint32](device+4+8*uint64(size), 1)[0]
+	q.irq, q.size, q.seen, q.pushed = irq, size, 0, 0
+}
+
+func (q *Queue) reset() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.size = 0
+}
+
+// Enabled says whether the driver has set the queue up.
+func (q *Queue) Enabled() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.size > 0
+}
+
+// OnNotify has fn called, by the driver's goroutine, when it notifies.
+func (q *Queue) OnNotify(fn func()) { q.onNotify = fn }
+
+// Serve answers every chain with fn, which says how many bytes it wrote, in a
+// goroutine of its own.
+func (q *Queue) Serve(fn func(c *Chain) int) {
+	go func() {
+		for range q.notified {
+			for c, ok := q.Pop(); ok; c, ok = q.Pop() {
+				q.Push(c, fn(c))
+			}
+		}
+	}()
+}
+
+// Pop takes the next chain that the driver made available. When there is none,
+// it asks for a notification of the next.
+func (q *Queue) Pop() (*Chain, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.size == 0 {
+		return nil, false
+	}
+	if uint16(atomic.LoadUint32(q.avail)>>16) == q.seen {
+		atomic.StoreUint32(q.wanted, uint32(q.seen))
+		if uint16(atomic.LoadUint32(q.avail)>>16) == q.seen {
+			return nil, false
+		}
+	}
+	id := q.slots[int(q.seen)%q.size]
+	q.seen++
+	c := &Chain{ID: uint32(id)}
+	c.walk(q.desc, id)
+	return c, true
+}
+
+func (c *Chain) walk(table []descriptor, n uint16) {
+	for range len(table) {
+		d := table[n]
+		switch {
+		case d.flags&flagIndirect != 0:
+			c.walk(at[descriptor](d.addr, int(d.len)/16), 0)
+		case d.flags&flagWrite != 0:
+			c.In = append(c.In, at[byte](d.addr, int(d.len)))
+		case len(c.In) > 0:
+			panic("virtiotest: the driver has the device read after it wrote (virtio 1.2 §2.7.4.2)")
+		default:
+			c.Out = append(c.Out, at[byte](d.addr, int(d.len)))
+		}
+		if d.flags&flagNext == 0 {
+			return
+		}
+		n = d.next
+	}
+	panic("virtiotest: the driver's chain is a loop")
+}
+
+// Push gives c back, with n bytes written, and interrupts the driver if it
+// wants that.
+func (q *Queue) Push(c *Chain, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.push(c.ID, uint32(n))
+}
+
+func (q *Queue) push(id, n uint32) {
+	if q.size == 0 {
+		return
+	}
+	e := &q.elems[int(q.pushed)%q.size]
+	atomic.StoreUint32(&e.id, id)
+	atomic.StoreUint32(&e.len, n)
+	old := q.pushed
+	q.pushed++
+	atomic.StoreUint32(q.used, uint32(q.pushed)<<16)
+	var fire bool
+	if q.dev.offered&virtio.FeatureEventIndex != 0 {
+		fire = q.pushed-uint16(atomic.LoadUint32(q.event))-1 < q.pushed-old
+	} else {
+		fire = atomic.LoadUint32(q.avail)&1 == 0
+	}
+	if fire {
+		q.irq.Fire()
+	}
+}
+
+// Send writes p to the next chain that the driver made available, as a device
+// does that received something; false: there is none.
+func (q *Queue) Send(p []byte) bool {
+	c, ok := q.Pop()
+	if ok {
+		q.Push(c, c.Fill(p))
+	}
+	return ok
+}
+
+// Lie pushes an element that no chain need have, and interrupts.
+func (q *Queue) Lie(id, n uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.size > 0 {
+		q.push(id, n)
+		q.irq.Fire()
+	}
+}
+
+// LieIndex moves the index of the device's ring by n, and interrupts.
+func (q *Queue) LieIndex(n uint16) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.size > 0 {
+		q.pushed += n
+		atomic.StoreUint32(q.used, uint32(q.pushed)<<16)
+		q.irq.Fire()
+	}
+}
+
+// Device is the device whose queue it is.
+func (q *Queue) Device() *Device { return q.dev }
