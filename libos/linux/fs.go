@@ -25,6 +25,7 @@ const (
 	ANON_INODE_FS      = 0x09041934
 	PIPEFS_MAGIC       = 0x50495045
 	SOCKFS_MAGIC       = 0x534f434b
+	V9FS_MAGIC         = 0x01021997
 )
 
 // Mount flags that statfs(2) reports.

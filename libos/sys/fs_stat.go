@@ -60,7 +60,7 @@ func statAt(dirfd, addr, flags uintptr, st *linux.Stat) linux.Errno {
 	}
 	d, errno := target(dirfd, addr, flags)
 	if errno == 0 {
-		d.Inode().Stat(st)
+		errno = d.Stat(st)
 	}
 	return errno
 }
@@ -163,6 +163,11 @@ func access(dirfd, path, mode, flags uintptr) (uintptr, linux.Errno) {
 	}
 	if mode&linux.X_OK != 0 && st.Mode&linux.S_IFMT != linux.S_IFDIR && st.Mode&0o111 == 0 {
 		return 0, linux.EACCES
+	}
+	if mode&linux.W_OK != 0 && st.Mode&linux.S_IFMT != linux.S_IFIFO {
+		if d, errno := target(dirfd, path, flags); errno == 0 && d.Inode().FS().ReadOnly {
+			return 0, linux.EROFS
+		}
 	}
 	return 0, 0
 }

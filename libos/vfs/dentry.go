@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
 )
 
 // tree guards all names: Dentry fields, directories' contents and mounts. One
@@ -32,6 +33,15 @@ func NewDentry(parent *Dentry, name string, inode Inode) *Dentry {
 
 // Inode is the object that the name stands for.
 func (d *Dentry) Inode() Inode { return d.inode }
+
+// Stat is stat(2) of what the name stands for.
+func (d *Dentry) Stat(st *linux.Stat) linux.Errno {
+	if r, ok := d.inode.(Remote); ok {
+		return r.TryStat(st)
+	}
+	d.inode.Stat(st)
+	return 0
+}
 
 // Name is the last component of the path. A file system calls it with the tree
 // locked.

@@ -12,8 +12,9 @@ type DirFile struct {
 	file.Base
 	dentry *Dentry
 	dir    Dir
+	stream Stream // nil: dir lists itself
 	mu     sync.Mutex
-	pos    int64 // position of Dir.List plus dots
+	pos    int64 // position of Dir.List plus dots, or of stream
 }
 
 // dots is how far "." and ".." shift the positions of a directory's entries.
@@ -24,6 +25,17 @@ func OpenDir(d *Dentry, flags uint32) *DirFile {
 	f := &DirFile{dentry: d, dir: d.inode.(Dir)}
 	f.Init(flags)
 	return f
+}
+
+// OpenStream is OpenDir for a directory that is a Streamer.
+func OpenStream(d *Dentry, flags uint32) (file.File, linux.Errno) {
+	f := OpenDir(d, flags)
+	s, errno := d.inode.(Streamer).Stream()
+	if errno != 0 {
+		return nil, errno
+	}
+	f.stream = s
+	return f, 0
 }
 
 // Dentry implements Opened.
@@ -45,6 +57,9 @@ func (f *DirFile) ReadDir(fn func(DirEntry) bool) linux.Errno {
 		}
 		f.pos = e.Next
 		return true
+	}
+	if f.stream != nil {
+		return f.stream.List(f.pos, step)
 	}
 	if f.pos == 0 && !step(dot(".", f.dentry, 1)) {
 		return 0
@@ -96,12 +111,25 @@ func (f *DirFile) Pwrite([]byte, int64) (int, linux.Errno) { return 0, linux.EBA
 
 // Stat implements file.File.
 func (f *DirFile) Stat(st *linux.Stat) linux.Errno {
+	if f.stream != nil {
+		return f.stream.Stat(st)
+	}
 	f.dir.Stat(st)
 	return 0
 }
 
 // Sync implements file.File.
-func (f *DirFile) Sync() linux.Errno { return 0 }
+func (f *DirFile) Sync() linux.Errno {
+	if f.stream != nil {
+		return f.stream.Sync()
+	}
+	return 0
+}
 
 // Release implements file.File.
-func (f *DirFile) Release() { f.dentry.Closed(f) }
+func (f *DirFile) Release() {
+	f.dentry.Closed(f)
+	if f.stream != nil {
+		f.stream.Close()
+	}
+}

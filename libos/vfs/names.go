@@ -41,6 +41,9 @@ func (l *last) editable() (MutableDir, linux.Errno) {
 	if l.dir.deleted {
 		return nil, linux.ENOENT
 	}
+	if l.dir.inode.FS().ReadOnly {
+		return nil, linux.EROFS
+	}
 	dir, ok := l.dir.inode.(MutableDir)
 	if !ok {
 		return nil, linux.EPERM

@@ -92,6 +92,8 @@ func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
 		return nil, linux.ELOOP
 	case isDir && (writes || flags&(linux.O_CREAT|linux.O_TRUNC) != 0):
 		return nil, linux.EISDIR
+	case d.inode.FS().ReadOnly && (writes || flags&linux.O_TRUNC != 0) && fileType(d) == linux.S_IFREG:
+		return nil, linux.EROFS
 	}
 	kept := flags&statusFlags | linux.O_LARGEFILE
 	f, errno := openInode(d, kept)
@@ -122,6 +124,9 @@ func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
 
 // fileType is the S_IFMT of d.
 func fileType(d *Dentry) uint32 {
+	if r, ok := d.inode.(Remote); ok {
+		return r.FileType()
+	}
 	var st linux.Stat
 	d.inode.Stat(&st)
 	return st.Mode & linux.S_IFMT
@@ -131,6 +136,7 @@ func fileType(d *Dentry) uint32 {
 func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry, made bool, errno linux.Errno) {
 	tree.Lock()
 	defer tree.Unlock()
+	raced := false
 	for {
 		l, errno := w.parent(at, path)
 		if errno != 0 {
@@ -151,6 +157,10 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		d, errno := child(l.dir, l.name)
 		if errno == linux.ENOENT {
 			d, errno = l.make(&NewInode{Mode: linux.S_IFREG | mode&0o7777})
+			if errno == linux.EEXIST && flags&linux.O_EXCL == 0 && !raced {
+				raced = true // somebody else who uses the file system made it
+				continue
+			}
 			if errno == linux.EPERM {
 				errno = linux.EACCES
 			}
@@ -248,10 +258,7 @@ func IsPath(f file.File) bool {
 
 func (f *pathFile) Dentry() *Dentry { return f.dentry }
 
-func (f *pathFile) Stat(st *linux.Stat) linux.Errno {
-	f.dentry.inode.Stat(st)
-	return 0
-}
+func (f *pathFile) Stat(st *linux.Stat) linux.Errno { return f.dentry.Stat(st) }
 
 func (*pathFile) Read([]byte) (int, linux.Errno)             { return 0, linux.EBADF }
 func (*pathFile) Write([]byte) (int, linux.Errno)            { return 0, linux.EBADF }

@@ -37,6 +37,15 @@ type Inode interface {
 	Open(d *Dentry, flags uint32) (file.File, linux.Errno)
 }
 
+// Remote is an Inode whose attributes are asked for elsewhere, which may fail.
+// Stat then gives what was last known.
+type Remote interface {
+	Inode
+	TryStat(st *linux.Stat) linux.Errno
+	// FileType is the S_IFMT of the inode, which never changes.
+	FileType() uint32
+}
+
 // Dir is an Inode that is a directory (S_IFDIR). Lookup is called with the
 // tree locked, at least for reading; List is called without.
 type Dir interface {
@@ -49,6 +58,24 @@ type Dir interface {
 	// returns false. 0 is the position before the first. "." and ".." are
 	// not listed.
 	List(pos int64, fn func(DirEntry) bool) linux.Errno
+}
+
+// Streamer is a Dir that has listings of its own for each open file, in place of
+// List.
+type Streamer interface {
+	Dir
+	Stream() (Stream, linux.Errno)
+}
+
+// Stream is the listing of one open directory.
+type Stream interface {
+	// List is as Dir.List, but with "." and "..", and with positions that mean
+	// something to the file system alone; 0 is the beginning.
+	List(pos int64, fn func(DirEntry) bool) linux.Errno
+	// Stat and Sync are fstat(2) and fsync(2).
+	Stat(st *linux.Stat) linux.Errno
+	Sync() linux.Errno
+	Close()
 }
 
 // DirEntry is a name that Dir.List found.
@@ -140,6 +167,9 @@ type FileSystem struct {
 	Magic int64  // f_type of statfs(2)
 	// Usage, when set, fills in the figures of statfs.
 	Usage func(st *linux.Statfs)
+	// ReadOnly has the VFS refuse what would change a name or open a file for
+	// writing; SetAttr is the file system's own to refuse (EROFS).
+	ReadOnly bool
 
 	dev  uint64
 	ino  atomic.Uint64
@@ -174,6 +204,9 @@ func (fs *FileSystem) Statfs(st *linux.Statfs) {
 	*st = linux.Statfs{
 		Type: fs.Magic, Bsize: platform.PageSize, Frsize: platform.PageSize,
 		Namelen: NameMax, Fsid: [2]int32{int32(fs.dev)}, Flags: linux.ST_VALID | linux.ST_RELATIME,
+	}
+	if fs.ReadOnly {
+		st.Flags |= linux.ST_RDONLY
 	}
 	if fs.Usage != nil {
 		fs.Usage(st)
