@@ -1,7 +1,8 @@
 // Package tinyelf writes very small static executables for x86-64: a few
-// system calls and instructions, with no toolchain and no runtime. They are
-// the trial image of a monitor's probe, and the images of the tests that try
-// what an image must not do.
+// system calls and instructions, with no toolchain and no runtime. A [Program]
+// is one for Linux, a [Machine] one for a virtual machine. They are the trial
+// image of a monitor's probe, and the images of the tests that try what an
+// image must not do.
 package tinyelf
 
 import (
@@ -172,44 +173,55 @@ func (p *Program) ExitErrno() {
 
 // Bytes is the executable file.
 func (p *Program) Bytes() []byte {
-	const page = 4096
-	le := binary.LittleEndian
 	text := elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Align: page,
-		Off: page, Vaddr: TextAddr, Paddr: TextAddr,
-		Filesz: uint64(len(p.text)), Memsz: uint64(len(p.text)),
+		Vaddr: TextAddr, Memsz: uint64(len(p.text)),
 	}
 	if p.WritableText {
 		text.Flags |= uint32(elf.PF_W)
 	}
 	data := elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Align: page,
-		Off: page + (uint64(len(p.text))+page-1)/page*page, Vaddr: DataAddr, Paddr: DataAddr,
-		Filesz: uint64(len(p.data)), Memsz: DataSize,
+		Vaddr: DataAddr, Memsz: DataSize,
 	}
 	// Without this header Linux makes all readable memory executable
 	// (before 5.8) or the stack.
 	stack := elf.Prog64{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W)}
-	progs := []elf.Prog64{text, data, stack}
+	return executable(TextAddr, segment{text, p.text}, segment{data, p.data}, segment{stack, nil})
+}
 
+const page = 4096
+
+// segment is a program header and the bytes of the file that it stands for.
+type segment struct {
+	elf.Prog64
+	content []byte
+}
+
+// executable is an ELF file of these segments, each from a page of its own.
+func executable(entry uint64, segments ...segment) []byte {
 	header := elf.Header64{
 		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
-		Entry: TextAddr, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(progs)), Shentsize: 64,
+		Entry: entry, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(segments)), Shentsize: 64,
 	}
 	copy(header.Ident[:], elf.ELFMAG)
 	header.Ident[elf.EI_CLASS] = byte(elf.ELFCLASS64)
 	header.Ident[elf.EI_DATA] = byte(elf.ELFDATA2LSB)
 	header.Ident[elf.EI_VERSION] = byte(elf.EV_CURRENT)
 
-	var b bytes.Buffer
-	for _, part := range []any{header, progs} {
-		if err := binary.Write(&b, le, part); err != nil {
+	var head, content bytes.Buffer
+	write := func(part any) {
+		if err := binary.Write(&head, binary.LittleEndian, part); err != nil {
 			panic(err) // the structures have fixed sizes, and a Buffer takes all
 		}
 	}
-	file := make([]byte, data.Off+data.Filesz)
-	copy(file, b.Bytes())
-	copy(file[text.Off:], p.text)
-	copy(file[data.Off:], p.data)
-	return file
+	write(header)
+	for _, s := range segments {
+		s.Off, s.Paddr, s.Filesz = uint64(page+content.Len()), s.Vaddr, uint64(len(s.content))
+		write(s.Prog64)
+		content.Write(s.content)
+		content.Write(make([]byte, -len(s.content)&(page-1)))
+	}
+	head.Write(make([]byte, page-head.Len()))
+	return append(head.Bytes(), content.Bytes()...)
 }
