@@ -44,7 +44,7 @@ func (m Monitor) Probe(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	code, err := img.supervise(ctx, c, nil, &signals{}, discard)
+	code, err := img.supervise(ctx, c, nil, &monitor.Signals{}, discard)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("a trial image ended with %d", code)
 	}
@@ -62,14 +62,14 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	if log == nil {
 		log = discard
 	}
-	listeners, err := publish(c.Publish)
+	listeners, err := monitor.Bind(c.Publish)
 	if err != nil {
 		return 0, err
 	}
-	defer closeListeners(listeners)
+	defer monitor.CloseListeners(listeners)
 
-	signals := catchSignals()
-	defer signals.stop()
+	signals := monitor.CatchSignals()
+	defer signals.Stop()
 
 	img, how, err := start(ctx, c, listeners)
 	if err != nil {
@@ -80,7 +80,7 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 }
 
 // supervise serves a running image until it ends.
-func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []listener, signals *signals,
+func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []*monitor.Listener, signals *monitor.Signals,
 	log func(string, ...any)) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
@@ -105,8 +105,8 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 		case err := <-img.ended:
 			failure = errors.Join(failure, err)
 			running = false
-		case sig := <-signals.c:
-			signals.relay(sig, img.jail)
+		case sig := <-signals.C:
+			signals.Relay(sig, img.signal)
 		case err := <-failed:
 			failure = errors.Join(failure, err)
 			img.signal(unix.SIGKILL)
@@ -131,13 +131,16 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	return 128 + int(status.Signal()), nil
 }
 
-// terminals says which of the program's descriptors are terminals.
-func terminals(files ...*os.File) (tty [3]bool) {
-	for i, f := range files {
-		if f != nil {
-			_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-			tty[i] = err == nil
+// obey reads the image's control messages until it ends.
+func obey(control *os.File, listeners []*monitor.Listener, log func(string, ...any)) error {
+	buf := make([]byte, 256)
+	for {
+		n, err := control.Read(buf)
+		if err != nil {
+			return nil // the image, or this monitor, has closed it
+		}
+		if err := monitor.Obey(string(buf[:n]), listeners, (*monitor.Listener).Listen, log); err != nil {
+			return err
 		}
 	}
-	return tty
 }

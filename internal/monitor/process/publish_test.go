@@ -149,11 +149,11 @@ func TestPortThatCannotBePublished(t *testing.T) {
 	defer listening.Close()
 
 	bound := freePort(t)
-	fd, err := bind(bound)
+	ls, err := monitor.Bind([]monitor.Port{{Host: bound}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
+	defer monitor.CloseListeners(ls)
 
 	for _, test := range []struct {
 		name string
@@ -169,25 +169,4 @@ func TestPortThatCannotBePublished(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", test.name, err, test.want)
 		}
 	}
-}
-
-func TestPublishOnAllAddresses(t *testing.T) {
-	fd, err := bind(netip.AddrPort{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := listener{port: monitor.Port{Guest: 80}, fd: fd}
-	defer closeListeners([]listener{l})
-	if err := l.set(true); err != nil {
-		t.Fatal(err)
-	}
-	addr, err := netip.ParseAddrPort(l.where())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), addr.Port()).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
 }

@@ -26,7 +26,7 @@ type image struct {
 
 // start makes the jail and waits until it has become the image. It says how
 // the image is confined.
-func start(ctx context.Context, c *monitor.Config, listeners []listener) (*image, string, error) {
+func start(ctx context.Context, c *monitor.Config, listeners []*monitor.Listener) (*image, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
@@ -40,7 +40,7 @@ func start(ctx context.Context, c *monitor.Config, listeners []listener) (*image
 	}
 	fds := make([]int, len(listeners))
 	for i, l := range listeners {
-		fds[i] = l.fd
+		fds[i] = l.FD
 	}
 	l, err := newLayout(c, fds, int(file.Fd()))
 	if err != nil {
@@ -81,7 +81,7 @@ func newRequest(c *monitor.Config, id identity, set []namespace) request {
 	for _, p := range c.Publish {
 		req.Boot.Publish = append(req.Boot.Publish, p.Guest)
 	}
-	req.Boot.TTY = terminals(c.Stdin, c.Stdout, c.Stderr)
+	req.Boot.TTY = monitor.Terminals(c.Stdin, c.Stdout, c.Stderr)
 	return req
 }
 

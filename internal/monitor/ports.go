@@ -1,38 +1,36 @@
-package process
+package monitor
 
 import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
 
-// listener is a published port: a socket that is bound, and listens while the
-// program does. The image has the same socket and accepts from it.
-type listener struct {
-	port monitor.Port
-	fd   int
+// Listener is a published port: a socket that is bound, and listens while the
+// program does.
+type Listener struct {
+	Port Port
+	FD   int // not blocking
 }
 
-// publish binds the ports, in order.
-func publish(ports []monitor.Port) (ls []listener, err error) {
+// Bind binds the ports, in order.
+func Bind(ports []Port) (ls []*Listener, err error) {
 	for _, p := range ports {
 		fd, err := bind(p.Host)
 		if err != nil {
-			closeListeners(ls)
+			CloseListeners(ls)
 			return nil, publishError(p, err)
 		}
-		ls = append(ls, listener{p, fd})
+		ls = append(ls, &Listener{p, fd})
 	}
 	return ls, nil
 }
 
-func publishError(p monitor.Port, err error) error {
+func publishError(p Port, err error) error {
 	host := p.Host.String()
 	if !p.Host.Addr().IsValid() {
 		host = fmt.Sprintf("port %d", p.Host.Port())
@@ -48,7 +46,7 @@ func publishError(p monitor.Port, err error) error {
 	return fmt.Errorf("publish %s: %w", host, err)
 }
 
-// bind makes a TCP socket for the image: bound, not blocking, not listening.
+// bind makes a TCP socket: bound, not blocking, not listening.
 func bind(addr netip.AddrPort) (int, error) {
 	switch ip := addr.Addr(); {
 	case !ip.IsValid():
@@ -95,33 +93,33 @@ func bindTo(family int, addr unix.Sockaddr) (fd int, err error) {
 	return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
 }
 
-// set lets clients in or not, as the program asks for.
+// Listen lets clients in or not, as the program asks for.
 //
 // To stop, shutdown(2) returns the socket to the state before listen: bound,
-// and clients are refused, those in its queue too. The image's descriptor is
-// the same socket: its accept4 fails with EINVAL then.
-func (l listener) set(on bool) error {
+// and clients are refused, those in its queue too. accept4 fails with EINVAL
+// then, on other descriptors of the socket too.
+func (l *Listener) Listen(on bool) error {
 	if !on {
-		if err := unix.Shutdown(l.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
-			return fmt.Errorf("stop listening on port %d: %w", l.port.Guest, err)
+		if err := unix.Shutdown(l.FD, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
+			return fmt.Errorf("stop listening on port %d: %w", l.Port.Guest, err)
 		}
 		return nil
 	}
 	// From now on, so that connections inherit it and the port can be bound
 	// again while some are in TIME_WAIT.
-	err := unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	err := unix.SetsockoptInt(l.FD, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil {
-		err = unix.Listen(l.fd, unix.SOMAXCONN)
+		err = unix.Listen(l.FD, unix.SOMAXCONN)
 	}
 	if err != nil {
-		return publishError(l.port, err)
+		return publishError(l.Port, err)
 	}
 	return nil
 }
 
 // where is the address by which clients find the port.
-func (l listener) where() string {
-	sa, err := unix.Getsockname(l.fd)
+func (l *Listener) where() string {
+	sa, err := unix.Getsockname(l.FD)
 	if err != nil {
 		return err.Error()
 	}
@@ -134,38 +132,34 @@ func (l listener) where() string {
 	return "an unknown address"
 }
 
-func closeListeners(ls []listener) {
+// CloseListeners frees the ports.
+func CloseListeners(ls []*Listener) {
 	for _, l := range ls {
-		unix.Close(l.fd)
+		unix.Close(l.FD)
 	}
 }
 
-// obey reads the image's control messages until it ends. It does not trust
-// their sender: what is not known is only logged.
-func obey(control *os.File, ls []listener, log func(string, ...any)) error {
-	buf := make([]byte, 256)
-	for {
-		n, err := control.Read(buf)
-		if err != nil {
-			return nil // the image, or this monitor, has closed it
-		}
-		msg, err := boot.ParseListen(string(buf[:n]))
-		if err != nil {
-			log("%v", err)
+// Obey lets clients in or not as a control message of the image says, by way
+// of listen, and logs it. It does not trust the message's sender: what is not
+// known is only logged.
+func Obey(message string, ls []*Listener, listen func(l *Listener, on bool) error, log func(string, ...any)) error {
+	msg, err := boot.ParseListen(message)
+	if err != nil {
+		log("%v", err)
+		return nil
+	}
+	for _, l := range ls {
+		if l.Port.Guest != msg.Port {
 			continue
 		}
-		for _, l := range ls {
-			if l.port.Guest != msg.Port {
-				continue
-			}
-			if err := l.set(msg.On); err != nil {
-				return err
-			}
-			state := "closed"
-			if msg.On {
-				state = "open"
-			}
-			log("port %d of the program, %s here, is %s", msg.Port, l.where(), state)
+		if err := listen(l, msg.On); err != nil {
+			return err
 		}
+		state := "closed"
+		if msg.On {
+			state = "open"
+		}
+		log("port %d of the program, %s here, is %s", msg.Port, l.where(), state)
 	}
+	return nil
 }
