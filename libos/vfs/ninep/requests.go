@@ -1,0 +1,304 @@
+package ninep
+
+import (
+	"math"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/vfs"
+)
+
+// The requests of 9P2000.L (diod's protocol.md, and Linux's net/9p/client.c),
+// one function each.
+
+// attach is the root of what the server offers.
+func (c *client) attach() (*fid, fileID, linux.Errno) {
+	f := c.fids.take()
+	x := c.begin(tAttach)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u32(noFid)
+	x.str("") // the user's name; the number counts
+	x.str("") // which tree: a device has one
+	x.u32(0)
+	r, errno := x.call()
+	if errno != 0 {
+		f.unused()
+		return nil, fileID{}, errno
+	}
+	id := r.id()
+	if r.bad {
+		f.drop()
+	}
+	return f, id, r.errno()
+}
+
+// walk is a new fid for name in directory from.
+func (c *client) walk(from *fid, name string) (*fid, fileID, linux.Errno) {
+	f := c.fids.take()
+	x := c.begin(tWalk)
+	defer c.end(x)
+	x.u32(from.num)
+	x.u32(f.num)
+	x.out = putU16(x.out, 1)
+	x.str(name)
+	r, errno := x.call()
+	if errno != 0 {
+		f.abandon(errno)
+		return nil, fileID{}, errno
+	}
+	n, id := r.u16(), r.id()
+	if n != 1 || r.bad {
+		f.drop()
+		return nil, fileID{}, linux.EIO
+	}
+	return f, id, 0
+}
+
+// clone is a second fid for what from stands for.
+func (c *client) clone(from *fid) (*fid, linux.Errno) {
+	f := c.fids.take()
+	x := c.begin(tWalk)
+	defer c.end(x)
+	x.u32(from.num)
+	x.u32(f.num)
+	x.out = putU16(x.out, 0)
+	if _, errno := x.call(); errno != 0 {
+		f.abandon(errno)
+		return nil, errno
+	}
+	return f, 0
+}
+
+// abandon gives up a fid that the server refused to make. When what it said is
+// unintelligible it may have made it.
+func (f *fid) abandon(errno linux.Errno) {
+	if errno == linux.EIO {
+		f.drop()
+	} else {
+		f.unused()
+	}
+}
+
+// lopen opens the object of f for reading or writing, and returns how much data
+// the server wants in one request.
+func (c *client) lopen(f *fid, flags uint32) (int, linux.Errno) {
+	x := c.begin(tLopen)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u32(flags)
+	r, errno := x.call()
+	if errno != 0 {
+		return 0, errno
+	}
+	return c.opened(&r)
+}
+
+// lcreate makes a regular file in the directory of f, which becomes the open
+// file's.
+func (c *client) lcreate(f *fid, name string, flags, mode, gid uint32) (int, linux.Errno) {
+	x := c.begin(tLcreate)
+	defer c.end(x)
+	x.u32(f.num)
+	x.str(name)
+	x.u32(flags)
+	x.u32(mode)
+	x.u32(gid)
+	r, errno := x.call()
+	if errno != 0 {
+		return 0, errno
+	}
+	return c.opened(&r)
+}
+
+func (c *client) opened(r *reply) (int, linux.Errno) {
+	r.id()
+	unit := r.u32()
+	if unit == 0 || int64(unit) > int64(c.maxData) {
+		return c.maxData, r.errno()
+	}
+	return int(unit), r.errno()
+}
+
+// readData reads at most what one message carries.
+func (c *client) readData(typ uint8, f *fid, p []byte, off int64) (int, linux.Errno) {
+	x := c.begin(typ)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u64(uint64(off))
+	x.u32(uint32(len(p)))
+	return x.read(p)
+}
+
+// writeData writes at most what one message carries.
+func (c *client) writeData(f *fid, p []byte, off int64) (int, linux.Errno) {
+	x := c.begin(tWrite)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u64(uint64(off))
+	x.u32(uint32(len(p)))
+	return x.write(p)
+}
+
+// getattr is stat(2), without what the server cannot know.
+func (c *client) getattr(f *fid) (st linux.Stat, errno linux.Errno) {
+	x := c.begin(tGetattr)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u64(getBasic)
+	r, errno := x.call()
+	if errno != 0 {
+		return st, errno
+	}
+	r.u64() // which fields are valid: all of struct stat's always are
+	r.id()
+	st.Mode, st.UID, st.GID = r.u32(), r.u32(), r.u32()
+	st.Nlink, st.Rdev = r.u64(), r.u64()
+	st.Size = int64(r.u64())
+	st.Blksize = int64(r.u64())
+	st.Blocks = int64(r.u64())
+	st.Atim, st.Mtim, st.Ctim = r.time(), r.time(), r.time()
+	if st.Size < 0 || st.Blocks < 0 || st.Blksize < 0 {
+		r.bad = true
+	}
+	// Programs make buffers of this size.
+	st.Blksize = min(max(st.Blksize, 512), int64(c.maxData))
+	return st, r.errno()
+}
+
+// setattr is chmod, chown, truncate and utimensat. The bits of Tsetattr have
+// the order of vfs.AttrMask's.
+func (c *client) setattr(f *fid, a *vfs.Attr) linux.Errno {
+	const same = vfs.AttrMode | vfs.AttrUID | vfs.AttrGID | vfs.AttrSize | vfs.AttrAtime | vfs.AttrMtime
+	valid := uint32(a.Valid & same)
+	if a.Valid&vfs.AttrChown != 0 {
+		valid |= setCtime // all of chown(-1, -1)
+	}
+	if a.Valid&vfs.AttrAtime != 0 {
+		valid |= setAtimeTo
+	}
+	if a.Valid&vfs.AttrMtime != 0 {
+		valid |= setMtimeTo
+	}
+	x := c.begin(tSetattr)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u32(valid)
+	x.u32(a.Mode)
+	x.u32(a.UID)
+	x.u32(a.GID)
+	x.u64(uint64(a.Size))
+	x.time(a.Atime)
+	x.time(a.Mtime)
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) readlink(f *fid) (string, linux.Errno) {
+	x := c.begin(tReadlink)
+	defer c.end(x)
+	x.u32(f.num)
+	r, errno := x.call()
+	if errno != 0 {
+		return "", errno
+	}
+	target := r.str()
+	if len(target) == 0 || len(target) >= pathMax {
+		r.bad = true
+	}
+	return string(target), r.errno()
+}
+
+func (c *client) symlink(dir *fid, name, target string, gid uint32) linux.Errno {
+	x := c.begin(tSymlink)
+	defer c.end(x)
+	x.u32(dir.num)
+	x.str(name)
+	x.str(target)
+	x.u32(gid)
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) mkdir(dir *fid, name string, mode, gid uint32) linux.Errno {
+	x := c.begin(tMkdir)
+	defer c.end(x)
+	x.u32(dir.num)
+	x.str(name)
+	x.u32(mode)
+	x.u32(gid)
+	_, errno := x.call()
+	return errno
+}
+
+// mknod makes what n says; Rdev is as the system call has it, 12 bits of the
+// major number and 20 of the minor one (linux/kdev_t.h, new_decode_dev).
+func (c *client) mknod(dir *fid, name string, n *vfs.NewInode, gid uint32) linux.Errno {
+	dev := uint32(n.Rdev)
+	x := c.begin(tMknod)
+	defer c.end(x)
+	x.u32(dir.num)
+	x.str(name)
+	x.u32(n.Mode)
+	x.u32(dev >> 8 & 0xfff)
+	x.u32(dev&0xff | dev>>12&0xfff00)
+	x.u32(gid)
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) link(dir, target *fid, name string) linux.Errno {
+	x := c.begin(tLink)
+	defer c.end(x)
+	x.u32(dir.num)
+	x.u32(target.num)
+	x.str(name)
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) renameat(from *fid, old string, to *fid, name string) linux.Errno {
+	x := c.begin(tRenameat)
+	defer c.end(x)
+	x.u32(from.num)
+	x.str(old)
+	x.u32(to.num)
+	x.str(name)
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) unlinkat(dir *fid, name string, flags uint32) linux.Errno {
+	x := c.begin(tUnlinkat)
+	defer c.end(x)
+	x.u32(dir.num)
+	x.str(name)
+	x.u32(flags)
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) fsync(f *fid) linux.Errno {
+	x := c.begin(tFsync)
+	defer c.end(x)
+	x.u32(f.num)
+	x.u32(0) // not the data alone
+	_, errno := x.call()
+	return errno
+}
+
+func (c *client) statfs(f *fid) (st linux.Statfs, errno linux.Errno) {
+	x := c.begin(tStatfs)
+	defer c.end(x)
+	x.u32(f.num)
+	r, errno := x.call()
+	if errno != 0 {
+		return st, errno
+	}
+	r.u32() // the type of what the server has its files in
+	st.Bsize = int64(r.u32())
+	st.Blocks, st.Bfree, st.Bavail = r.u64(), r.u64(), r.u64()
+	st.Files, st.Ffree = r.u64(), r.u64()
+	r.u64() // fsid
+	st.Namelen = int64(min(r.u32(), math.MaxInt16))
+	return st, r.errno()
+}
