@@ -114,12 +114,12 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 	}
 	if slices.Contains(img.Manifest.Parts, "net") {
 		if r.net == "user" {
-			n, err := newUserNetwork(c, inst.ports)
+			g, err := newUserNetwork(c, inst.ports)
 			if err != nil {
 				return &exitError{monitor.ExitFailure, fmt.Errorf("run: %w", err)}
 			}
 			defer func() {
-				if cerr := n.gateway.Close(); err == nil && cerr != nil {
+				if cerr := g.Close(); err == nil && cerr != nil {
 					err = fmt.Errorf("run: %w", cerr)
 				}
 			}()

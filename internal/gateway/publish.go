@@ -38,7 +38,7 @@ func (g *Gateway) publish(network, hostAddr string, guestPort uint16) (netip.Add
 			return netip.AddrPort{}, err
 		}
 		addr, closer = l.Addr(), l
-		serve = func() { g.serveTCP(l, guestPort) }
+		serve = func() { g.Accept(l, guestPort) }
 	case strings.HasPrefix(network, "udp"):
 		p, err := g.listenUDP(network, hostAddr, guestPort)
 		if err != nil {
@@ -86,8 +86,9 @@ func (e explained) Unwrap() error { return e.error }
 
 const acceptBackoff = 10 * time.Millisecond
 
-// serveTCP gives the guest the connections to a published port.
-func (g *Gateway) serveTCP(l net.Listener, port uint16) {
+// Accept gives the guest the connections of l, a TCP socket, as to this port of
+// its own, until l is closed.
+func (g *Gateway) Accept(l net.Listener, port uint16) {
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {

@@ -5,9 +5,11 @@ package monitor
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 
+	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -63,10 +65,13 @@ type Port struct {
 	Guest uint16
 }
 
-// Network is the other end of an instance's network device.
+// Network is the other end of an instance's network device. A
+// [gateway.Gateway] is one.
 type Network interface {
 	// Serve moves packets between the network and the instance until ctx is
-	// done or the instance ends, which is no error. Each message on link
-	// (SOCK_SEQPACKET) is one packet, see boot.FDPackets. Serve closes link.
-	Serve(ctx context.Context, link *os.File) error
+	// done or the instance ends, which is no error. It closes link.
+	Serve(ctx context.Context, link gateway.Link) error
+	// Accept gives the instance the connections of l, as to a TCP port of
+	// its own, until l is closed.
+	Accept(l net.Listener, port uint16)
 }

@@ -3,9 +3,10 @@ package process
 import (
 	"context"
 	"errors"
-	"os"
+	"net"
 	"testing"
 
+	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
@@ -14,12 +15,14 @@ import (
 )
 
 // networkFunc is a monitor.Network.
-type networkFunc func(ctx context.Context, link *os.File) error
+type networkFunc func(ctx context.Context, link gateway.Link) error
 
-func (f networkFunc) Serve(ctx context.Context, link *os.File) error {
+func (f networkFunc) Serve(ctx context.Context, link gateway.Link) error {
 	defer link.Close()
 	return f(ctx, link)
 }
+
+func (networkFunc) Accept(net.Listener, uint16) { panic("the image accepts connections itself") }
 
 func TestPacketsKeepTheirBounds(t *testing.T) {
 	// The image waits for each packet, as its end does not block, and
@@ -33,18 +36,17 @@ func TestPacketsKeepTheirBounds(t *testing.T) {
 		p.Syscall(unix.SYS_WRITE, tinyelf.Imm(boot.FDPackets), buf, tinyelf.RAX)
 		p.Syscall(unix.SYS_SCHED_YIELD)
 	})
-	network := networkFunc(func(_ context.Context, link *os.File) error {
-		in := make([]byte, boot.MaxFrame)
+	network := networkFunc(func(_ context.Context, link gateway.Link) error {
+		in, sizes := make([]byte, boot.MaxFrame), make([]int, 1)
 		for _, size := range []int{2, 100, 60000} {
-			if _, err := link.Write(make([]byte, size)); err != nil {
+			if err := link.WritePackets([]gateway.Packet{{make([]byte, size)}}); err != nil {
 				return err
 			}
-			n, err := link.Read(in)
-			if err != nil {
+			if _, err := link.ReadPackets([]gateway.Packet{{in}}, sizes); err != nil {
 				return err
 			}
-			if n != size/2 {
-				t.Errorf("a packet of %d bytes came back with %d", size, n)
+			if sizes[0] != size/2 {
+				t.Errorf("a packet of %d bytes came back with %d", size, sizes[0])
 			}
 		}
 		return nil
@@ -63,7 +65,7 @@ func TestNetworkFailureEndsTheImage(t *testing.T) {
 	_, err := Monitor{}.Run(t.Context(), &monitor.Config{
 		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Net: &boot.Net{}},
 		Stdin:   silence(t),
-		Network: networkFunc(func(context.Context, *os.File) error { return broken }),
+		Network: networkFunc(func(context.Context, gateway.Link) error { return broken }),
 	})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v", err)

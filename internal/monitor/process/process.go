@@ -15,6 +15,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
@@ -92,7 +93,7 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	})
 	if c.Network != nil {
 		tasks.Go(func() {
-			if err := c.Network.Serve(ctx, img.link); err != nil && ctx.Err() == nil {
+			if err := plugIn(ctx, c.Network, img.link); err != nil && ctx.Err() == nil {
 				failed <- fmt.Errorf("network: %w", err)
 			}
 		})
@@ -129,6 +130,20 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 		fmt.Fprintln(c.Stderr, "pith: killed: the image made a system call that its monitor forbids")
 	}
 	return 128 + int(status.Signal()), nil
+}
+
+// plugIn gives the network the monitor's end of the network device.
+func plugIn(ctx context.Context, n monitor.Network, packets *os.File) error {
+	// A link takes a descriptor over: it gets one of its own.
+	fd, err := unix.FcntlInt(packets.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err := errors.Join(err, packets.Close()); err != nil {
+		return err
+	}
+	link, err := gateway.NewSocketLink(fd)
+	if err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	return n.Serve(ctx, link)
 }
 
 // obey reads the image's control messages until it ends.
