@@ -30,6 +30,14 @@ func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 
 var hostedDMA [][]byte
 
+// HostedForgetDMA lets the memory that DMA gave go with its last user, for a
+// test that opens devices without end.
+func HostedForgetDMA() {
+	hostedMu.Lock()
+	hostedDMA = nil
+	hostedMu.Unlock()
+}
+
 // MapDevice maps n bytes of a device's registers, which are no memory, for
 // uncached access.
 func MapDevice(phys uint64, n int) (uintptr, linux.Errno) { return 0, linux.ENODEV }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
@@ -18,6 +19,7 @@ func FuzzDevice(f *testing.F) {
 	f.Add(uint8(2), []byte("\x00\x00\x01\x00\x00\x06\x00\x00\x02\x01\x02\x03\x05\x01\x01"))
 	f.Add(uint8(0), []byte("\x02\x00\x05\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, features uint8, script []byte) {
+		defer platform.HostedForgetDMA()
 		dev := virtiotest.New(virtio.IDConsole, uint64(features), []byte{80, 0, 25, 0, features, 0, 0, 0}, 4, 4, 4, 4, 4, 4, 4, 4)
 		c, errno := Open(dev)
 		if errno != 0 {
