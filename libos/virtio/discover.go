@@ -1,0 +1,138 @@
+package virtio
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+// Discover finds the machine's devices, once: those in memory that the
+// hypervisor names on the kernel's command line; where it names none, those on
+// PCI; where there is no PCI, those in the fixed places of QEMU's microvm.
+var Discover = sync.OnceValue(discover)
+
+func discover() []Transport {
+	if !platform.VM() {
+		return nil
+	}
+	if found := namedDevices(platform.Config().Devices, mapDevice); found != nil {
+		return found
+	}
+	if pciPresent() {
+		return pciDevices(portConfig{}, mapDevice)
+	}
+	return microvmDevices(mapDevice, platform.FirmwareTables() != 0)
+}
+
+// Find gives the devices of one kind, in the order in which they were found.
+func Find(id uint32) []Transport {
+	var found []Transport
+	for _, t := range Discover() {
+		if t.DeviceID() == id {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// mapper makes the registers of a device accessible, size bytes at addr.
+type mapper func(addr uint64, size int) (registers, linux.Errno)
+
+func mapDevice(addr uint64, size int) (registers, linux.Errno) {
+	at, errno := platform.MapDevice(addr, size)
+	return mapped(at), errno
+}
+
+// openMMIO opens the device whose registers are size bytes at addr.
+func openMMIO(m mapper, addr uint64, size int, gsi uint32) (Transport, linux.Errno) {
+	r, errno := m(addr, size)
+	if errno != 0 {
+		return nil, errno
+	}
+	return newMMIO(r, addr, size, gsi)
+}
+
+// namedDevices opens the devices that words name, in the form that Linux gave
+// them: virtio_mmio.device=SIZE@ADDRESS:GSI[:ID] (Linux,
+// drivers/virtio/virtio_mmio.c). Other words are not for us.
+func namedDevices(words []string, m mapper) []Transport {
+	var found []Transport
+	for _, word := range words {
+		what, ok := strings.CutPrefix(word, "virtio_mmio.device=")
+		if !ok {
+			continue
+		}
+		size, addr, gsi, ok := parseMMIO(what)
+		if !ok {
+			report("pith: " + word + ": not SIZE@ADDRESS:INTERRUPT\n")
+			continue
+		}
+		t, errno := openMMIO(m, addr, size, gsi)
+		if errno == 0 {
+			found = append(found, t)
+		} else if errno != linux.ENODEV {
+			report("pith: " + word + ": " + errno.Name() + "\n")
+		}
+	}
+	return found
+}
+
+func parseMMIO(s string) (size int, addr uint64, gsi uint32, ok bool) {
+	const largest = 1 << 20
+	text, rest, _ := strings.Cut(s, "@")
+	place, rest, _ := strings.Cut(rest, ":")
+	pin, _, _ := strings.Cut(rest, ":") // the ID is for Linux's own names
+	unit := uint64(1)
+	switch {
+	case strings.HasSuffix(text, "K"), strings.HasSuffix(text, "k"):
+		unit, text = 1<<10, text[:len(text)-1]
+	case strings.HasSuffix(text, "M"), strings.HasSuffix(text, "m"):
+		unit, text = 1<<20, text[:len(text)-1]
+	}
+	n, err := strconv.ParseUint(text, 0, 32)
+	if err != nil || n*unit < mmioConfig || n*unit > largest {
+		return 0, 0, 0, false
+	}
+	addr, err = strconv.ParseUint(place, 0, 64)
+	if err != nil || addr == 0 || addr%4 != 0 || addr > maxPhys-n*unit {
+		return 0, 0, 0, false
+	}
+	irq, err := strconv.ParseUint(pin, 0, 32)
+	if err != nil {
+		return 0, 0, 0, false
+	}
+	return int(n * unit), addr, uint32(irq), true
+}
+
+// maxPhys is beyond every physical address of x86-64.
+const maxPhys = 1 << 52
+
+// microvmDevices looks where QEMU's microvm has its devices (hw/i386/microvm.c):
+// 24 of them on a second I/O APIC, where it has one, or else 8, on pins that
+// depend on whether there is ACPI.
+func microvmDevices(m mapper, acpi bool) []Transport {
+	const (
+		base, step  = 0xfeb00000, 0x200
+		few, many   = 8, 24
+		plain       = 5 // GSI of the first device
+		withACPI    = 16
+		secondAPICs = 24
+	)
+	slots, gsi := few, uint32(plain)
+	if acpi {
+		gsi = withACPI
+	}
+	if r, errno := m(base+few*step, step); errno == 0 && r.Read(mmioMagic, 4) == mmioMagicValue {
+		slots, gsi = many, secondAPICs
+	}
+	var found []Transport
+	for i := range slots {
+		if t, errno := openMMIO(m, base+uint64(i*step), step, gsi+uint32(i)); errno == 0 {
+			found = append(found, t)
+		}
+	}
+	return found
+}

@@ -1,0 +1,167 @@
+package virtio
+
+import (
+	"strconv"
+
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+// Registers of a device in memory (virtio 1.2 §4.2.2).
+const (
+	mmioMagic             = 0x000
+	mmioVersion           = 0x004
+	mmioDeviceID          = 0x008
+	mmioDeviceFeatures    = 0x010
+	mmioDeviceFeaturesSel = 0x014
+	mmioDriverFeatures    = 0x020
+	mmioDriverFeaturesSel = 0x024
+	mmioQueueSel          = 0x030
+	mmioQueueNumMax       = 0x034
+	mmioQueueNum          = 0x038
+	mmioQueueReady        = 0x044
+	mmioQueueNotify       = 0x050
+	mmioInterruptStatus   = 0x060
+	mmioInterruptACK      = 0x064
+	mmioStatus            = 0x070
+	mmioQueueDesc         = 0x080
+	mmioQueueDriver       = 0x090
+	mmioQueueDevice       = 0x0a0
+	mmioConfigGeneration  = 0x0fc
+	mmioConfig            = 0x100
+)
+
+const (
+	mmioMagicValue = 0x74726976 // "virt"
+	mmioModern     = 2          // version; 1 is legacy
+)
+
+// Bits of the interrupt status (§4.2.2).
+const (
+	mmioUsedBuffers   = 1
+	mmioConfigChanged = 2
+)
+
+// mmio is a device in memory (§4.2). It has one interrupt, a pin of the I/O
+// APIC, which it holds up until the interrupt is acknowledged: an edge comes
+// only when all of its causes have been.
+type mmio struct {
+	registers
+	name   string
+	id     uint32
+	config int // bytes of configuration that there is room for
+	gsi    uint32
+	routed bool
+}
+
+// newMMIO is the device whose registers are size bytes at addr. ENODEV: there
+// is none, or it is a legacy one, which the console is told of.
+func newMMIO(r registers, addr uint64, size int, gsi uint32) (Transport, linux.Errno) {
+	if size < mmioConfig || r.Read(mmioMagic, 4) != mmioMagicValue {
+		return nil, linux.ENODEV
+	}
+	id := r.Read(mmioDeviceID, 4)
+	if id == 0 {
+		return nil, linux.ENODEV // an empty slot
+	}
+	m := &mmio{registers: r, name: "mmio " + strconv.FormatUint(addr, 16), id: id, config: size - mmioConfig, gsi: gsi}
+	if r.Read(mmioVersion, 4) != mmioModern {
+		report("pith: device " + m.name + " (virtio " + strconv.Itoa(int(id)) +
+			") is a legacy device, older than virtio 1.0; QEMU has modern ones with -global virtio-mmio.force-legacy=false\n")
+		return nil, linux.ENODEV
+	}
+	return m, 0
+}
+
+func (m *mmio) Name() string     { return m.name }
+func (m *mmio) DeviceID() uint32 { return m.id }
+func (m *mmio) Status() uint8    { return uint8(m.Read(mmioStatus, 4)) }
+func (m *mmio) Shutdown()        { m.Write(mmioStatus, 4, 0) }
+
+func (m *mmio) SetStatus(s uint8) {
+	m.Write(mmioStatus, 4, uint32(s))
+	if s == 0 {
+		awaitReset(m.Status)
+	}
+}
+
+func (m *mmio) Features() uint64 {
+	m.Write(mmioDeviceFeaturesSel, 4, 0)
+	low := m.Read(mmioDeviceFeatures, 4)
+	m.Write(mmioDeviceFeaturesSel, 4, 1)
+	return uint64(m.Read(mmioDeviceFeatures, 4))<<32 | uint64(low)
+}
+
+func (m *mmio) SetFeatures(f uint64) {
+	m.Write(mmioDriverFeaturesSel, 4, 0)
+	m.Write(mmioDriverFeatures, 4, uint32(f))
+	m.Write(mmioDriverFeaturesSel, 4, 1)
+	m.Write(mmioDriverFeatures, 4, uint32(f>>32))
+}
+
+func (m *mmio) Config(off int, p []byte) bool {
+	return off >= 0 && off <= m.config-len(p) &&
+		readStable(m, mmioConfig+off, p, func() uint32 { return m.Read(mmioConfigGeneration, 4) })
+}
+
+func (m *mmio) SetConfig(off int, p []byte) bool {
+	ok := off >= 0 && off <= m.config-len(p)
+	if ok {
+		writeConfig(m, mmioConfig+off, p)
+	}
+	return ok
+}
+
+func (m *mmio) QueueSize(i int) int {
+	m.Write(mmioQueueSel, 4, uint32(i))
+	return int(m.Read(mmioQueueNumMax, 4))
+}
+
+func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno {
+	if errno := m.SetConfigInterrupt(irq); errno != 0 {
+		return errno
+	}
+	m.Write(mmioQueueSel, 4, uint32(i))
+	if m.Read(mmioQueueReady, 4) != 0 {
+		return linux.EBUSY // §4.2.3.2: it was reset
+	}
+	m.Write(mmioQueueNum, 4, uint32(size))
+	for _, part := range [...]struct {
+		reg  int
+		phys uint64
+	}{{mmioQueueDesc, desc}, {mmioQueueDriver, driver}, {mmioQueueDevice, device}} {
+		m.Write(part.reg, 4, uint32(part.phys))
+		m.Write(part.reg+4, 4, uint32(part.phys>>32))
+	}
+	m.Write(mmioQueueReady, 4, 1)
+	return 0
+}
+
+func (m *mmio) Notify(i int) { m.Write(mmioQueueNotify, 4, uint32(i)) }
+
+func (m *mmio) OwnInterrupts() bool { return false }
+
+func (m *mmio) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
+	if m.routed {
+		return 0
+	}
+	errno := irq.Route(m.gsi, false)
+	m.routed = errno == 0
+	return errno
+}
+
+// AckInterrupt acknowledges until nothing is left, for the next edge to come
+// (a device that never has enough is not waited for).
+func (m *mmio) AckInterrupt() (queue, config bool) {
+	const tries = 100
+	for range tries {
+		status := m.Read(mmioInterruptStatus, 4) & (mmioUsedBuffers | mmioConfigChanged)
+		if status == 0 {
+			break
+		}
+		m.Write(mmioInterruptACK, 4, status)
+		queue = queue || status&mmioUsedBuffers != 0
+		config = config || status&mmioConfigChanged != 0
+	}
+	return queue, config
+}

@@ -1,0 +1,221 @@
+package virtio
+
+import (
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+// pci is a device on PCI (virtio 1.2 §4.1). Its capabilities say where in its
+// memory it has which registers.
+type pci struct {
+	name   string
+	id     uint32
+	common window
+	notify window
+	device window // of no size where the device has no configuration
+	table  window // of MSI-X
+
+	queues     int                   // as the device says
+	notifyStep uint32                // bytes between two places of notification
+	notifyAt   []int                 // by queue, in notify; of those that are set up
+	vectors    []*platform.Interrupt // in table, by entry
+	entries    int                   // of table
+}
+
+// window is a part of the device's memory, size bytes.
+type window struct {
+	registers
+	size int
+}
+
+// The common configuration (§4.1.4.3).
+const (
+	commonDeviceFeatureSelect = 0x00
+	commonDeviceFeature       = 0x04
+	commonDriverFeatureSelect = 0x08
+	commonDriverFeature       = 0x0c
+	commonConfigVector        = 0x10
+	commonNumQueues           = 0x12
+	commonStatus              = 0x14
+	commonGeneration          = 0x15
+	commonQueueSelect         = 0x16
+	commonQueueSize           = 0x18
+	commonQueueVector         = 0x1a
+	commonQueueEnable         = 0x1c
+	commonQueueNotifyOff      = 0x1e
+	commonQueueDesc           = 0x20
+	commonQueueDriver         = 0x28
+	commonQueueDevice         = 0x30
+	commonSize                = 0x38
+)
+
+const noVector = 0xffff // §4.1.4.3: the device could not take the vector
+
+// An entry of the MSI-X table (PCI 3.0 §6.8.2.6 to 6.8.2.9).
+const (
+	msixAddress = 0x0
+	msixData    = 0x8
+	msixControl = 0xc // bit 0: masked
+	msixEntry   = 0x10
+)
+
+// newPCI prepares function f, a virtio device. ENODEV: it is a legacy one;
+// EINVAL: its capabilities make no sense; ENOTSUP: it has no MSI-X.
+func newPCI(c pciConfig, m mapper, f function, id uint32) (Transport, linux.Errno) {
+	caps := readCapabilities(c, f)
+	if caps.common.size == 0 || caps.notify.size == 0 {
+		return nil, linux.ENODEV
+	}
+	if caps.msix.size == 0 {
+		return nil, linux.ENOTSUP
+	}
+	if caps.common.size < commonSize || caps.notify.size < 2 {
+		return nil, linux.EINVAL
+	}
+	p := &pci{name: "pci " + f.String(), id: id, notifyStep: caps.notifyStep, entries: caps.msix.size / msixEntry}
+	c.Write(f, pciCommand, pciMemory|pciMaster|pciNoINTx)
+	for _, w := range [...]struct {
+		to   *window
+		from region
+	}{{&p.common, caps.common}, {&p.notify, caps.notify}, {&p.device, caps.device}, {&p.table, caps.msix}} {
+		if w.from.size == 0 {
+			continue
+		}
+		r, errno := m(w.from.addr, w.from.size)
+		if errno != 0 {
+			return nil, errno
+		}
+		*w.to = window{r, w.from.size}
+	}
+	c.Write(f, caps.msixAt, msixEnable)
+	p.queues = int(p.common.Read(commonNumQueues, 2))
+	return p, 0
+}
+
+func (p *pci) Name() string     { return p.name }
+func (p *pci) DeviceID() uint32 { return p.id }
+func (p *pci) Status() uint8    { return uint8(p.common.Read(commonStatus, 1)) }
+func (p *pci) Shutdown()        { p.common.Write(commonStatus, 1, 0) }
+
+func (p *pci) SetStatus(s uint8) {
+	p.common.Write(commonStatus, 1, uint32(s))
+	if s == 0 {
+		awaitReset(p.Status)
+		p.vectors, p.notifyAt = nil, nil
+	}
+}
+
+func (p *pci) Features() uint64 {
+	p.common.Write(commonDeviceFeatureSelect, 4, 0)
+	low := p.common.Read(commonDeviceFeature, 4)
+	p.common.Write(commonDeviceFeatureSelect, 4, 1)
+	return uint64(p.common.Read(commonDeviceFeature, 4))<<32 | uint64(low)
+}
+
+func (p *pci) SetFeatures(f uint64) {
+	p.common.Write(commonDriverFeatureSelect, 4, 0)
+	p.common.Write(commonDriverFeature, 4, uint32(f))
+	p.common.Write(commonDriverFeatureSelect, 4, 1)
+	p.common.Write(commonDriverFeature, 4, uint32(f>>32))
+}
+
+func (p *pci) Config(off int, b []byte) bool {
+	return off >= 0 && off <= p.device.size-len(b) &&
+		readStable(p.device, off, b, func() uint32 { return p.common.Read(commonGeneration, 1) })
+}
+
+func (p *pci) SetConfig(off int, b []byte) bool {
+	ok := off >= 0 && off <= p.device.size-len(b)
+	if ok {
+		writeConfig(p.device, off, b)
+	}
+	return ok
+}
+
+func (p *pci) QueueSize(i int) int {
+	if i >= p.queues {
+		return 0
+	}
+	p.common.Write(commonQueueSelect, 2, uint32(i))
+	return int(p.common.Read(commonQueueSize, 2))
+}
+
+func (p *pci) SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno {
+	vector, errno := p.vector(irq)
+	if errno != 0 {
+		return errno
+	}
+	p.common.Write(commonQueueSelect, 2, uint32(i))
+	if p.common.Read(commonQueueEnable, 2) != 0 {
+		return linux.EBUSY // §4.1.4.3.2: it was reset
+	}
+	at := uint64(p.common.Read(commonQueueNotifyOff, 2)) * uint64(p.notifyStep)
+	if at > uint64(p.notify.size-2) || at%2 != 0 {
+		return linux.EINVAL
+	}
+	for len(p.notifyAt) <= i {
+		p.notifyAt = append(p.notifyAt, 0)
+	}
+	p.notifyAt[i] = int(at)
+	p.common.Write(commonQueueSize, 2, uint32(size))
+	for _, part := range [...]struct {
+		reg  int
+		phys uint64
+	}{{commonQueueDesc, desc}, {commonQueueDriver, driver}, {commonQueueDevice, device}} {
+		p.common.Write(part.reg, 4, uint32(part.phys))
+		p.common.Write(part.reg+4, 4, uint32(part.phys>>32))
+	}
+	if errno := p.setVector(commonQueueVector, vector); errno != 0 {
+		return errno
+	}
+	p.common.Write(commonQueueEnable, 2, 1)
+	return 0
+}
+
+func (p *pci) Notify(i int) { p.notify.Write(p.notifyAt[i], 2, uint32(i)) }
+
+// OwnInterrupts: an entry for each queue, one for the configuration.
+func (p *pci) OwnInterrupts() bool { return p.entries > p.queues }
+
+func (p *pci) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
+	vector, errno := p.vector(irq)
+	if errno != 0 {
+		return errno
+	}
+	return p.setVector(commonConfigVector, vector)
+}
+
+// AckInterrupt: a message needs no acknowledgement, and does not say who it is
+// from.
+func (p *pci) AckInterrupt() (queue, config bool) { return true, true }
+
+// vector is the entry of the MSI-X table that raises irq.
+func (p *pci) vector(irq *platform.Interrupt) (int, linux.Errno) {
+	for n, have := range p.vectors {
+		if have == irq {
+			return n, 0
+		}
+	}
+	n := len(p.vectors)
+	if n == p.entries {
+		return 0, linux.ENOSPC
+	}
+	addr, data := irq.Message()
+	entry := n * msixEntry
+	p.table.Write(entry+msixAddress, 4, uint32(addr))
+	p.table.Write(entry+msixAddress+4, 4, uint32(addr>>32))
+	p.table.Write(entry+msixData, 4, data)
+	p.table.Write(entry+msixControl, 4, 0)
+	p.vectors = append(p.vectors, irq)
+	return n, 0
+}
+
+// setVector writes a vector to a register, which the device must take
+// (§4.1.5.1.2.1).
+func (p *pci) setVector(reg, vector int) linux.Errno {
+	p.common.Write(reg, 2, uint32(vector))
+	if p.common.Read(reg, 2) != uint32(vector) {
+		return linux.ENOSPC
+	}
+	return 0
+}

@@ -1,0 +1,116 @@
+package virtio
+
+// region is a part of physical memory. Size 0: there is none.
+type region struct {
+	addr uint64
+	size int
+}
+
+// capabilities are what a function's list of capabilities says (PCI 3.0 §6.7,
+// virtio 1.2 §4.1.4): the first of each kind that lies in memory, and where it
+// can be.
+type capabilities struct {
+	common, notify, device region
+	notifyStep             uint32
+	msix                   region // its table
+	msixAt                 int    // the capability
+}
+
+// Kinds of capabilities.
+const (
+	capVendor = 0x09
+	capMSIX   = 0x11
+)
+
+// Types of virtio's own (§4.1.4).
+const (
+	capCommon = 1
+	capNotify = 2
+	capDevice = 4
+)
+
+const msixEnable = 1 << 31 // in the word of the capability; bit 30, which masks all, is 0
+
+// readCapabilities walks the list, which may be damaged or a loop: no longer
+// than there is room for one.
+func readCapabilities(c pciConfig, f function) capabilities {
+	const (
+		first   = 0x40 // the header is before
+		end     = 0x100
+		longest = (end - first) / 4
+	)
+	var caps capabilities
+	if c.Read(f, pciCommand)&pciHasCapabilities == 0 {
+		return caps
+	}
+	at := int(c.Read(f, pciCapabilities) & 0xfc)
+	for range longest {
+		if at < first {
+			break
+		}
+		word := c.Read(f, at)
+		switch {
+		case word&0xff == capVendor && at <= end-20:
+			caps.virtio(c, f, at, word>>24)
+		case word&0xff == capMSIX && at <= end-12 && caps.msix.size == 0:
+			entries := int(word>>16&0x7ff) + 1
+			table := c.Read(f, at+4)
+			caps.msix = locate(c, f, int(table&7), table&^7, uint32(entries*msixEntry))
+			caps.msixAt = at
+		}
+		at = int(word >> 8 & 0xfc)
+	}
+	return caps
+}
+
+// virtio reads struct virtio_pci_cap (§4.1.4).
+func (caps *capabilities) virtio(c pciConfig, f function, at int, kind uint32) {
+	var to *region
+	switch kind {
+	case capCommon:
+		to = &caps.common
+	case capNotify:
+		to = &caps.notify
+	case capDevice:
+		to = &caps.device
+	default:
+		return
+	}
+	if to.size != 0 {
+		return
+	}
+	*to = locate(c, f, int(c.Read(f, at+4)&0xff), c.Read(f, at+8), c.Read(f, at+12))
+	if kind == capNotify {
+		caps.notifyStep = c.Read(f, at+16)
+	}
+}
+
+// locate is the place of size bytes at off in what base address register bar
+// maps (PCI 3.0 §6.2.5.1); none if it is not in memory, or nowhere. That no
+// RAM is there, platform.MapDevice sees to.
+func locate(c pciConfig, f function, bar int, off, size uint32) region {
+	const (
+		bars    = 6
+		port    = 1      // bit 0
+		wide    = 2 << 1 // bits 1 and 2
+		largest = 16 << 20
+	)
+	if bar >= bars || size == 0 || off%4 != 0 {
+		return region{}
+	}
+	low := c.Read(f, pciBAR+4*bar)
+	if low&port != 0 {
+		return region{}
+	}
+	base := uint64(low &^ 15)
+	if low&6 == wide {
+		if bar == bars-1 {
+			return region{}
+		}
+		base |= uint64(c.Read(f, pciBAR+4*(bar+1))) << 32
+	}
+	if base == 0 || base >= maxPhys || uint64(off)+uint64(size) > maxPhys-base {
+		return region{}
+	}
+	return region{base + uint64(off), int(min(size, largest))}
+}

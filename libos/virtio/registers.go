@@ -1,0 +1,112 @@
+package virtio
+
+import (
+	"sync/atomic"
+
+	"github.com/pith-os/pith/libos/platform"
+)
+
+// registers are those of a device, in windows of its address space. Width is
+// 1, 2 or 4 bytes, and the access has exactly that one; the caller stays
+// within the window.
+type registers interface {
+	Read(off, width int) uint32
+	Write(off, width int, v uint32)
+}
+
+// mapped are registers at an address of ours.
+type mapped uintptr
+
+//go:noinline
+func (m mapped) Read(off, width int) uint32 {
+	p := platform.Pointer(uintptr(m) + uintptr(off))
+	switch width {
+	case 1:
+		return uint32(*(*uint8)(p))
+	case 2:
+		return uint32(*(*uint16)(p))
+	}
+	return atomic.LoadUint32((*uint32)(p))
+}
+
+// Write is a plain store: an atomic one is an exchange, which reads the
+// register too, and is not always emulated. Not inlined, so that each call is
+// a store.
+//
+//go:noinline
+func (m mapped) Write(off, width int, v uint32) {
+	p := platform.Pointer(uintptr(m) + uintptr(off))
+	switch width {
+	case 1:
+		*(*uint8)(p) = uint8(v)
+	case 2:
+		*(*uint16)(p) = uint16(v)
+	default:
+		*(*uint32)(p) = v
+	}
+}
+
+// fieldWidth is the width of accesses to n bytes of configuration at off:
+// that of the field, if they are one; 64-bit fields are accessed in halves
+// (virtio 1.2 §4.1.3.1, §4.2.2.2).
+func fieldWidth(off, n int) int {
+	switch {
+	case n == 2 && off%2 == 0:
+		return 2
+	case (n == 4 || n == 8) && off%4 == 0:
+		return 4
+	}
+	return 1
+}
+
+// readConfig reads p from off on, one field.
+func readConfig(r registers, off int, p []byte) {
+	width := fieldWidth(off, len(p))
+	for i := 0; i < len(p); i += width {
+		v := r.Read(off+i, width)
+		for n := range width {
+			p[i+n] = byte(v >> (8 * n))
+		}
+	}
+}
+
+// writeConfig writes p from off on, one field.
+func writeConfig(r registers, off int, p []byte) {
+	width := fieldWidth(off, len(p))
+	for i := 0; i < len(p); i += width {
+		var v uint32
+		for n := range width {
+			v |= uint32(p[i+n]) << (8 * n)
+		}
+		r.Write(off+i, width, v)
+	}
+}
+
+// readStable reads p from the configuration at off at one generation (§2.5.3);
+// false: it does not stop to change.
+func readStable(r registers, off int, p []byte, generation func() uint32) bool {
+	const tries = 1000
+	for range tries {
+		before := generation()
+		readConfig(r, off, p)
+		if generation() == before {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitReset waits until status reads 0 after it was written (§2.4.1), which
+// takes most devices no time, for a second at most.
+func awaitReset(status func() uint8) {
+	const (
+		pause = 1e6
+		tries = 1e9 / pause
+	)
+	for range int(tries) {
+		if status() == 0 {
+			return
+		}
+		platform.Sleep(pause)
+	}
+}
