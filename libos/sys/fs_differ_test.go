@@ -25,23 +25,28 @@ func TestRandomFileOperationsAsOnLinux(t *testing.T) {
 		rounds = 30
 	}
 	for seed := range rounds {
-		program := make([]byte, 4000)
-		r := rand.New(rand.NewPCG(seed, 1))
-		for i := range program {
-			program[i] = byte(r.Uint32())
-		}
-		if !compareFiles(t, program) {
+		if !compareFiles(t, randomProgram(seed), "/tmp") {
 			t.Fatalf("seed %d", seed)
 		}
 	}
 }
 
-func FuzzFileOperationsAsOnLinux(f *testing.F) {
-	f.Add([]byte("some bytes to begin with, which are operations and their arguments"))
-	f.Fuzz(func(t *testing.T, program []byte) { compareFiles(t, program) })
+func randomProgram(seed uint64) []byte {
+	program := make([]byte, 4000)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range program {
+		program[i] = byte(r.Uint32())
+	}
+	return program
 }
 
-func compareFiles(t *testing.T, program []byte) bool {
+func FuzzFileOperationsAsOnLinux(f *testing.F) {
+	f.Add([]byte("some bytes to begin with, which are operations and their arguments"))
+	f.Fuzz(func(t *testing.T, program []byte) { compareFiles(t, program, "/tmp") })
+}
+
+// compareFiles runs a program in a directory of ours below where.
+func compareFiles(t *testing.T, program []byte, where string) bool {
 	t.Helper()
 	const shm = "/dev/shm"
 	var st unix.Statfs_t
@@ -61,7 +66,8 @@ func compareFiles(t *testing.T, program []byte) bool {
 		}
 		return r, 0
 	}, dir)
-	ours := newWorld(t, Call, "/tmp")
+	ours := newWorld(t, Call, where)
+	host.ninep, ours.ninep = where == sharedPath, where == sharedPath
 	for n := 0; len(program) > 0; n++ {
 		a, b := program, program
 		want, got := host.step(&a), ours.step(&b)
@@ -85,8 +91,10 @@ type world struct {
 	top  string
 	root uintptr
 	fds  []uintptr
-	inos map[uint64]int
-	log  []string
+	// ninep leaves out what 9P cannot tell or do.
+	ninep bool
+	inos  map[uint64]int
+	log   []string
 	// Files that fallocate made pages for.
 	allocated map[uint64]bool
 	used      string // the descriptors of the operation, for the log
@@ -103,8 +111,8 @@ func newWorld(t *testing.T, call func(num, a1, a2, a3, a4, a5, a6 uintptr) (uint
 		data: new([1 << 16]byte), st: new(linux.Stat), nums: new([8]int64),
 	}
 	name := dir
-	if dir == "/tmp" {
-		name = fmt.Sprintf("/tmp/%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), rand.Uint64())
+	if dir == "/tmp" || dir == sharedPath {
+		name = fmt.Sprintf("%s/%s-%d", dir, strings.ReplaceAll(t.Name(), "/", "-"), rand.Uint64())
 		w.must(linux.SYS_MKDIRAT, atCwd, w.str(w.path, name), 0o700)
 	}
 	w.top = name
@@ -220,6 +228,9 @@ func (w *world) step(p *[]byte) string {
 	op := in.pick(len(operations))
 	o := operations[op]
 	w.used = ""
+	if w.ninep && notByNineP[o.name] {
+		return o.name
+	}
 	done := o.run(w, in)
 	return o.name + w.used + " " + done
 }
@@ -255,6 +266,9 @@ func (w *world) stat(r uintptr, errno linux.Errno) string {
 			return "now"
 		}
 		return fmt.Sprintf("%d.%09d", t.Sec, t.Nsec)
+	}
+	if w.ninep {
+		s.Atim = linux.Timespec{} // O_NOATIME does not reach the server
 	}
 	return fmt.Sprintf("ino#%d nlink %d mode %o uid %d gid %d size %d blocks %d blksize %d rdev %x atime %s mtime %s ctime %s",
 		w.ino(s.Ino), s.Nlink, s.Mode, s.UID, s.GID, s.Size, s.Blocks, s.Blksize, s.Rdev, when(s.Atim), when(s.Mtim), when(s.Ctim))
@@ -321,6 +335,9 @@ var operations = []operation{
 		if how.Flags&(linux.O_CREAT|linux.O_TMPFILE&^linux.O_DIRECTORY) != 0 {
 			how.Mode = 0o640
 		}
+		if w.ninep && how.Flags&linux.O_TMPFILE == linux.O_TMPFILE {
+			return "temporary"
+		}
 		name := in.name()
 		if in.pick(8) == 0 {
 			name = "/" + name
@@ -361,7 +378,7 @@ var operations = []operation{
 		if w.inode(fd).Mode&linux.S_IFMT == linux.S_IFDIR {
 			return "directory"
 		}
-		if whence >= linux.SEEK_DATA && w.allocated[w.st.Ino] {
+		if whence >= linux.SEEK_DATA && (w.ninep || w.allocated[w.st.Ino]) {
 			return "unspecified" // whether pages without data are holes
 		}
 		return w.plain(fmt.Sprint(off, whence), linux.SYS_LSEEK, fd, uintptr(off), uintptr(whence))
@@ -478,6 +495,10 @@ var operations = []operation{
 		if fd == w.root {
 			return "root"
 		}
+		if w.ninep { // once a file appends, it does at the server
+			old, _ := w.do(linux.SYS_FCNTL, fd, linux.F_GETFL)
+			flags |= old & linux.O_APPEND
+		}
 		return w.plain(fmt.Sprint(flags), linux.SYS_FCNTL, fd, linux.F_SETFL, flags)
 	}},
 	{"copy_file_range", func(w *world, in input) string {
@@ -569,6 +590,9 @@ var operations = []operation{
 
 func opOpen(w *world, in input) string {
 	name, flags := in.name(), openFlagSets[in.pick(len(openFlagSets))]
+	if w.ninep && flags&linux.O_TMPFILE == linux.O_TMPFILE {
+		return "temporary"
+	}
 	r, errno := w.do(linux.SYS_OPENAT, w.root, w.str(w.path, name), uintptr(flags), 0o666)
 	return fmt.Sprintf("%q %#x = %s", name, flags, w.installed(r, errno))
 }
@@ -624,6 +648,9 @@ func opMkdir(w *world, in input) string {
 
 func opRename(w *world, in input) string {
 	from, to, flags := in.name(), in.name(), []uintptr{0, 0, 0, 1, 2, 2, 3, 6, 8}[in.pick(9)]
+	if w.ninep && flags == linux.RENAME_EXCHANGE {
+		flags = 0
+	}
 	return w.plain(fmt.Sprint(from, " ", to, " ", flags), linux.SYS_RENAMEAT2, w.root, w.str(w.path, from), w.root, w.str(w.path2, to), flags)
 }
 

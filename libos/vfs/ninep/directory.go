@@ -76,35 +76,36 @@ func (d *directory) Open(at *vfs.Dentry, flags uint32) (file.File, linux.Errno) 
 	return vfs.OpenStream(at, flags)
 }
 
-// group is the group of what is made in the directory: the program's, or that
-// of a set-group-id directory (inode(7)).
-func (d *directory) group(f *fid) (uint32, linux.Errno) {
+// inherit gives what is made in the directory, with mode, the group of a
+// set-group-id directory, and such a directory's bit to a new directory
+// (inode(7)): servers do what the request says.
+func (d *directory) inherit(f *fid, mode uint32) (newMode, gid uint32, errno linux.Errno) {
 	var st linux.Stat
-	if errno := d.statBy(f, &st); errno != 0 {
-		return 0, errno
+	if errno := d.statBy(f, &st); errno != 0 || st.Mode&linux.S_ISGID == 0 {
+		return mode, 0, errno
 	}
-	if st.Mode&linux.S_ISGID != 0 {
-		return st.GID, 0
+	if mode&linux.S_IFMT == linux.S_IFDIR {
+		mode |= linux.S_ISGID
 	}
-	return 0, 0
+	return mode, st.GID, 0
 }
 
 // Make implements vfs.MutableDir.
 func (d *directory) Make(at *vfs.Dentry, name string, n *vfs.NewInode) (*vfs.Dentry, linux.Errno) {
 	f := d.handle.hold()
 	defer f.drop()
-	gid, errno := d.group(f)
+	mode, gid, errno := d.inherit(f, n.Mode)
 	if errno != 0 {
 		return nil, errno
 	}
 	var open *openFid
-	switch n.Mode & linux.S_IFMT {
+	switch mode & linux.S_IFMT {
 	case linux.S_IFDIR:
-		errno = d.fs.c.mkdir(f, name, n.Mode&0o7777, gid)
+		errno = d.fs.c.mkdir(f, name, mode&0o7777, gid)
 	case linux.S_IFLNK:
 		errno = d.fs.c.symlink(f, name, n.Target, gid)
 	case linux.S_IFREG:
-		open, errno = d.create(f, name, n.Mode, gid)
+		open, errno = d.create(f, name, mode, gid)
 	default:
 		errno = d.fs.c.mknod(f, name, n, gid)
 	}

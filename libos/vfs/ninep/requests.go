@@ -176,8 +176,12 @@ func (c *client) setattr(f *fid, a *vfs.Attr) linux.Errno {
 	if a.Valid&vfs.AttrAtime != 0 {
 		valid |= setAtimeTo
 	}
-	if a.Valid&vfs.AttrMtime != 0 {
+	switch {
+	case a.Valid&vfs.AttrMtime != 0:
 		valid |= setMtimeTo
+	case a.Valid&vfs.AttrSize != 0:
+		// ftruncate(2) and O_TRUNC are changes even when the size stays.
+		valid |= uint32(vfs.AttrMtime)
 	}
 	x := c.begin(tSetattr)
 	defer c.end(x)
