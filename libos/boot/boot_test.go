@@ -54,6 +54,19 @@ func TestListenMessage(t *testing.T) {
 	}
 }
 
+func TestCommands(t *testing.T) {
+	for _, c := range []interface{ String() string }{Signal(15), Signal(64), Time(0), Time(1 << 62)} {
+		if got, err := ParseCommand(c.String()); err != nil || got != c {
+			t.Errorf("%q: got %v, %v", c.String(), got, err)
+		}
+	}
+	for _, s := range []string{"", "signal", "signal 0", "signal 65", "signal -1", "time", "time -1", "time 99999999999999999999", "time?"} {
+		if c, err := ParseCommand(s); err == nil {
+			t.Errorf("%q: no error, %v", s, c)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("pid=1 cpus=2 mem=5 host=a mac=x ip4=1 publish=1,2 tty=01 trace=1")
 	f.Add("arg=web arg= env=A=b mount=fs0:/srv:ro virtio_mmio.device=512@0xfeb00e00:12 pci=off a.b")

@@ -33,6 +33,60 @@ func ParseListen(s string) (Listen, error) {
 	return Listen{Port: uint16(port), On: verb == "listen"}, nil
 }
 
+// Ports of the console device of a virtual machine (virtio 1.2 §5.3), by name.
+// A device that somebody else configured has port 0 alone, which is a console:
+// input and output, without an end.
+//
+// A port that the host closed says so on the device's control queue
+// (VIRTIO_CONSOLE_PORT_OPEN, value 0); bytes that are in its receive queue by
+// then come before the end. Output to a closed port is EPIPE, as by a pipe
+// that nobody reads.
+const (
+	// PortStdin is standard input. Closing it is the end of input, and must
+	// not be that of the output.
+	PortStdin = "pith.stdin"
+	// PortStdout is standard output. QEMU makes a console port lose bytes
+	// while its reader is slow; any other port waits.
+	PortStdout = "pith.stdout"
+	// PortStderr is standard error. It is not there when that is the same
+	// file as standard output: both go to PortStdout then, in their order.
+	PortStderr = "pith.stderr"
+	// PortControl carries lines both ways: to the image those of [Signal]
+	// and [Time], from the image TimeRequest and those of [Listen] for the
+	// ports of Config.Publish.
+	PortControl = "pith.control"
+)
+
+// Signal is a line of PortControl: a signal for the program.
+type Signal int
+
+// String is the line's text, without its end: "signal NUMBER".
+func (s Signal) String() string { return "signal " + strconv.Itoa(int(s)) }
+
+// Time is a line of PortControl: the host's clock, in nanoseconds since the
+// Unix epoch, which TimeRequest asks for.
+type Time int64
+
+// TimeRequest is the line, without its end, that asks for the time.
+const TimeRequest = "time?"
+
+// String is the line's text, without its end: "time NANOSECONDS".
+func (t Time) String() string { return "time " + strconv.FormatInt(int64(t), 10) }
+
+// ParseCommand reads a line of PortControl that the monitor sent, without its
+// end: a [Signal] or a [Time].
+func ParseCommand(s string) (any, error) {
+	verb, num, _ := strings.Cut(s, " ")
+	n, err := strconv.ParseInt(num, 10, 64)
+	switch {
+	case err == nil && verb == "signal" && n > 0 && n <= 64:
+		return Signal(n), nil
+	case err == nil && verb == "time" && n >= 0:
+		return Time(n), nil
+	}
+	return nil, errors.New("control message " + strconv.Quote(s) + " is not known")
+}
+
 // I/O ports of a virtual machine that work at any time, even in a crash: a
 // byte written is a byte said. One that is not there reads 0xff.
 const (
