@@ -47,6 +47,10 @@ type Config struct {
 
 	Stdin, Stdout, Stderr *os.File // the program's; nil: /dev/null
 
+	// Machine is the virtual machine, for the monitors that make one; the
+	// others run no instance that asks for any of it.
+	Machine Machine
+
 	// Publish are the TCP ports of the program that clients reach on the
 	// host. (UDP ports are published by the Network.)
 	Publish []Port
@@ -57,6 +61,27 @@ type Config struct {
 
 	// Log receives what --verbose shows; nil: nothing.
 	Log func(format string, args ...any)
+}
+
+// Machine is what an instance asks of its virtual machine. What is empty is
+// the monitor's choice.
+type Machine struct {
+	Type    string   // of the monitor's machine types
+	Accel   string   // what executes its code: kvm or tcg
+	CPU     string   // model of its CPUs
+	GDB     string   // HOST:PORT, where a debugger is waited for at the first instruction
+	Folders []Folder // of the host, that the program sees
+}
+
+// Folder is a folder of the host that an instance has, too.
+type Folder struct {
+	Host, Guest string // the latter is absolute
+	ReadOnly    bool
+}
+
+// IsZero says that nothing is asked for.
+func (m *Machine) IsZero() bool {
+	return m.Type == "" && m.Accel == "" && m.CPU == "" && m.GDB == "" && len(m.Folders) == 0
 }
 
 // Port is a published TCP port.

@@ -1,0 +1,118 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// Accelerators.
+const (
+	KVM = "kvm"
+	TCG = "tcg"
+)
+
+// choice is an accelerator and why it is that one.
+type choice struct {
+	accel, why string
+}
+
+func (c choice) String() string {
+	if c.why == "" {
+		return c.accel
+	}
+	return c.accel + " (" + c.why + ")"
+}
+
+// trialTimeout is far more than a trial takes.
+const trialTimeout = 10 * time.Second
+
+// chooseAccel is the accelerator that is asked for, or KVM where a trial shows
+// that it runs code. That its device opens says little: on a host that is a
+// virtual machine itself, privileged code may be interpreted, and not all of it.
+func chooseAccel(ctx context.Context, program, asked string) (choice, error) {
+	switch asked {
+	case KVM, TCG:
+		return choice{asked, ""}, nil
+	case "":
+	default:
+		return choice{}, fmt.Errorf("accelerator %s is not known: choose %s or %s", asked, KVM, TCG)
+	}
+	if err := unix.Access("/dev/kvm", unix.R_OK|unix.W_OK); err != nil {
+		return choice{TCG, fmt.Sprintf("/dev/kvm: %v", err)}, nil
+	}
+	if err := try(ctx, program, Microvm, KVM); err != nil {
+		return choice{TCG, fmt.Sprintf("KVM does not run a trial image: %v", err)}, ctx.Err()
+	}
+	return choice{KVM, ""}, nil
+}
+
+// trialExit is a code that nothing but the trial image ends with.
+const trialExit = 42
+
+// try runs an image of a few instructions.
+func try(ctx context.Context, program, machineType, accel string) error {
+	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+	defer cancel()
+	var trial tinyelf.Machine
+	trial.EnableVector()
+	trial.Out(boot.DebugControl, boot.MachineExit(trialExit).String()+"\n")
+	trial.Out(boot.DebugExit, "\x00")
+	trial.Halt()
+	fd, err := unix.MemfdCreate("trial", unix.MFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	image := os.NewFile(uintptr(fd), "trial")
+	defer image.Close()
+	if _, err := image.Write(trial.Bytes()); err != nil {
+		return err
+	}
+	c := &monitor.Config{Image: image, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Machine: monitor.Machine{Type: machineType}}
+	vm, err := start(ctx, program, accel, c)
+	if err != nil {
+		return err
+	}
+	code, err := vm.supervise(ctx, c, nil, &monitor.Signals{}, func(string, ...any) {})
+	if err == nil && code != trialExit {
+		err = fmt.Errorf("it ended with %d", code)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("it did not end within %v", trialTimeout)
+	}
+	return err
+}
+
+// Probe implements [monitor.Monitor]: it starts a trial image on each machine
+// type.
+func (Monitor) Probe(ctx context.Context) (string, error) {
+	program, err := find()
+	if err != nil {
+		return "", err
+	}
+	version, err := exec.CommandContext(ctx, program, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", program, err)
+	}
+	how, err := chooseAccel(ctx, program, "")
+	if err != nil {
+		return "", err
+	}
+	for _, m := range MachineTypes {
+		if err := try(ctx, program, m, how.accel); err != nil {
+			return "", fmt.Errorf("machine type %s: %w", m, err)
+		}
+	}
+	first, _, _ := strings.Cut(string(version), "\n")
+	return fmt.Sprintf("%s; %s; %s", first, strings.Join(MachineTypes, ", "), how), nil
+}

@@ -1,0 +1,248 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/vhostuser"
+	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// Machine types.
+const (
+	Microvm = "microvm" // virtio over MMIO
+	Q35     = "q35"     // virtio over PCI
+)
+
+// MachineTypes are all of them, the preferred one first.
+var MachineTypes = []string{Microvm, Q35}
+
+// lineLimit is the longest kernel command line of a machine type. The option
+// ROM that boots q35 has a buffer of 4096 bytes, and writes beyond it.
+func lineLimit(machineType string) int {
+	if machineType == Q35 {
+		return 4095
+	}
+	return boot.MaxLine
+}
+
+// command is a QEMU command line in the making.
+type command struct {
+	machine string
+	args    []string
+	files   []*os.File // QEMU's descriptors from firstFD on
+	own     []*os.File // those of files that were opened here, and are QEMU's alone
+	ends    []*os.File // this process's ends of its sockets
+}
+
+// firstFD is the lowest descriptor after the standard ones.
+const firstFD = 3
+
+func (q *command) add(args ...string) { q.args = append(q.args, args...) }
+
+// option adds an option with its properties, empty ones left out.
+func (q *command) option(name string, properties ...string) {
+	kept := properties[:0]
+	for _, p := range properties {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	q.add(name, strings.Join(kept, ","))
+}
+
+// value is a property with a value that may contain commas.
+func value(key, v string) string { return key + "=" + strings.ReplaceAll(v, ",", ",,") }
+
+// device adds a virtio device, by MMIO or PCI.
+func (q *command) device(name string, properties ...string) {
+	if q.machine == Microvm {
+		q.option("-device", append([]string{name + "-device"}, properties...)...)
+		return
+	}
+	q.option("-device", append([]string{name + "-pci", "disable-legacy=on"}, properties...)...)
+}
+
+// inherit has QEMU have f, and returns its number there.
+func (q *command) inherit(f *os.File) int {
+	q.files = append(q.files, f)
+	return firstFD + len(q.files) - 1
+}
+
+// character adds a character device, one end of a pair of unix sockets, and
+// returns the other.
+func (q *command) character(id string) (*os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket for %s: %w", id, err)
+	}
+	theirs, end := os.NewFile(uintptr(pair[0]), id), os.NewFile(uintptr(pair[1]), id)
+	q.own = append(q.own, theirs)
+	q.ends = append(q.ends, end)
+	q.option("-chardev", "socket", "id="+id, "fd="+strconv.Itoa(q.inherit(theirs)))
+	return end, nil
+}
+
+// port adds a port of the console device.
+func (q *command) port(name string) (*os.File, error) {
+	end, err := q.character(name)
+	q.option("-device", "virtserialport", "chardev="+name, "name="+name)
+	return end, err
+}
+
+// debug adds an I/O port of one-byte messages.
+func (q *command) debug(port int) (*os.File, error) {
+	id := fmt.Sprintf("debug%x", port)
+	end, err := q.character(id)
+	q.option("-device", "isa-debugcon", fmt.Sprintf("iobase=%#x", port), "chardev="+id)
+	return end, err
+}
+
+// close closes what QEMU has got by now.
+func (q *command) close() {
+	for _, f := range q.own {
+		f.Close()
+	}
+}
+
+// abandon closes all, for a machine that is not started.
+func (q *command) abandon() {
+	q.close()
+	for _, f := range q.ends {
+		f.Close()
+	}
+}
+
+// compose writes the command line of an instance, and fills in vm's ends of
+// its sockets.
+func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
+	q.machine = c.Machine.Type
+	if q.machine == "" {
+		q.machine = MachineTypes[0]
+	}
+	if !slices.Contains(MachineTypes, q.machine) {
+		return fmt.Errorf("machine type %s is not known: choose %s", q.machine, strings.Join(MachineTypes, " or "))
+	}
+	line, err := bootLine(q.machine, c)
+	if err != nil {
+		return err
+	}
+	q.hardware(accel, c)
+	// The open file, and not one that has its name by now.
+	q.add("-kernel", fmt.Sprintf("/proc/self/fd/%d", q.inherit(c.Image)), "-append", line)
+	q.device("virtio-rng", q.noROM())
+	q.device("virtio-balloon", q.noROM(), "free-page-reporting=on")
+	if err := q.ports(vm, c); err != nil {
+		return err
+	}
+	if c.Network != nil {
+		if err := q.network(vm, c.Boot.Net); err != nil {
+			return err
+		}
+	}
+	for i, f := range c.Machine.Folders {
+		readOnly := ""
+		if f.ReadOnly {
+			readOnly = "readonly=on"
+		}
+		q.option("-fsdev", "local", "id="+tag(i), value("path", f.Host), "security_model=none", "multidevs=remap", readOnly)
+		q.device("virtio-9p", q.noROM(), "fsdev="+tag(i), "mount_tag="+tag(i))
+	}
+	if c.Machine.GDB != "" {
+		q.add("-gdb", "tcp:"+c.Machine.GDB, "-S")
+	}
+	return nil
+}
+
+// tag names a folder's device.
+func tag(i int) string { return fmt.Sprintf("fs%d", i) }
+
+// hardware adds what is not virtio.
+func (q *command) hardware(accel string, c *monitor.Config) {
+	cpu := c.Machine.CPU
+	if cpu == "" {
+		cpu = "max"
+	}
+	// Memory that the network device's other end maps, too.
+	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Boot.Memory>>10), "share=on")
+	q.option("-m", fmt.Sprintf("%dK", c.Boot.Memory>>10))
+	q.option("-machine", q.machine, "accel="+accel, "memory-backend=memory")
+	q.option("-cpu", cpu)
+	q.option("-smp", strconv.Itoa(max(1, c.Boot.CPUs)))
+	q.add("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
+	q.option("-sandbox", "on", "obsolete=deny", "elevateprivileges=deny", "spawn=deny", "resourcecontrol=deny")
+	q.option("-global", "virtio-mmio.force-legacy=false")
+	q.option("-device", "isa-debug-exit", fmt.Sprintf("iobase=%#x", boot.DebugExit), "iosize=1")
+}
+
+// noROM keeps QEMU from looking for firmware of a PCI device that nothing boots
+// from.
+func (q *command) noROM() string {
+	if q.machine == Q35 {
+		return "romfile="
+	}
+	return ""
+}
+
+// ports adds the console device and the debug ports.
+func (q *command) ports(vm *machine, c *monitor.Config) error {
+	// Port 0 is for a console, which there is none of.
+	q.device("virtio-serial", q.noROM(), "max_ports=5")
+	var errs [6]error
+	vm.streams.in, errs[0] = q.port(boot.PortStdin)
+	vm.streams.out, errs[1] = q.port(boot.PortStdout)
+	if !sameFile(c.Stdout, c.Stderr) {
+		vm.streams.err, errs[2] = q.port(boot.PortStderr)
+	}
+	vm.control.port, errs[3] = q.port(boot.PortControl)
+	vm.streams.text, errs[4] = q.debug(boot.DebugText)
+	vm.debugControl, errs[5] = q.debug(boot.DebugControl)
+	return errors.Join(errs[:]...)
+}
+
+// network adds the network device, whose queues this process works on
+// (internal/vhostuser).
+func (q *command) network(vm *machine, n *boot.Net) error {
+	card, err := virtionet.New(1)
+	if err != nil {
+		return err
+	}
+	front, err := vhostuser.Attach(card)
+	if err != nil {
+		return err
+	}
+	q.own = append(q.own, front)
+	q.option("-chardev", "socket", "id=packets", "fd="+strconv.Itoa(q.inherit(front)))
+	q.option("-netdev", "vhost-user", "id=net", "chardev=packets")
+	q.device("virtio-net", q.noROM(), "netdev=net", "mac="+n.MAC, "ctrl_guest_offloads=off")
+	vm.link = card
+	return nil
+}
+
+// bootLine is the machine's kernel command line.
+func bootLine(machineType string, c *monitor.Config) (string, error) {
+	b := c.Boot
+	b.PID, b.Args, b.Env = 1, c.Args, c.Env
+	b.TTY = monitor.Terminals(c.Stdin, c.Stdout, c.Stderr)
+	b.Publish = nil
+	for _, p := range c.Publish {
+		b.Publish = append(b.Publish, p.Guest)
+	}
+	for i, f := range c.Machine.Folders {
+		b.Mounts = append(b.Mounts, boot.Mount{Tag: tag(i), Path: f.Guest, ReadOnly: f.ReadOnly})
+	}
+	line := b.String()
+	if limit := lineLimit(machineType); len(line) > limit {
+		return "", fmt.Errorf("arguments, environment and the rest of the boot parameters are %d bytes: machine type %s takes %d; "+
+			"give the program less, or a file", len(line), machineType, limit)
+	}
+	return line, nil
+}

@@ -1,0 +1,510 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// envImage has this test's binary be a monitor that runs the image of that
+// name, which is to be killed.
+const envImage = "MONITOR_TEST_IMAGE"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(envImage); name != "" {
+		f, err := os.Open(name)
+		if err != nil {
+			panic(err)
+		}
+		_, err = Monitor{}.Run(context.Background(), &monitor.Config{
+			Image: f, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Machine: monitor.Machine{Accel: TCG}, Stderr: os.Stderr,
+		})
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// needQEMU skips a test where there is no QEMU, except on CI.
+func needQEMU(t *testing.T) {
+	t.Helper()
+	if _, err := find(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
+func imageFile(t *testing.T, code *tinyelf.Machine) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(name, code.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// exit ends the machine with a code.
+func exit(m *tinyelf.Machine, code int) {
+	m.Out(boot.DebugControl, boot.MachineExit(code).String()+"\n")
+	m.Out(boot.DebugExit, "\x00")
+	m.Halt()
+}
+
+// hang says that it has started and goes on for good.
+func hang(t *testing.T) *os.File {
+	var m tinyelf.Machine
+	m.Out(boot.DebugText, "started\n")
+	m.Halt()
+	return imageFile(t, &m)
+}
+
+// config is that of an instance whose standard error is in the returned file.
+func config(t *testing.T, image *os.File, machineType string) (*monitor.Config, *os.File) {
+	t.Helper()
+	needQEMU(t)
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stderr.Close() })
+	return &monitor.Config{
+		Image: image, Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20},
+		Machine: monitor.Machine{Type: machineType, Accel: TCG}, Stderr: stderr,
+		Log: func(format string, args ...any) { t.Logf(format, args...) },
+	}, stderr
+}
+
+func contents(t *testing.T, f *os.File) string {
+	t.Helper()
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func onEachMachine(t *testing.T, test func(t *testing.T, machineType string)) {
+	for _, m := range MachineTypes {
+		t.Run(m, func(t *testing.T) { test(t, m) })
+	}
+}
+
+func TestExitCodeAndWordsOfTheMachine(t *testing.T) {
+	onEachMachine(t, func(t *testing.T, machineType string) {
+		for _, code := range []int{0, 7, 255} {
+			var m tinyelf.Machine
+			m.Out(boot.DebugText, "said early\n")
+			exit(&m, code)
+			c, stderr := config(t, imageFile(t, &m), machineType)
+			got, err := Monitor{}.Run(t.Context(), c)
+			if err != nil || got != code || contents(t, stderr) != "said early\n" {
+				t.Errorf("exit code %d, %v, %q, want %d", got, err, contents(t, stderr), code)
+			}
+		}
+	})
+}
+
+func TestEveryCPUModelBoots(t *testing.T) {
+	onEachMachine(t, func(t *testing.T, machineType string) {
+		for _, cpu := range []string{"max", "qemu64"} {
+			var m tinyelf.Machine
+			exit(&m, 3)
+			c, _ := config(t, imageFile(t, &m), machineType)
+			c.Machine.CPU, c.Boot.CPUs = cpu, 4
+			if got, err := (Monitor{}).Run(t.Context(), c); err != nil || got != 3 {
+				t.Errorf("%s: exit code %d, %v", cpu, got, err)
+			}
+		}
+	})
+}
+
+func TestBootParametersArrive(t *testing.T) {
+	onEachMachine(t, func(t *testing.T, machineType string) {
+		var m tinyelf.Machine
+		m.OutCommandLine(boot.DebugText)
+		exit(&m, 0)
+		c, stderr := config(t, imageFile(t, &m), machineType)
+		folder := t.TempDir() // which is in no boot parameter
+		c.Args = []string{"web", "", "-flag=a b,c"}
+		c.Env = []string{"A=b", "EMPTY=", "LONG="}
+		c.Boot.Hostname = "host"
+		c.Machine.Folders = []monitor.Folder{{Host: folder, Guest: "/data", ReadOnly: true}, {Host: folder, Guest: "/more"}}
+		room := lineLimit(machineType) - len(mustLine(t, machineType, c))
+		c.Env[2] += strings.Repeat("x", room)
+		if _, err := (Monitor{}).Run(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		line := contents(t, stderr)
+		if line != mustLine(t, machineType, c) || len(line) != lineLimit(machineType) {
+			t.Errorf("a line of %d bytes came through as one of %d", lineLimit(machineType), len(line))
+		}
+		got, err := boot.Parse(line)
+		if err != nil || len(got.Args) != 3 || got.Args[2] != "-flag=a b,c" || got.Env[1] != "EMPTY=" || got.CPUs != 1 || got.Memory != 16<<20 ||
+			len(got.Mounts) != 2 || got.Mounts[0] != (boot.Mount{Tag: "fs0", Path: "/data", ReadOnly: true}) {
+			t.Errorf("%v: %.200q", err, line)
+		}
+
+		c.Env[2] += "x"
+		if _, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "takes "+fmt.Sprint(lineLimit(machineType))) {
+			t.Errorf("a byte more: %v", err)
+		}
+	})
+}
+
+func mustLine(t *testing.T, machineType string, c *monitor.Config) string {
+	t.Helper()
+	line, err := bootLine(machineType, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+func TestMachineThatEndsWithoutAWord(t *testing.T) {
+	var m tinyelf.Machine
+	m.Raw(0x0f, 0x01, 0x1d) // LIDT [0]: no interrupt table
+	m.Raw(0, 0, 0, 0)
+	m.Raw(0x0f, 0x0b) // UD2, a triple fault
+	c, _ := config(t, imageFile(t, &m), "")
+	if code, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "exit code is not known") {
+		t.Errorf("%d, %v", code, err)
+	}
+}
+
+func TestFailuresSayWhatTheMatterIs(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(c *monitor.Config)
+		want   string
+	}{
+		{"CPU model", func(c *monitor.Config) { c.Machine.CPU = "abacus" }, "abacus"},
+		{"machine type", func(c *monitor.Config) { c.Machine.Type = "steam" }, "machine type steam is not known: choose microvm or q35"},
+		{"accelerator", func(c *monitor.Config) { c.Machine.Accel = "rocket" }, "accelerator rocket is not known: choose kvm or tcg"},
+		{"image", func(c *monitor.Config) { c.Image, _ = os.Open(os.DevNull) }, "QEMU failed"},
+		{"folder", func(c *monitor.Config) { c.Machine.Folders = []monitor.Folder{{Host: "/nonexistent", Guest: "/a"}} }, "/nonexistent"},
+		{"network", func(c *monitor.Config) { c.Publish = []monitor.Port{{Guest: 80}} }, "go together"},
+	} {
+		var m tinyelf.Machine
+		exit(&m, 0)
+		c, _ := config(t, imageFile(t, &m), "")
+		test.change(c)
+		if code, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: exit code %d, %v, want an error with %q", test.name, code, err, test.want)
+		}
+	}
+}
+
+func TestWithoutQEMUTheUserHearsHowToInstallIt(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := (Monitor{}).Run(t.Context(), &monitor.Config{}); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "apt-get install qemu-system-x86") {
+		t.Error(err)
+	}
+	if _, err := (Monitor{}).Probe(t.Context()); !errors.Is(err, ErrMissing) {
+		t.Error(err)
+	}
+}
+
+func TestProbeStartsEveryMachine(t *testing.T) {
+	needQEMU(t)
+	how, err := Monitor{}.Probe(t.Context())
+	if err != nil || !strings.Contains(how, "microvm, q35; ") {
+		t.Errorf("%q, %v", how, err)
+	}
+}
+
+// awaitStart waits for the words of hang.
+func awaitStart(t *testing.T, stderr *os.File) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(contents(t, stderr), "started"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the machine does not start")
+		}
+	}
+}
+
+func TestSecondInterruptKills(t *testing.T) {
+	c, stderr := config(t, hang(t), "")
+	type result struct {
+		code int
+		err  error
+	}
+	ended := make(chan result)
+	go func() {
+		code, err := Monitor{}.Run(context.Background(), c)
+		ended <- result{code, err}
+	}()
+	awaitStart(t, stderr)
+	for range 2 {
+		if err := unix.Kill(os.Getpid(), unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		// Two that are pending at once are one.
+		time.Sleep(50 * time.Millisecond)
+	}
+	if r := <-ended; r.err != nil || r.code != 128+int(unix.SIGKILL) {
+		t.Errorf("exit code %d, %v", r.code, r.err)
+	}
+}
+
+func TestCancelledMachineIsKilled(t *testing.T) {
+	c, stderr := config(t, hang(t), "")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		awaitStart(t, stderr)
+		cancel()
+	}()
+	if code, err := (Monitor{}).Run(ctx, c); err != nil || code != 128+int(unix.SIGKILL) {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if _, err := (Monitor{}).Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("when it was cancelled before: %v", err)
+	}
+}
+
+func TestKilledMonitorLeavesNoQEMU(t *testing.T) {
+	_, stderr := config(t, nil, "")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), envImage+"="+hang(t).Name())
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	awaitStart(t, stderr)
+	var qemu int // the only child of the monitor's threads
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range tasks {
+		children, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := fmt.Sscan(string(children), &qemu); n == 1 {
+			break
+		}
+	}
+	// The descriptor stays this process's, whoever has its number later.
+	fd, err := unix.PidfdOpen(qemu, 0)
+	if err != nil {
+		t.Fatalf("QEMU is process %d: %v", qemu, err)
+	}
+	defer unix.Close(fd)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10000); n != 1 {
+		t.Errorf("QEMU lives on (%v)", err)
+	}
+}
+
+func TestDrainPutsTheEarlierSourceFirst(t *testing.T) {
+	r1, w1, err1 := os.Pipe()
+	r2, w2, err2 := os.Pipe()
+	outR, outW, err3 := os.Pipe()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w2, "crash")
+	io.WriteString(w1, "output, ")
+	w1.Close()
+	w2.Close()
+	if err := drain(outW, r1, r2); err != nil {
+		t.Fatal(err)
+	}
+	outW.Close()
+	if b, err := io.ReadAll(outR); string(b) != "output, crash" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestSlowReaderLosesNothing(t *testing.T) {
+	var q command
+	end, err := q.character("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	qemus := q.own[0]
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const total = 4 << 20
+	go func() {
+		qemus.Write(make([]byte, total))
+		qemus.Close()
+	}()
+	drained := make(chan error, 1)
+	go func() {
+		drained <- drain(w, end)
+		w.Close()
+	}()
+	n, buf := 0, make([]byte, 60<<10)
+	for {
+		time.Sleep(time.Millisecond)
+		k, err := r.Read(buf)
+		n += k
+		if err != nil {
+			break
+		}
+	}
+	if err := <-drained; err != nil || n != total {
+		t.Errorf("%d bytes of %d, %v", n, total, err)
+	}
+}
+
+func TestOutputThatNobodyReadsClosesThePort(t *testing.T) {
+	var q command
+	end, err := q.character("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	qemus := q.own[0]
+	defer qemus.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	if _, err := io.WriteString(qemus, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := drain(w, end); !errors.Is(err, unix.EPIPE) {
+		t.Error(err)
+	}
+	if n, err := qemus.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the port is open: %d, %v", n, err)
+	}
+}
+
+func TestInputAndItsEndReachThePort(t *testing.T) {
+	for _, input := range []string{"", "x", strings.Repeat("line\n", 100000)} {
+		var q command
+		end, err := q.character("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			io.WriteString(w, input)
+			w.Close()
+		}()
+		fed := make(chan error, 1)
+		go func() { fed <- feed(t.Context(), end, r) }()
+		if b, err := io.ReadAll(q.own[0]); string(b) != input || err != nil {
+			t.Errorf("%d bytes of %d, %v", len(b), len(input), err)
+		}
+		if err := <-fed; err != nil {
+			t.Error(err)
+		}
+		// The other direction of the socket is open: QEMU's watch for a
+		// hang-up would throw away what it has not read.
+		if _, err := io.WriteString(q.own[0], "x"); err != nil {
+			t.Error(err)
+		}
+		q.abandon()
+	}
+}
+
+func TestInputIsLeftAloneWhenTheMachineHasEnded(t *testing.T) {
+	var q command
+	end, err := q.character("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.abandon()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	fed := make(chan error, 1)
+	go func() { fed <- feed(ctx, end, r) }()
+	cancel()
+	if err := <-fed; err != nil {
+		t.Error(err)
+	}
+	io.WriteString(w, "for the next")
+	buf := make([]byte, 100)
+	if n, err := r.Read(buf); string(buf[:n]) != "for the next" || err != nil {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
+func TestLinesOfAnImageThatIsNotTrusted(t *testing.T) {
+	var heard []string
+	lines(strings.NewReader("one\n\n"+strings.Repeat("x", 10*maxLine)+"\ntwo\nno end"), func(l string) { heard = append(heard, l) })
+	if got := strings.Join(heard, "|"); got != "one||two" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestControlAnswersForTheTimeAndNeverWaits(t *testing.T) {
+	var q command
+	port, err := q.character("control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newControl()
+	c.port = port
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go c.serve(ctx)
+	var others []string
+	heard := make(chan struct{})
+	go func() {
+		c.hear(func(l string) { others = append(others, l) })
+		close(heard)
+	}()
+	image := q.own[0]
+	c.say(boot.Signal(15).String())
+	io.WriteString(image, "listen 80\n"+boot.TimeRequest+"\n")
+	buf := make([]byte, 1000)
+	var said string
+	for strings.Count(said, "\n") < 2 {
+		n, err := image.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said += string(buf[:n])
+	}
+	first, rest, _ := strings.Cut(said, "\n")
+	cmd, err := boot.ParseCommand(strings.TrimSuffix(rest, "\n"))
+	now, ok := cmd.(boot.Time)
+	if since := time.Since(time.Unix(0, int64(now))); first != "signal 15" || !ok || err != nil || since < 0 || since > time.Minute {
+		t.Errorf("%q, %v", said, err)
+	}
+	// An image that asks and never listens.
+	io.WriteString(image, strings.Repeat(boot.TimeRequest+"\n", 100000))
+	image.Close()
+	<-heard
+	if len(others) != 1 || others[0] != "listen 80" {
+		t.Errorf("%q", others)
+	}
+}
