@@ -113,6 +113,7 @@ func Open(t virtio.Transport) (*Device, linux.Errno) {
 		return nil, errno
 	}
 	d := &Device{dev: dev}
+	dev.OnConfig(func() {}) // nothing changes, but so it can say that it failed
 	if d.tag, errno = readTag(dev); errno != 0 {
 		return nil, errno
 	}

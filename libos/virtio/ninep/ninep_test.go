@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/vfs"
 	"github.com/pith-os/pith/libos/vfs/ninep"
 	"github.com/pith-os/pith/libos/vfs/ninep/ninetest"
@@ -93,19 +94,25 @@ func TestAFolderIsReadAndWrittenByManyAtOnce(t *testing.T) {
 	}
 }
 
+// A request that waits when the device fails ends, and so do later ones.
 func TestABrokenDeviceIsAnError(t *testing.T) {
-	v := folder("x", t.TempDir(), 16)
-	d := open(t, v)
-	fs, errno := ninep.New(d, false)
-	if errno != 0 {
-		t.Fatal(errno.Name())
-	}
-	v.Queue(0).Lie(9, 9)
-	var st linux.Stat
-	for !d.queue.Broken() {
-	}
-	if errno := fs.Root().(vfs.Remote).TryStat(&st); errno != linux.EIO {
-		t.Errorf("stat of a broken device: %s", errno.Name())
+	for name, fail := range map[string]func(v *virtiotest.Device){
+		"lies":  func(v *virtiotest.Device) { v.Queue(0).Lie(9, 9) },
+		"fails": func(v *virtiotest.Device) { v.NeedReset() },
+	} {
+		v := folder("x", t.TempDir(), 16)
+		d := open(t, v)
+		fs, errno := ninep.New(d, false)
+		if errno != 0 {
+			t.Fatal(errno.Name())
+		}
+		v.Queue(0).OnNotify(func() { fail(v) })
+		var st linux.Stat
+		for range 2 {
+			if errno := fs.Root().(vfs.Remote).TryStat(&st); errno != linux.EIO {
+				t.Errorf("%s: stat: %s", name, errno.Name())
+			}
+		}
 	}
 }
 
@@ -127,9 +134,11 @@ func TestBadConfigurationsAreErrors(t *testing.T) {
 func FuzzLyingDevice(f *testing.F) {
 	f.Add([]byte("begin"))
 	f.Fuzz(func(t *testing.T, script []byte) {
+		defer platform.HostedForgetDMA()
 		dir := t.TempDir()
 		v := virtiotest.New(virtio.IDNineP, featureMountTag, []byte{1, 0, 'x'}, 8)
 		server := ninetest.New(dir)
+		defer server.Close()
 		next := func() byte {
 			if len(script) == 0 {
 				return 0
@@ -148,7 +157,7 @@ func FuzzLyingDevice(f *testing.F) {
 					q.Push(c, c.Fill(reply))
 				case n == 8:
 					q.Lie(uint32(next()), uint32(next())<<12)
-					return
+					q.Push(c, 0)
 				case n == 9:
 					q.LieIndex(uint16(next()))
 					q.Push(c, 0)
@@ -165,11 +174,9 @@ func FuzzLyingDevice(f *testing.F) {
 		d := open(t, v)
 		fs, errno := ninep.New(d, false)
 		if errno != 0 {
-			v.NeedReset()
 			return
 		}
 		exercise(fs.Root().(vfs.MutableDir))
-		v.NeedReset() // what was not answered ends now
 	})
 }
 

@@ -38,6 +38,16 @@ type entry struct {
 // New is a server of the folder root.
 func New(root string) *Server { return &Server{root: root, fids: map[uint32]*entry{}} }
 
+// Close ends the session: what the client has open is closed.
+func (s *Server) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for num, e := range s.fids {
+		e.close()
+		delete(s.fids, num)
+	}
+}
+
 // Fids is how many fids the client has.
 func (s *Server) Fids() int {
 	s.mu.Lock()
