@@ -175,7 +175,12 @@ func (h *Host) Wait(m Mode) linux.Errno {
 }
 
 // Control sends one message to the monitor.
-func Control(msg string) linux.Errno { return 0 }
+func Control(msg string) linux.Errno {
+	if controlDriver != nil {
+		return controlDriver(msg)
+	}
+	return 0
+}
 
 func errnoOf(err error) linux.Errno {
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
 )
 
 // Mode says which of a poller's two directions became ready.
@@ -42,3 +43,9 @@ type Segment struct {
 	Off        int64   // in the file
 	Prot       int     // PROT_*
 }
+
+// SetControl has messages to the monitor be sent by a driver: Control calls it
+// from then on. A confined process has a descriptor for them.
+func SetControl(send func(msg string) linux.Errno) { controlDriver = send }
+
+var controlDriver func(msg string) linux.Errno
