@@ -1,150 +1,26 @@
 package console
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pith-os/pith/libos/linux"
-	"github.com/pith-os/pith/libos/virtio"
-	"github.com/pith-os/pith/libos/virtio/virtiotest"
+	"github.com/pith-os/pith/libos/virtio/console/consoletest"
 )
 
-// machine is a console device that behaves as QEMU's.
-type machine struct {
-	t   testing.TB
-	dev *virtiotest.Device
-
-	mu      sync.Mutex
-	ports   []machinePort
-	opened  map[uint32]bool
-	refused map[uint32]bool
-}
-
-type machinePort struct {
-	id      uint32
-	name    string // empty: a console
-	closed  bool
-	written bytes.Buffer
-}
-
-func newMachine(t testing.TB, features uint64, max uint32, ports ...machinePort) *machine {
-	config := binary.LittleEndian.AppendUint32([]byte{100, 0, 40, 0}, max)
-	sizes := make([]int, 2*max+2)
-	for i := range sizes {
-		sizes[i] = 128
-	}
-	m := &machine{t: t, dev: virtiotest.New(virtio.IDConsole, features, config, sizes...), ports: ports,
-		opened: map[uint32]bool{}, refused: map[uint32]bool{}}
-	m.dev.Queue(queueControlOut).Serve(m.control)
-	for i := range ports {
-		p := &m.ports[i]
-		m.dev.Queue(outOf(p.id)).Serve(func(c *virtiotest.Chain) int {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			p.written.Write(c.Bytes())
-			return 0
-		})
-	}
-	return m
-}
-
-func outOf(id uint32) int {
-	if id == 0 {
-		return queueOut
-	}
-	return int(3 + 2*id)
-}
-
-func inOf(id uint32) int { return outOf(id) - 1 }
-
-func (m *machine) control(c *virtiotest.Chain) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b := c.Bytes()
-	id, event, value := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]), binary.LittleEndian.Uint16(b[6:])
-	switch event {
-	case eventDeviceReady:
-		for _, p := range m.ports {
-			m.say(p.id, eventPortAdd, 1, nil)
-		}
-	case eventPortReady:
-		m.refused[id] = value == 0
-		for _, p := range m.ports {
-			if p.id != id || value == 0 {
-				continue
-			}
-			if p.name == "" {
-				m.say(id, eventConsolePort, 1, nil)
-			} else {
-				m.say(id, eventPortName, 1, []byte(p.name+"\x00"))
-			}
-			if !p.closed {
-				m.say(id, eventPortOpen, 1, nil)
-			}
-		}
-	case eventPortOpen:
-		m.opened[id] = value == 1
-	}
-	return 0
-}
-
-func (m *machine) say(id uint32, event, value uint16, more []byte) {
-	b := binary.LittleEndian.AppendUint32(nil, id)
-	b = binary.LittleEndian.AppendUint16(b, event)
-	b = binary.LittleEndian.AppendUint16(b, value)
-	if !m.dev.Queue(queueControlIn).Send(append(b, more...)) {
-		m.t.Errorf("no buffer for control message %d", event)
-	}
-}
-
-func (m *machine) text(id uint32) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i := range m.ports {
-		if m.ports[i].id == id {
-			return m.ports[i].written.String()
-		}
-	}
-	return ""
-}
-
-func (m *machine) has(set map[uint32]bool, id uint32) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return set[id]
-}
-
-// send sends what comes in on a port, when somebody reads it.
-func (m *machine) send(id uint32, text string) {
-	m.t.Helper()
-	eventually(m.t, "a buffer for input", func() bool { return m.dev.Queue(inOf(id)).Send([]byte(text)) })
-}
-
-func eventually(t testing.TB, what string, is func() bool) {
+func start(t *testing.T, d *consoletest.Device) *Console {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
-func (m *machine) start() *Console {
-	m.t.Helper()
-	c, errno := Open(m.dev)
+	c, errno := Open(d)
 	if errno != 0 {
-		m.t.Fatal(errno.Name())
+		t.Fatal(errno.Name())
 	}
 	if errno := c.Start(10e9); errno != 0 {
-		m.t.Fatal(errno.Name())
+		t.Fatal(errno.Name())
 	}
-	m.t.Cleanup(c.dev.Shutdown)
+	t.Cleanup(c.dev.Shutdown)
 	return c
 }
 
@@ -159,13 +35,13 @@ func read(t *testing.T, p *Port, n int) string {
 }
 
 func TestOnePortIsAllWithoutMultiport(t *testing.T) {
-	m := newMachine(t, featureSize, 1, machinePort{id: 0})
-	c := m.start()
+	m := consoletest.New(t, featureSize, 1, consoletest.Port{ID: 0})
+	c := start(t, m)
 	p := c.Terminal()
-	if n, errno := p.Write([]byte("hello")); n != 5 || errno != 0 || m.text(0) != "hello" {
-		t.Errorf("write: %d, %s; %q came", n, errno.Name(), m.text(0))
+	if n, errno := p.Write([]byte("hello")); n != 5 || errno != 0 || m.Text(0) != "hello" {
+		t.Errorf("write: %d, %s; %q came", n, errno.Name(), m.Text(0))
 	}
-	go m.send(0, "typed")
+	go m.Type(0, "typed")
 	if got := read(t, p, 3) + read(t, p, 10); got != "typed" {
 		t.Errorf("read %q", got)
 	}
@@ -178,15 +54,15 @@ func TestOnePortIsAllWithoutMultiport(t *testing.T) {
 }
 
 func TestPortsAreFoundByName(t *testing.T) {
-	m := newMachine(t, featureMultiport, 31, machinePort{id: 0}, machinePort{id: 1, name: "one"},
-		machinePort{id: 4, name: "four"}, machinePort{id: 5, name: "shut", closed: true}, machinePort{id: 30, name: "far"})
-	c := m.start()
+	m := consoletest.New(t, featureMultiport, 31, consoletest.Port{ID: 0}, consoletest.Port{ID: 1, Name: "one"},
+		consoletest.Port{ID: 4, Name: "four"}, consoletest.Port{ID: 5, Name: "shut", Closed: true}, consoletest.Port{ID: 30, Name: "far"})
+	c := start(t, m)
 	for id, p := range map[uint32]*Port{0: c.Terminal(), 1: c.Port("one"), 4: c.Port("four")} {
 		want := fmt.Sprint("text ", id)
 		if n, errno := p.Write([]byte(want)); n != len(want) || errno != 0 {
 			t.Errorf("port %d: %d, %s", id, n, errno.Name())
 		}
-		if got := m.text(id); got != want {
+		if got := m.Text(id); got != want {
 			t.Errorf("port %d has %q", id, got)
 		}
 	}
@@ -195,36 +71,36 @@ func TestPortsAreFoundByName(t *testing.T) {
 	}
 	for id, want := range map[uint32]bool{0: true, 1: true, 4: true, 5: false} {
 		// What is not used is not said to be open, now or later.
-		eventually(t, fmt.Sprintf("port %d open: %t", id, want), func() bool { return m.has(m.opened, id) == want })
+		consoletest.Eventually(t, fmt.Sprintf("port %d open: %t", id, want), func() bool { return m.Opened(id) == want })
 	}
-	if !m.has(m.refused, 30) || m.has(m.refused, 4) {
-		t.Errorf("refused: %v", m.refused)
+	if !m.Refused(30) || m.Refused(4) {
+		t.Error("the wrong ports are refused")
 	}
 }
 
 func TestClosingAPortIsTheEndOfItsInputAfterWhatCame(t *testing.T) {
-	m := newMachine(t, featureMultiport, 2, machinePort{id: 1, name: "in"})
-	p := m.start().Port("in")
+	m := consoletest.New(t, featureMultiport, 2, consoletest.Port{ID: 1, Name: "in"})
+	p := start(t, m).Port("in")
 	done := make(chan string)
 	go func() {
 		text, err := io.ReadAll(reader{p})
 		done <- fmt.Sprint(string(text), err)
 	}()
-	m.send(1, "last words")
-	m.say(1, eventPortOpen, 0, nil)
+	m.Type(1, "last words")
+	m.Say(1, eventPortOpen, 0, nil)
 	if got := <-done; got != "last words<nil>" {
 		t.Errorf("read %q", got)
 	}
 	if _, errno := p.Write([]byte("x")); errno != linux.EPIPE {
 		t.Errorf("write to a closed port: %s", errno.Name())
 	}
-	m.say(1, eventPortOpen, 1, nil)
-	m.send(1, "again")
+	m.Say(1, eventPortOpen, 1, nil)
+	m.Type(1, "again")
 	if got := read(t, p, 10); got != "again" {
 		t.Errorf("after it was opened again: %q", got)
 	}
-	m.say(1, eventPortRemove, 1, nil)
-	eventually(t, "EIO from a port that is gone", func() bool {
+	m.Say(1, eventPortRemove, 1, nil)
+	consoletest.Eventually(t, "EIO from a port that is gone", func() bool {
 		_, errno := p.Read(make([]byte, 1))
 		return errno == linux.EIO
 	})
@@ -244,8 +120,8 @@ func (r reader) Read(b []byte) (int, error) {
 }
 
 func TestWritesAreWholeAndAreTakenWhenTheyReturn(t *testing.T) {
-	m := newMachine(t, featureMultiport, 2, machinePort{id: 0}, machinePort{id: 1, name: "err"})
-	c := m.start()
+	m := consoletest.New(t, featureMultiport, 2, consoletest.Port{ID: 0}, consoletest.Port{ID: 1, Name: "err"})
+	c := start(t, m)
 	out := c.Terminal()
 	const writers, each = 8, 20
 	var all sync.WaitGroup
@@ -261,7 +137,7 @@ func TestWritesAreWholeAndAreTakenWhenTheyReturn(t *testing.T) {
 	}
 	all.Wait()
 	count := map[byte]int{}
-	for line := range strings.Lines(m.text(0)) {
+	for line := range strings.Lines(m.Text(0)) {
 		if len(line) != 3*pieceSize/2+1 || strings.Trim(line, line[:1]) != "\n" {
 			t.Fatalf("a line is torn")
 		}
@@ -276,8 +152,8 @@ func TestWritesAreWholeAndAreTakenWhenTheyReturn(t *testing.T) {
 
 func TestAWindowThatChangesIsTold(t *testing.T) {
 	for _, features := range []uint64{featureSize, featureMultiport} {
-		m := newMachine(t, features, 1, machinePort{id: 0})
-		c, errno := Open(m.dev)
+		m := consoletest.New(t, features, 1, consoletest.Port{ID: 0})
+		c, errno := Open(m)
 		if errno != 0 {
 			t.Fatal(errno.Name())
 		}
@@ -287,9 +163,9 @@ func TestAWindowThatChangesIsTold(t *testing.T) {
 			t.Fatal(errno.Name())
 		}
 		if features == featureMultiport {
-			m.say(0, eventResize, 0, []byte{90, 0, 50, 0})
+			m.Say(0, eventResize, 0, []byte{90, 0, 50, 0})
 		} else {
-			m.dev.Change(func(config []byte) { config[0], config[2] = 90, 50 })
+			m.Change(func(config []byte) { config[0], config[2] = 90, 50 })
 		}
 		<-resized
 		if cols, rows := c.Size(c.Terminal()); cols != 90 || rows != 50 {
@@ -300,24 +176,24 @@ func TestAWindowThatChangesIsTold(t *testing.T) {
 }
 
 func TestNothingIsTakenThatNobodyReads(t *testing.T) {
-	m := newMachine(t, featureMultiport, 1, machinePort{id: 0})
-	p := m.start().Terminal()
+	m := consoletest.New(t, featureMultiport, 1, consoletest.Port{ID: 0})
+	p := start(t, m).Terminal()
 	p.Write([]byte("x"))
-	if m.dev.Queue(queueIn).Send([]byte("early")) {
+	if m.Queue(queueIn).Send([]byte("early")) {
 		t.Error("the device could give input before a read")
 	}
 }
 
 func TestABrokenDeviceIsAnErrorAndNoHang(t *testing.T) {
-	m := newMachine(t, featureMultiport, 2, machinePort{id: 0}, machinePort{id: 1, name: "dead"})
-	c := m.start()
+	m := consoletest.New(t, featureMultiport, 2, consoletest.Port{ID: 0}, consoletest.Port{ID: 1, Name: "dead"})
+	c := start(t, m)
 	done := make(chan linux.Errno, 2)
 	go func() {
 		_, errno := c.Terminal().Read(make([]byte, 1))
 		done <- errno
 	}()
-	eventually(t, "a reader", func() bool { return m.has(m.opened, 0) })
-	m.dev.Queue(queueControlIn).Lie(200, 0)
+	consoletest.Eventually(t, "a reader", func() bool { return m.Opened(0) })
+	m.Queue(queueControlIn).Lie(200, 0)
 	if errno := <-done; errno != linux.EIO {
 		t.Errorf("read: %s", errno.Name())
 	}
@@ -327,7 +203,7 @@ func TestABrokenDeviceIsAnErrorAndNoHang(t *testing.T) {
 }
 
 func TestADeviceThatSaysNothingDelaysTheStartNoLongerThanAsked(t *testing.T) {
-	c, errno := Open(newMachine(t, featureMultiport, 4).dev)
+	c, errno := Open(consoletest.New(t, featureMultiport, 4))
 	if errno != 0 {
 		t.Fatal(errno.Name())
 	}
