@@ -152,6 +152,25 @@ func TestOnlyATerminalAnswersAsOne(t *testing.T) {
 	platform.Config().TTY[1] = false
 }
 
+func TestTheWindowIsAsLargeAsItsOwnerSays(t *testing.T) {
+	platform.Config().TTY[1] = true
+	defer func() { platform.Config().TTY[1], Window = false, nil }()
+	for _, c := range []struct {
+		window func() (cols, rows uint16)
+		want   winsize
+	}{
+		{nil, winsize{rows: 24, cols: 80}},
+		{func() (cols, rows uint16) { return 0, 0 }, winsize{rows: 24, cols: 80}},
+		{func() (cols, rows uint16) { return 132, 43 }, winsize{rows: 43, cols: 132}},
+	} {
+		Window = c.window
+		var ws winsize
+		if _, errno := Standard(1).Ioctl(tiocgwinsz, uintptr(unsafe.Pointer(&ws))); errno != 0 || ws != c.want {
+			t.Errorf("%+v, %s; want %+v", ws, errno.Name(), c.want)
+		}
+	}
+}
+
 func TestThereIsNoControllingTerminalWithoutOne(t *testing.T) {
 	if _, errno := OpenTerminal(linux.O_RDWR); errno != linux.ENXIO {
 		t.Errorf("/dev/tty: %s", errno.Name())

@@ -34,6 +34,20 @@ var cooked = termios{0x500, 0x5, 0xbf, 0x8a3b, 0, [19]uint8{3, 28, 127, 21, 4, 0
 // winsize is struct winsize.
 type winsize struct{ rows, cols, x, y uint16 }
 
+// Window, when it is set, is the size of the terminal's window in characters, or
+// zero when that is not known.
+var Window func() (cols, rows uint16)
+
+func window() winsize {
+	size := winsize{rows: 24, cols: 80} // where nobody tells
+	if Window != nil {
+		if cols, rows := Window(); cols > 0 && rows > 0 {
+			size = winsize{rows: rows, cols: cols}
+		}
+	}
+	return size
+}
+
 // Ioctl implements file.File.
 func (f *File) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	if req == linux.FIONREAD {
@@ -48,8 +62,7 @@ func (f *File) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	case tcsets, tcsetsw, tcsetsf:
 		return setTermios(arg)
 	case tiocgwinsz:
-		// Nobody tells the instance how large the window is.
-		return put(arg, winsize{rows: 24, cols: 80})
+		return put(arg, window())
 	case tiocgpgrp, tiocgsid:
 		return put(arg, int32(1))
 	case tcflsh:

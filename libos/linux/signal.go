@@ -2,12 +2,13 @@ package linux
 
 // Signals (signal(7)) that the library OS knows by name.
 const (
-	SIGINT  = 2
-	SIGKILL = 9
-	SIGPIPE = 13
-	SIGALRM = 14
-	SIGSTOP = 19
-	NSIG    = 64 // the highest
+	SIGINT   = 2
+	SIGKILL  = 9
+	SIGPIPE  = 13
+	SIGALRM  = 14
+	SIGSTOP  = 19
+	SIGWINCH = 28
+	NSIG     = 64 // the highest
 )
 
 // Operations of rt_sigprocmask(2).

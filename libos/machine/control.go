@@ -1,0 +1,90 @@
+package machine
+
+import (
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+)
+
+// timeTimeout is how long the program waits for the monitor's clock, in
+// nanoseconds.
+const timeTimeout = 30e6
+
+// maxCommand is more than the longest line from the monitor, in bytes.
+const maxCommand = 128
+
+// control is the channel between the monitor and the image: lines of text
+// (boot.PortControl).
+type control struct {
+	port  stream
+	timed platform.Waiter // woken by the monitor's clock
+}
+
+// stream is a port of a console.
+type stream interface {
+	Read(p []byte) (int, linux.Errno)
+	Write(p []byte) (int, linux.Errno)
+}
+
+// startControl listens to the monitor and asks it for the time.
+func startControl(port stream) *control {
+	c := &control{port: port}
+	go c.listen()
+	platform.SetControl(c.send)
+	c.send(boot.TimeRequest)
+	return c
+}
+
+func (c *control) send(msg string) linux.Errno {
+	_, errno := c.port.Write([]byte(msg + "\n"))
+	return errno
+}
+
+// awaitTime waits until the clock was set, so that the program sees it right
+// from the start; not for long, as there may be nobody who answers.
+func (c *control) awaitTime() {
+	timer := platform.AfterFunc(timeTimeout, c.timed.Wake)
+	c.timed.Wait()
+	timer.Stop()
+}
+
+// listen does what the monitor says, until it goes.
+func (c *control) listen() {
+	var line []byte
+	buf := make([]byte, maxCommand)
+	for {
+		n, errno := c.port.Read(buf)
+		if n == 0 || errno != 0 {
+			return
+		}
+		for _, b := range buf[:n] {
+			if b != '\n' {
+				line = append(line, b)
+				continue
+			}
+			c.do(string(line))
+			line = line[:0]
+		}
+		if len(line) > maxCommand {
+			say("the monitor's message has no end; no more are read")
+			return
+		}
+	}
+}
+
+func (c *control) do(line string) {
+	command, err := boot.ParseCommand(line)
+	if err != nil {
+		say(err.Error())
+		return
+	}
+	switch v := command.(type) {
+	case boot.Signal:
+		platform.Raise(int(v))
+	case boot.Time:
+		setWalltime(int64(v))
+		c.timed.Wake()
+	}
+}
+
+var setWalltime = platform.SetWalltime

@@ -1,0 +1,60 @@
+// Package machine starts what a virtual machine has and a confined process has
+// not: the drivers of its devices, as far as a program needs them before it
+// runs. It stands on the drivers' packages; package sys calls it, before the
+// program's packages are initialised.
+//
+// The network is package inet's to start, which the program may not have.
+package machine
+
+import (
+	"strconv"
+
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/virtio"
+	"github.com/pith-os/pith/libos/virtio/ninep"
+)
+
+// Start finds the machine's devices and starts them. In a confined process it
+// does nothing.
+func Start() {
+	if !platform.VM() {
+		return
+	}
+	control := startConsole(virtio.Find(virtio.IDConsole))
+	reportUnknown(virtio.Discover())
+	addDisks(virtio.Find(virtio.IDBlock))
+	mountFolders(platform.Config().Mounts)
+	if control != nil {
+		control.awaitTime()
+	}
+}
+
+// exitCode is that of an image that cannot start, as for boot parameters that
+// make no sense.
+const exitCode = 125
+
+// mountFolders mounts the folders of the host. A program must not run without
+// one that it was promised.
+func mountFolders(mounts []boot.Mount) {
+	for _, m := range mounts {
+		if err := ninep.Mount(m); err != nil {
+			say(err.Error())
+			platform.Exit(exitCode)
+		}
+	}
+}
+
+// reportUnknown names the devices for which there is no driver.
+func reportUnknown(devices []virtio.Transport) {
+	for _, t := range devices {
+		switch id := t.DeviceID(); id {
+		case virtio.IDNet, virtio.IDBlock, virtio.IDConsole, virtio.IDEntropy, virtio.IDBalloon, virtio.IDNineP, virtio.IDSocket:
+		default:
+			say("device " + t.Name() + " (virtio " + strconv.Itoa(int(id)) + ") has no driver here, and is not used")
+		}
+	}
+}
+
+// say writes a line for the user.
+var say = func(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }
