@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/linux"
 
@@ -17,15 +18,14 @@ import (
 
 // Server serves a folder. It is also a ninep.Transport to itself.
 type Server struct {
-	// Requests, when set, is told the type of each request.
-	Requests func(typ uint8)
 	// MaxSize is the size of the longest message; 0: as the client wants.
 	MaxSize uint32
 
-	root string
-	mu   sync.Mutex
-	size uint32 // of the longest message, agreed on
-	fids map[uint32]*entry
+	root    string
+	watcher atomic.Pointer[func(typ uint8)]
+	mu      sync.Mutex
+	size    uint32 // of the longest message, agreed on
+	fids    map[uint32]*entry
 }
 
 // entry is what a fid stands for: an O_PATH descriptor, and that of the open
@@ -37,6 +37,9 @@ type entry struct {
 
 // New is a server of the folder root.
 func New(root string) *Server { return &Server{root: root, fids: map[uint32]*entry{}} }
+
+// Watch has fn told the type of each request.
+func (s *Server) Watch(fn func(typ uint8)) { s.watcher.Store(&fn) }
 
 // Close ends the session: what the client has open is closed.
 func (s *Server) Close() {
@@ -125,8 +128,8 @@ func (s *Server) Handle(req []byte) []byte {
 	m := &message{req}
 	m.u32()
 	typ, tag := m.u8(), m.u16()
-	if s.Requests != nil {
-		s.Requests(typ)
+	if w := s.watcher.Load(); w != nil {
+		(*w)(typ)
 	}
 	r := &message{}
 	r.put(uint32(0), typ+1, tag)
