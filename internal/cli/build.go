@@ -23,16 +23,17 @@ type buildFlags struct {
 	verbose  bool
 }
 
-func (b *buildFlags) register(f *pflag.FlagSet) {
+// register adds the flags; verbose is a letter for the last, or none.
+func (b *buildFlags) register(f *pflag.FlagSet, verbose string) {
 	f.StringVar(&b.tags, "tags", "", "build `TAGS`, separated by commas")
 	f.StringVar(&b.ldflags, "ldflags", "", "`FLAGS` for the Go linker; without them the image has no symbol table")
 	f.BoolVar(&b.trimpath, "trimpath", true, "leave the paths of this machine out of the image")
 	f.StringArrayVar(&b.files, "file", nil, "add a file or folder to the image's root, `SRC:DST`; repeatable")
-	f.BoolVarP(&b.verbose, "verbose", "v", false, "print the names of packages as they are compiled")
+	f.BoolVarP(&b.verbose, "verbose", verbose, false, "print the names of packages as they are compiled")
 }
 
 // changed is the name of a given flag that has a meaning only when something is
-// built, if there is one. (-v has one in a run, too.)
+// built, if there is one. (--verbose has one in a run, too.)
 func (*buildFlags) changed(f *pflag.FlagSet) string {
 	for _, name := range []string{"tags", "ldflags", "trimpath", "file"} {
 		if f.Changed(name) {
@@ -71,7 +72,7 @@ image's defaults: pith run uses them unless it is given others.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVarP(&output, "output", "o", "", "`FILE` to write; default: the program's name with the suffix .pith")
-	b.register(f)
+	b.register(f, "v")
 	f.StringArrayVarP(&env, "env", "e", nil, "variable of the program's environment, `K=V`, or K to take it from here; repeatable")
 	return cmd
 }

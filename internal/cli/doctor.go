@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pith-os/pith/internal/doctor"
+	"github.com/pith-os/pith/internal/monitor/process"
+	"github.com/pith-os/pith/internal/monitor/qemu"
 )
 
 func (s *session) doctorCommand() *cobra.Command {
@@ -20,8 +22,9 @@ something is missing without which one of them does not work.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			missing := false
+			probes := doctor.Probes{Process: process.Monitor{}.Probe, QEMU: qemu.Monitor{}.Probe, KVM: qemu.ProbeKVM}
 			w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
-			for _, c := range doctor.Run(cmd.Context(), monitors[0].Probe) {
+			for _, c := range doctor.Run(cmd.Context(), probes) {
 				missing = missing || c.Status == doctor.Missing
 				fmt.Fprintf(w, "%s\t%s\t%s\n", c.Status, c.Name, oneLine(c.Found))
 				if c.Advice != "" {

@@ -18,20 +18,24 @@ import (
 	"github.com/pith-os/pith/internal/image"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/process"
+	"github.com/pith-os/pith/internal/monitor/qemu"
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// monitors are the monitors in the order of preference of --monitor auto.
-var monitors = []monitor.Monitor{process.Monitor{}}
+// monitors are the monitors in the order of preference of --monitor auto. The
+// first makes no virtual machine, the others do.
+var monitors = []monitor.Monitor{process.Monitor{}, qemu.Monitor{}}
 
 const (
-	defaultMemory   = "256M"
-	minMemory       = 16 << 20 // the Go runtime, the library OS and a little of the program's own
-	defaultHostname = "pith"
+	defaultMemory    = "256M"
+	minMemory        = 16 << 20 // the Go runtime, the library OS and a little of the program's own
+	minMachineMemory = 8 << 20  // without the monitor's share of a process
+	defaultHostname  = "pith"
 )
 
 type runFlags struct {
 	buildFlags
+	machineFlags
 	publish  []string
 	env      []string
 	envFiles []string
@@ -54,7 +58,8 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.monitor, "monitor", "auto", "what runs the image, a `MONITOR`: "+strings.Join(monitorNames(), ", "))
 	f.StringVar(&r.net, "net", "user", "`NETWORK` of the instance: none, user")
 	f.BoolVar(&r.trace, "trace", false, "print system calls to standard error, as strace does")
-	r.buildFlags.register(f)
+	r.machineFlags.register(f)
+	r.buildFlags.register(f, "")
 }
 
 func monitorNames() []string {
@@ -78,7 +83,8 @@ Exit code: the program's own; 1 for a mistake in what was asked for; 125 when
 the program could not be started.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith run web.pith -p 8080:80 -e GREETING=hi -- -flag arg
-  pith run example.com/tool@latest --net none -- -h`,
+  pith run example.com/tool@latest --net none -- -h
+  pith run --monitor qemu web.pith -p 8080:80 -v ./data:/data:ro`,
 		Args: oneArg("PACKAGE or IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.run(cmd, &r, args[0], args[1:])
@@ -110,7 +116,8 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 		Boot: boot.Config{
 			CPUs: inst.cpus, Memory: inst.memory, Hostname: r.hostname, Trace: r.trace,
 		},
-		Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr,
+		Machine: inst.machine,
+		Stdin:   s.stdin, Stdout: s.stdout, Stderr: s.stderr,
 	}
 	if slices.Contains(img.Manifest.Parts, "net") {
 		if r.net == "user" {
@@ -204,6 +211,7 @@ func programName(pkg string) string {
 // instance is what the flags of run say, checked.
 type instance struct {
 	monitor monitor.Monitor
+	machine monitor.Machine
 	memory  uint64
 	cpus    int
 	env     []string
@@ -213,23 +221,28 @@ type instance struct {
 
 func (r *runFlags) instance() (*instance, error) {
 	inst := &instance{host: r.hostname, cpus: r.cpus}
-	i := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return r.monitor == "auto" || r.monitor == m.Name() })
-	if i < 0 {
-		return nil, fmt.Errorf("run: --monitor %s is not known: choose one of %s", r.monitor, strings.Join(monitorNames(), ", "))
+	var err error
+	if inst.machine, err = r.machineFlags.check(); err != nil {
+		return nil, fmt.Errorf("run: %w", err)
 	}
-	inst.monitor = monitors[i]
+	if inst.monitor, err = r.chooseMonitor(inst.machine); err != nil {
+		return nil, fmt.Errorf("run: %w", err)
+	}
 	if r.net != "none" && r.net != "user" {
 		return nil, fmt.Errorf("run: --net %s is not known: choose none or user", r.net)
 	}
 	if r.net == "none" && len(r.publish) > 0 {
 		return nil, fmt.Errorf("run: -p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
 	}
-	var err error
 	if inst.memory, err = parseSize(r.memory); err != nil {
 		return nil, fmt.Errorf("run: --memory %s: %w", r.memory, err)
 	}
-	if inst.memory < minMemory {
-		return nil, fmt.Errorf("run: --memory %s is too little: give at least %dM", r.memory, minMemory>>20)
+	least := uint64(minMemory)
+	if inst.monitor != monitors[0] {
+		least = minMachineMemory
+	}
+	if inst.memory < least {
+		return nil, fmt.Errorf("run: --memory %s is too little: give at least %dM", r.memory, least>>20)
 	}
 	switch {
 	case r.cpus == 0:
@@ -256,6 +269,24 @@ func (r *runFlags) instance() (*instance, error) {
 	}
 	inst.env = append(inst.env, vars...)
 	return inst, nil
+}
+
+// chooseMonitor is the monitor that was asked for, or one that can do what was.
+func (r *runFlags) chooseMonitor(vm monitor.Machine) (monitor.Monitor, error) {
+	i := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return r.monitor == m.Name() })
+	switch {
+	case r.monitor == "auto" && vm.IsZero():
+		i = 0
+	case r.monitor == "auto":
+		i = len(monitors) - 1
+	case i < 0:
+		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", r.monitor, strings.Join(monitorNames(), ", "))
+	case i == 0 && len(vm.Folders) > 0:
+		return nil, fmt.Errorf("-v %s: monitor %s cannot share folders yet: use --monitor qemu, or add files to the image with --file", r.folders[0], r.monitor)
+	case i == 0 && !vm.IsZero():
+		return nil, fmt.Errorf("--machine, --accel, --cpu-model and --gdb are for virtual machines, which monitor %s does not make: use --monitor qemu", r.monitor)
+	}
+	return monitors[i], nil
 }
 
 // environment is the program's: defaults as in a container, then the image's

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +120,21 @@ func TestRunGivesTheProgramWhatWasAskedFor(t *testing.T) {
 		if b.Net != nil || c.Network != nil {
 			t.Errorf("%s: a program without package net has a network device", test.args)
 		}
+	}
+}
+
+func TestRunAsksForTheVirtualMachineOfItsFlags(t *testing.T) {
+	path, folder := buildImage(t, nil, nil), t.TempDir()
+	var r recorder
+	args := strings.Fields("--machine q35 --accel tcg --cpu-model qemu64 --gdb :1234 -v " + folder + ":/data/ -v " + folder + ":/ro:ro")
+	if code, stderr := runMain(t, &r, append([]string{"run", path}, args...)...); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	want := monitor.Machine{Type: "q35", Accel: "tcg", CPU: "qemu64", GDB: "127.0.0.1:1234", Folders: []monitor.Folder{
+		{Host: folder, Guest: "/data"}, {Host: folder, Guest: "/ro", ReadOnly: true},
+	}}
+	if !reflect.DeepEqual(r.config.Machine, want) {
+		t.Errorf("%+v", r.config.Machine)
 	}
 }
 

@@ -25,7 +25,7 @@ func checkGo(ctx context.Context) Check {
 	return c
 }
 
-func checkProcess(ctx context.Context, probe func(context.Context) (string, error)) Check {
+func checkProcess(ctx context.Context, probe Probe) Check {
 	c := Check{Name: "process monitor"}
 	how, err := probe(ctx)
 	if err != nil {
@@ -132,18 +132,14 @@ func readNumber(file string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
 
-func checkKVM() Check {
-	c := Check{Name: "KVM"}
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err == nil {
-		f.Close()
-		c.Found = "/dev/kvm opens; a later version will run images in virtual machines with it"
+// checkMachines starts a virtual machine; without means what its failure does.
+func checkMachines(name string, ctx context.Context, probe Probe, without string) Check {
+	c := Check{Name: name}
+	how, err := probe(ctx)
+	if err != nil {
+		c.Status, c.Found, c.Advice = Limited, err.Error(), without
 		return c
 	}
-	c.Status, c.Found = Limited, err.Error()
-	c.Advice = "nothing needs it yet; a later version will run images in virtual machines with it"
-	if os.IsPermission(err) {
-		c.Advice += ": add yourself to the group kvm"
-	}
+	c.Found = how
 	return c
 }

@@ -24,14 +24,24 @@ const (
 
 func (s Status) String() string { return [...]string{"ok", "limited", "missing"}[s] }
 
-// Run makes all checks. probe starts a trial image, as monitor.Monitor's Probe.
-func Run(ctx context.Context, probe func(context.Context) (string, error)) []Check {
+// Probes start trial images, each as monitor.Monitor's Probe.
+type Probes struct {
+	Process, QEMU Probe
+	KVM           Probe // by QEMU
+}
+
+// Probe says in a few words what a trial image ran on, or why it did not.
+type Probe func(context.Context) (string, error)
+
+// Run makes all checks.
+func Run(ctx context.Context, probes Probes) []Check {
 	return []Check{
 		checkGo(ctx),
-		checkProcess(ctx, probe),
+		checkProcess(ctx, probes.Process),
 		checkNamespaces(),
 		checkSeccomp(),
 		checkMemory(),
-		checkKVM(),
+		checkMachines("QEMU monitor", ctx, probes.QEMU, "images do not run as virtual machines; they run as processes all the same"),
+		checkMachines("KVM", ctx, probes.KVM, "virtual machines run translated code (TCG), which is much slower"),
 	}
 }

@@ -18,11 +18,11 @@ func TestMain(m *testing.M) {
 }
 
 func TestEveryFindingIsSaidAndEveryLackHasAdvice(t *testing.T) {
-	for _, probe := range []func(context.Context) (string, error){
+	for _, probe := range []Probe{
 		func(context.Context) (string, error) { return "confined", nil },
 		func(context.Context) (string, error) { return "", errors.New("refused") },
 	} {
-		for _, c := range Run(t.Context(), probe) {
+		for _, c := range Run(t.Context(), Probes{probe, probe, probe}) {
 			if c.Name == "" || c.Found == "" || (c.Status != OK) != (c.Advice != "") {
 				t.Errorf("%+v", c)
 			}

@@ -48,13 +48,34 @@ func chooseAccel(ctx context.Context, program, asked string) (choice, error) {
 	default:
 		return choice{}, fmt.Errorf("accelerator %s is not known: choose %s or %s", asked, KVM, TCG)
 	}
-	if err := unix.Access("/dev/kvm", unix.R_OK|unix.W_OK); err != nil {
-		return choice{TCG, fmt.Sprintf("/dev/kvm: %v", err)}, nil
-	}
-	if err := try(ctx, program, Microvm, KVM); err != nil {
-		return choice{TCG, fmt.Sprintf("KVM does not run a trial image: %v", err)}, ctx.Err()
+	if err := tryKVM(ctx, program); err != nil {
+		return choice{TCG, err.Error()}, ctx.Err()
 	}
 	return choice{KVM, ""}, nil
+}
+
+func tryKVM(ctx context.Context, program string) error {
+	const device = "/dev/kvm"
+	if err := unix.Access(device, unix.R_OK|unix.W_OK); err != nil {
+		advice := ""
+		if errors.Is(err, unix.EACCES) {
+			advice = ": add yourself to the group kvm"
+		}
+		return &os.PathError{Op: "open", Path: device, Err: fmt.Errorf("%w%s", err, advice)}
+	}
+	if err := try(ctx, program, Microvm, KVM); err != nil {
+		return fmt.Errorf("KVM does not run a trial image: %w", err)
+	}
+	return nil
+}
+
+// ProbeKVM says whether KVM runs code for QEMU.
+func ProbeKVM(ctx context.Context) (string, error) {
+	program, err := find()
+	if err != nil {
+		return "", err
+	}
+	return "runs a trial image", tryKVM(ctx, program)
 }
 
 // trialExit is a code that nothing but the trial image ends with.

@@ -144,7 +144,7 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 		return err
 	}
 	if c.Network != nil {
-		if err := q.network(vm, c.Boot.Net); err != nil {
+		if err := q.network(vm, c); err != nil {
 			return err
 		}
 	}
@@ -208,22 +208,32 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 	return errors.Join(errs[:]...)
 }
 
+// maxPairs is how many pairs of queues the network device has at most: one
+// gateway serves them all.
+const maxPairs = 4
+
 // network adds the network device, whose queues this process works on
 // (internal/vhostuser).
-func (q *command) network(vm *machine, n *boot.Net) error {
-	card, err := virtionet.New(1)
+func (q *command) network(vm *machine, c *monitor.Config) error {
+	pairs := min(max(1, c.Boot.CPUs), maxPairs)
+	card, err := virtionet.New(pairs)
 	if err != nil {
 		return err
 	}
-	front, err := vhostuser.Attach(card)
-	if err != nil {
+	if vm.front, err = vhostuser.Attach(card); err != nil {
 		return err
 	}
-	q.own = append(q.own, front)
-	q.option("-chardev", "socket", "id=packets", "fd="+strconv.Itoa(q.inherit(front)))
-	q.option("-netdev", "vhost-user", "id=net", "chardev=packets")
-	q.device("virtio-net", q.noROM(), "netdev=net", "mac="+n.MAC, "ctrl_guest_offloads=off")
 	vm.link = card
+	q.option("-chardev", "socket", "id=packets", fmt.Sprintf("path=/proc/self/fd/%d", q.inherit(vm.front.File())))
+	queues, several := "", []string(nil)
+	if pairs > 1 {
+		queues, several = fmt.Sprintf("queues=%d", pairs), []string{"mq=on"}
+		if q.machine == Q35 {
+			several = append(several, fmt.Sprintf("vectors=%d", 2*pairs+2))
+		}
+	}
+	q.option("-netdev", "vhost-user", "id=net", "chardev=packets", queues)
+	q.device("virtio-net", append(several, q.noROM(), "netdev=net", "mac="+c.Boot.Net.MAC, "ctrl_guest_offloads=off")...)
 	return nil
 }
 

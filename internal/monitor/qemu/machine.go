@@ -13,6 +13,7 @@ import (
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +44,8 @@ type machine struct {
 	control      control
 	debugControl *os.File
 	words        words
-	link         gateway.Link // nil: no network device
+	link         gateway.Link     // of the network device, if there is one
+	front        *vhostuser.Front // what QEMU connects to for it
 }
 
 // start starts QEMU.
@@ -59,10 +61,18 @@ func start(ctx context.Context, program, accel string, c *monitor.Config) (*mach
 	}
 	if err != nil {
 		q.abandon()
-		return nil, fmt.Errorf("start QEMU: %w", err)
+		return nil, errors.Join(fmt.Errorf("start QEMU: %w", err), vm.unplug())
 	}
 	q.close()
 	return vm, nil
+}
+
+// unplug ends the network device, once QEMU has ended.
+func (vm *machine) unplug() error {
+	if vm.front == nil {
+		return nil
+	}
+	return vm.front.Close()
 }
 
 // signal sends the program a signal; those that stop, continue and kill are
@@ -158,13 +168,16 @@ func (w *words) listen(log func(string, ...any)) error {
 		line := strings.TrimPrefix(sc.Text(), Program+": ")
 		log("QEMU: %s", line)
 		if isStuck(line) {
-			return fmt.Errorf("QEMU: %s: KVM does not run this image here; use --accel tcg", line)
+			return fmt.Errorf("%w: %s", errStuck, line)
 		}
 		w.tail = append(w.tail, line)
 		w.tail = w.tail[max(0, len(w.tail)-tailLines):]
 	}
 	return nil
 }
+
+// errStuck is that KVM failed.
+var errStuck = errors.New("QEMU stopped the machine")
 
 // isStuck tells the lines with which QEMU stops a machine's CPUs
 // (accel/kvm/kvm-all.c, kvm_cpu_exec).

@@ -71,7 +71,11 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 		fmt.Fprintf(c.Stderr, "pith: the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s\n",
 			c.Machine.GDB, symbols(c.Image))
 	}
-	return vm.supervise(ctx, c, listeners, signals, log)
+	code, err := vm.supervise(ctx, c, listeners, signals, log)
+	if errors.Is(err, errStuck) {
+		err = fmt.Errorf("%w: KVM does not run this image here: choose --accel tcg", err)
+	}
+	return code, err
 }
 
 // symbols is a path by which a debugger finds the image while it runs: that of
@@ -139,9 +143,10 @@ func (vm *machine) supervise(ctx context.Context, c *monitor.Config, listeners [
 		}
 	}
 	cancel()
+	err := vm.unplug()
 	tasks.Wait()
 	ports.close()
-	if failure != nil {
+	if failure = errors.Join(failure, err); failure != nil {
 		return 0, failure
 	}
 	return vm.result(exit)

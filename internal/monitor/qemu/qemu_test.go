@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
@@ -316,6 +319,77 @@ func TestKilledMonitorLeavesNoQEMU(t *testing.T) {
 	_ = cmd.Wait() // killed
 	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10000); n != 1 {
 		t.Errorf("QEMU lives on (%v)", err)
+	}
+}
+
+func TestMachineWithANetworkEnds(t *testing.T) {
+	onEachMachine(t, func(t *testing.T, machineType string) {
+		var m tinyelf.Machine
+		exit(&m, 5)
+		c, _ := config(t, imageFile(t, &m), machineType)
+		g, err := gateway.New(gateway.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		guest := g.Guest()
+		c.Network, c.Boot.Net, c.Boot.CPUs = g, &guest, 2
+		if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 5 {
+			t.Errorf("exit code %d, %v", code, err)
+		}
+	})
+}
+
+// greeter is a monitor.Network whose guest says hello.
+type greeter struct{ monitor.Network }
+
+func (greeter) Accept(l net.Listener, port uint16) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(c, "hello from %d", port)
+		c.Close()
+	}
+}
+
+func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	ls, err := monitor.Bind([]monitor.Port{{Host: netip.MustParseAddrPort(addr), Guest: 80}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.CloseListeners(ls)
+	p := published{network: greeter{}}
+	defer p.close()
+	for range 3 {
+		if c, err := net.Dial("tcp", addr); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Fatalf("%v, %v", c, err)
+		}
+		for _, message := range []string{"listen 81", "listen 80", "listen 80"} {
+			if err := monitor.Obey(message, ls, p.listen, t.Logf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(c); string(b) != "hello from 80" || err != nil {
+			t.Fatalf("%q, %v", b, err)
+		}
+		c.Close()
+		for range 2 {
+			if err := monitor.Obey("unlisten 80", ls, p.listen, t.Logf); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
