@@ -309,6 +309,8 @@ func TestTheEndOfADisk(t *testing.T) {
 		{"read behind", 0, 0, func() (int, linux.Errno) { return f.Pread(p, size+10) }},
 		{"write across", 10, 0, func() (int, linux.Errno) { return f.Pwrite(p, size-10) }},
 		{"write at", 0, linux.ENOSPC, func() (int, linux.Errno) { return f.Pwrite(p, size) }},
+		{"read before the beginning", 0, linux.EINVAL, func() (int, linux.Errno) { return f.Pread(p, -10) }},
+		{"write before the beginning", 0, linux.EINVAL, func() (int, linux.Errno) { return f.Pwrite(p, -10) }},
 		{"write of nothing", 0, 0, func() (int, linux.Errno) { return f.Pwrite(nil, size) }},
 		{"truncate", 0, linux.EINVAL, func() (int, linux.Errno) { return 0, f.Truncate(0) }},
 	}

@@ -215,13 +215,19 @@ func (d *Disk) clip(off int64, n int) int { return int(max(0, min(int64(n), d.Si
 // ReadAt reads at any offset; it reads less than all of p only at the end of
 // the disk and before an error.
 func (d *Disk) ReadAt(p []byte, off int64) (int, linux.Errno) {
+	if off < 0 {
+		return 0, linux.EINVAL
+	}
 	return d.transfer(typeIn, p[:d.clip(off, len(p))], off)
 }
 
 // WriteAt writes at any offset. ENOSPC: off is at the end of the disk.
 func (d *Disk) WriteAt(p []byte, off int64) (int, linux.Errno) {
-	if d.readOnly {
+	switch {
+	case d.readOnly:
 		return 0, linux.EPERM
+	case off < 0:
+		return 0, linux.EINVAL
 	}
 	n := d.clip(off, len(p))
 	if n == 0 && len(p) > 0 {
