@@ -174,7 +174,11 @@ func (q *command) hardware(accel string, c *monitor.Config) {
 	// Memory that the network device's other end maps, too.
 	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Boot.Memory>>10), "share=on")
 	q.option("-m", fmt.Sprintf("%dK", c.Boot.Memory>>10))
-	q.option("-machine", q.machine, "accel="+accel, "memory-backend=memory")
+	without := ""
+	if q.machine == Q35 {
+		without = "usb=off,sata=off,smbus=off,vmport=off"
+	}
+	q.option("-machine", q.machine, "accel="+accel, "memory-backend=memory", without)
 	q.option("-cpu", cpu)
 	q.option("-smp", strconv.Itoa(max(1, c.Boot.CPUs)))
 	q.add("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
