@@ -9,6 +9,14 @@ import "embed"
 //go:embed libos
 var LibOS embed.FS
 
+// Nucleus is the folder nucleus and VM the folder vm: files of package runtime.
+//
+//go:embed nucleus
+var Nucleus embed.FS
+
+//go:embed vm
+var VM embed.FS
+
 // GoSum are the hashes of the modules that Pith is built with.
 //
 //go:embed go.sum

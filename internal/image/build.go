@@ -107,7 +107,7 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 		return nil, err
 	}
 	m.Root.Files, m.Args, m.Env = len(root), o.Args, o.Env
-	out, err := p.link(m, archive, strip)
+	out, err := p.link(name, m, archive, strip)
 	if err != nil {
 		return nil, err
 	}

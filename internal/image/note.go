@@ -49,12 +49,12 @@ func notes(b []byte) iter.Seq[note] {
 	}
 }
 
-// appendNote appends a note of ours and gives the offset of its descriptor.
-func appendNote(b []byte, kind uint32, desc []byte) (out []byte, offset int) {
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(noteName)+1))
+// appendNote appends a note and gives the offset of its descriptor.
+func appendNote(b []byte, name string, kind uint32, desc []byte) (out []byte, offset int) {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(name)+1))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(desc)))
 	b = binary.LittleEndian.AppendUint32(b, kind)
-	b = pad(append(b, noteName+"\x00"...), 4)
+	b = pad(append(b, name+"\x00"...), 4)
 	offset = len(b)
 	return pad(append(b, desc...), 4), offset
 }

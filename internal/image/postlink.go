@@ -23,7 +23,7 @@ const (
 // The program headers grow in place. The linker keeps a page for headers before
 // the text and puts the section headers, which move to the end of the file,
 // right after the program headers.
-func (p *program) link(m *Manifest, archive []byte, strip bool) ([]byte, error) {
+func (p *program) link(name string, m *Manifest, archive []byte, strip bool) ([]byte, error) {
 	m.Root.Size = int64(len(archive))
 	sum := sha256.Sum256(archive)
 	m.Root.Digest = digestString(sum[:])
@@ -45,10 +45,19 @@ func (p *program) link(m *Manifest, archive []byte, strip bool) ([]byte, error) 
 		return nil, err
 	}
 	segment := pad(bytes.Clone(archive), 8)
+	parameters := ownParameters(name, m)
+	parametersOff := uint64(len(segment))
+	segment = pad(append(segment, parameters...), 8)
 	notesOff := uint64(len(segment))
-	segment, _ = appendNote(segment, noteManifest, manifest)
-	segment, digestOff := appendNote(segment, noteDigest, make([]byte, sha256.Size))
+	segment, entryOff := appendNote(segment, pvhName, pvhEntry, make([]byte, 8))
+	segment, _ = appendNote(segment, noteName, noteManifest, manifest)
+	segment, digestOff := appendNote(segment, noteName, noteDigest, make([]byte, sha256.Size))
 	notesLen := uint64(len(segment)) - notesOff
+	entry, err := p.setMachine(segAddr+parametersOff, uint64(len(parameters)), segAddr+uint64(len(segment)))
+	if err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint64(segment[entryOff:], entry)
 
 	segmentHeader := elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R), Align: pageSize,

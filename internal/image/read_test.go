@@ -10,8 +10,8 @@ import (
 
 // tinyImage is a valid image without any code in it.
 func tinyImage(t testing.TB, manifest string) []byte {
-	notes, _ := appendNote(nil, noteManifest, []byte(manifest))
-	notes, digestOff := appendNote(notes, noteDigest, make([]byte, sha256.Size))
+	notes, _ := appendNote(nil, noteName, noteManifest, []byte(manifest))
+	notes, digestOff := appendNote(notes, noteName, noteDigest, make([]byte, sha256.Size))
 	hdr := elf.Header64{
 		Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1},
 		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Phoff: 64, Phentsize: progSize, Phnum: 2,

@@ -11,8 +11,12 @@ import (
 )
 
 // gatePrefix begins the names of the functions through which the runtime
-// reaches what is below it: the only ones that may have a SYSCALL instruction.
-const gatePrefix = "runtime.pithgate"
+// reaches what is below it; they and the way into the nucleus of a virtual
+// machine are the only ones that may have a SYSCALL instruction.
+const (
+	gatePrefix  = "runtime.pithgate"
+	nucleusGate = "runtime.vmnucleus"
+)
 
 // systemCalls finds the instructions that enter a kernel (Intel SDM 2B SYSCALL,
 // SYSENTER; 2A INT n) outside the gate. Only functions in which the bytes occur
@@ -40,7 +44,7 @@ func (p *program) systemCalls() ([]Syscall, error) {
 					counts[fmt.Sprintf("%#x", addr)]++
 					continue
 				}
-				if strings.HasPrefix(f.Name, gatePrefix) {
+				if strings.HasPrefix(f.Name, gatePrefix) || f.Name == nucleusGate {
 					continue
 				}
 				code, err := p.body(f)

@@ -38,6 +38,9 @@ func deriveFiles(ctx context.Context, h host) (tree, error) {
 	if err := t.addStd(); err != nil {
 		return nil, err
 	}
+	if err := t.addMachine(); err != nil {
+		return nil, err
+	}
 	if err := t.addLibOS(); err != nil {
 		return nil, err
 	}
@@ -62,6 +65,28 @@ func (t tree) addStd() error {
 		t["src/"+rel] = unconstrain(data)
 		return err
 	})
+}
+
+// addMachine adds to package runtime what a virtual machine needs below it: the
+// nucleus and the thread layer.
+func (t tree) addMachine() error {
+	for prefix, files := range map[string]embed.FS{"nucleus": pith.Nucleus, "vm": pith.VM} {
+		entries, err := files.ReadDir(prefix)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if ext := path.Ext(e.Name()); ext != ".go" && ext != ".s" || strings.HasSuffix(e.Name(), "_test.go") {
+				continue
+			}
+			data, err := files.ReadFile(prefix + "/" + e.Name())
+			if err != nil {
+				return err
+			}
+			t["src/runtime/pith_"+prefix+"_"+e.Name()] = unconstrain(data)
+		}
+	}
+	return nil
 }
 
 const (

@@ -30,11 +30,11 @@ func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 
 var hostedDMA [][]byte
 
-// HostedForgetDMA lets the memory that DMA gave go with its last user, for a
-// test that opens devices without end.
+// HostedForgetDMA lets the memory that DMA gave go with its last user, and
+// interrupts with theirs, for a test that opens devices without end.
 func HostedForgetDMA() {
 	hostedMu.Lock()
-	hostedDMA = nil
+	hostedDMA, hostedMessages, hostedPins = nil, nil, map[uint32]*Interrupt{}
 	hostedMu.Unlock()
 }
 
@@ -73,11 +73,53 @@ func NewInterrupt() (*Interrupt, linux.Errno) {
 
 // Message is what the device writes to raise the interrupt, the address and
 // the data of a message-signalled interrupt (PCI 3.0 §6.8).
-func (i *Interrupt) Message() (addr uint64, data uint32) { return 0, 0 }
+func (i *Interrupt) Message() (addr uint64, data uint32) {
+	hostedMu.Lock()
+	defer hostedMu.Unlock()
+	hostedMessages = append(hostedMessages, i)
+	return hostedMessageAddr, uint32(len(hostedMessages))
+}
 
-// Route has pin gsi of the I/O APIC raise the interrupt. With level the pin
-// stays masked from when it fires until Wait is called again.
-func (i *Interrupt) Route(gsi uint32, level bool) linux.Errno { return 0 }
+// Route has pin gsi of the I/O APIC raise the interrupt, at each edge: who waits
+// ends the cause and then looks again.
+func (i *Interrupt) Route(gsi uint32) linux.Errno {
+	hostedMu.Lock()
+	defer hostedMu.Unlock()
+	hostedPins[gsi] = i
+	return 0
+}
+
+// HostedMessage and HostedPin are how a test's device raises an interrupt: it
+// sends a message, or an edge on a pin. What nobody expects is lost.
+func HostedMessage(addr uint64, data uint32) {
+	hostedMu.Lock()
+	var i *Interrupt
+	if n := uint64(data) - 1; addr == hostedMessageAddr && n < uint64(len(hostedMessages)) {
+		i = hostedMessages[n]
+	}
+	hostedMu.Unlock()
+	i.raise()
+}
+
+func HostedPin(gsi uint32) {
+	hostedMu.Lock()
+	i := hostedPins[gsi]
+	hostedMu.Unlock()
+	i.raise()
+}
+
+func (i *Interrupt) raise() {
+	if i != nil {
+		i.Fire()
+	}
+}
+
+const hostedMessageAddr = 0xfee00000
+
+var (
+	hostedMessages []*Interrupt // by data of the message, from 1 on
+	hostedPins     = map[uint32]*Interrupt{}
+)
 
 // Wait parks the calling goroutine until the interrupt fires, or returns at
 // once when it has since the last Wait. One goroutine may wait.

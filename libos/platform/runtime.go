@@ -62,6 +62,7 @@ func init() {
 		ConsoleWrite(2, []byte(msg))
 		exit(125)
 	}
+	fillIn(&c)
 	config = c
 }
 
@@ -167,11 +168,17 @@ func Advise(addr, length uintptr, advice int) linux.Errno {
 // The descriptor is shared with who knows whom, so that it cannot be made
 // non-blocking: a thread waits, as it does for os.Stdin on Linux.
 func ConsoleRead(p []byte) (int, linux.Errno) {
+	if consoleRead != nil {
+		return consoleRead(p)
+	}
 	return rw(linux.SYS_READ, boot.FDStdin, p, hostCallBlocking)
 }
 
 // ConsoleWrite writes to standard output (1) or standard error (2).
 func ConsoleWrite(fd int, p []byte) (int, linux.Errno) {
+	if consoleWrite != nil {
+		return consoleWrite(fd, p)
+	}
 	return rw(linux.SYS_WRITE, fd, p, hostCallBlocking)
 }
 

@@ -139,13 +139,13 @@ func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.
 
 func (m *mmio) Notify(i int) { m.Write(mmioQueueNotify, 4, uint32(i)) }
 
-func (m *mmio) OwnInterrupts() bool { return false }
+func (m *mmio) OwnInterrupts() (queues, config bool) { return false, false }
 
 func (m *mmio) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
 	if m.routed {
 		return 0
 	}
-	errno := irq.Route(m.gsi, false)
+	errno := irq.Route(m.gsi)
 	m.routed = errno == 0
 	return errno
 }

@@ -1,6 +1,7 @@
-// The gate: the one place of an image where a SYSCALL instruction stands. It
-// is for the runtime's own calls and for package platform; the program's
-// system calls are functions of the library OS and never come here.
+// The gate: where the runtime's own system calls and those of package platform
+// leave for the host of a confined process, or in a virtual machine for the
+// thread layer (vmgate). The program's system calls are functions of the library
+// OS and never come here.
 
 #include "go_asm.h"
 #include "go_tls.h"
@@ -25,6 +26,10 @@
 // SYSCALL does: the result in AX, CX and R11 clobbered, all else kept. It may
 // be jumped to instead of called, where the stack must not be touched.
 TEXT runtime·pithgate(SB),NOSPLIT|NOFRAME,$0-0
+	CMPB	runtime·pithvm(SB), $0
+	JEQ	process
+	JMP	runtime·vmgate(SB)
+process:
 	CMPQ	AX, $512
 	JAE	nosys
 	LEAQ	runtime·pithgatetab(SB), CX

@@ -41,6 +41,12 @@ func pithfindboot() {
 	pithpid = int32(pithbootnum("pid="))
 	pithcpus = int32(max(pithbootnum("cpus="), 1))
 	pithmemory = pithbootnum("mem=")
+	if pithvm != 0 {
+		pithpid = 1
+		pithcpus = int32(vm.ncpus)
+		pithmemory = int64(vmSharedPage().memory)
+		vdsoClockgettimeSym = vmclockaddress()
+	}
 }
 
 // pithbootnum is the number that follows key in the boot parameters, or 0.

@@ -1,0 +1,74 @@
+package image
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// What makes an image bootable as a virtual machine: the PVH note, the entry
+// that it names and what the nucleus is told about the image.
+const (
+	pvhName  = "Xen"
+	pvhEntry = 18 // XEN_ELFNOTE_PHYS32_ENTRY (Xen, xen/include/public/elfnote.h)
+
+	entrySymbol = "runtime.nucleusentry"
+	linkSymbol  = "runtime.nucleuslink"
+	imageSymbol = "runtime.nucleusimage"
+)
+
+// ownParameters are the boot parameters that the image brings: what its program
+// gets when the monitor gives no arguments, and its environment.
+func ownParameters(name string, m *Manifest) []byte {
+	c := boot.Config{Args: append([]string{name}, m.Args...), Env: m.Env}
+	return []byte(c.String())
+}
+
+// setMachine tells the nucleus where the image's boot parameters are in memory
+// and where the image ends, and gives the physical address of the entry.
+func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err error) {
+	var head uint64
+	found := false
+	for _, s := range p.progs {
+		if s.Type == 1 && s.Off == 0 { // the PT_LOAD that has the ELF header
+			head, found = s.Vaddr, true
+		}
+	}
+	if !found {
+		return 0, errors.New("the linker's segments do not hold the ELF header")
+	}
+	info, ok := p.named[imageSymbol]
+	if !ok || info.Size != 32 {
+		return 0, fmt.Errorf("the program has no %s", imageSymbol)
+	}
+	b, err := p.at(info.Value, info.Size)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", imageSymbol, err)
+	}
+	for i, v := range []uint64{head, parameters, size, end} {
+		binary.LittleEndian.PutUint64(b[8*i:], v)
+	}
+
+	// The entry is 32-bit code, for which the assembler knows no absolute
+	// address: LEAQ link(SB), DI there becomes MOVL $link, DI and two NOPs.
+	const movlDI, nop, leaqSize = 0xbf, 0x90, 7
+	f, ok := p.abi0(entrySymbol)
+	link, found := p.named[linkSymbol]
+	if !ok || !found || link.Value > math.MaxUint32 {
+		return 0, fmt.Errorf("the program has no %s or %s below 4 GiB", entrySymbol, linkSymbol)
+	}
+	code, err := p.at(f.Value, f.Size)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", entrySymbol, err)
+	}
+	if len(code) < leaqSize || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d {
+		return 0, fmt.Errorf("%s is not as expected", entrySymbol)
+	}
+	code[0] = movlDI
+	binary.LittleEndian.PutUint32(code[1:], uint32(link.Value))
+	code[5], code[6] = nop, nop
+	return f.Value, nil
+}

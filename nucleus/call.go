@@ -1,0 +1,219 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// Calls of the nucleus. A result above -4096 is a negative errno.
+const (
+	callExit     = iota // code
+	callMap             // address, length, prot and map flags
+	callUnmap           // address, length
+	callProtect         // address, length, prot
+	callDiscard         // address, length: zero again when next touched
+	callDMA             // address, pages: contiguous; physical address
+	callDevice          // address, physical address, pages: uncached
+	callFirmware        // address, physical address, pages: to be read only
+	callWait            // TSC value, timer ticks: until an interrupt
+	callArm             // TSC value, timer ticks
+	callIPI             // CPU number: upcall there
+	callStart           // CPU number, APIC id
+	callFS              // address: FS base
+	callTake            // frame: address and number of frames for the host
+	callGive            // first frame, number
+	callFree            // free frames
+	callPrint           // number 0 to 9 for a fatal message
+)
+
+const (
+	nucleusFirstErr = ^uintptr(4095)
+
+	nucleusENOMEM = ^uintptr(12) + 1
+	nucleusEEXIST = ^uintptr(17) + 1
+	nucleusEINVAL = ^uintptr(22) + 1
+	nucleusENOSYS = ^uintptr(38) + 1
+)
+
+// nucleusCall is a call from CPL 3, at from.
+//
+//go:nosplit
+func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
+	n := nuc()
+	if from-n.gate > 64 {
+		nucleusDie(dieForeign)
+	}
+	switch num {
+	case callWait:
+		return n.wait(c, a1, a2)
+	case callArm:
+		n.arm(a1, a2)
+		return 0
+	case callIPI:
+		if a1 < n.ncpus {
+			n.apicSend(n.cpu(a1).apic, vectorIPI)
+		}
+		return 0
+	}
+	if num == callFS {
+		if a1 >= 1<<47 {
+			return nucleusEINVAL
+		}
+		nucleuswrmsr(msrFSBase, a1)
+		return 0
+	}
+	if num == callExit {
+		nucleusEnd(a1)
+	}
+	if num == callStart {
+		if a1 >= maxCPUs || a1 != n.ncpus {
+			return nucleusEINVAL
+		}
+		if !n.startCPU(c, uint32(a2), a1) {
+			return nucleusEINVAL
+		}
+		n.ncpus++
+		return 0
+	}
+	n.acquire(c)
+	r := n.memoryCall(c, num, a1, a2, a3)
+	n.release()
+	return r
+}
+
+// wait waits for an interrupt, with the timer set if either value is given.
+//
+//go:nosplit
+func (n *nucleus) wait(c *cpuState, tsc, ticks uintptr) uintptr {
+	if tsc != 0 {
+		n.arm(tsc, ticks)
+	}
+	idle := uintptr(unsafe.Pointer(&c.idle))
+	nucleusxchg(idle, 1)
+	b := (*cpuBlock)(unsafe.Pointer(c.block))
+	if b.pending == 0 {
+		nucleushalt(c)
+	}
+	nucleusxchg(idle, 0)
+	n.obey(c)
+	return 0
+}
+
+// inUser reports whether CPL 3 may do as it likes with [a, a+size): neither the
+// image nor what it shares with the nucleus is in it.
+//
+//go:nosplit
+func (n *nucleus) inUser(a, size uintptr) bool {
+	return (a|size)&(pageSize4-1) == 0 && size != 0 &&
+		userFirst <= a && a < userLast && size <= userLast-a &&
+		(a+size <= n.image[0]&^(pageSize4-1) || a >= (n.image[1]+pageSize4-1)&^(pageSize4-1))
+}
+
+// memoryCall is a call under the lock.
+//
+//go:nosplit
+func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
+	switch {
+	case num == callFree:
+		return n.nfree
+	case num == callTake:
+		first, count := n.takeUntold(a1)
+		return first<<24 | count
+	case num == callGive:
+		n.giveTold(a1, min(a2, n.words*64))
+		return 0
+	case num == callDMA:
+		return n.place(a1, a2, 0, pteWrite)
+	case num == callDevice:
+		return n.place(a1, a3, a2, pteWrite|pteNoCache)
+	case num == callFirmware:
+		return n.place(a1, a3, a2, 0)
+	}
+	if !n.inUser(a1, a2) {
+		return nucleusEINVAL
+	}
+	d := n.dropNothing()
+	ok := true
+	switch {
+	case num == callMap:
+		if a3&mapFixed == 0 && !n.alter(changeCheck, 0, a1, a1+a2, d) {
+			return nucleusEEXIST
+		}
+		ok = n.alter(changeMap, accessOf(a3), a1, a1+a2, d)
+	case num == callUnmap:
+		ok = n.alter(changeUnmap, 0, a1, a1+a2, d)
+	case num == callProtect:
+		if !n.alter(changeCheckAll, 0, a1, a1+a2, d) {
+			return nucleusENOMEM
+		}
+		ok = n.alter(changeProtect, accessOf(a3), a1, a1+a2, d)
+	case num == callDiscard:
+		if !n.alter(changeCheckAll, 0, a1, a1+a2, d) {
+			return nucleusENOMEM
+		}
+		ok = n.alter(changeDiscard, 0, a1, a1+a2, d)
+	default:
+		return nucleusENOSYS
+	}
+	n.settle(c, d)
+	if !ok {
+		return nucleusENOMEM
+	}
+	return 0
+}
+
+// place maps pages at va for good: at physical address pa, which must be no
+// memory of the frames, or with pa 0 at frames in a row, whose address it gives.
+//
+//go:nosplit
+func (n *nucleus) place(va, pages, pa, bits uintptr) uintptr {
+	if pages > n.words*64 && pa == 0 || pages > 1<<20 || !n.inUser(va, pages*pageSize4) || pa&(pageSize4-1) != 0 || pa >= 1<<46 {
+		return nucleusEINVAL
+	}
+	d := n.dropNothing()
+	if !n.alter(changeCheck, 0, va, va+pages*pageSize4, d) {
+		return nucleusEEXIST
+	}
+	if pa == 0 {
+		pa = n.takeRun(pages)
+		if pa == 0 {
+			return nucleusENOMEM
+		}
+	} else if !n.foreign(pa, pages, bits) {
+		return nucleusEINVAL
+	}
+	n.tables.base = nucleusDirect
+	for i := range pages {
+		n.tables.put(n.root, va+i*pageSize4, pa+i*pageSize4, bits|pteUser|pteNX|pteFixed, 1)
+	}
+	return pa
+}
+
+// foreign reports whether CPL 3 may have pages at pa: none of the nucleus's and
+// none that others may be given, but modules, to be read.
+//
+//go:nosplit
+func (n *nucleus) foreign(pa, pages, bits uintptr) bool {
+	end := pa + pages*pageSize4
+	if bits&pteWrite == 0 {
+		s := n.sharedPage()
+		for i := range min(s.nmodules, maxModules) {
+			m := &n.modules[i&(maxModules-1)]
+			if m[0]&^(pageSize4-1) <= pa && end <= (m[0]+m[1]+pageSize4-1)&^(pageSize4-1) {
+				return true
+			}
+		}
+	} else if pa < 1<<20 {
+		return false
+	}
+	apic := nucleusrdmsr(msrAPICBase) & pteFrame
+	if pa <= apic && apic < end || pa <= n.image[0] && n.image[0] < end || n.image[0] <= pa && pa < n.image[1] {
+		return false
+	}
+	for i := range n.nruns {
+		r := n.run(i)
+		if pa < r.end && r.start < end {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,188 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// Feature bits (SDM 2A, CPUID).
+const (
+	cpuidX2APIC   = 1 << 21 // leaf 1, ECX
+	cpuidDeadline = 1 << 24
+	cpuidXSAVE    = 1 << 26
+	cpuidFSGSBASE = 1 << 0 // leaf 7, EBX
+	cpuidSMEP     = 1 << 7
+	cpuidSMAP     = 1 << 20
+	cpuidUMIP     = 1 << 2  // leaf 7, ECX
+	cpuidNX       = 1 << 20 // leaf 0x80000001, EDX
+	cpuidSYSCALL  = 1 << 11
+	cpuidLM       = 1 << 29
+	// FPU, TSC, MSR, PAE, CX8, APIC, PGE, CMOV, FXSR, SSE, SSE2.
+	cpuidNeeds = 1<<0 | 1<<4 | 1<<5 | 1<<6 | 1<<8 | 1<<9 | 1<<13 | 1<<15 | 1<<24 | 1<<25 | 1<<26
+	// xcr0 is the state that XSAVE may save: x87, SSE, AVX, AVX-512.
+	xcr0Wanted = 0xe7
+)
+
+// nucleusNeeds ends the machine when its CPU lacks what an image needs. (Long
+// mode it has.)
+//
+//go:nosplit
+func nucleusNeeds() {
+	_, _, _, d := nucleuscpuid(1, 0)
+	_, _, _, e := nucleuscpuid(0x80000001, 0)
+	if d&cpuidNeeds != cpuidNeeds || e&(cpuidNX|cpuidSYSCALL) != cpuidNX|cpuidSYSCALL {
+		nucleusDie(dieCPU)
+	}
+}
+
+// features finds what the CPU has beyond that.
+//
+//go:nosplit
+func (n *nucleus) features(s *vmShared) {
+	most, _, _, _ := nucleuscpuid(0, 0)
+	_, _, c, _ := nucleuscpuid(1, 0)
+	n.cr4 = cr4PAE | cr4PGE | cr4FXSR | cr4XMM
+	n.apicMSR = c&cpuidX2APIC != 0
+	s.deadline = c&cpuidDeadline != 0
+	if most >= 7 {
+		_, b7, c7, _ := nucleuscpuid(7, 0)
+		if b7&cpuidFSGSBASE != 0 {
+			n.cr4 |= cr4FSGS
+			s.fsgsbase = true
+		}
+		if b7&cpuidSMEP != 0 {
+			n.cr4 |= cr4SMEP
+		}
+		if b7&cpuidSMAP != 0 {
+			n.cr4 |= cr4SMAP
+		}
+		if c7&cpuidUMIP != 0 {
+			n.cr4 |= cr4UMIP
+		}
+	}
+	if c&cpuidXSAVE != 0 && most >= 13 {
+		a, _, _, _ := nucleuscpuid(13, 0)
+		n.cr4 |= cr4XSAVE
+		n.xcr0 = uintptr(a) & xcr0Wanted
+		if n.xcr0&0xe0 != 0xe0 {
+			n.xcr0 &= 7
+		}
+		s.xcr0 = n.xcr0
+	}
+}
+
+// cpu makes the region and the block of CPU number, with base as b says.
+//
+//go:nosplit
+func (b *bootMemory) cpu(n *nucleus, number uintptr) uintptr {
+	at := nucleusCPUs + number*cpuStride
+	state := b.page()
+	b.put(n.root, at, state, pteWrite|pteNX, 1)
+	for va := uintptr(cpuStackLow); va < cpuStackTop; va += pageSize4 {
+		b.put(n.root, at+va, b.page(), pteWrite|pteNX, 1)
+	}
+	for va := uintptr(cpuFaultLow); va < cpuFaultTop; va += pageSize4 {
+		b.put(n.root, at+va, b.page(), pteWrite|pteNX, 1)
+	}
+	block := b.page()
+	user := userCPUs + number*userStride
+	b.put(n.root, user, block, pteUser|pteWrite|pteNX|pteFixed, 1)
+	for va := uintptr(userStackLow); va < userStackTop; va += pageSize4 {
+		b.put(n.root, user+va, b.page(), pteUser|pteWrite|pteNX|pteFixed, 1)
+	}
+
+	c := (*cpuState)(unsafe.Pointer(b.base + state))
+	c.number = number
+	c.stack = at + cpuStackTop - spill
+	c.userstack = user + userStackTop - spill
+	c.block = nucleusDirect + block
+	k := (*cpuBlock)(unsafe.Pointer(b.base + block))
+	k.self, k.stack, k.number, k.masked = user, c.userstack, uint32(number), 1
+
+	tss := at + cpuTSS
+	g := uintptr(unsafe.Pointer(&c.gdt))
+	store64(g+selCode0, gdtCode0)
+	store64(g+selData0, gdtData0)
+	store64(g+selData3&^7, gdtData3)
+	store64(g+selCode3&^7, gdtCode3)
+	store64(g+selTSS, tssSize-1|tss&0xffffff<<16|0x89<<40|tss>>24&0xff<<56)
+	store64(g+selTSS+8, tss>>32)
+	tableRegister(uintptr(unsafe.Pointer(&c.gdtr)), at+unsafe.Offsetof(c.gdt), uint16(unsafe.Sizeof(c.gdt)-1))
+	tableRegister(uintptr(unsafe.Pointer(&c.idtr)), nucleusBase+pageSize4, vectors*16-1)
+
+	t := uintptr(unsafe.Pointer(c)) + cpuTSS
+	store64(t+4, at+cpuStackTop)  // RSP0
+	store64(t+36, at+cpuFaultTop) // IST1
+	*(*uint16)(unsafe.Pointer(t + 102)) = tssBitmap
+	for i := uintptr(0); i <= 0xd00/8; i++ {
+		*(*uint8)(unsafe.Pointer(t + tssBitmap + i)) = 0xff
+	}
+	allowPorts(t+tssBitmap, 0x70, 0x71)   // clock
+	allowPorts(t+tssBitmap, 0xe9, 0xea)   // debug console
+	allowPorts(t+tssBitmap, 0x3f8, 0x3ff) // serial line
+	allowPorts(t+tssBitmap, 0x600, 0x67f) // ACPI
+	allowPorts(t+tssBitmap, 0xcf8, 0xcff) // PCI configuration
+	n.cpus[number&(maxCPUs-1)] = at
+	return at
+}
+
+// tableRegister writes the operand of LGDT and LIDT.
+//
+//go:nosplit
+func tableRegister(at, base uintptr, limit uint16) {
+	*(*uint16)(unsafe.Pointer(at)) = limit
+	store64(at+2, base)
+}
+
+// allowPorts lets CPL 3 use I/O ports (SDM 1 §19.5.2).
+//
+//go:nosplit
+func allowPorts(bitmap, from, to uintptr) {
+	for p := from; p <= to; p++ {
+		b := (*uint8)(unsafe.Pointer(bitmap + p/8))
+		*b &^= 1 << (p % 8)
+	}
+}
+
+// stubSize is the length of a stub in nucleusstubs.
+const stubSize = 9
+
+// gates writes the interrupt table (SDM 3A §6.14.1) to table.
+//
+//go:nosplit
+func gates(table uintptr) {
+	for v := uintptr(0); v < vectors; v++ {
+		stub := nucleusaddress(addressStubs) + v*stubSize
+		kind := uintptr(0x8e00)
+		if v == 3 {
+			kind = 0xee00 // INT3 is the program's
+		}
+		if v == 2 || v == 8 || v == 18 {
+			kind |= 1 // on the fault stack
+		}
+		store64(table+v*16, stub&0xffff|selCode0<<16|kind<<32|stub>>16&0xffff<<48)
+		store64(table+v*16+8, stub>>32)
+	}
+}
+
+// nucleusCPU sets up the CPU that runs it, with the machine's page tables.
+//
+//go:nosplit
+func nucleusCPU(c *cpuState) *cpuState {
+	n := nuc()
+	nucleusload(c, selTSS)
+	nucleuswrmsr(msrSTAR, selCode0<<32|(selData3-8)<<48)
+	nucleuswrmsr(msrLSTAR, nucleusaddress(addressSyscall))
+	nucleuswrmsr(msrSFMASK, flagsMask)
+	nucleuswrmsr(msrGSBase, userCPUs+c.number*userStride)
+	nucleuswrmsr(msrKGS, uintptr(unsafe.Pointer(c)))
+	nucleussetcr4(n.cr4)
+	if n.xcr0 != 0 {
+		nucleusxsetbv(n.xcr0)
+	}
+	n.apicStart(c)
+	if c.number == 0 {
+		n.measure()
+	}
+	nucleusxchg(uintptr(unsafe.Pointer(&c.running)), 1)
+	return c
+}

@@ -1,0 +1,196 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// Page frames. A bitmap says which are free, for runs of them to be found: for
+// devices, and to be given back to the host. All of this is under nucleus.lock.
+
+//go:nosplit
+func bitWord(bitmap, frame uintptr) uintptr { return bitmap + frame/64*8 }
+
+//go:nosplit
+func (n *nucleus) setFree(frame uintptr) {
+	w := bitWord(n.free, frame)
+	store64(w, load64(w)|1<<(frame%64))
+	n.nfree++
+}
+
+// takeFrame gives the address of a frame that is not zeroed, or 0.
+//
+//go:nosplit
+func (n *nucleus) takeFrame() uintptr {
+	i := n.next
+	for range n.words {
+		if w := load64(n.free + i*8); w != 0 {
+			bit := lowestBit(w)
+			store64(n.free+i*8, w&(w-1))
+			t := n.told + i*8
+			store64(t, load64(t)&^(1<<bit))
+			n.next = i
+			n.nfree--
+			return (i*64 + bit) * pageSize4
+		}
+		i++
+		if i >= n.words {
+			i = 0
+		}
+	}
+	return 0
+}
+
+// lowestBit is the number of the lowest bit of w, which is not 0.
+//
+//go:nosplit
+func lowestBit(w uintptr) uintptr {
+	n := uintptr(0)
+	for s := uintptr(32); s != 0; s >>= 1 {
+		if w&(1<<s-1) == 0 {
+			w >>= s
+			n += s
+		}
+	}
+	return n
+}
+
+// zeroFrame is takeFrame with the frame zeroed.
+//
+//go:nosplit
+func (n *nucleus) zeroFrame() uintptr {
+	f := n.takeFrame()
+	if f != 0 {
+		nucleuszero(nucleusDirect+f, pageSize4)
+	}
+	return f
+}
+
+// giveFrame makes a frame free. It must be in no page table and no TLB.
+//
+//go:nosplit
+func (n *nucleus) giveFrame(f uintptr) { n.setFree(f / pageSize4) }
+
+// isFree reports whether frame is free.
+//
+//go:nosplit
+func (n *nucleus) isFree(frame uintptr) bool {
+	return frame/64 < n.words && load64(bitWord(n.free, frame))>>(frame%64)&1 != 0
+}
+
+// takeRun gives the first of count frames in a row, zeroed, or 0. It looks from
+// the end: single frames are taken from the beginning.
+//
+//go:nosplit
+func (n *nucleus) takeRun(count uintptr) uintptr {
+	have := uintptr(0)
+	for f := n.words * 64; f > 0; {
+		f--
+		if !n.isFree(f) {
+			have = 0
+			continue
+		}
+		have++
+		if have == count {
+			for i := f; i < f+count; i++ {
+				n.useFrame(i)
+			}
+			nucleuszero(nucleusDirect+f*pageSize4, count*pageSize4)
+			return f * pageSize4
+		}
+	}
+	return 0
+}
+
+//go:nosplit
+func (n *nucleus) useFrame(frame uintptr) {
+	w := bitWord(n.free, frame)
+	store64(w, load64(w)&^(1<<(frame%64)))
+	w = bitWord(n.told, frame)
+	store64(w, load64(w)&^(1<<(frame%64)))
+	n.nfree--
+}
+
+// minTold is the shortest run of frames worth telling the host of.
+const minTold = 16
+
+// takeUntold takes the first run of at least minTold free frames, from the
+// frame from on, that the host has not been told of. Its length is 0 when there
+// is none.
+//
+//go:nosplit
+func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
+	const most = 4 << 20 / pageSize4
+	for f := from; f < n.words*64; f++ {
+		if f%64 == 0 && load64(n.free+f/8) == 0 {
+			f += 63
+			count = 0
+			continue
+		}
+		if !n.isFree(f) || load64(bitWord(n.told, f))>>(f%64)&1 != 0 {
+			if count >= minTold {
+				break
+			}
+			count = 0
+			continue
+		}
+		if count == 0 {
+			first = f
+		}
+		count++
+		if count == most {
+			break
+		}
+	}
+	if count < minTold {
+		return 0, 0
+	}
+	for i := first; i < first+count; i++ {
+		n.useFrame(i)
+	}
+	return first, count
+}
+
+// told gives frames back that takeUntold took, and that are the host's now.
+//
+//go:nosplit
+func (n *nucleus) giveTold(first, count uintptr) {
+	for i := first; i < first+count; i++ {
+		if i/64 < n.words && n.usable(i*pageSize4) && !n.isFree(i) {
+			n.setFree(i)
+			w := bitWord(n.told, i)
+			store64(w, load64(w)|1<<(i%64))
+		}
+	}
+}
+
+// usable reports whether a physical address is memory of the frames.
+//
+//go:nosplit
+func (n *nucleus) usable(pa uintptr) bool {
+	for i := range n.nruns {
+		r := n.run(i)
+		if r.start <= pa && pa < r.end {
+			return true
+		}
+	}
+	return false
+}
+
+//go:nosplit
+func (n *nucleus) run(i uintptr) *pageRun {
+	return (*pageRun)(unsafe.Pointer(uintptr(unsafe.Pointer(&n.runs)) + i*unsafe.Sizeof(pageRun{})))
+}
+
+// acquire takes the lock. While another CPU has it, this one does what that
+// may be waiting for.
+//
+//go:nosplit
+func (n *nucleus) acquire(c *cpuState) {
+	for nucleusxchg(uintptr(unsafe.Pointer(&n.lock)), 1) != 0 {
+		n.obey(c)
+		nucleusrelax()
+	}
+}
+
+//go:nosplit
+func (n *nucleus) release() { nucleusxchg(uintptr(unsafe.Pointer(&n.lock)), 0) }

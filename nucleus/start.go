@@ -1,0 +1,369 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// What the monitor passes: struct hvm_start_info and hvm_memmap_table_entry
+// (Xen, xen/include/public/arch-x86/hvm/start_info.h).
+type hvmStartInfo struct {
+	magic, version, flags, modules uint32
+	modlist, cmdline, rsdp         uint64
+	memmap                         uint64
+	entries, _                     uint32
+}
+
+type hvmMemory struct {
+	addr, size uint64
+	kind, _    uint32
+}
+
+const (
+	hvmMagic = 0x336ec578
+	hvmRAM   = 1
+)
+
+// elfHeader and elfSegment are what the nucleus reads of Elf64_Ehdr and
+// Elf64_Phdr.
+type elfHeader struct {
+	_     [32]byte
+	phoff uint64
+	_     [14]byte
+	phent uint16
+	phnum uint16
+}
+
+type elfSegment struct {
+	kind, flags                               uint32
+	off, vaddr, paddr, filesz, memsz, aligned uint64
+}
+
+const (
+	elfLoad  = 1
+	elfExec  = 1
+	elfWrite = 2
+)
+
+// nucleusimage is filled in by the image builder: the address of the ELF header
+// in memory; the image's own boot parameters and their length; the end of all
+// that is loaded.
+var nucleusimage = [4]uintptr{1}
+
+// maxCmdline is the longest line of boot parameters, in bytes.
+const maxCmdline = 64 << 10
+
+// bootMemory is where new tables and pages come from: at first from behind the
+// image, reached at their physical addresses, and later from the free frames.
+type bootMemory struct {
+	next, end uintptr
+	base      uintptr // of physical addresses: 0 or nucleusDirect
+}
+
+//go:nosplit
+func (b *bootMemory) page() uintptr {
+	if b.base != 0 {
+		p := nuc().zeroFrame()
+		if p == 0 {
+			nucleusDie(dieMemory)
+		}
+		return p
+	}
+	p := b.next
+	if p+pageSize4 > b.end {
+		nucleusDie(dieMemory)
+	}
+	b.next += pageSize4
+	nucleuszero(p, pageSize4)
+	return p
+}
+
+// put maps page va at pa with bits; level 2 maps 2 MiB.
+//
+//go:nosplit
+func (b *bootMemory) put(root, va, pa, bits, level uintptr) {
+	table := root
+	for l := uintptr(4); l > level; l-- {
+		e := b.base + table + va>>tableShift(l)&511*8
+		if load64(e)&ptePresent == 0 {
+			t := b.page()
+			up := uintptr(ptePresent | pteWrite)
+			if va < 1<<47 {
+				up |= pteUser
+			}
+			store64(e, t|up)
+		}
+		table = load64(e) & pteFrame
+	}
+	if level == 2 {
+		bits |= pteLarge
+	}
+	store64(b.base+table+va>>tableShift(level)&511*8, pa|bits|ptePresent)
+}
+
+// putRange maps [va, va+size) at pa, with large pages where they fit.
+//
+//go:nosplit
+func (b *bootMemory) putRange(root, va, pa, size, bits uintptr) {
+	for end := va + size; va < end; {
+		if (va|pa)&(pageSize2-1) == 0 && end-va >= pageSize2 {
+			b.put(root, va, pa, bits, 2)
+			va += pageSize2
+			pa += pageSize2
+			continue
+		}
+		b.put(root, va, pa, bits, 1)
+		va += pageSize4
+		pa += pageSize4
+	}
+}
+
+// nucleusboot is what nucleusStart takes memory from.
+var nucleusboot bootMemory
+
+// nucleusStart makes the machine's page tables and state from what the monitor
+// says, on the first CPU, with the early tables: memory below 4 GiB is at its
+// physical address. It returns the CPU's state and the tables' root.
+//
+//go:nosplit
+func nucleusStart(info, link uintptr) (cpu, root uintptr) {
+	h := (*hvmStartInfo)(unsafe.Pointer(info))
+	if h.magic != hvmMagic || h.version < 1 || h.memmap == 0 {
+		nucleusDie(dieStart)
+	}
+	image := (*[4]uintptr)(unsafe.Pointer(&nucleusimage))
+	nucleusNeeds()
+
+	// The run of memory that holds the image, behind its end and behind what
+	// the monitor left there.
+	b := &nucleusboot
+	b.next = (image[3] + pageSize4 - 1) &^ (pageSize4 - 1)
+	for i := range uintptr(h.entries) {
+		m := hvmEntry(h, i)
+		if m.kind == hvmRAM && uintptr(m.addr) <= image[0] && image[0] < uintptr(m.addr+m.size) {
+			b.end = uintptr(m.addr + m.size)
+		}
+	}
+	if b.end > 4<<30 {
+		b.end = 4 << 30
+	}
+	b.avoid(info, unsafe.Sizeof(*h))
+	b.avoid(uintptr(h.memmap), uintptr(h.entries)*unsafe.Sizeof(hvmMemory{}))
+	b.avoid(uintptr(h.modlist), uintptr(h.modules)*32)
+	b.avoid(uintptr(h.cmdline), cmdlineLength(uintptr(h.cmdline))+1)
+	for i := range uintptr(h.modules) {
+		b.avoid(load64(uintptr(h.modlist)+i*32), load64(uintptr(h.modlist)+i*32+8))
+	}
+
+	root = b.page()
+	state := b.page()
+	b.put(root, nucleusBase, state, pteWrite|pteNX, 1)
+	table := b.page()
+	gates(table)
+	b.put(root, nucleusBase+pageSize4, table, pteWrite|pteNX, 1)
+	n := (*nucleus)(unsafe.Pointer(state))
+	n.root = root
+
+	// The image, for CPL 3 at its place and for the nucleus at nucleusAlias,
+	// through the same tables: the entries above say who may.
+	hdr := (*elfHeader)(unsafe.Pointer(image[0]))
+	for i := range uintptr(hdr.phnum) {
+		s := (*elfSegment)(unsafe.Pointer(image[0] + uintptr(hdr.phoff) + i*uintptr(hdr.phent)))
+		if s.kind != elfLoad {
+			continue
+		}
+		bits := uintptr(pteUser | pteFixed)
+		if s.flags&elfExec == 0 {
+			bits |= pteNX
+		}
+		if s.flags&elfWrite != 0 {
+			bits |= pteWrite
+		}
+		from := uintptr(s.vaddr) &^ (pageSize4 - 1)
+		b.putRange(root, from, from, (uintptr(s.vaddr+s.memsz)+pageSize4-1)&^(pageSize4-1)-from, bits)
+	}
+	low := load64(load64(root) & pteFrame) // level 3, entry 0: the first GiB
+	high := b.page()
+	store64(root+511*8, high|ptePresent|pteWrite)
+	store64(high+510*8, low&^pteUser)
+
+	// The trampoline of other CPUs.
+	b.put(root, trampoline, trampoline, 0, 1)
+	nucleuscopy(trampoline, nucleusaddress(addressTrampoline), trampolineRoot)
+	store64(trampoline+trampolineRoot, root)
+	store64(trampoline+trampolineFar, load64(link)|selCode0<<32)
+	nucleuscopy(trampoline+trampolineGDTR, link-16, 16)
+
+	// Command line and modules, for CPL 3 to read.
+	sh := b.page()
+	b.put(root, userShared, sh, pteUser|pteWrite|pteNX|pteFixed, 1)
+	s := (*vmShared)(unsafe.Pointer(sh))
+	length := cmdlineLength(uintptr(h.cmdline))
+	if length >= maxCmdline {
+		nucleusDie(dieCmdline)
+	}
+	for at := uintptr(0); at <= length; at += pageSize4 {
+		p := b.page()
+		nucleuscopy(p, uintptr(h.cmdline)+at, min(length-at, pageSize4))
+		b.put(root, userShared+pageSize4+at, p, pteUser|pteNX|pteFixed, 1)
+	}
+	s.cmdline = length
+	s.defaults[0], s.defaults[1] = image[1], image[2]
+	s.rsdp = uintptr(h.rsdp)
+	s.image = image[0]
+	for i := range min(uintptr(h.modules), maxModules) {
+		m := uintptr(h.modlist) + i*32
+		d := s.module(i)
+		d[0], d[1] = load64(m), load64(m+8)
+		k := &n.modules[i&(maxModules-1)]
+		k[0], k[1] = d[0], d[1]
+	}
+	s.nmodules = min(uintptr(h.modules), maxModules)
+
+	b.frames(n, h, s)
+
+	n.upcall = linked(addressUpcall)
+	n.resumed = linked(addressResumed)
+	n.resume[0], n.resume[1] = linked(addressResume), linked(addressResumeEnd)
+	n.gate = linked(addressGate)
+	n.entry = linked(addressEntry)
+	n.image[0], n.image[1] = image[0], image[3]
+	n.shared = nucleusDirect + sh
+	n.features(s)
+	n.apicFind(b, root)
+
+	c := b.cpu(n, 0)
+	n.ncpus = 1
+	b.done(n, s)
+	return c, root
+}
+
+// linked is the address of code as CPL 3 has it.
+//
+//go:nosplit
+func linked(which uintptr) uintptr { return nucleusaddress(which) - nucleusAlias }
+
+// hvmEntry is entry i of the memory map.
+//
+//go:nosplit
+func hvmEntry(h *hvmStartInfo, i uintptr) *hvmMemory {
+	return (*hvmMemory)(unsafe.Pointer(uintptr(h.memmap) + i*unsafe.Sizeof(hvmMemory{})))
+}
+
+// avoid begins behind [addr, addr+size), if that is in the way.
+//
+//go:nosplit
+func (b *bootMemory) avoid(addr, size uintptr) {
+	if addr == 0 || size == 0 || addr >= b.end || addr+size <= b.next {
+		return
+	}
+	if addr-b.next < 1<<20 || addr < b.next {
+		b.next = (addr + size + pageSize4 - 1) &^ (pageSize4 - 1)
+	} else {
+		b.end = addr &^ (pageSize4 - 1)
+	}
+}
+
+//go:nosplit
+func cmdlineLength(p uintptr) uintptr {
+	if p == 0 {
+		return 0
+	}
+	n := uintptr(0)
+	for n < maxCmdline && load8(p+n) != 0 {
+		n++
+	}
+	return n
+}
+
+// frames finds the usable memory, maps it at nucleusDirect and makes the
+// bitmaps. Which frames are free is said by done.
+//
+//go:nosplit
+func (b *bootMemory) frames(n *nucleus, h *hvmStartInfo, s *vmShared) {
+	last := uintptr(0)
+	for i := range uintptr(h.entries) {
+		m := hvmEntry(h, i)
+		if m.kind != hvmRAM || n.nruns == maxRuns {
+			continue
+		}
+		from := (uintptr(m.addr) + pageSize4 - 1) &^ (pageSize4 - 1)
+		to := uintptr(m.addr+m.size) &^ (pageSize4 - 1)
+		if to <= 1<<20 {
+			continue // the firmware's
+		}
+		s.memory += to - from
+		from = max(from, 1<<20)
+		image := (*[4]uintptr)(unsafe.Pointer(&nucleusimage))
+		if from <= image[0] && image[0] < to {
+			from = (image[3] + pageSize4 - 1) &^ (pageSize4 - 1)
+		}
+		if from >= to {
+			continue
+		}
+		r := n.run(n.nruns)
+		r.start, r.end = from, to
+		n.nruns++
+		last = max(last, to)
+	}
+	n.words = (last/pageSize4 + 63) / 64
+	bytes := (n.words*8 + pageSize4 - 1) &^ (pageSize4 - 1)
+	n.free = nucleusDirect + b.next
+	for range bytes / pageSize4 {
+		b.page()
+	}
+	n.told = nucleusDirect + b.next
+	for range bytes / pageSize4 {
+		b.page()
+	}
+	for i := range n.nruns {
+		r := n.run(i)
+		b.putRange(n.root, nucleusDirect+r.start, r.start, r.end-r.start, pteWrite|pteNX)
+	}
+}
+
+// done frees what is left. What the monitor left elsewhere (modules) stays out.
+//
+//go:nosplit
+func (b *bootMemory) done(n *nucleus, s *vmShared) {
+	bitmap := n.free - nucleusDirect
+	for i := range n.nruns {
+		r := n.run(i)
+		from, to := r.start, r.end
+		if from <= b.next && b.next <= to {
+			from = b.next
+		}
+		markFrames(bitmap, from/pageSize4, to/pageSize4, true)
+	}
+	for i := range s.nmodules {
+		m := s.module(i)
+		markFrames(bitmap, m[0]/pageSize4, min((m[0]+m[1]+pageSize4-1)/pageSize4, n.words*64), false)
+	}
+	for i := range n.words {
+		for w := load64(bitmap + i*8); w != 0; w &= w - 1 {
+			if w == ^uintptr(0) {
+				n.nfree += 64
+				break
+			}
+			n.nfree++
+		}
+	}
+}
+
+// markFrames sets or clears the bits from first to last.
+//
+//go:nosplit
+func markFrames(bitmap, first, last uintptr, free bool) {
+	for first < last {
+		mask := ^uintptr(0) << (first % 64)
+		if next := first&^63 + 64; last < next {
+			mask &= 1<<(last%64) - 1
+		}
+		w := bitWord(bitmap, first)
+		if free {
+			store64(w, load64(w)|mask)
+		} else {
+			store64(w, load64(w)&^mask)
+		}
+		first = first&^63 + 64
+	}
+}

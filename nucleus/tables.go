@@ -1,0 +1,340 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// Page tables (SDM 3A §4.5) are all that is known of the address space. An
+// entry that is not present may be a mark: all of its range is mapped, and gets
+// frames when it is touched. A mark at a higher level counts for the whole
+// range of the entry.
+const (
+	ptePresent = 1 << 0
+	pteWrite   = 1 << 1
+	pteUser    = 1 << 2
+	pteNoCache = 1<<4 | 1<<3
+	pteLarge   = 1 << 7
+	pteMark    = 1 << 9  // not present: mapped all the same
+	pteFixed   = 1 << 10 // present: not a frame that unmapping gives back
+	pteNX      = 1 << 63
+	pteFrame   = 0x000ffffffffff000
+
+	// The access of a mark, in the place of a present entry's bits: none is
+	// PROT_NONE. A page that is present but may not be touched is a mark with
+	// its frame, and without ptePresent.
+	markRead = pteUser
+)
+
+const (
+	protRead   = 1
+	protWrite  = 2
+	mapFixed   = 4 // take the range even where it is in use
+	mapPresent = 8 // give frames at once
+)
+
+//go:nosplit
+func tableShift(level uintptr) uintptr { return 12 + 9*(level-1) }
+
+// entryOf is the address of the entry for va in the table at physical
+// address table.
+//
+//go:nosplit
+func entryOf(table, level, va uintptr) uintptr {
+	return nucleusDirect + table + va>>tableShift(level)&511*8
+}
+
+// accessOf are the bits of an entry with access prot.
+//
+//go:nosplit
+func accessOf(prot uintptr) uintptr {
+	switch {
+	case prot&protWrite != 0:
+		return pteUser | pteWrite | pteNX
+	case prot&protRead != 0:
+		return pteUser | pteNX
+	}
+	return pteNX
+}
+
+// expand makes a table of the entry at e, of the given level above 1, which
+// inherits its mark; 0 without a frame for it.
+//
+//go:nosplit
+func (n *nucleus) expand(e uintptr) uintptr {
+	old := load64(e)
+	t := n.zeroFrame()
+	if t == 0 {
+		return 0
+	}
+	if old&pteMark != 0 {
+		for i := uintptr(0); i < pageSize4; i += 8 {
+			store64(nucleusDirect+t+i, old)
+		}
+	}
+	store64(e, t|ptePresent|pteWrite|pteUser)
+	return t
+}
+
+// change is what walk does to the entries of a range.
+const (
+	changeMap      = iota // mark with access
+	changeUnmap           // nothing there
+	changeProtect         // other access to what is mapped
+	changeDiscard         // frames back, marks stay
+	changeCheck           // is anything there?
+	changeCheckAll        // is everything there?
+)
+
+// alter does op to [va, end), under the lock. Frames that are dropped are
+// chained in dropped, to be given back when no TLB has them. It returns whether
+// the range is as a check wanted, or whether there was memory for the tables.
+//
+//go:nosplit
+func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
+	for va < end {
+		table, level := n.root, uintptr(4)
+		for {
+			e := entryOf(table, level, va)
+			size := uintptr(1) << tableShift(level)
+			old := load64(e)
+			whole := va&(size-1) == 0 && end-va >= size
+			if level == 1 {
+				if !n.alterEntry(op, access, e, va, old, d) {
+					return false
+				}
+				va += size
+				break
+			}
+			if old&ptePresent != 0 {
+				if old&pteLarge != 0 {
+					return false // the image's own
+				}
+				if whole && level == 2 && (op == changeUnmap || op == changeMap) {
+					n.drop(old&pteFrame, d)
+					store64(e, 0)
+					d.table(old & pteFrame)
+					old = 0
+				} else {
+					table = old & pteFrame
+					level--
+					continue
+				}
+			}
+			// Nothing, or a mark.
+			if op == changeCheck && old != 0 || op == changeCheckAll && old == 0 {
+				return false
+			}
+			if op == changeCheck || op == changeCheckAll || op == changeDiscard || old == 0 && op != changeMap {
+				va = va&^(size-1) + size
+				if va == 0 {
+					return true
+				}
+				break
+			}
+			if whole && level <= 3 {
+				if op == changeUnmap {
+					store64(e, 0)
+				} else {
+					store64(e, pteMark|access)
+				}
+				va += size
+				break
+			}
+			table = n.expand(e)
+			if table == 0 {
+				return false
+			}
+			level--
+		}
+	}
+	return true
+}
+
+// alterEntry is alter for the entry e, holding old, of the page va.
+//
+//go:nosplit
+func (n *nucleus) alterEntry(op, access, e, va, old uintptr, d *dropped) bool {
+	switch op {
+	case changeMap:
+		d.entry(old, va)
+		store64(e, pteMark|access)
+	case changeUnmap:
+		d.entry(old, va)
+		store64(e, 0)
+	case changeDiscard:
+		if old&pteFixed == 0 && (old&ptePresent != 0 || old&pteFrame != 0) {
+			d.entry(old, va)
+			store64(e, pteMark|old&(pteUser|pteWrite|pteNX))
+		}
+	case changeProtect:
+		if old == 0 {
+			return true
+		}
+		frame := old & pteFrame
+		p := uintptr(0)
+		if frame != 0 && access&pteUser != 0 {
+			p = ptePresent
+		}
+		store64(e, frame|old&(pteFixed|pteNoCache)|pteMark|access|p)
+		d.flush(va)
+	case changeCheck:
+		return old == 0
+	case changeCheckAll:
+		return old != 0
+	}
+	return true
+}
+
+// drop drops what a table of level 1 maps.
+//
+//go:nosplit
+func (n *nucleus) drop(table uintptr, d *dropped) {
+	for i := uintptr(0); i < pageSize4; i += 8 {
+		if e := load64(nucleusDirect + table + i); e&pteFrame != 0 {
+			d.entry(e, 0)
+			d.all = true
+		}
+	}
+}
+
+// dropped is a chain of frames that nothing maps any more, through their first
+// words, and what TLBs must forget.
+type dropped struct {
+	head  uintptr // + 1
+	all   bool
+	count uintptr
+	pages [8]uintptr
+}
+
+// dropNothing gives the one chain there is, empty.
+//
+//go:nosplit
+func (n *nucleus) dropNothing() *dropped {
+	d := &n.drops
+	d.head, d.all, d.count = 0, false, 0
+	return d
+}
+
+//go:nosplit
+func (d *dropped) entry(old, va uintptr) {
+	if old&ptePresent != 0 {
+		d.flush(va)
+	}
+	if frame := old & pteFrame; frame != 0 && old&pteFixed == 0 {
+		d.table(frame)
+	}
+}
+
+//go:nosplit
+func (d *dropped) table(frame uintptr) {
+	store64(nucleusDirect+frame, d.head)
+	d.head = frame + 1
+}
+
+//go:nosplit
+func (d *dropped) flush(va uintptr) {
+	if d.count < uintptr(len(d.pages)) {
+		*(*uintptr)(unsafe.Pointer(uintptr(unsafe.Pointer(&d.pages)) + d.count*8)) = va
+		d.count++
+	} else {
+		d.all = true
+	}
+}
+
+// settle has every CPU forget what was dropped, and frees it.
+//
+//go:nosplit
+func (n *nucleus) settle(c *cpuState, d *dropped) {
+	if d.count == 0 && !d.all {
+		// Nothing was present: what is freed was in no TLB, but for tables.
+		if d.head == 0 {
+			return
+		}
+	}
+	if d.all || d.head != 0 && d.count == 0 {
+		nucleusflushall()
+	} else {
+		for i := range d.count {
+			nucleusinvlpg(*(*uintptr)(unsafe.Pointer(uintptr(unsafe.Pointer(&d.pages)) + i*8)))
+		}
+	}
+	n.flushOthers(c)
+	for d.head != 0 {
+		f := d.head - 1
+		d.head = load64(nucleusDirect + f)
+		n.giveFrame(f)
+	}
+}
+
+// Outcomes of a page fault.
+const (
+	faultDone   = iota
+	faultAccess // mapped, but not for this
+	faultNone   // not mapped
+	faultMemory // no frame
+)
+
+// around is how many pages a fault in a sequence of pages gives.
+const around = 16
+
+// pageIn gives the page va a frame, under the lock.
+//
+//go:nosplit
+func (n *nucleus) pageIn(va uintptr, write bool) int {
+	if va < userFirst || va >= 1<<47 {
+		return faultNone
+	}
+	table := n.root
+	for level := uintptr(4); level > 1; level-- {
+		e := entryOf(table, level, va)
+		old := load64(e)
+		switch {
+		case old&ptePresent != 0 && old&pteLarge == 0:
+			table = old & pteFrame
+		case old&ptePresent != 0:
+			return faultAccess
+		case old&pteMark == 0:
+			return faultNone
+		case old&pteUser == 0 || write && old&pteWrite == 0:
+			return faultAccess
+		default:
+			table = n.expand(e)
+			if table == 0 {
+				return faultMemory
+			}
+		}
+	}
+	e := entryOf(table, 1, va)
+	old := load64(e)
+	if old&ptePresent != 0 {
+		if write && old&pteWrite == 0 {
+			return faultAccess
+		}
+		return faultDone // another CPU was first
+	}
+	if old&pteMark == 0 {
+		return faultNone
+	}
+	if old&pteUser == 0 || write && old&pteWrite == 0 {
+		return faultAccess
+	}
+	f := n.zeroFrame()
+	if f == 0 {
+		return faultMemory
+	}
+	store64(e, f|ptePresent|old)
+	// In a sequence the next ones will be wanted too.
+	if va&(pageSize4*511) != 0 && load64(e-8)&ptePresent != 0 && n.nfree > 1024 {
+		for i := uintptr(1); i < around && (e+i*8)&4095 != 0; i++ {
+			if load64(e+i*8) != old {
+				break
+			}
+			f := n.zeroFrame()
+			if f == 0 {
+				break
+			}
+			store64(e+i*8, f|ptePresent|old)
+		}
+	}
+	return faultDone
+}

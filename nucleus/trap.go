@@ -1,0 +1,101 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// trapFrame is what nucleustrap and the CPU push.
+type trapFrame struct {
+	ax, bx, cx, dx, si, di, bp, r8, r9, r10, r11, r12, r13, r14, r15 uintptr
+
+	vector, code          uintptr
+	ip, cs, flags, sp, ss uintptr
+}
+
+const (
+	vectorDoubleFault = 8
+	vectorPageFault   = 14
+
+	// Page fault error code (SDM 3A §4.7).
+	faultPresent = 1 << 0
+	faultWrite   = 1 << 1
+	faultFetch   = 1 << 4
+	// faultMapped is added for CPL 3: the page is mapped, but not for this.
+	faultMapped = 1 << 32
+)
+
+// nucleusTrap handles an exception or an interrupt. Most of them become upcalls:
+// the interrupted thread is diverted to CPL 3's thread layer.
+//
+//go:nosplit
+func nucleusTrap(f *trapFrame, c *cpuState) {
+	n := nuc()
+	user := f.cs&3 != 0
+	switch {
+	case f.vector == vectorPageFault && user:
+		va := nucleuscr2()
+		if f.code&(faultPresent|faultFetch) == 0 {
+			n.acquire(c)
+			r := n.pageIn(va, f.code&faultWrite != 0)
+			n.release()
+			switch r {
+			case faultDone:
+				return
+			case faultMemory:
+				nucleusDie(dieMemory)
+			case faultAccess:
+				f.code |= faultMapped
+			}
+		} else {
+			f.code |= faultMapped
+		}
+		n.divert(f, c, va)
+	case f.vector < vectorDevice:
+		if !user || f.vector == 2 || f.vector == vectorDoubleFault || f.vector == 18 {
+			nucleusCrash(f, c)
+		}
+		n.divert(f, c, 0)
+	case f.vector == vectorSpurious:
+	default:
+		n.apicWrite(apicEOI, 0)
+		if f.vector == vectorFlush {
+			n.obey(c)
+			return
+		}
+		if f.vector < vectorTimer {
+			s := uintptr(unsafe.Pointer(n.sharedPage()))
+			nucleussetbit(s+f.vector/64*8, f.vector%64)
+		}
+		b := (*cpuBlock)(unsafe.Pointer(c.block))
+		if f.vector == vectorTimer {
+			b.timer = 1
+		}
+		if !user || b.masked != 0 {
+			b.pending = 1
+			return
+		}
+		n.divert(f, c, 0)
+	}
+}
+
+// divert has CPL 3 continue in its thread layer, on that one's stack, with the
+// registers of the interrupted thread.
+//
+//go:nosplit
+func (n *nucleus) divert(f *trapFrame, c *cpuState, address uintptr) {
+	b := (*cpuBlock)(unsafe.Pointer(c.block))
+	resuming := n.resume[0] <= f.ip && f.ip < n.resume[1]
+	if f.vector < vectorDevice && (b.masked != 0 || resuming) {
+		nucleusCrash(f, c)
+	}
+	b.vector, b.code, b.address = f.vector, f.code, address
+	b.masked = 1
+	if resuming {
+		f.ip = n.resumed
+	} else {
+		b.ip, b.flags, b.sp = f.ip, f.flags, f.sp
+		f.ip = n.upcall
+	}
+	f.sp = c.userstack
+	f.flags = flagsUser
+}

@@ -1,0 +1,285 @@
+//go:build pith
+
+// Exceptions, interrupts and calls: into the nucleus and back.
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// The stubs of the interrupt table, stubSize bytes each, push what the CPU has
+// not (an error code of 0) and their vector. In bytes: the assembler would
+// count the pushes.
+#define STUB(v) \
+	BYTE $0x6a; BYTE $0; \
+	BYTE $0x6a; BYTE $(v); \
+	JMP runtime·nucleustrap(SB)
+#define STUBE(v) \
+	BYTE $0x90; BYTE $0x90; \
+	BYTE $0x6a; BYTE $(v); \
+	JMP runtime·nucleustrap(SB)
+#define STUB8(v) \
+	STUB(v+0); STUB(v+1); STUB(v+2); STUB(v+3); \
+	STUB(v+4); STUB(v+5); STUB(v+6); STUB(v+7)
+
+TEXT runtime·nucleusstubs(SB),NOSPLIT|NOFRAME,$0-0
+	STUB8(0)
+	STUBE(8); STUB(9); STUBE(10); STUBE(11); STUBE(12); STUBE(13); STUBE(14); STUB(15)
+	STUB(16); STUBE(17); STUB(18); STUB(19); STUB(20); STUBE(21); STUB(22); STUB(23)
+	STUB8(24)
+	STUB8(32)
+	STUB8(40)
+	STUB8(48)
+	STUB8(56)
+	STUB8(64)
+	STUB8(72)
+	STUB8(80)
+	STUB8(88)
+	STUB8(96)
+	STUB8(104)
+	STUB8(112)
+	STUB8(120)
+
+// nucleustrap saves the registers below the stub's two words (trapFrame) and
+// calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on.
+TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
+	SUBQ	$120, SP
+	MOVQ	AX, 0(SP)
+	MOVQ	BX, 8(SP)
+	MOVQ	CX, 16(SP)
+	MOVQ	DX, 24(SP)
+	MOVQ	SI, 32(SP)
+	MOVQ	DI, 40(SP)
+	MOVQ	BP, 48(SP)
+	MOVQ	R8, 56(SP)
+	MOVQ	R9, 64(SP)
+	MOVQ	R10, 72(SP)
+	MOVQ	R11, 80(SP)
+	MOVQ	R12, 88(SP)
+	MOVQ	R13, 96(SP)
+	MOVQ	R14, 104(SP)
+	MOVQ	R15, 112(SP)
+	// Flags that the interrupted code chose: no string moves backwards, no
+	// access to what is CPL 3's (SMAP).
+	BYTE $0x6a; BYTE $2	// PUSHQ $2
+	BYTE $0x9d	// POPFQ
+	MOVQ	SP, AX
+	MOVQ	SP, BX
+	ANDQ	$~0xffff, BX
+	SUBQ	$const_spill, SP
+	CALL	runtime·nucleusTrap<ABIInternal>(SB)
+	ADDQ	$const_spill, SP
+	MOVQ	0(SP), AX
+	MOVQ	8(SP), BX
+	MOVQ	16(SP), CX
+	MOVQ	24(SP), DX
+	MOVQ	32(SP), SI
+	MOVQ	40(SP), DI
+	MOVQ	48(SP), BP
+	MOVQ	56(SP), R8
+	MOVQ	64(SP), R9
+	MOVQ	72(SP), R10
+	MOVQ	80(SP), R11
+	MOVQ	88(SP), R12
+	MOVQ	96(SP), R13
+	MOVQ	104(SP), R14
+	MOVQ	112(SP), R15
+	ADDQ	$136, SP
+	IRETQ
+
+// nucleussyscall is where SYSCALL comes: number in AX, arguments in DI, SI, DX
+// and R10, result in AX; all other registers are lost but SP.
+TEXT runtime·nucleussyscall(SB),NOSPLIT|NOFRAME,$0-0
+	SWAPGS
+	MOVQ	SP, const_cpuUserSP(GS)
+	MOVQ	const_cpuStack(GS), SP
+	SUBQ	$(16+const_spill), SP
+	MOVQ	CX, (const_spill+0)(SP)
+	MOVQ	R11, (const_spill+8)(SP)
+	MOVQ	CX, R9	// where the call came from
+	MOVQ	DI, CX
+	MOVQ	SI, DI
+	MOVQ	DX, SI
+	MOVQ	R10, R8
+	MOVQ	AX, BX
+	MOVQ	SP, AX
+	ANDQ	$~0xffff, AX
+	CALL	runtime·nucleusCall<ABIInternal>(SB)
+	MOVQ	(const_spill+0)(SP), CX
+	MOVQ	(const_spill+8)(SP), R11
+	MOVQ	const_cpuUserSP(GS), SP
+	SWAPGS
+	BYTE $0x48; SYSRET
+
+// func nucleuscpuid(leaf, sub uint32) (a, b, c, d uint32)
+TEXT runtime·nucleuscpuid<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
+	MOVL	BX, CX
+	CPUID
+	MOVL	DX, DI
+	RET
+
+// func nucleusrdmsr(msr uintptr) uintptr
+TEXT runtime·nucleusrdmsr<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVL	AX, CX
+	RDMSR
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	RET
+
+// func nucleuswrmsr(msr, v uintptr)
+TEXT runtime·nucleuswrmsr<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVL	AX, CX
+	MOVL	BX, AX
+	MOVQ	BX, DX
+	SHRQ	$32, DX
+	WRMSR
+	RET
+
+// func nucleuscr2() uintptr
+TEXT runtime·nucleuscr2<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	MOVQ	CR2, AX
+	RET
+
+// func nucleussetcr4(v uintptr)
+TEXT runtime·nucleussetcr4<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	MOVQ	AX, CR4
+	RET
+
+// func nucleusxsetbv(v uintptr)
+TEXT runtime·nucleusxsetbv<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	MOVL	$0, CX
+	MOVL	$0, DX
+	XSETBV
+	RET
+
+// func nucleusflushall()
+TEXT runtime·nucleusflushall<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ	CR3, AX
+	MOVQ	AX, CR3
+	RET
+
+// func nucleusinvlpg(addr uintptr)
+TEXT runtime·nucleusinvlpg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	INVLPG	(AX)
+	RET
+
+// func nucleuszero(addr, n uintptr)
+TEXT runtime·nucleuszero<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVQ	AX, DI
+	MOVQ	BX, CX
+	SHRQ	$3, CX
+	MOVL	$0, AX
+	REP; STOSQ
+	RET
+
+// func nucleuscopy(to, from, n uintptr)
+TEXT runtime·nucleuscopy<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
+	MOVQ	AX, DI
+	MOVQ	BX, SI
+	REP; MOVSB
+	RET
+
+// func nucleushalt(cpu *cpuState): waits for an interrupt with interrupts on.
+TEXT runtime·nucleushalt<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	STI
+	HLT
+	CLI
+	RET
+
+// func nucleusrelax()
+TEXT runtime·nucleusrelax<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
+	PAUSE
+	RET
+
+// func nucleusxchg(p uintptr, v uint32) uint32
+TEXT runtime·nucleusxchg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	XCHGL	BX, (AX)
+	MOVL	BX, AX
+	RET
+
+// func nucleussetbit(p, bit uintptr)
+TEXT runtime·nucleussetbit<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	LOCK
+	BTSQ	BX, (AX)
+	RET
+
+// func nucleusrdtsc() uintptr
+TEXT runtime·nucleusrdtsc<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	RDTSC
+	SHLQ	$32, DX
+	ORQ	DX, AX
+	RET
+
+// func nucleusout(port, v uintptr)
+TEXT runtime·nucleusout<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVL	AX, DX
+	MOVL	BX, AX
+	OUTB
+	RET
+
+// func nucleusoutl(port, v uintptr)
+TEXT runtime·nucleusoutl<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVL	AX, DX
+	MOVL	BX, AX
+	OUTL
+	RET
+
+// func nucleusin(port uintptr) uintptr
+TEXT runtime·nucleusin<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVL	AX, DX
+	MOVL	$0, AX
+	INB
+	RET
+
+// func nucleusload(cpu *cpuState, tss uintptr): descriptor tables and task.
+TEXT runtime·nucleusload<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	LGDT	cpuState_gdtr(AX)
+	LIDT	cpuState_idtr(AX)
+	LTR	BX
+	RET
+
+// func nucleustriple(): an exception without a handler resets the machine.
+TEXT runtime·nucleustriple<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
+	SUBQ	$16, SP
+	MOVQ	$0, 0(SP)
+	MOVQ	$0, 8(SP)
+	LIDT	(SP)
+	UNDEF
+
+// func nucleusaddress(which uintptr) uintptr: where code is, at nucleusAlias.
+TEXT runtime·nucleusaddress<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	CMPQ	AX, $const_addressStubs
+	JNE	3(PC)
+	LEAQ	runtime·nucleusstubs(SB), AX
+	RET
+	CMPQ	AX, $const_addressSyscall
+	JNE	3(PC)
+	LEAQ	runtime·nucleussyscall(SB), AX
+	RET
+	CMPQ	AX, $const_addressTrampoline
+	JNE	3(PC)
+	LEAQ	runtime·nucleustrampoline(SB), AX
+	RET
+	CMPQ	AX, $const_addressUpcall
+	JNE	3(PC)
+	LEAQ	runtime·vmupcall(SB), AX
+	RET
+	CMPQ	AX, $const_addressResumed
+	JNE	3(PC)
+	LEAQ	runtime·vmresumed(SB), AX
+	RET
+	CMPQ	AX, $const_addressResume
+	JNE	3(PC)
+	LEAQ	runtime·vmresume(SB), AX
+	RET
+	CMPQ	AX, $const_addressResumeEnd
+	JNE	3(PC)
+	LEAQ	runtime·vmresumeend(SB), AX
+	RET
+	CMPQ	AX, $const_addressGate
+	JNE	3(PC)
+	LEAQ	runtime·vmnucleus<ABIInternal>(SB), AX
+	RET
+	CMPQ	AX, $const_addressEntry
+	JNE	3(PC)
+	LEAQ	runtime·vmentry(SB), AX
+	RET
+	UNDEF

@@ -1,0 +1,116 @@
+//go:build pith
+
+package runtime
+
+// vmclock makes nanoseconds of the TSC. vmclockgettime reads it: see the
+// offsets below.
+var vmclock struct {
+	base uintptr // the TSC at the start
+	mult uintptr // nanoseconds a tick, times 1<<32
+	wall int64   // of the start, since the Unix epoch
+}
+
+const (
+	clockBase = 0
+	clockMult = 8
+	clockWall = 16
+)
+
+//go:nosplit
+func vmClockStart(khz uintptr) {
+	if khz == 0 {
+		khz = 1000000
+	}
+	vmclock.base = vmrdtsc()
+	vmclock.mult = 1000000 << 32 / khz
+}
+
+// vmNow is the monotonic clock in nanoseconds.
+//
+//go:nosplit
+func vmNow() int64 { return int64(vmscale(vmrdtsc()-vmclock.base, vmclock.mult)) + 1 }
+
+// vmTimer are the arguments of the nucleus for a timer that ends at until: the
+// TSC's value, and nanoseconds from now, which is what the APIC's own clock
+// counts (see measure).
+//
+//go:nosplit
+func vmTimer(until int64) (tsc, ticks uintptr) {
+	ns := max(until-vmNow(), 1000)
+	// Longer than this, and it is set again when it fires.
+	ns = min(ns, 4e9)
+	return vmrdtsc() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
+}
+
+// vmClock reads clock id of clock_gettime(2) for thread t.
+//
+//go:nosplit
+func vmClock(t *vmThread, id uintptr) (ns int64, ok bool) {
+	const realtime, monotonic, process, thread, raw, coarse, monotonicCoarse, boottime = 0, 1, 2, 3, 4, 5, 6, 7
+	now := vmNow()
+	switch {
+	case id == realtime || id == coarse:
+		return now + vmclock.wall, true
+	case id == monotonic || id == raw || id == monotonicCoarse || id == boottime:
+		return now, true
+	case id == thread:
+		return t.used + now - t.since, true
+	case id == process:
+		sum := int64(0)
+		for i := range vm.threads {
+			o := vmThreadOf(int32(i + 1))
+			if o == nil {
+				continue
+			}
+			sum += o.used
+			if o.state == vmRunning {
+				sum += now - o.since
+			}
+		}
+		return sum + vm.usedByDead, true
+	}
+	return 0, false
+}
+
+// vmWallStart reads the machine's clock (MC146818: seconds to years, in BCD or
+// binary), which gives seconds.
+//
+//go:nosplit
+func vmWallStart() {
+	const index, data = 0x70, 0x71
+	if vmin8(index) == 0xff && vmrtc(0) == 0xff {
+		return
+	}
+	for range 1 << 20 {
+		if vmrtc(10)&0x80 == 0 { // no update in progress
+			break
+		}
+	}
+	sec, min, hour := vmrtc(0), vmrtc(2), vmrtc(4)
+	day, month, year := vmrtc(7), vmrtc(8), vmrtc(9)
+	if vmrtc(11)&4 == 0 {
+		sec, min, hour = bcd(sec), bcd(min), bcd(hour)
+		day, month, year = bcd(day), bcd(month), bcd(year)
+	}
+	if month < 1 || month > 12 || day < 1 || day > 31 {
+		return
+	}
+	// Days since the epoch (H. S. Warren's and many others' formula, with
+	// years that begin in March).
+	y, m := int64(year)+2000, int64(month)
+	if m <= 2 {
+		y--
+		m += 12
+	}
+	days := 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + int64(day) - 1 - 719468
+	vmclock.wall = ((days*24+int64(hour))*60+int64(min))*60e9 + int64(sec)*1e9 - vmNow()
+}
+
+//go:nosplit
+func vmrtc(reg uintptr) uintptr {
+	vmout8(0x70, reg)
+	return vmin8(0x71)
+}
+
+//go:nosplit
+func bcd(v uintptr) uintptr { return v>>4*10 + v&15 }

@@ -1,0 +1,252 @@
+//go:build pith
+
+package runtime
+
+import "unsafe"
+
+// vmStart is where the first CPU begins at CPL 3. It makes the first thread and,
+// on its stack, what Linux's execve leaves there (System V ABI AMD64, §3.4.1).
+//
+//go:nosplit
+func vmStart() *vmThread {
+	vmLock()
+	s := vmSharedPage()
+	pithvm = 1
+	vm.ncpus = 1
+	vm.mmap = vmMmapTop
+	vm.fsgsbase, vm.deadline = s.fsgsbase, s.deadline
+	vmClockStart(s.tscKHz)
+	vmWallStart()
+	vmnucleus(callMap, vmThreads, vmMaxThreads*vmThreadSize, protRead|protWrite, 0)
+	vmnucleus(callMap, vmStackArea, vmStackSize, protRead|protWrite, 0)
+
+	t := vmNewThread()
+	t.state = vmRunning
+	t.since = vmNow()
+	t.sp = vmArguments(s)
+	t.ip = vmrt0()
+
+	line := vmLine{userShared + pageSize4, s.cmdline}
+	cpus := line.number("cpus=")
+	if cpus == 0 {
+		cpus = vmCountCPUs()
+	}
+	for vm.ncpus < min(cpus, maxCPUs) {
+		if vmnucleus(callStart, vm.ncpus, vm.ncpus, 0, 0) != 0 {
+			break
+		}
+		vm.ncpus++
+	}
+	return vmLeave(t)
+}
+
+const vmStackSize = 1 << 20
+
+// vmCountCPUs is the number of logical processors that CPUID tells of.
+//
+//go:nosplit
+func vmCountCPUs() uintptr {
+	_, b, _, d := vmcpuid(1, 0)
+	if d>>28&1 == 0 {
+		return 1
+	}
+	return max(uintptr(b>>16&0xff), 1)
+}
+
+// vmLine is a line of boot parameters (package boot).
+type vmLine struct{ at, n uintptr }
+
+// word gives the first word from offset on, and where to look for the next.
+//
+//go:nosplit
+func (l vmLine) word(from uintptr) (w vmLine, next uintptr) {
+	for from < l.n && load8(l.at+from) == ' ' {
+		from++
+	}
+	end := from
+	for end < l.n && load8(l.at+end) != ' ' {
+		end++
+	}
+	return vmLine{l.at + from, end - from}, end
+}
+
+// after is what follows key in the word.
+//
+//go:nosplit
+func (l vmLine) after(key string) (vmLine, bool) {
+	k := uintptr(len(key))
+	if l.n < k {
+		return vmLine{}, false
+	}
+	for i := range k {
+		if load8(l.at+i) != load8(uintptr(unsafe.Pointer(unsafe.StringData(key)))+i) {
+			return vmLine{}, false
+		}
+	}
+	return vmLine{l.at + k, l.n - k}, true
+}
+
+// number is the number that follows key in the line, or 0.
+//
+//go:nosplit
+func (l vmLine) number(key string) uintptr {
+	for w, at := l.word(0); w.n != 0; w, at = l.word(at) {
+		if v, ok := w.after(key); ok {
+			n := uintptr(0)
+			for i := range v.n {
+				d := uintptr(load8(v.at+i)) - '0'
+				if d > 9 {
+					break
+				}
+				n = n*10 + d
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// copyTo writes the word's text, its escapes resolved, and a zero to p, and
+// gives what follows.
+//
+//go:nosplit
+func (l vmLine) copyTo(p uintptr) uintptr {
+	for i := uintptr(0); i < l.n; i++ {
+		b := load8(l.at + i)
+		if b == '%' && i+2 < l.n+0 {
+			b = hexDigit(load8(l.at+i+1))<<4 | hexDigit(load8(l.at+i+2))
+			i += 2
+		}
+		*(*uint8)(unsafe.Pointer(p)) = b
+		p++
+	}
+	*(*uint8)(unsafe.Pointer(p)) = 0
+	return p + 1
+}
+
+//go:nosplit
+func hexDigit(b uint8) uint8 {
+	if b >= 'a' {
+		return b - 'a' + 10
+	}
+	if b >= 'A' {
+		return b - 'A' + 10
+	}
+	return b - '0'
+}
+
+// vmArguments writes arguments, environment and auxiliary vector to the end of
+// the first thread's stack and gives the stack pointer. What the command line
+// does not say, the image's own boot parameters do.
+//
+//go:nosplit
+func vmArguments(s *vmShared) uintptr {
+	cmdline := vmLine{userShared + pageSize4, s.cmdline}
+	own := vmLine{s.defaults[0], s.defaults[1]}
+	// Texts go up from here, pointers down from there.
+	text := uintptr(vmStackArea + vmStackSize - 3*maxCmdline)
+	sp := text - 8*maxCmdline
+
+	args := uintptr(0)
+	put := sp + 8
+	from := cmdline
+	if cmdline.count("arg=") == 0 {
+		from = own
+	}
+	put, text, args = from.pointers("arg=", put, text)
+	if args == 0 {
+		store64(put, text)
+		text = vmLine{uintptr(unsafe.Pointer(unsafe.StringData("pith"))), 4}.copyTo(text)
+		put += 8
+		args = 1
+	}
+	store64(sp, args)
+	store64(put, 0)
+	put += 8
+	// The first variable holds the boot parameters (package boot).
+	store64(put, text)
+	put += 8
+	for i := range uintptr(len(pithBootVar)) {
+		*(*uint8)(unsafe.Pointer(text)) = load8(uintptr(unsafe.Pointer(unsafe.StringData(pithBootVar))) + i)
+		text++
+	}
+	for i := range cmdline.n {
+		*(*uint8)(unsafe.Pointer(text)) = load8(cmdline.at + i)
+		text++
+	}
+	text++ // the area is zero
+	put, text, _ = own.pointers("env=", put, text)
+	put, text, _ = cmdline.pointers("env=", put, text)
+	store64(put, 0)
+	put += 8
+
+	const (
+		atPhdr, atPhent, atPhnum, atPagesz = 3, 4, 5, 6
+		atSecure, atRandom                 = 23, 25
+	)
+	h := (*elfHeader)(unsafe.Pointer(s.image))
+	random := (text + 15) &^ 15
+	store64(random, vmSeed())
+	store64(random+8, vmSeed())
+	put = vmAux(put, atPhdr, s.image+uintptr(h.phoff))
+	put = vmAux(put, atPhent, uintptr(h.phent))
+	put = vmAux(put, atPhnum, uintptr(h.phnum))
+	put = vmAux(put, atPagesz, pageSize4)
+	put = vmAux(put, atSecure, 0)
+	put = vmAux(put, atRandom, random)
+	vmAux(put, 0, 0)
+	return sp
+}
+
+//go:nosplit
+func vmAux(p, kind, v uintptr) uintptr {
+	store64(p, kind)
+	store64(p+8, v)
+	return p + 16
+}
+
+//go:nosplit
+func (l vmLine) count(key string) uintptr {
+	n := uintptr(0)
+	for w, at := l.word(0); w.n != 0; w, at = l.word(at) {
+		if _, ok := w.after(key); ok {
+			n++
+		}
+	}
+	return n
+}
+
+// pointers writes the values of key to text and their addresses to put.
+//
+//go:nosplit
+func (l vmLine) pointers(key string, put, text uintptr) (uintptr, uintptr, uintptr) {
+	n := uintptr(0)
+	for w, at := l.word(0); w.n != 0; w, at = l.word(at) {
+		if v, ok := w.after(key); ok {
+			store64(put, text)
+			put += 8
+			text = v.copyTo(text)
+			n++
+		}
+	}
+	return put, text, n
+}
+
+// vmSeed gives the runtime's hash functions and such something that differs from
+// boot to boot. What must not be guessed comes from package entropy.
+//
+//go:nosplit
+func vmSeed() uintptr {
+	_, _, c, _ := vmcpuid(1, 0)
+	if c>>30&1 != 0 {
+		if v, ok := vmrdrand(); ok {
+			return v
+		}
+	}
+	x := vmrdtsc() + uintptr(vmclock.wall)
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}

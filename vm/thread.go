@@ -1,0 +1,413 @@
+//go:build pith
+
+package runtime
+
+import (
+	"internal/runtime/sys"
+	"unsafe"
+)
+
+// In a virtual machine the threads of the Go runtime are made here: at CPL 3,
+// in the address space of the program. A CPU comes here by a system call of the
+// thread that it runs (vmCall), or because the nucleus diverts it after an
+// interrupt or a fault (vmUpcall), and leaves with the thread to run next. In
+// between it is masked: nothing takes it away. All state is under vm.lock.
+
+// vmThread is a thread, at a page of its own in the area of threads.
+type vmThread struct {
+	_ sys.NotInHeap
+
+	xsave [3072]byte // FXSAVE's or XSAVE's area, which wants a multiple of 64
+
+	ax, bx, cx, dx, si, di, bp, sp       uintptr
+	r8, r9, r10, r11, r12, r13, r14, r15 uintptr
+	ip, flags                            uintptr
+
+	fs    uintptr
+	full  uint32 // it was interrupted: all registers count, and xsave; else those that a call keeps
+	state uint32
+	tid   int32
+	cpu   uint32 // where it last ran, and where its deadline is looked after
+
+	next                 *vmThread // in the run queue, a futex queue or the free list
+	addr                 uintptr   // of the futex that it waits for
+	events               uintptr   // where epoll_pwait wants its events
+	maxevents            uintptr
+	deadline             int64 // of the wait; 0: none
+	sleepNext, sleepPrev *vmThread
+	sleeping             bool
+
+	since, used int64 // CPU time: running since, and used before
+
+	sigmask, pending uint64
+	oldmask          uint64
+	altSP, altSize   uintptr
+	altFlags         int32
+	fault            vmFault
+}
+
+// States of a thread.
+const (
+	vmRunning = iota
+	vmRunnable
+	vmFutexWait
+	vmPollWait
+	vmSleep
+	vmDead
+)
+
+const (
+	vmThreads    = 0x7fffc0000000 // the area of threads
+	vmMaxThreads = 0x8000
+	vmThreadSize = 8192
+	vmSlice      = 2e6 // nanoseconds that a thread runs while others wait
+	vmStackArea  = 0x7fffb0000000
+	vmMmapTop    = 0x7f8000000000
+)
+
+var vm struct {
+	lock  uint32
+	ncpus uintptr
+	cpus  [maxCPUs]vmCPU
+
+	head, tail *vmThread // run queue
+	idle       uint64    // CPUs that wait
+	threads    uintptr   // made so far
+	free       *vmThread
+	living     uintptr
+	usedByDead int64
+
+	futexes [64]*vmThread
+	poller  *vmThread
+	wake    uint64 // the poller's eventfd
+	sources [vectors]vmSource
+	mmap    uintptr
+
+	sigactions [65]vmSigaction
+
+	fsgsbase bool
+	deadline bool
+}
+
+type vmCPU struct {
+	sleepers *vmThread
+	armed    int64 // what the timer is set to; 0: nothing
+	fs       uintptr
+	slice    int64 // when the running thread has had its share
+}
+
+// pithvm says that the instance is a virtual machine. The gate reads it.
+var pithvm uint8
+
+func vmnucleus(num, a1, a2, a3, a4 uintptr) uintptr
+func vmblock() *cpuBlock
+func vmwrfsbase(v uintptr)
+func vmrdtsc() uintptr
+func vmscale(v, mult uintptr) uintptr
+func vmouts(port, p, n uintptr)
+func vmin8(port uintptr) uintptr
+func vmin16(port uintptr) uintptr
+func vmin32(port uintptr) uintptr
+func vmout8(port, v uintptr)
+func vmout16(port, v uintptr)
+func vmout32(port, v uintptr)
+func vmcpuid(leaf, sub uint32) (a, b, c, d uint32)
+func vmrdrand() (v uintptr, ok bool)
+func vmxchg(p *uint32, v uint32) uint32
+func vmxchg64(p *uint64, v uint64) uint64
+func vmpause()
+func vmrt0() uintptr
+func vmclockaddress() uintptr
+
+//go:nosplit
+func vmLock() {
+	for vmxchg(&vm.lock, 1) != 0 {
+		vmpause()
+	}
+}
+
+//go:nosplit
+func vmUnlock() { vmxchg(&vm.lock, 0) }
+
+//go:nosplit
+func vmSharedPage() *vmShared { return (*vmShared)(unsafe.Pointer(uintptr(userShared))) }
+
+//go:nosplit
+func (t *vmThread) this() *vmCPU { return &vm.cpus[t.cpu&(maxCPUs-1)] }
+
+// vmNewThread gives a thread in no state, or nil.
+//
+//go:nosplit
+func vmNewThread() *vmThread {
+	t := vm.free
+	if t != nil {
+		vm.free = t.next
+		tid := t.tid
+		memclrNoHeapPointers(unsafe.Pointer(t), unsafe.Sizeof(*t))
+		t.tid = tid
+	} else {
+		if vm.threads == vmMaxThreads {
+			return nil
+		}
+		t = (*vmThread)(unsafe.Pointer(vmThreads + vm.threads*vmThreadSize))
+		vm.threads++
+		t.tid = int32(vm.threads)
+	}
+	// The state of vector registers that a thread begins with.
+	*(*uint16)(unsafe.Pointer(&t.xsave[0])) = 0x37f   // x87 control
+	*(*uint32)(unsafe.Pointer(&t.xsave[24])) = 0x1f80 // MXCSR
+	vm.living++
+	return t
+}
+
+// vmThreadOf is the living thread with id tid, or nil.
+//
+//go:nosplit
+func vmThreadOf(tid int32) *vmThread {
+	if tid < 1 || uintptr(tid) > vm.threads {
+		return nil
+	}
+	t := (*vmThread)(unsafe.Pointer(vmThreads + uintptr(tid-1)*vmThreadSize))
+	if t.state == vmDead {
+		return nil
+	}
+	return t
+}
+
+// vmReady makes t runnable and wakes a CPU for it.
+//
+//go:nosplit
+func vmReady(t *vmThread, result uintptr) {
+	vmUnsleep(t)
+	t.ax = result
+	t.state = vmRunnable
+	t.next = nil
+	if vm.tail != nil {
+		vm.tail.next = t
+	} else {
+		vm.head = t
+	}
+	vm.tail = t
+	if vm.idle == 0 {
+		return
+	}
+	cpu := uintptr(t.cpu)
+	if vm.idle>>cpu&1 == 0 {
+		cpu = lowestBit(uintptr(vm.idle))
+	}
+	vm.idle &^= 1 << cpu
+	if cpu != uintptr(vmblock().number) {
+		vmnucleus(callIPI, cpu, 0, 0, 0)
+	}
+}
+
+// vmNext gives the thread that this CPU is to run, and waits for one.
+//
+//go:nosplit
+func vmNext() *vmThread {
+	b := vmblock()
+	number := uintptr(b.number)
+	c := &vm.cpus[number&(maxCPUs-1)]
+	for {
+		t := vm.head
+		if t != nil {
+			vm.head = t.next
+			if vm.head == nil {
+				vm.tail = nil
+			}
+			vm.idle &^= 1 << number
+			now := vmNow()
+			t.state = vmRunning
+			t.cpu = uint32(number)
+			t.since = now
+			c.slice = now + vmSlice
+			return t
+		}
+		vm.idle |= 1 << number
+		until := c.earliest()
+		vmUnlock()
+		tsc, ticks := uintptr(0), uintptr(0)
+		if until != 0 {
+			tsc, ticks = vmTimer(until)
+			c.armed = until
+		}
+		vmnucleus(callWait, tsc, ticks, 0, 0)
+		vmLock()
+		vm.idle &^= 1 << number
+		vmTake(b)
+	}
+}
+
+// vmSwitch gives the CPU away, t being in its new state, to whom it returns.
+//
+//go:nosplit
+func vmSwitch(t *vmThread) *vmThread {
+	t.used += vmNow() - t.since
+	return vmNext()
+}
+
+// vmTake takes the interrupts that came: devices, and deadlines that are over.
+//
+//go:nosplit
+func vmTake(b *cpuBlock) {
+	b.pending = 0
+	vmInterrupts()
+	if b.timer == 0 {
+		return
+	}
+	b.timer = 0
+	c := &vm.cpus[b.number&(maxCPUs-1)]
+	c.armed = 0
+	now := vmNow()
+	for t := c.sleepers; t != nil; {
+		next := t.sleepNext
+		if t.deadline <= now {
+			vmTimeout(t)
+		}
+		t = next
+	}
+}
+
+// vmTimeout ends the wait of t because its time is over.
+//
+//go:nosplit
+func vmTimeout(t *vmThread) {
+	switch t.state {
+	case vmFutexWait:
+		vmFutexRemove(t)
+		vmReady(t, vmErr(_ETIMEDOUT))
+	case vmPollWait:
+		vm.poller = nil
+		vmReady(t, 0)
+	case vmSleep:
+		vmReady(t, 0)
+	}
+}
+
+const (
+	_ENOENTvm = 2
+	_ESRCH    = 3
+	_EBADF    = 9
+
+	_ENOSYSvm  = 38
+	_ETIMEDOUT = 110
+)
+
+//go:nosplit
+func vmErr(errno uintptr) uintptr { return -errno }
+
+// vmSleepUntil has this CPU end t's wait at deadline.
+//
+//go:nosplit
+func vmSleepUntil(t *vmThread, deadline int64) {
+	c := &vm.cpus[t.cpu&(maxCPUs-1)]
+	t.deadline, t.sleeping = deadline, true
+	t.sleepPrev, t.sleepNext = nil, c.sleepers
+	if c.sleepers != nil {
+		c.sleepers.sleepPrev = t
+	}
+	c.sleepers = t
+}
+
+//go:nosplit
+func vmUnsleep(t *vmThread) {
+	if !t.sleeping {
+		return
+	}
+	t.sleeping = false
+	if t.sleepNext != nil {
+		t.sleepNext.sleepPrev = t.sleepPrev
+	}
+	if t.sleepPrev != nil {
+		t.sleepPrev.sleepNext = t.sleepNext
+	} else {
+		vm.cpus[t.cpu&(maxCPUs-1)].sleepers = t.sleepNext
+	}
+}
+
+// earliest is the first deadline of the CPU's sleepers, or 0.
+//
+//go:nosplit
+func (c *vmCPU) earliest() int64 {
+	first := int64(0)
+	for t := c.sleepers; t != nil; t = t.sleepNext {
+		if first == 0 || t.deadline < first {
+			first = t.deadline
+		}
+	}
+	return first
+}
+
+// vmLeave prepares this CPU to run t: its FS base, its signals, the timer.
+//
+//go:nosplit
+func vmLeave(t *vmThread) *vmThread {
+	b := vmblock()
+	c := &vm.cpus[b.number&(maxCPUs-1)]
+	if t.pending&^t.sigmask != 0 {
+		vmDeliver(t)
+	}
+	until := c.earliest()
+	if vm.head != nil && (until == 0 || c.slice < until) {
+		until = c.slice
+	}
+	if until != 0 && (c.armed == 0 || until < c.armed) {
+		c.armed = until
+		tsc, ticks := vmTimer(until)
+		vmnucleus(callArm, tsc, ticks, 0, 0)
+	}
+	if c.fs != t.fs {
+		c.fs = t.fs
+		if vm.fsgsbase {
+			vmwrfsbase(t.fs)
+		} else {
+			vmnucleus(callFS, t.fs, 0, 0, 0)
+		}
+	}
+	vmUnlock()
+	return t
+}
+
+// vmUpcall handles what interrupted t, or was waiting while it was about to be
+// restored, and gives the thread to run.
+//
+//go:nosplit
+func vmUpcall(t *vmThread) *vmThread {
+	vmLock()
+	b := vmblock()
+	vector := b.vector
+	b.vector = 0
+	vmTake(b)
+	if vector != 0 && vector < vectorDevice {
+		vmException(t, vector, b.code, b.address)
+	}
+	if vm.head != nil && vmNow() >= t.this().slice {
+		t.state = vmRunning
+		t.used += vmNow() - t.since
+		vmQueue(t)
+		t = vmNext()
+	}
+	return vmLeave(t)
+}
+
+// vmQueue puts t at the end of the run queue, with its context as it is.
+//
+//go:nosplit
+func vmQueue(t *vmThread) {
+	t.state = vmRunnable
+	t.next = nil
+	if vm.tail != nil {
+		vm.tail.next = t
+	} else {
+		vm.head = t
+	}
+	vm.tail = t
+}
+
+// vmStartOther is where CPUs but the first begin.
+//
+//go:nosplit
+func vmStartOther() *vmThread {
+	vmLock()
+	return vmLeave(vmNext())
+}
