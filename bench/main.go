@@ -89,7 +89,7 @@ func (b *bench) contestants(names ...string) []harness.Monitor {
 			list = append(list, harness.Plain)
 		case "pith":
 			for _, m := range harness.Monitors {
-				if m.Image {
+				if m.Image && !m.Machine {
 					list = append(list, m)
 				}
 			}

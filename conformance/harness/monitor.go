@@ -14,6 +14,10 @@ type Monitor struct {
 	Name string
 	// Image says that it runs the image and not the plain binary.
 	Image bool
+	// Machine says that the image is a virtual machine.
+	Machine bool
+	// needs is a command without which it does not run anything, if any.
+	needs string
 	// command prepares the start of a program that is to be reached at hosts,
 	// the host ports by guest port.
 	command func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error)
@@ -27,13 +31,30 @@ var Plain = Monitor{Name: "plain", command: plainCommand}
 var Monitors = []Monitor{
 	Plain,
 	pithMonitor("process"),
+	qemuMonitor("microvm"),
+	qemuMonitor("q35"),
 }
 
 // pithMonitor runs the image on the monitor that pith run calls by this name.
 func pithMonitor(name string) Monitor {
-	return Monitor{Name: name, Image: true, command: func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
-		return imageCommand(ctx, l, name, p, hosts)
-	}}
+	return Monitor{Name: name, Image: true, command: imageCommand("--monitor", name)}
+}
+
+// qemuMonitor runs the image on a machine type of QEMU.
+func qemuMonitor(machine string) Monitor {
+	return Monitor{
+		Name: machine, Image: true, Machine: true, needs: "qemu-system-x86_64",
+		command: imageCommand("--monitor", "qemu", "--machine", machine),
+	}
+}
+
+// Missing says why the monitor does not run on this machine; nil: it does.
+func (m Monitor) Missing() error {
+	if m.needs == "" {
+		return nil
+	}
+	_, err := exec.LookPath(m.needs)
+	return err
 }
 
 // SelectEnv names the environment variable that limits a test run to some
@@ -101,25 +122,28 @@ func plainCommand(ctx context.Context, l *Lab, p Program, hosts map[string]strin
 	return cmd, nil
 }
 
-func imageCommand(ctx context.Context, l *Lab, monitor string, p Program, hosts map[string]string) (*exec.Cmd, error) {
-	image, err := l.Image(ctx, p)
-	if err != nil {
-		return nil, err
+// imageCommand prepares the image's start by pith run with these flags.
+func imageCommand(flags ...string) func(context.Context, *Lab, Program, map[string]string) (*exec.Cmd, error) {
+	return func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
+		image, err := l.Image(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		pith, err := l.Pith(ctx)
+		if err != nil {
+			return nil, err
+		}
+		where := place{root: "", host: gateway, ports: make(map[string]string)}
+		argv := append([]string{"run"}, flags...)
+		for _, guest := range p.Ports {
+			where.ports[guest] = strings.TrimSuffix(guest, "/udp")
+			argv = append(argv, "-p", "127.0.0.1:"+hosts[guest]+":"+guest)
+		}
+		for _, e := range where.fill(p.Env) {
+			argv = append(argv, "-e", e)
+		}
+		argv = append(argv, p.Flags...)
+		argv = append(argv, image, "--")
+		return exec.CommandContext(ctx, pith, append(argv, where.fill(p.Args)...)...), nil
 	}
-	pith, err := l.Pith(ctx)
-	if err != nil {
-		return nil, err
-	}
-	where := place{root: "", host: gateway, ports: make(map[string]string)}
-	argv := []string{"run", "--monitor", monitor}
-	for _, guest := range p.Ports {
-		where.ports[guest] = strings.TrimSuffix(guest, "/udp")
-		argv = append(argv, "-p", "127.0.0.1:"+hosts[guest]+":"+guest)
-	}
-	for _, e := range where.fill(p.Env) {
-		argv = append(argv, "-e", e)
-	}
-	argv = append(argv, p.Flags...)
-	argv = append(argv, image, "--")
-	return exec.CommandContext(ctx, pith, append(argv, where.fill(p.Args)...)...), nil
 }
