@@ -230,7 +230,9 @@ TEXT runtime·vmrdtsc<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 // func vmscale(v, mult uintptr) uintptr: v * mult >> 32
 TEXT runtime·vmscale<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	MULQ	BX
-	SHRQ	$32, DX:AX
+	SHRQ	$32, AX
+	SHLQ	$32, DX
+	ORQ	DX, AX
 	RET
 
 // vmclockgettime is clock_gettime of CLOCK_REALTIME and CLOCK_MONOTONIC as the
@@ -241,7 +243,9 @@ TEXT runtime·vmclockgettime(SB),NOSPLIT|NOFRAME,$0-0
 	ORQ	DX, AX
 	SUBQ	runtime·vmclock+const_clockBase(SB), AX
 	MULQ	runtime·vmclock+const_clockMult(SB)
-	SHRQ	$32, DX:AX
+	SHRQ	$32, AX
+	SHLQ	$32, DX
+	ORQ	DX, AX
 	ADDQ	$1, AX	// never 0
 	TESTL	DI, DI
 	JNE	mono
