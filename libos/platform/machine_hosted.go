@@ -19,6 +19,9 @@ func VM() bool { return false }
 // contiguous for them too, the instance's for good. phys is its address for
 // devices.
 func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
+	if HostedDMA != nil {
+		return HostedDMA(n)
+	}
 	b := make([]byte, n+PageSize)
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (PageSize - 1)
 	mem = b[skip:][:n:n]
@@ -29,6 +32,9 @@ func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 }
 
 var hostedDMA [][]byte
+
+// HostedDMA, when not nil, gives the memory of a test's machine, for DMA.
+var HostedDMA func(n int) (mem []byte, phys uint64, errno linux.Errno)
 
 // HostedForgetDMA lets the memory that DMA gave go with its last user, and
 // interrupts with theirs, for a test that opens devices without end.

@@ -1,12 +1,33 @@
 package virtio
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pith-os/pith/libos/linux"
+)
 
 // CaptureReports gives the lines that go to the console.
 func CaptureReports(t testing.TB) <-chan string {
-	lines := make(chan string, 16)
+	lines := make(chan string, 64)
 	old := report
 	report = func(line string) { lines <- line }
 	t.Cleanup(func() { report = old })
 	return lines
 }
+
+// Impatient has devices that do not reset be given up at once.
+func Impatient() { longestReset = 0 }
+
+// What tests put below the transports.
+type (
+	Registers = registers
+	Function  = function
+	PCIConfig = pciConfig
+	Mapper    = func(addr uint64, size int) (registers, linux.Errno)
+)
+
+func NamedDevices(words []string, m Mapper) []Transport { return namedDevices(words, m) }
+
+func MicrovmDevices(m Mapper, acpi bool) []Transport { return microvmDevices(m, acpi) }
+
+func PCIDevices(c PCIConfig, m Mapper) []Transport { return pciDevices(c, m) }

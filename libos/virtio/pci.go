@@ -1,6 +1,8 @@
 package virtio
 
 import (
+	"sync/atomic"
+
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 )
@@ -20,6 +22,7 @@ type pci struct {
 	notifyAt   []int                 // by queue, in notify; of those that are set up
 	vectors    []*platform.Interrupt // in table, by entry
 	entries    int                   // of table
+	generation atomic.Uint32         // of the configuration, at the last interrupt
 }
 
 // window is a part of the device's memory, size bytes.
@@ -63,13 +66,15 @@ const (
 // EINVAL: its capabilities make no sense; ENOTSUP: it has no MSI-X.
 func newPCI(c pciConfig, m mapper, f function, id uint32) (Transport, linux.Errno) {
 	caps := readCapabilities(c, f)
-	if caps.common.size == 0 || caps.notify.size == 0 {
+	missing := caps.common.size == 0 || caps.notify.size == 0
+	switch {
+	case caps.misplaced && (missing || caps.msix.size == 0):
+		return nil, linux.EINVAL
+	case missing:
 		return nil, linux.ENODEV
-	}
-	if caps.msix.size == 0 {
+	case caps.msix.size == 0:
 		return nil, linux.ENOTSUP
-	}
-	if caps.common.size < commonSize || caps.notify.size < 2 {
+	case caps.common.size < commonSize || caps.notify.size < 2:
 		return nil, linux.EINVAL
 	}
 	p := &pci{name: "pci " + f.String(), id: id, notifyStep: caps.notifyStep, entries: caps.msix.size / msixEntry}
@@ -89,6 +94,7 @@ func newPCI(c pciConfig, m mapper, f function, id uint32) (Transport, linux.Errn
 	}
 	c.Write(f, caps.msixAt, msixEnable)
 	p.queues = int(p.common.Read(commonNumQueues, 2))
+	p.generation.Store(p.common.Read(commonGeneration, 1))
 	return p, 0
 }
 
@@ -174,8 +180,7 @@ func (p *pci) SetQueue(i, size int, desc, driver, device uint64, irq *platform.I
 
 func (p *pci) Notify(i int) { p.notify.Write(p.notifyAt[i], 2, uint32(i)) }
 
-// OwnInterrupts: an entry for each queue, one for the configuration.
-func (p *pci) OwnInterrupts() bool { return p.entries > p.queues }
+func (p *pci) OwnInterrupts() (queues, config bool) { return p.entries > p.queues, p.entries > 1 }
 
 func (p *pci) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
 	vector, errno := p.vector(irq)
@@ -185,9 +190,16 @@ func (p *pci) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
 	return p.setVector(commonConfigVector, vector)
 }
 
-// AckInterrupt: a message needs no acknowledgement, and does not say who it is
-// from.
-func (p *pci) AckInterrupt() (queue, config bool) { return true, true }
+// AckInterrupt: a message needs no acknowledgement, and does not say what it is
+// for. Where the table has one entry for all, the generation tells whether the
+// configuration is another.
+func (p *pci) AckInterrupt() (queue, config bool) {
+	if p.entries > 1 {
+		return true, false
+	}
+	now := p.common.Read(commonGeneration, 1)
+	return true, p.generation.Swap(now) != now
+}
 
 // vector is the entry of the MSI-X table that raises irq.
 func (p *pci) vector(irq *platform.Interrupt) (int, linux.Errno) {

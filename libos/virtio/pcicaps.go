@@ -14,6 +14,7 @@ type capabilities struct {
 	notifyStep             uint32
 	msix                   region // its table
 	msixAt                 int    // the capability
+	misplaced              bool   // something is where it cannot be
 }
 
 // Kinds of capabilities.
@@ -55,7 +56,7 @@ func readCapabilities(c pciConfig, f function) capabilities {
 		case word&0xff == capMSIX && at <= end-12 && caps.msix.size == 0:
 			entries := int(word>>16&0x7ff) + 1
 			table := c.Read(f, at+4)
-			caps.msix = locate(c, f, int(table&7), table&^7, uint32(entries*msixEntry))
+			caps.msix = caps.locate(c, f, int(table&7), table&^7, uint32(entries*msixEntry))
 			caps.msixAt = at
 		}
 		at = int(word >> 8 & 0xfc)
@@ -79,38 +80,47 @@ func (caps *capabilities) virtio(c pciConfig, f function, at int, kind uint32) {
 	if to.size != 0 {
 		return
 	}
-	*to = locate(c, f, int(c.Read(f, at+4)&0xff), c.Read(f, at+8), c.Read(f, at+12))
+	*to = caps.locate(c, f, int(c.Read(f, at+4)&0xff), c.Read(f, at+8), c.Read(f, at+12))
 	if kind == capNotify {
 		caps.notifyStep = c.Read(f, at+16)
 	}
 }
 
 // locate is the place of size bytes at off in what base address register bar
-// maps (PCI 3.0 §6.2.5.1); none if it is not in memory, or nowhere. That no
+// maps (PCI 3.0 §6.2.5.1). It must be in memory, below the end of all; that no
 // RAM is there, platform.MapDevice sees to.
-func locate(c pciConfig, f function, bar int, off, size uint32) region {
-	const (
-		bars    = 6
-		port    = 1      // bit 0
-		wide    = 2 << 1 // bits 1 and 2
-		largest = 16 << 20
-	)
-	if bar >= bars || size == 0 || off%4 != 0 {
-		return region{}
-	}
-	low := c.Read(f, pciBAR+4*bar)
-	if low&port != 0 {
-		return region{}
-	}
-	base := uint64(low &^ 15)
-	if low&6 == wide {
-		if bar == bars-1 {
-			return region{}
-		}
-		base |= uint64(c.Read(f, pciBAR+4*(bar+1))) << 32
-	}
-	if base == 0 || base >= maxPhys || uint64(off)+uint64(size) > maxPhys-base {
+func (caps *capabilities) locate(c pciConfig, f function, bar int, off, size uint32) region {
+	const largest = 16 << 20 // more is not mapped
+	base, ok := barBase(c, f, bar)
+	if !ok || size == 0 || off%4 != 0 || uint64(off)+uint64(size) > maxPhys-base {
+		caps.misplaced = true
 		return region{}
 	}
 	return region{base + uint64(off), int(min(size, largest))}
+}
+
+// barBase is where a base address register maps memory; false: nowhere, or
+// ports.
+func barBase(c pciConfig, f function, bar int) (uint64, bool) {
+	const (
+		bars  = 6
+		ports = 1
+		width = 3 << 1
+		wide  = 2 << 1
+	)
+	if bar >= bars {
+		return 0, false
+	}
+	low := c.Read(f, pciBAR+4*bar)
+	base := uint64(low &^ 15)
+	switch {
+	case low&ports != 0:
+		return 0, false
+	case low&width != wide:
+	case bar == bars-1:
+		return 0, false
+	default:
+		base |= uint64(c.Read(f, pciBAR+4*(bar+1))) << 32
+	}
+	return base, base != 0 && base < maxPhys
 }

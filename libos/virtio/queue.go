@@ -86,7 +86,8 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 		return nil, linux.ENODEV
 	}
 	size = 1 << (bits.Len(uint(size)) - 1)
-	irq, errno := d.interrupt()
+	own, _ := d.OwnInterrupts()
+	irq, errno := d.interrupt(own)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -118,7 +119,7 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	for n := range q.next {
 		q.next[n] = uint16(n + 1)
 	}
-	if irq != d.shared {
+	if own {
 		q.irq = irq
 	}
 	if errno := d.SetQueue(i, size, mem.Phys, mem.Phys+uint64(driver), mem.Phys+uint64(device), irq); errno != 0 {

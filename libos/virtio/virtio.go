@@ -85,8 +85,8 @@ type Transport interface {
 	Notify(i int)
 
 	// OwnInterrupts says whether each queue, and the configuration, can
-	// have an interrupt of its own. Otherwise all are given the same one.
-	OwnInterrupts() bool
+	// have an interrupt of its own. What cannot is given a shared one.
+	OwnInterrupts() (queues, config bool)
 	// SetConfigInterrupt has irq raised when the configuration changes.
 	SetConfigInterrupt(irq *platform.Interrupt) linux.Errno
 	// AckInterrupt takes back a shared interrupt, and says what for it was.
@@ -119,7 +119,7 @@ type Device struct {
 	features uint64
 	onConfig func()
 	queues   []*Queue            // by order of NewQueue
-	shared   *platform.Interrupt // of all queues and the configuration, where they have none of their own
+	shared   *platform.Interrupt // of what has none of its own
 	config   *platform.Interrupt // of the configuration alone
 	closed   atomic.Bool
 	failed   sync.Once
@@ -160,7 +160,7 @@ func (d *Device) Has(feature uint64) bool { return d.features&feature == feature
 
 // OnConfig has fn called after each change of the configuration. It is set
 // before Start. One goroutine makes the calls, which may also be the one that
-// wakes who waits for queues: fn must not wait for them.
+// wakes who waits for queues: fn must not wait for anything.
 func (d *Device) OnConfig(fn func()) { d.onConfig = fn }
 
 // Start lets the device run (DRIVER_OK).
@@ -181,23 +181,24 @@ func (d *Device) Start() linux.Errno {
 }
 
 func (d *Device) openConfigInterrupt() linux.Errno {
-	irq, errno := d.interrupt()
+	_, own := d.OwnInterrupts()
+	irq, errno := d.interrupt(own)
 	if errno != 0 {
 		return errno
 	}
-	if irq != d.shared {
+	if own {
 		d.config = irq
 	}
 	return d.SetConfigInterrupt(irq)
 }
 
-// interrupt is one for a queue or the configuration: its own, or the shared.
-func (d *Device) interrupt() (*platform.Interrupt, linux.Errno) {
-	if d.shared != nil {
+// interrupt is a new one, or the shared one.
+func (d *Device) interrupt(own bool) (*platform.Interrupt, linux.Errno) {
+	if !own && d.shared != nil {
 		return d.shared, 0
 	}
 	irq, errno := platform.NewInterrupt()
-	if errno == 0 && !d.OwnInterrupts() {
+	if errno == 0 && !own {
 		d.shared = irq
 	}
 	return irq, errno

@@ -19,12 +19,13 @@ type Device struct {
 	offered uint64
 	queues  []*Queue
 
-	mu        sync.Mutex
-	status    uint8
-	features  uint64
-	config    []byte
-	configIRQ *platform.Interrupt
-	onConfig  func()
+	mu         sync.Mutex
+	status     uint8
+	features   uint64
+	config     []byte
+	generation uint32
+	configured func() // interrupts the driver; nil: it does not listen
+	onConfig   func()
 }
 
 // New makes a device with the given ID that offers features and those of every
@@ -58,11 +59,18 @@ func (d *Device) Accepted() uint64 {
 func (d *Device) Change(fn func(config []byte)) {
 	d.mu.Lock()
 	fn(d.config)
-	irq := d.configIRQ
+	d.generation++
+	fire := d.configured
 	d.mu.Unlock()
-	if irq != nil {
-		irq.Fire()
+	if fire != nil {
+		fire()
 	}
+}
+
+func (d *Device) currentGeneration() uint32 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.generation
 }
 
 // OnConfig has fn called after each SetConfig of the driver.
@@ -94,7 +102,7 @@ func (d *Device) SetStatus(s uint8) {
 	defer d.mu.Unlock()
 	d.status = s
 	if s == 0 {
-		d.features, d.configIRQ = 0, nil
+		d.features, d.configured = 0, nil
 		for _, q := range d.queues {
 			q.reset()
 		}
@@ -141,7 +149,7 @@ func (d *Device) SetQueue(i, size int, desc, driver, device uint64, irq *platfor
 	if i < 0 || i >= len(d.queues) {
 		return linux.EINVAL
 	}
-	d.queues[i].set(size, desc, driver, device, irq)
+	d.queues[i].set(size, desc, driver, device, irq.Fire)
 	return 0
 }
 
@@ -157,13 +165,17 @@ func (d *Device) Notify(i int) {
 	}
 }
 
-func (d *Device) OwnInterrupts() bool { return true }
+func (d *Device) OwnInterrupts() (queues, config bool) { return true, true }
 
 func (d *Device) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
+	d.setConfigured(irq.Fire)
+	return 0
+}
+
+func (d *Device) setConfigured(fire func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.configIRQ = irq
-	return 0
+	d.configured = fire
 }
 
 func (d *Device) AckInterrupt() (queue, config bool) { return true, true }

@@ -28,9 +28,9 @@ type Queue struct {
 	used   *uint32
 	elems  []element
 	wanted *uint32 // where the device wants the next notification
-	irq    *platform.Interrupt
-	seen   uint16 // idx of the driver's ring that was popped
-	pushed uint16 // idx of the device's ring
+	fire   func()  // interrupts the driver
+	seen   uint16  // idx of the driver's ring that was popped
+	pushed uint16  // idx of the device's ring
 }
 
 type descriptor struct {
@@ -77,7 +77,7 @@ func at[T any](phys uint64, n int) []T {
 	return unsafe.Slice((*T)(platform.Pointer(uintptr(phys))), n)
 }
 
-func (q *Queue) set(size int, desc, driver, device uint64, irq *platform.Interrupt) {
+func (q *Queue) set(size int, desc, driver, device uint64, fire func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.desc = at[descriptor](desc, size)
@@ -87,7 +87,7 @@ func (q *Queue) set(size int, desc, driver, device uint64, irq *platform.Interru
 	q.used = &at[uint32](device, 1)[0]
 	q.elems = at[element](device+4, size)
 	q.wanted = &at[uint32](device+4+8*uint64(size), 1)[0]
-	q.irq, q.size, q.seen, q.pushed = irq, size, 0, 0
+	q.fire, q.size, q.seen, q.pushed = fire, size, 0, 0
 }
 
 func (q *Queue) reset() {
@@ -185,7 +185,7 @@ func (q *Queue) push(id, n uint32) {
 		fire = atomic.LoadUint32(q.avail)&1 == 0
 	}
 	if fire {
-		q.irq.Fire()
+		q.fire()
 	}
 }
 
@@ -205,7 +205,7 @@ func (q *Queue) Lie(id, n uint32) {
 	defer q.mu.Unlock()
 	if q.size > 0 {
 		q.push(id, n)
-		q.irq.Fire()
+		q.fire()
 	}
 }
 
@@ -216,7 +216,7 @@ func (q *Queue) LieIndex(n uint16) {
 	if q.size > 0 {
 		q.pushed += n
 		atomic.StoreUint32(q.used, uint32(q.pushed)<<16)
-		q.irq.Fire()
+		q.fire()
 	}
 }
 
