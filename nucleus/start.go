@@ -132,6 +132,9 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	}
 	image := (*[4]uintptr)(unsafe.Pointer(&nucleusimage))
 	nucleusNeeds()
+	// The legacy interrupt controllers (8259A), which a BIOS leaves on.
+	nucleusout(0x21, 0xff)
+	nucleusout(0xa1, 0xff)
 
 	// The run of memory that holds the image, behind its end and behind what
 	// the monitor left there.
