@@ -100,6 +100,10 @@ type Net struct {
 	MTU      int
 }
 
+// Addressed says whether addresses are given; a virtual machine asks the
+// network for them otherwise. n may be nil.
+func (n *Net) Addressed() bool { return n != nil && (n.Addr4 != "" || n.Addr6 != "") }
+
 // String is the line that Parse reads.
 func (c Config) String() string {
 	var w words

@@ -34,7 +34,9 @@ func (s *datagram) Connect(addr []byte) linux.Errno {
 	if errno != 0 {
 		return errno
 	}
-	return errnoOf(s.ep.Connect(loopbackFor(s.domain, full)))
+	full = loopbackFor(s.domain, full)
+	awaitAddress(full.Addr)
+	return errnoOf(s.ep.Connect(full))
 }
 
 // Listen implements socket.Socket.
@@ -134,6 +136,7 @@ func (s *datagram) Send(m *socket.Message, flags int) (int, linux.Errno) {
 			return 0, errno
 		}
 		s.to = loopbackFor(s.domain, full)
+		awaitAddress(s.to.Addr)
 		opts.To = &s.to
 	}
 	if errno := s.sendControl(m.Control, &opts); errno != 0 {

@@ -1,16 +1,18 @@
 // Package inet is TCP/IP: sockets of AF_INET, AF_INET6, AF_PACKET and
 // AF_NETLINK over gVisor's network stack, the link endpoint that carries its
-// packets to the gateway, and published ports, whose connections are the
-// host's own and pass no stack at all.
+// packets to the gateway or to a virtio-net device, its configuration by DHCP
+// and router advertisements, and published ports of a confined process, whose
+// connections are the host's own and pass no stack at all.
 //
-// It stands on packages socket and platform. Package net imports it, so that
-// a program that does not reach net has no TCP/IP in its image; it must not
-// import net itself. Its init registers the address families; the stack is
+// It stands on packages socket, virtio and platform. Package net imports it, so
+// that a program that does not reach net has no TCP/IP in its image; it must
+// not import net itself. Its init registers the address families; the stack is
 // made with the first socket.
 package inet
 
 import (
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -31,6 +33,9 @@ func init() {
 	}})
 	socket.Register(linux.AF_PACKET, socket.Family{New: openPacket})
 	socket.Register(linux.AF_NETLINK, socket.Family{New: openNetlink})
+	if platform.VM() && !platform.Config().Net.Addressed() {
+		go network() // it takes some time, which the program has better uses for
+	}
 }
 
 // open is socket(2) of AF_INET and AF_INET6.

@@ -2,10 +2,10 @@ package inet
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
-	"github.com/pith-os/pith/libos/platform"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -14,57 +14,68 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// Fields of struct virtio_net_hdr, little endian (virtio 1.2 §5.1.6).
-const (
-	vnetFlags      = 0 // u8
-	vnetGSOType    = 1 // u8
-	vnetHdrLen     = 2 // u16: of the headers before the payload
-	vnetGSOSize    = 4 // u16: payload of each segment
-	vnetCsumStart  = 6 // u16: from the beginning of the frame
-	vnetCsumOffset = 8 // u16: from vnetCsumStart
-
-	vnetNeedsCsum = 1 // of flags: the checksum is to be completed
-	vnetDataValid = 2 // of flags: the checksum has been checked
-
-	vnetGSOTCPv4 = 1
-	vnetGSOTCPv6 = 4
-)
-
 const (
 	// gsoMaxSize is the largest IP packet that the stack hands to the link.
-	// The gateway, or who is behind it, cuts it into segments.
+	// The other side, or who is behind it, cuts it into segments.
 	gsoMaxSize = 65536 - header.EthernetMinimumSize
-	// maxBacklog is the number of packets that wait for the gateway; those
-	// beyond are dropped, as by Linux with txqueuelen 1000.
+	// maxBacklog is the number of packets that wait for room in a queue;
+	// those beyond are dropped, as by Linux with txqueuelen 1000.
 	maxBacklog = 1000
 )
 
-// link is the network device: Ethernet frames to and from the gateway, one a
-// message, with the offloads of virtio-net.
+// device carries the frames of a link, with the offloads of virtio-net.
+type device interface {
+	// Queues is the number of its queues each way. Frames keep their order
+	// within one.
+	Queues() int
+	// Up says whether it is connected to a network.
+	Up() bool
+	// Send sends a frame, in pieces, by queue q. EAGAIN: there is no room
+	// for it now; any other error: it is lost. One goroutine a queue sends
+	// at a time.
+	Send(q int, h boot.VnetHeader, frame [][]byte) linux.Errno
+	// WaitSend parks the calling goroutine, which may send by queue q and no
+	// other, until there is room again. An error: there never will be.
+	WaitSend(q int) linux.Errno
+	// Receive calls deliver with each frame that comes by queue q, in pieces
+	// that it may read until it returns, until the device ends.
+	Receive(q int, deliver func(h boot.VnetHeader, frame [][]byte))
+	// Close ends the device, and Receive and WaitSend with it.
+	Close()
+}
+
+// link is the stack's link endpoint: Ethernet frames to and from a device.
 type link struct {
-	host *platform.Host
-	mtu  uint32
+	dev  device
 	addr tcpip.LinkAddress
+	mtu  atomic.Uint32
+	gso  bool // the device takes large segments and partial checksums
+
+	// done is closed when the device has ended, and gone called then.
+	done chan struct{}
+	gone func()
+	// steal sees each packet before the stack, and keeps it with true.
+	steal atomic.Pointer[func(frame []byte) bool]
 
 	mu         sync.RWMutex
 	dispatcher stack.NetworkDispatcher
 
-	out struct {
-		sync.Mutex
-		frame   [boot.MaxFrame]byte
-		backlog stack.PacketBufferList // what the gateway did not take yet
-		waiting bool                   // a goroutine waits until it does
-	}
+	out []sendQueue
 }
 
-// newLink makes the device over host, which carries messages of at most
-// boot.MaxFrame bytes.
-func newLink(host *platform.Host, cfg *boot.Net) *link {
-	addr, err := tcpip.ParseMACAddress(cfg.MAC)
-	if err != nil {
-		addr = tcpip.GetRandMacAddr()
-	}
-	return &link{host: host, mtu: uint32(cfg.MTU), addr: addr}
+// sendQueue is what a link has for each queue of its device.
+type sendQueue struct {
+	sync.Mutex
+	frame   [][]byte               // of the packet that is being sent
+	backlog stack.PacketBufferList // what the device had no room for yet
+	waiting bool                   // a goroutine waits until it has
+}
+
+// newLink makes a link over dev, whose Ethernet address is addr.
+func newLink(dev device, addr tcpip.LinkAddress, mtu uint32, gso bool) *link {
+	l := &link{dev: dev, addr: addr, gso: gso, done: make(chan struct{}), gone: func() {}, out: make([]sendQueue, dev.Queues())}
+	l.mtu.Store(mtu)
+	return l
 }
 
 // Attach implements stack.LinkEndpoint.
@@ -78,38 +89,42 @@ func (l *link) Attach(d stack.NetworkDispatcher) {
 	}
 }
 
-// receive passes frames to the stack until the device is closed. It takes all
-// there are before it waits.
+// receive passes frames to the stack until the device ends.
 func (l *link) receive() {
-	buf := make([]byte, boot.MaxFrame)
-	for {
-		n, errno := l.host.Read(buf)
-		switch {
-		case errno == linux.EAGAIN:
-			if l.host.Wait(platform.Readable) != 0 {
-				return
-			}
-		case errno != 0 || n == 0:
-			return // the gateway is gone
-		case n >= boot.VirtioNetHeaderSize+header.EthernetMinimumSize:
-			l.deliver(buf[:n])
-		}
+	var all sync.WaitGroup
+	for q := 1; q < len(l.out); q++ {
+		all.Go(func() { l.dev.Receive(q, l.deliver) })
 	}
+	l.dev.Receive(0, l.deliver)
+	all.Wait()
+	close(l.done)
+	l.gone()
 }
 
-// deliver passes one message to the stack.
-func (l *link) deliver(msg []byte) {
+// deliver passes one frame to the stack. It is copied first and looked at
+// then: where it lies, the device could still change it.
+func (l *link) deliver(h boot.VnetHeader, pieces [][]byte) {
 	l.mu.RLock()
 	d := l.dispatcher
 	l.mu.RUnlock()
-	if d == nil {
+	size := 0
+	for _, p := range pieces {
+		size += len(p)
+	}
+	if d == nil || size < header.EthernetMinimumSize {
 		return
 	}
-	frame := msg[boot.VirtioNetHeaderSize:]
-	if msg[vnetFlags]&(vnetNeedsCsum|vnetDataValid) == 0 && !checksumRight(frame) {
+	view := buffer.NewViewSize(size)
+	frame := view.AsSlice()
+	for n := 0; len(pieces) > 0; pieces = pieces[1:] {
+		n += copy(frame[n:], pieces[0])
+	}
+	steal := l.steal.Load()
+	if h.Flags&(boot.VnetNeedsCsum|boot.VnetDataValid) == 0 && !checksumRight(frame) || steal != nil && (*steal)(frame) {
+		view.Release()
 		return
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
 	defer pkt.DecRef()
 	if !l.ParseHeader(pkt) {
 		return
@@ -155,12 +170,15 @@ func checksumRight(frame []byte) bool {
 }
 
 // WritePacket implements stack.QueueingDiscipline. It never waits: what the
-// gateway does not take now is sent, in order, as soon as it does.
+// device has no room for now is sent, in order, as soon as it has. All packets
+// of a connection go by the same queue.
 func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
-	l.out.Lock()
-	defer l.out.Unlock()
-	if l.out.backlog.Len() == 0 {
-		switch l.send(pkt) {
+	n := int(pkt.Hash % uint32(len(l.out)))
+	q := &l.out[n]
+	q.Lock()
+	defer q.Unlock()
+	if q.backlog.Len() == 0 {
+		switch l.send(n, pkt) {
 		case 0:
 			return nil
 		case linux.EAGAIN:
@@ -168,13 +186,13 @@ func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 			return &tcpip.ErrNoBufferSpace{}
 		}
 	}
-	if l.out.backlog.Len() >= maxBacklog {
+	if q.backlog.Len() >= maxBacklog {
 		return &tcpip.ErrNoBufferSpace{}
 	}
-	l.out.backlog.PushBack(pkt.IncRef())
-	if !l.out.waiting {
-		l.out.waiting = true
-		go l.drain()
+	q.backlog.PushBack(pkt.IncRef())
+	if !q.waiting {
+		q.waiting = true
+		go l.drain(n)
 	}
 	return nil
 }
@@ -189,30 +207,30 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	return pkts.Len(), nil
 }
 
-// drain sends the backlog as the gateway takes it.
-func (l *link) drain() {
-	l.out.Lock()
-	defer l.out.Unlock()
-	for l.out.backlog.Len() > 0 {
-		if l.send(l.out.backlog.AsSlice()[0]) == linux.EAGAIN {
-			l.out.Unlock()
-			errno := l.host.Wait(platform.Writable)
-			l.out.Lock()
+// drain sends the backlog of queue n as the device takes it. Nobody else uses
+// the queue as long as there is one.
+func (l *link) drain(n int) {
+	q := &l.out[n]
+	q.Lock()
+	defer q.Unlock()
+	for q.backlog.Len() > 0 {
+		if l.send(n, q.backlog.AsSlice()[0]) == linux.EAGAIN {
+			q.Unlock()
+			errno := l.dev.WaitSend(n)
+			q.Lock()
 			if errno == 0 {
 				continue
 			}
 		}
-		l.out.backlog.PopFront().DecRef()
+		q.backlog.PopFront().DecRef()
 	}
-	l.out.waiting = false
+	q.waiting = false
 }
 
-// send writes one packet, with l.out held. The host takes one buffer, so that
-// the packet is copied together here.
-func (l *link) send(pkt *stack.PacketBuffer) linux.Errno {
-	frame := l.out.frame[:]
-	vnetHeader(frame, pkt)
-	n := boot.VirtioNetHeaderSize
+// send sends one packet by queue n, with its lock held.
+func (l *link) send(n int, pkt *stack.PacketBuffer) linux.Errno {
+	q := &l.out[n]
+	q.frame = q.frame[:0]
 	views, skip := pkt.AsViewList()
 	for v := views.Front(); v != nil; v = v.Next() {
 		b := v.AsSlice()
@@ -220,41 +238,37 @@ func (l *link) send(pkt *stack.PacketBuffer) linux.Errno {
 			skip -= len(b)
 			continue
 		}
-		b, skip = b[skip:], 0
-		if len(b) > len(frame)-n {
-			return linux.EMSGSIZE
-		}
-		n += copy(frame[n:], b)
+		q.frame = append(q.frame, b[skip:])
+		skip = 0
 	}
-	_, errno := l.host.Write(frame[:n])
+	errno := l.dev.Send(n, vnetHeader(pkt), q.frame)
+	clear(q.frame)
 	return errno
 }
 
-// vnetHeader writes the virtio-net header of an outgoing packet. TCP leaves its
+// vnetHeader is the virtio-net header of an outgoing packet. TCP leaves its
 // checksum to the other side in every packet that has GSO options.
-func vnetHeader(h []byte, pkt *stack.PacketBuffer) {
-	clear(h[:boot.VirtioNetHeaderSize])
+func vnetHeader(pkt *stack.PacketBuffer) (h boot.VnetHeader) {
 	gso := &pkt.GSOOptions
 	if gso.Type == stack.GSONone {
-		return
+		return h
 	}
 	if gso.NeedsCsum {
-		h[vnetFlags] = vnetNeedsCsum
-		put16(h[vnetCsumStart:], header.EthernetMinimumSize+gso.L3HdrLen)
-		put16(h[vnetCsumOffset:], gso.CsumOffset)
+		h.Flags = boot.VnetNeedsCsum
+		h.CsumStart = header.EthernetMinimumSize + gso.L3HdrLen
+		h.CsumOffset = gso.CsumOffset
 	}
 	if pkt.Data().Size() <= int(gso.MSS) {
-		return
+		return h
 	}
-	h[vnetGSOType] = vnetGSOTCPv4
+	h.GSOType = boot.VnetGSOTCPv4
 	if gso.Type == stack.GSOTCPv6 {
-		h[vnetGSOType] = vnetGSOTCPv6
+		h.GSOType = boot.VnetGSOTCPv6
 	}
-	put16(h[vnetHdrLen:], uint16(pkt.HeaderSize()))
-	put16(h[vnetGSOSize:], gso.MSS)
+	h.HdrLen = uint16(pkt.HeaderSize())
+	h.GSOSize = gso.MSS
+	return h
 }
-
-func put16(b []byte, v uint16) { b[0], b[1] = byte(v), byte(v>>8) }
 
 // AddHeader implements stack.NetworkLinkEndpoint.
 func (l *link) AddHeader(pkt *stack.PacketBuffer) {
@@ -273,15 +287,23 @@ func (l *link) ParseHeader(pkt *stack.PacketBuffer) bool {
 	}
 	eth := header.Ethernet(hdr)
 	pkt.NetworkProtocolNumber = eth.Type()
-	dst := eth.DestinationAddress()
-	return dst == l.addr || dst[0]&1 == 1 // groups, and broadcast among them
+	return l.forUs(eth.DestinationAddress())
 }
+
+// forUs says whether a frame to dst is to be received: groups are, and
+// broadcast is among them.
+func (l *link) forUs(dst tcpip.LinkAddress) bool { return dst == l.addr || dst[0]&1 == 1 }
 
 // GSOMaxSize implements stack.GSOEndpoint.
 func (l *link) GSOMaxSize() uint32 { return gsoMaxSize }
 
 // SupportedGSO implements stack.GSOEndpoint.
-func (l *link) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+func (l *link) SupportedGSO() stack.SupportedGSO {
+	if !l.gso {
+		return stack.GSONotSupported
+	}
+	return stack.HostGSOSupported
+}
 
 // Capabilities implements stack.NetworkLinkEndpoint. Checksum offload for what
 // is sent comes with GSO, for TCP; declared here it would make the stack send
@@ -291,10 +313,10 @@ func (l *link) Capabilities() stack.LinkEndpointCapabilities {
 }
 
 // MTU implements stack.NetworkLinkEndpoint.
-func (l *link) MTU() uint32 { return l.mtu }
+func (l *link) MTU() uint32 { return l.mtu.Load() }
 
-// SetMTU implements stack.NetworkLinkEndpoint; the monitor has set it.
-func (l *link) SetMTU(uint32) {}
+// SetMTU implements stack.NetworkLinkEndpoint.
+func (l *link) SetMTU(mtu uint32) { l.mtu.Store(mtu) }
 
 // MaxHeaderLength implements stack.NetworkLinkEndpoint.
 func (l *link) MaxHeaderLength() uint16 { return header.EthernetMinimumSize }
@@ -302,7 +324,7 @@ func (l *link) MaxHeaderLength() uint16 { return header.EthernetMinimumSize }
 // LinkAddress implements stack.NetworkLinkEndpoint.
 func (l *link) LinkAddress() tcpip.LinkAddress { return l.addr }
 
-// SetLinkAddress implements stack.NetworkLinkEndpoint; the monitor has set it.
+// SetLinkAddress implements stack.NetworkLinkEndpoint; the address is fixed.
 func (l *link) SetLinkAddress(tcpip.LinkAddress) {}
 
 // IsAttached implements stack.NetworkLinkEndpoint.
@@ -319,7 +341,7 @@ func (l *link) Wait() {}
 func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareEther }
 
 // Close implements stack.NetworkLinkEndpoint and stack.QueueingDiscipline.
-func (l *link) Close() { l.host.Close() }
+func (l *link) Close() { l.dev.Close() }
 
 // SetOnCloseAction implements stack.NetworkLinkEndpoint.
 func (l *link) SetOnCloseAction(func()) {}

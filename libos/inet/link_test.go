@@ -41,8 +41,8 @@ func wire(t *testing.T) (a, b *host) {
 			t.Fatalf("errno %d", errno)
 		}
 		cfg := &boot.Net{MAC: mac, Addr4: addr4 + "/24", Addr6: addr6 + "/64", MTU: 1500}
-		l := newLink(h, cfg)
-		s, routes := newStack()
+		l := newLink(&gatewaySocket{host: h}, linkAddress(cfg), 1500, true)
+		s, routes := newStack(ipv6.Options{})
 		s.SetRouteTable(append(routes, addEther(s, l, cfg)...))
 		t.Cleanup(func() {
 			if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
@@ -205,7 +205,7 @@ func TestLinkHoldsWhatTheGatewayDoesNotTake(t *testing.T) {
 	}
 	defer unix.Close(fds[1])
 	h, _ := platform.OpenHost(fds[0])
-	l := newLink(h, &boot.Net{MAC: "02:00:00:00:00:01", MTU: 1500})
+	l := newLink(&gatewaySocket{host: h}, "\x02\x00\x00\x00\x00\x01", 1500, true)
 	const frames = 500
 	for i := range frames {
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{ReserveHeaderBytes: 20})
@@ -238,7 +238,7 @@ func TestLinkAllocations(t *testing.T) {
 	}
 	defer unix.Close(fds[1])
 	h, _ := platform.OpenHost(fds[0])
-	l := newLink(h, &boot.Net{MAC: "02:00:00:00:00:01", MTU: 1500})
+	l := newLink(&gatewaySocket{host: h}, "\x02\x00\x00\x00\x00\x01", 1500, true)
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{ReserveHeaderBytes: 100})
 	defer pkt.DecRef()
 	pkt.NetworkHeader().Push(20)

@@ -109,6 +109,8 @@ func (s *netlink) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	if a, errno := socket.Get[linux.SockaddrNetlink](m.Addr); errno == 0 && a.PortID != 0 {
 		return 0, linux.ECONNREFUSED
 	}
+	network()
+	awaitAnyAddress()
 	buf := make([]byte, m.Len())
 	m.Gather(buf, 0)
 	s.mu.Lock()

@@ -32,6 +32,7 @@ func init() {
 	proc.Register("net/dev", deviceTable)
 	proc.Register("net/route", routeTable)
 	proc.Register("net/if_inet6", address6Table)
+	proc.Register("net/pnp", resolverTable)
 }
 
 const (

@@ -120,11 +120,20 @@ func nics() (ids []tcpip.NICID, info map[tcpip.NICID]stack.NICInfo) {
 
 // nicFlags are the IFF_* of an interface.
 func nicFlags(nic *stack.NICInfo) uint32 {
-	flags := uint32(linux.IFF_UP | linux.IFF_RUNNING | linux.IFF_LOWER_UP)
-	if nic.Flags.Loopback {
-		return flags | linux.IFF_LOOPBACK
+	const running = linux.IFF_RUNNING | linux.IFF_LOWER_UP
+	switch {
+	case nic.Flags.Loopback:
+		return linux.IFF_UP | linux.IFF_LOOPBACK | running
+	case connected(nic):
+		return linux.IFF_UP | linux.IFF_BROADCAST | linux.IFF_MULTICAST | running
 	}
-	return flags | linux.IFF_BROADCAST | linux.IFF_MULTICAST
+	return linux.IFF_UP | linux.IFF_BROADCAST | linux.IFF_MULTICAST
+}
+
+// connected says whether the network device is connected to a network.
+func connected(nic *stack.NICInfo) bool {
+	l, ok := nic.Context.(*link)
+	return ok && l.dev.Up() && nic.Flags.Running
 }
 
 // links answers RTM_GETLINK: all interfaces for a dump, or the one that the
@@ -174,10 +183,13 @@ func links(h linux.NlMsghdr, body []byte, port uint32, dump bool) ([]*rtMessage,
 }
 
 func operState(nic *stack.NICInfo) byte {
-	if nic.Flags.Loopback {
+	switch {
+	case nic.Flags.Loopback:
 		return linux.IF_OPER_UNKNOWN
+	case connected(nic):
+		return linux.IF_OPER_UP
 	}
-	return linux.IF_OPER_UP
+	return linux.IF_OPER_DOWN
 }
 
 // addressFamily is the AF_* that a request of type T begins with.

@@ -82,6 +82,7 @@ func (s *base) Bind(addr []byte) linux.Errno {
 	full, errno := s.decode(addr)
 	switch errno {
 	case 0:
+		awaitAddress(full.Addr)
 		errno = bindErrno(s.ep.Bind(full))
 		// That an address is not ours goes before that the socket has one.
 		if a := unmapped(full.Addr); errno == linux.EINVAL && a.Len() != 0 && network().CheckLocalAddress(full.NIC, protocolOf(a), a) == 0 {

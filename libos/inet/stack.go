@@ -39,30 +39,32 @@ const (
 // network is the instance's network stack, made at the first call: a program
 // that never opens a socket does not wait for one.
 var network = sync.OnceValue(func() *stack.Stack {
-	cfg := platform.Config().Net
-	s, routes := newStack()
-	if cfg != nil {
+	l := openLink()
+	switch {
+	case l == nil:
 		// Without its device an instance is as one without a network: the
 		// program gets ENETUNREACH, which it knows how to tell.
-		if host, errno := platform.OpenHost(boot.FDPackets); errno == 0 {
-			routes = append(routes, addEther(s, newLink(host, cfg), cfg)...)
-		}
+		s, routes := newStack(ipv6.Options{})
+		s.SetRouteTable(routes)
+		return s
+	case platform.VM() && !platform.Config().Net.Addressed():
+		return configureByNetwork(l)
+	default:
+		s, routes := newStack(ipv6.Options{})
+		s.SetRouteTable(append(routes, addEther(s, l, platform.Config().Net)...))
+		return s
 	}
-	s.SetRouteTable(routes)
-	return s
 })
 
 // newStack makes a stack with the loopback interface and returns its routes.
-func newStack() (*stack.Stack, []tcpip.Route) {
+func newStack(v6 ipv6.Options) (*stack.Stack, []tcpip.Route) {
+	// No duplicate address detection: addresses are given by the monitor,
+	// which has made sure of them, or are made of the Ethernet address, as
+	// unique as that. They are of use at once.
+	v6.DADConfigs = stack.DADConfigurations{DupAddrDetectTransmits: 0}
 	s := stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
-			ipv4.NewProtocol,
-			ipv6.NewProtocolWithOptions(ipv6.Options{
-				// Addresses are given by the monitor, which has made sure
-				// of them: they are of use at once.
-				DADConfigs: stack.DADConfigurations{DupAddrDetectTransmits: 0},
-			}),
-			arp.NewProtocol,
+			ipv4.NewProtocol, ipv6.NewProtocolWithOptions(v6), arp.NewProtocol,
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{
 			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
@@ -94,9 +96,18 @@ const udpBufferDefault = 212992
 // datagramBufferMax is what a program can have of a socket that is not TCP's.
 const datagramBufferMax = 16 << 20
 
+// addLink adds the network device, with a link-local address, and returns its
+// routes.
+func addLink(s *stack.Stack, l *link) []tcpip.Route {
+	l.gone = func() { s.DisableNIC(etherNIC) }
+	must(s.CreateNICWithOptions(etherNIC, l, stack.NICOptions{Name: etherName, QDisc: l, DeliverLinkPackets: true, Context: l}))
+	linkLocal := header.LinkLocalAddr(l.addr).As16()
+	return []tcpip.Route{addAddress(s, etherNIC, netip.PrefixFrom(netip.AddrFrom16(linkLocal), 64))}
+}
+
 // addEther adds the network device with its addresses and returns its routes.
 func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {
-	must(s.CreateNICWithOptions(etherNIC, l, stack.NICOptions{Name: etherName, QDisc: l, DeliverLinkPackets: true}))
+	linkLocal := addLink(s, l)
 	var routes []tcpip.Route
 	for _, net := range []struct {
 		addr, gateway string
@@ -112,8 +123,7 @@ func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {
 			routes = append(routes, tcpip.Route{Destination: net.all, Gateway: tcpip.AddrFromSlice(gw.AsSlice()), NIC: etherNIC})
 		}
 	}
-	linkLocal := header.LinkLocalAddr(l.addr).As16()
-	return append(routes, addAddress(s, etherNIC, netip.PrefixFrom(netip.AddrFrom16(linkLocal), 64)))
+	return append(routes, linkLocal...)
 }
 
 // addAddress gives an interface an address and returns the route to its
@@ -123,9 +133,14 @@ func addAddress(s *stack.Stack, nic tcpip.NICID, prefix netip.Prefix) tcpip.Rout
 	if prefix.Addr().Is6() {
 		proto = ipv6.ProtocolNumber
 	}
-	addr := tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(prefix.Addr().AsSlice()), PrefixLen: prefix.Bits()}
+	addr := addressWithPrefix(prefix)
 	must(s.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: proto, AddressWithPrefix: addr}, stack.AddressProperties{}))
 	return tcpip.Route{Destination: addr.Subnet(), NIC: nic}
+}
+
+// addressWithPrefix is the stack's form of prefix.
+func addressWithPrefix(prefix netip.Prefix) tcpip.AddressWithPrefix {
+	return tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(prefix.Addr().AsSlice()), PrefixLen: prefix.Bits()}
 }
 
 // must panics for an error that only a mistake in this package can make.

@@ -107,7 +107,9 @@ func (s *stream) Connect(addr []byte) linux.Errno {
 	case state == tcp.StateSynSent:
 		return linux.EALREADY
 	}
-	return errnoOf(s.ep.Connect(loopbackFor(s.domain, full)))
+	full = loopbackFor(s.domain, full)
+	awaitAddress(full.Addr)
+	return errnoOf(s.ep.Connect(full))
 }
 
 // disconnect is connect(2) with AF_UNSPEC: the connection is reset and the

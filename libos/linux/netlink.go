@@ -87,6 +87,7 @@ const (
 const (
 	IFA_F_PERMANENT   = 0x80
 	IF_OPER_UNKNOWN   = 0
+	IF_OPER_DOWN      = 2
 	IF_OPER_UP        = 6
 	RT_SCOPE_UNIVERSE = 0
 	RT_SCOPE_LINK     = 253

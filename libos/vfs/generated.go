@@ -60,6 +60,14 @@ func NewGenerated(fs *FileSystem, perm uint32, content func() []byte, store func
 	return &Generated{NewObject(fs, linux.S_IFREG|perm), content, store}
 }
 
+// Stat implements Inode. The content is of this moment, so that who keeps a
+// copy makes a new one.
+func (g *Generated) Stat(st *linux.Stat) {
+	g.Object.Stat(st)
+	now := Now()
+	st.Atim, st.Mtim, st.Ctim = now, now, now
+}
+
 // Open implements Inode.
 func (g *Generated) Open(d *Dentry, flags uint32) (file.File, linux.Errno) {
 	f := &generatedFile{inode: g, dentry: d}

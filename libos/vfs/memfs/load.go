@@ -57,7 +57,8 @@ func (l *loader) add(root *vfs.Dentry, e *cpio.Entry) error {
 	return nil
 }
 
-// Fill makes the directory or regular file at path unless something is there.
+// Fill makes the directory, regular file or symbolic link at path, whose target
+// is data, unless something is there.
 func (fs *FS) Fill(path string, mode uint32, data []byte) error {
 	l := loader{fs: fs}
 	at, name, err := l.place(fs.Top(fs.root), path)
@@ -71,7 +72,7 @@ func (fs *FS) Fill(path string, mode uint32, data []byte) error {
 	if _, errno := dir.Lookup(at, name); errno == 0 {
 		return nil
 	}
-	d, err := checked(dir.Make(at, name, &vfs.NewInode{Mode: mode}))
+	d, err := checked(dir.Make(at, name, &vfs.NewInode{Mode: mode, Target: string(data)}))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 func init() {
 	vfs.AddMount("rootfs", "/", "rw,relatime", func() vfs.Inode {
-		fs, err := build(archive(), platform.Config())
+		fs, err := build(archive(), platform.Config(), platform.VM())
 		if err != nil {
 			panic("root files: " + err.Error())
 		}
@@ -34,15 +34,16 @@ func archive() []byte {
 	return unsafe.Slice((*byte)(platform.Pointer(addr)), size)
 }
 
-// build makes the root. Its files may use half of the memory, as tmpfs's do.
-func build(archive []byte, c *boot.Config) (*memfs.FS, error) {
+// build makes the root, of a virtual machine if vm. Its files may use half of
+// the memory, as tmpfs's do.
+func build(archive []byte, c *boot.Config, vm bool) (*memfs.FS, error) {
 	fs := memfs.New(int64(c.Memory / 2))
 	if archive != nil {
 		if err := fs.Load(archive); err != nil {
 			return nil, err
 		}
 	}
-	for _, f := range defaults(c) {
+	for _, f := range append(defaults(c), resolvConf(c, vm)) {
 		if err := fs.Fill(f.path, f.mode, []byte(f.data)); err != nil {
 			return nil, err
 		}
@@ -68,7 +69,6 @@ func defaults(c *boot.Config) []defaultFile {
 		{"/etc/nsswitch.conf", file | 0o644, "hosts: files dns\n"},
 		{"/etc/os-release", file | 0o644, "NAME=Pith\nID=pith\nPRETTY_NAME=Pith\n"},
 		{"/etc/passwd", file | 0o644, "root:x:0:0:root:/root:/sbin/nologin\n"},
-		{"/etc/resolv.conf", file | 0o644, resolvConf(c)},
 		{"/home", dir | 0o755, ""},
 		{"/mnt", dir | 0o755, ""},
 		{"/opt", dir | 0o755, ""},
@@ -104,13 +104,18 @@ func hosts(c *boot.Config) string {
 	return s
 }
 
-// resolvConf is /etc/resolv.conf (resolv.conf(5)).
-func resolvConf(c *boot.Config) string {
+// resolvConf is /etc/resolv.conf (resolv.conf(5)). Where the network names the
+// servers, it is what package inet has heard of them.
+func resolvConf(c *boot.Config, vm bool) defaultFile {
+	const path = "/etc/resolv.conf"
+	if vm && !c.Net.Addressed() && (c.Net == nil || len(c.Net.DNS) == 0) {
+		return defaultFile{path, linux.S_IFLNK | 0o777, "/proc/net/pnp"}
+	}
 	s := ""
 	if c.Net != nil {
 		for _, server := range c.Net.DNS {
 			s += "nameserver " + server + "\n"
 		}
 	}
-	return s
+	return defaultFile{path, linux.S_IFREG | 0o644, s}
 }

@@ -68,7 +68,7 @@ func TestRootOfAnArchive(t *testing.T) {
 	a := pack("dir etc/ ", "file etc/hosts mine", "file ./app/data/x deep", "link app/ln data/x",
 		"hard one ", "hard two shared", "dir . ")
 	before := string(a)
-	fs, err := build(a, &boot.Config{Hostname: "h", Memory: 64 << 20, Net: &boot.Net{Addr4: "10.0.0.2/24", DNS: []string{"1.1.1.1"}}})
+	fs, err := build(a, &boot.Config{Hostname: "h", Memory: 64 << 20, Net: &boot.Net{Addr4: "10.0.0.2/24", DNS: []string{"1.1.1.1"}}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +107,26 @@ func TestRootOfAnArchive(t *testing.T) {
 	}
 }
 
+func TestNameServersOfAVirtualMachineAreGivenOrHeardOf(t *testing.T) {
+	given := &boot.Net{Addr4: "10.0.0.2/24", DNS: []string{"1.1.1.1"}}
+	for _, c := range []struct {
+		net  *boot.Net
+		vm   bool
+		mode uint32
+		data string
+	}{
+		{given, true, linux.S_IFREG | 0o644, "nameserver 1.1.1.1\n"},
+		{nil, true, linux.S_IFLNK | 0o777, "/proc/net/pnp"},
+		{&boot.Net{MAC: "02:00:00:00:00:01"}, true, linux.S_IFLNK | 0o777, "/proc/net/pnp"},
+		{&boot.Net{MAC: "02:00:00:00:00:01", DNS: []string{"1.1.1.1"}}, true, linux.S_IFREG | 0o644, "nameserver 1.1.1.1\n"},
+		{nil, false, linux.S_IFREG | 0o644, ""},
+	} {
+		if f := resolvConf(&boot.Config{Net: c.net}, c.vm); f.mode != c.mode || f.data != c.data {
+			t.Errorf("%+v, machine %v: mode %o, %q", c.net, c.vm, f.mode, f.data)
+		}
+	}
+}
+
 func TestBadRootFilesAreErrors(t *testing.T) {
 	for name, a := range map[string][]byte{
 		"leads out of the root": pack("file ../x y"),
@@ -114,7 +134,7 @@ func TestBadRootFilesAreErrors(t *testing.T) {
 		"below a file":          pack("file x y", "file x/z y"),
 		"not an archive":        []byte("hello"),
 	} {
-		if _, err := build(a, &boot.Config{}); err == nil {
+		if _, err := build(a, &boot.Config{}, false); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
