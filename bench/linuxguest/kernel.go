@@ -1,0 +1,168 @@
+// Package linuxguest is a small Linux virtual machine to compare with: Debian's
+// cloud kernel, and an initial RAM disk that holds one Go program. Package bench
+// and tests of devices start it on QEMU.
+package linuxguest
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// metapackage depends on the present cloud kernel of the host's Debian.
+const metapackage = "linux-image-cloud-amd64"
+
+// modules are what a network card needs, each behind those it depends on.
+var modules = []string{
+	"virtio_ring.ko",
+	"virtio.ko",
+	"virtio_mmio.ko",
+	"virtio_pci_legacy_dev.ko",
+	"virtio_pci_modern_dev.ko",
+	"virtio_pci.ko",
+	"failover.ko",
+	"net_failover.ko",
+	"virtio_net.ko",
+}
+
+// Kernel is a kernel on disk.
+type Kernel struct {
+	Version string // of the package, with its name
+	Image   string // path of the bzImage, for QEMU's -kernel
+	dir     string
+}
+
+var kernelPackage = regexp.MustCompile(`(?m)^Depends: .*\b(linux-image-[0-9][^ ,]*) \(= ([^)]+)\)`)
+
+// Fetch finds the kernel in the user's cache folder, or fetches it with
+// apt-get.
+func Fetch(ctx context.Context) (*Kernel, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("cache folder: %w", err)
+	}
+	show, err := exec.CommandContext(ctx, "apt-cache", "show", "--no-all-versions", metapackage).Output()
+	if err != nil {
+		return nil, fmt.Errorf("apt-cache does not know %s (apt-get update makes it known): %w", metapackage, err)
+	}
+	found := kernelPackage.FindSubmatch(show)
+	if found == nil {
+		return nil, fmt.Errorf("%s depends on no kernel", metapackage)
+	}
+	name, version := string(found[1]), string(found[2])
+	dir := filepath.Join(cache, "pith", "linux", name+"_"+version)
+	k := &Kernel{Version: name + " " + version, Image: filepath.Join(dir, "vmlinuz"), dir: dir}
+	if _, err := os.Stat(dir); err == nil {
+		return k, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(dir), "fetch-")
+	if err != nil {
+		return nil, err
+	}
+	err = fetch(ctx, work, name+"="+version)
+	if err == nil {
+		err = os.Rename(work, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("fetch %s: %w", name, err), os.RemoveAll(work))
+	}
+	return k, nil
+}
+
+var megahertz = regexp.MustCompile(`(?m)^cpu MHz\s*: ([0-9.]+)$`)
+
+// Clock is what QEMU's microvm needs on the kernel's command line unless KVM
+// runs it: the frequency of the time stamp counter, the host's own there, which
+// Linux cannot measure without a second clock.
+func Clock() (string, error) {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "", err
+	}
+	found := megahertz.FindSubmatch(info)
+	if found == nil {
+		return "", errors.New("/proc/cpuinfo says no frequency")
+	}
+	mhz, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		return "", fmt.Errorf("/proc/cpuinfo: %w", err)
+	}
+	return fmt.Sprintf("tsc_early_khz=%.0f tsc=reliable", mhz*1000), nil
+}
+
+// fetch leaves the package's kernel and modules in dir.
+func fetch(ctx context.Context, dir, pkg string) error {
+	get := exec.CommandContext(ctx, "apt-get", "-q", "download", pkg)
+	get.Dir = dir
+	if out, err := get.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get download: %w\n%s", err, out)
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil || len(debs) != 1 {
+		return errors.Join(fmt.Errorf("apt-get download left %d packages", len(debs)), err)
+	}
+	unpack := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", debs[0])
+	unpack.Stderr = os.Stderr
+	files, err := unpack.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := unpack.Start(); err != nil {
+		return err
+	}
+	err = extract(files, dir)
+	if err != nil {
+		_ = unpack.Process.Kill() // it may have ended
+	}
+	if err := errors.Join(err, unpack.Wait()); err != nil {
+		return fmt.Errorf("unpack %s: %w", filepath.Base(debs[0]), err)
+	}
+	return os.Remove(debs[0])
+}
+
+// extract writes the kernel and its modules to dir.
+func extract(archive io.Reader, dir string) error {
+	want := append([]string{"vmlinuz"}, modules...)
+	r := tar.NewReader(archive)
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		base := path.Base(h.Name)
+		if ok, _ := path.Match("./boot/vmlinuz-*", h.Name); ok {
+			base = "vmlinuz"
+		}
+		i := slices.Index(want, base)
+		if i < 0 || h.Typeflag != tar.TypeReg {
+			continue
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, base), b, 0o644); err != nil {
+			return err
+		}
+		want = slices.Delete(want, i, i+1)
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("not in the package: %q", want)
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package virtionet
+
+import "encoding/binary"
+
+// Fields of struct virtio_net_hdr (§5.1.6).
+const (
+	flagNeedsCsum = 1
+	flagDataValid = 2
+
+	gsoNone  = 0
+	gsoTCPv4 = 1
+	gsoTCPv6 = 4
+)
+
+// accepts reports whether a driver with these features takes pkt as it is
+// (§5.1.6.4.1).
+func accepts(features uint64, pkt Packet) bool {
+	const all = featureGuestCsum | featureGuestTSO4 | featureGuestTSO6
+	if features&all == all {
+		return true
+	}
+	var h [2]byte
+	gather([][]byte{h[:]}, pkt)
+	switch h[1] {
+	case gsoTCPv4:
+		return features&featureGuestTSO4 != 0
+	case gsoTCPv6:
+		return features&featureGuestTSO6 != 0
+	}
+	return h[0]&(flagNeedsCsum|flagDataValid) == 0 || features&featureGuestCsum != 0
+}
+
+// plainer makes packets that any driver takes: with their checksums, and large
+// segments cut. Few drivers need it, so it is short rather than fast.
+type plainer struct {
+	whole []byte
+	// done is how many segments of a packet the driver got when there was no
+	// more room: the packet comes again.
+	done int
+}
+
+// put is ring.put for a packet that the driver does not accept. What is no
+// packet of the gateway's stack is lost.
+func (p *plainer) put(r *ring, pkt Packet) (bool, error) {
+	n := length(pkt)
+	if cap(p.whole) < n {
+		p.whole = make([]byte, n)
+	}
+	b := p.whole[:n]
+	gather([][]byte{b}, pkt)
+	if n < headerSize {
+		return true, nil
+	}
+	var h [headerSize]byte
+	copy(h[:], b)
+	clear(b[:headerSize])
+	le := binary.LittleEndian
+	if h[1] != gsoNone {
+		return p.segments(r, b, int(le.Uint16(h[4:])))
+	}
+	if h[0]&flagNeedsCsum != 0 {
+		start, off := headerSize+int(le.Uint16(h[6:])), int(le.Uint16(h[8:]))
+		if start+off+2 > n {
+			return true, nil
+		}
+		putSum(b[start+off:], sum(0, b[start:]))
+	}
+	return r.put(Packet{b})
+}
+
+// segments cuts the TCP segment in b, which begins with a cleared header, into
+// ones of mss bytes of data.
+func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
+	const (
+		ip  = headerSize + 14
+		fin = 0x01
+		psh = 0x08
+		cwr = 0x80
+	)
+	be := binary.BigEndian
+	if len(b) < ip+40 || mss == 0 {
+		return true, nil
+	}
+	v4 := b[ip]>>4 == 4
+	tcp := ip + 40
+	if v4 {
+		tcp = ip + 4*int(b[ip]&0xf)
+	}
+	if len(b) < tcp+20 {
+		return true, nil
+	}
+	data := tcp + 4*int(b[tcp+12]>>4)
+	if len(b) < data {
+		return true, nil
+	}
+	id, seq, flags := be.Uint16(b[ip+4:]), be.Uint32(b[tcp+4:]), b[tcp+13]
+	for i := p.done; i == 0 || data+i*mss < len(b); i++ {
+		payload := b[data+i*mss : min(data+(i+1)*mss, len(b))]
+		last := data+(i+1)*mss >= len(b)
+		l4 := data - tcp + len(payload)
+		var pseudo uint32
+		if v4 {
+			be.PutUint16(b[ip+2:], uint16(tcp-ip+l4))
+			be.PutUint16(b[ip+4:], id+uint16(i))
+			be.PutUint16(b[ip+10:], 0)
+			putSum(b[ip+10:], sum(0, b[ip:tcp]))
+			pseudo = sum(0, b[ip+12:ip+20])
+		} else {
+			be.PutUint16(b[ip+4:], uint16(l4))
+			pseudo = sum(0, b[ip+8:ip+40])
+		}
+		be.PutUint32(b[tcp+4:], seq+uint32(i*mss))
+		b[tcp+13] = flags
+		if i > 0 {
+			b[tcp+13] &^= cwr
+		}
+		if !last {
+			b[tcp+13] &^= fin | psh
+		}
+		const protocolTCP = 6
+		be.PutUint16(b[tcp+16:], 0)
+		putSum(b[tcp+16:], sum(sum(pseudo+protocolTCP+uint32(l4), b[tcp:data]), payload))
+		ok, err := r.put(Packet{b[:data], payload})
+		if !ok || err != nil {
+			p.done = i
+			return ok, err
+		}
+	}
+	p.done = 0
+	return true, nil
+}
+
+// sum adds b, of which only the last part of a packet has an odd length, to a
+// sum of the internet checksum (RFC 1071).
+func sum(s uint32, b []byte) uint32 {
+	for ; len(b) >= 2; b = b[2:] {
+		s += uint32(b[0])<<8 | uint32(b[1])
+		s = s&0xffff + s>>16
+	}
+	if len(b) == 1 {
+		s += uint32(b[0]) << 8
+	}
+	return s&0xffff + s>>16
+}
+
+func putSum(b []byte, s uint32) { binary.BigEndian.PutUint16(b, ^uint16(s&0xffff+s>>16)) }

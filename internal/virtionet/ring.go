@@ -1,0 +1,201 @@
+package virtionet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/pith-os/pith/internal/virtqueue"
+)
+
+// headerSize is that of struct virtio_net_hdr with VERSION_1 (§5.1.6).
+const headerSize = 12
+
+// ring is one queue, as the device uses it. Between two holders of mu nothing
+// is unpublished and no chain is taken.
+type ring struct {
+	mu       sync.Mutex
+	q        *virtqueue.Queue // nil: stopped
+	features uint64
+	notify   func()
+	enabled  bool
+
+	chains []virtqueue.Chain
+}
+
+// flush gives back what was pushed. Only one who holds mu calls it.
+func (r *ring) flush() {
+	if r.q.Flush() {
+		r.notify()
+	}
+}
+
+// take copies packets that the driver transmits to pkts. It returns zero, with
+// notifications enabled, when there are none.
+func (r *ring) take(pkts []Packet, sizes []int) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.q == nil {
+		return 0, nil
+	}
+	if len(r.chains) == 0 {
+		r.chains = make([]virtqueue.Chain, 1)
+	}
+	c := &r.chains[0]
+	defer r.flush()
+	for n < len(pkts) {
+		ok, err := r.q.Pop(c)
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			if n == 0 && r.q.EnableNotify() {
+				continue
+			}
+			break
+		}
+		if n == 0 {
+			r.q.DisableNotify()
+		}
+		sizes[n] = 0
+		if r.enabled && c.OutLen <= length(pkts[n]) {
+			sizes[n] = c.OutLen
+			gather(pkts[n], c.Out)
+		}
+		n++
+		r.q.Push(c, 0)
+	}
+	return n, nil
+}
+
+// give copies packets to the buffers that the driver receives into, and returns
+// how many were dealt with. Fewer than all says that notifications are enabled,
+// or that Start or Enable will say when to try again.
+func (r *ring) give(pkts []Packet, plain *plainer) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.q == nil || !r.enabled {
+		return 0, nil
+	}
+	defer r.flush()
+	for n < len(pkts) {
+		ok := true
+		if accepts(r.features, pkts[n]) {
+			plain.done = 0
+			ok, err = r.put(pkts[n])
+		} else {
+			ok, err = plain.put(r, pkts[n])
+		}
+		if err != nil {
+			return n, err
+		}
+		if !ok {
+			break
+		}
+		n++
+	}
+	return n, nil
+}
+
+// put copies one packet, to several chains if the driver merges (§5.1.6.4). It
+// reports false, with notifications enabled, when there is no room. A packet
+// for which all of the queue has no room is lost.
+func (r *ring) put(pkt Packet) (bool, error) {
+	need, room, k := length(pkt), 0, 0
+	for room < need {
+		if k == len(r.chains) {
+			r.chains = append(r.chains, virtqueue.Chain{})
+		}
+		c := &r.chains[k]
+		ok, err := r.q.Pop(c)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			if r.q.EnableNotify() {
+				continue
+			}
+			lost := k == r.q.Size()
+			r.q.Unpop(k)
+			return lost, nil
+		}
+		if k == 0 {
+			r.q.DisableNotify()
+		}
+		if c.InLen < headerSize {
+			return false, fmt.Errorf("the driver lies: a buffer of %d bytes to receive into", c.InLen)
+		}
+		k++
+		room += c.InLen
+		if r.features&featureMrgRxbuf == 0 && room < need {
+			r.q.Unpop(k)
+			return true, nil
+		}
+	}
+
+	var header [headerSize]byte
+	gather([][]byte{header[:]}, pkt)
+	binary.LittleEndian.PutUint16(header[10:], uint16(k)) // num_buffers
+	to := scatterer{chains: r.chains[:k]}
+	to.write(header[:])
+	skip := headerSize
+	for _, piece := range pkt {
+		n := min(skip, len(piece))
+		skip -= n
+		to.write(piece[n:])
+	}
+	for i := range k {
+		c := &r.chains[i]
+		n := min(c.InLen, need)
+		need -= n
+		r.q.Push(c, n)
+	}
+	return true, nil
+}
+
+// scatterer writes to the buffers of chains that have room for all.
+type scatterer struct {
+	chains     []virtqueue.Chain
+	piece, off int
+}
+
+func (s *scatterer) write(p []byte) {
+	for len(p) > 0 {
+		in := s.chains[0].In
+		if s.piece == len(in) {
+			s.chains, s.piece, s.off = s.chains[1:], 0, 0
+			continue
+		}
+		n := copy(in[s.piece][s.off:], p)
+		p = p[n:]
+		s.off += n
+		if s.off == len(in[s.piece]) {
+			s.piece, s.off = s.piece+1, 0
+		}
+	}
+}
+
+// gather copies src to dst until one of them ends.
+func gather(dst, src [][]byte) {
+	i, off := 0, 0
+	for _, p := range src {
+		for len(p) > 0 {
+			if i == len(dst) {
+				return
+			}
+			n := copy(dst[i][off:], p)
+			p = p[n:]
+			off += n
+			if off == len(dst[i]) {
+				i, off = i+1, 0
+			}
+		}
+	}
+}
+
+func length(pieces [][]byte) (n int) {
+	for _, p := range pieces {
+		n += len(p)
+	}
+	return n
+}
