@@ -6,11 +6,16 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// CaptureReports gives the lines that go to the console.
+// CaptureReports gives the lines that go to the console, the first of them.
 func CaptureReports(t testing.TB) <-chan string {
 	lines := make(chan string, 64)
 	old := report
-	report = func(line string) { lines <- line }
+	report = func(line string) {
+		select {
+		case lines <- line:
+		default:
+		}
+	}
 	t.Cleanup(func() { report = old })
 	return lines
 }

@@ -34,7 +34,8 @@ type Queue struct {
 	next   []uint16 // descriptors in a chain, or in the free list from free on
 	free   uint16
 	nfree  int
-	chains []chain // by first descriptor
+	chains []chain  // by first descriptor
+	tables []Buffer // of indirect descriptors, by first descriptor/tablesOfPage; nil: not agreed on
 
 	head   uint16        // chains made available, the driver's idx
 	kicked uint16        // head at the last Kick
@@ -55,8 +56,20 @@ type descriptor struct {
 
 // Flags of a descriptor.
 const (
-	descNext  = 1
-	descWrite = 2
+	descNext     = 1
+	descWrite    = 2
+	descIndirect = 4
+)
+
+// A chain of a few buffers lies in a table of its own, so that it takes one
+// descriptor of the queue (§2.7.5.3). Each first descriptor has its table; they
+// are made a page at a time, when the first is needed.
+const (
+	tableMin     = 3
+	tableMax     = 16
+	tableSize    = tableMax * descSize
+	tablesOfPage = platform.PageSize / tableSize
+	descSize     = 16
 )
 
 // element is struct virtq_used_elem (§2.7.8).
@@ -96,7 +109,7 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	// line of its own (§2.7 asks for 16, 2 and 4 bytes). Both rings end with
 	// a 16-bit index that is accessed as 32.
 	const line = 64
-	driver := size * 16
+	driver := size * descSize
 	device := (driver + 4 + 2*size + 4 + line - 1) &^ (line - 1)
 	mem, errno := Alloc(device + 4 + 8*size + 4)
 	if errno != 0 {
@@ -119,6 +132,9 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	for n := range q.next {
 		q.next[n] = uint16(n + 1)
 	}
+	if d.Has(FeatureIndirect) {
+		q.tables = make([]Buffer, (size+tablesOfPage-1)/tablesOfPage)
+	}
 	if own {
 		q.irq = irq
 	}
@@ -133,7 +149,7 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 // Size is the number of entries.
 func (q *Queue) Size() int { return q.size }
 
-// Free is the number of buffers that can be added.
+// Free is the number of buffers that can surely be added.
 func (q *Queue) Free() int { return q.nfree }
 
 // Broken says whether the device lied, failed or was shut down: it gives
@@ -156,27 +172,20 @@ func (q *Queue) Add(out, in []Buffer, token int) bool {
 			c.room += uint32(len(b.Mem))
 		}
 	}
-	if c.parts == 0 || int(c.parts) > q.nfree || q.broken.Load() {
+	if c.parts == 0 || q.nfree == 0 || q.broken.Load() {
 		return false
 	}
-	head, left := q.free, c.parts
-	put := func(buffers []Buffer, flags uint16) {
-		for _, b := range buffers {
-			if len(b.Mem) == 0 {
-				continue
-			}
-			if left--; left > 0 {
-				flags |= descNext
-			} else {
-				flags &^= descNext
-			}
-			n := q.free
-			q.free = q.next[n]
-			q.desc[n] = descriptor{b.Phys, uint32(len(b.Mem)), flags, q.free}
-		}
+	head := q.free
+	if table, phys := q.table(head, c.parts); table != nil {
+		q.free = q.next[head]
+		q.desc[head] = descriptor{phys, uint32(c.parts) * descSize, descIndirect, 0}
+		fill(table, out, in, int(c.parts))
+		c.parts = 1
+	} else if int(c.parts) <= q.nfree {
+		q.fill(out, in, int(c.parts))
+	} else {
+		return false
 	}
-	put(out, 0)
-	put(in, descWrite)
 	q.nfree -= int(c.parts)
 	q.chains[head] = c
 	q.slots[int(q.head)&(q.size-1)] = head
@@ -245,6 +254,61 @@ func (q *Queue) Take() (token, n int, ok bool) {
 	c.parts = 0
 	q.tail.Store(uint32(tail + 1))
 	return c.token, int(written), true
+}
+
+// fill describes the buffers, parts of them, in descriptors from the free list.
+func (q *Queue) fill(out, in []Buffer, parts int) {
+	each(out, in, func(b Buffer, flags uint16) {
+		if parts--; parts > 0 {
+			flags |= descNext
+		}
+		n := q.free
+		q.free = q.next[n]
+		q.desc[n] = descriptor{b.Phys, uint32(len(b.Mem)), flags, q.free}
+	})
+}
+
+// fill describes the buffers, parts of them, in a table.
+func fill(table []descriptor, out, in []Buffer, parts int) {
+	n := 0
+	each(out, in, func(b Buffer, flags uint16) {
+		if n < parts-1 {
+			flags |= descNext
+		}
+		table[n] = descriptor{b.Phys, uint32(len(b.Mem)), flags, uint16(n + 1)}
+		n++
+	})
+}
+
+// each calls fn with every buffer that is not empty, and the flags it has.
+func each(out, in []Buffer, fn func(b Buffer, flags uint16)) {
+	for _, b := range out {
+		if len(b.Mem) > 0 {
+			fn(b, 0)
+		}
+	}
+	for _, b := range in {
+		if len(b.Mem) > 0 {
+			fn(b, descWrite)
+		}
+	}
+}
+
+// table is the table of a chain of parts buffers that begins with descriptor
+// head; nil: it is to have none.
+func (q *Queue) table(head, parts uint16) ([]descriptor, uint64) {
+	if q.tables == nil || parts < tableMin || parts > tableMax {
+		return nil, 0
+	}
+	page := &q.tables[head/tablesOfPage]
+	if page.Mem == nil {
+		var errno linux.Errno
+		if *page, errno = Alloc(platform.PageSize); errno != 0 {
+			return nil, 0
+		}
+	}
+	b := page.Slice(int(head%tablesOfPage)*tableSize, int(head%tablesOfPage+1)*tableSize)
+	return unsafe.Slice((*descriptor)(unsafe.Pointer(&b.Mem[0])), tableMax), b.Phys
 }
 
 func (q *Queue) usedIndex() uint16 { return uint16(atomic.LoadUint32(q.used) >> 16) }

@@ -2,6 +2,7 @@ package virtio_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,6 +160,40 @@ func TestNothingIsLostBetweenManyAddersAndOneWaiter(t *testing.T) {
 				mu.Unlock()
 			}
 		})
+	}
+}
+
+func TestAChainOfAFewBuffersTakesOneDescriptor(t *testing.T) {
+	dev := virtiotest.New(1, 0, nil, 64)
+	_, q := open(t, dev, 64)
+	mem := alloc(t, 4096)
+	var out, in []virtio.Buffer
+	for i := range 8 {
+		out = append(out, mem.Slice(i, i+1))
+		in = append(in, mem.Slice(64*(i+1), 64*(i+1)+1))
+	}
+	copy(mem.Mem, "abcdefgh")
+	for i := range 64 {
+		if !q.Add(out, in, i) {
+			t.Fatalf("full after %d", i)
+		}
+	}
+	if q.Add(out[:1], nil, 0) {
+		t.Error("never full")
+	}
+	for range 64 {
+		c, ok := dev.Queue(0).Pop()
+		if !ok || string(c.Bytes()) != "abcdefgh" || len(c.In) != 8 {
+			t.Fatalf("the device sees %q and %d, %v", c.Bytes(), len(c.In), ok)
+		}
+		dev.Queue(0).Push(c, 8)
+		if _, n, ok := q.Take(); !ok || n != 8 {
+			t.Fatalf("took %d, %v", n, ok)
+		}
+	}
+	// More than a table holds goes without, if there is room.
+	if long := append(slices.Clone(out), append(in, in...)...); !q.Add(long, nil, 0) || q.Free() != 64-len(long) {
+		t.Errorf("%d left", q.Free())
 	}
 }
 

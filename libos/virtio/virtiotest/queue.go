@@ -222,3 +222,30 @@ func (q *Queue) LieIndex(n uint16) {
 
 // Device is the device whose queue it is.
 func (q *Queue) Device() *Device { return q.dev }
+
+// Scribble overwrites all that the device shares with the driver, the driver's
+// own parts too, by p again and again. Chains that were not popped are lost.
+func (q *Queue) Scribble(p []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.size == 0 || len(p) == 0 {
+		return
+	}
+	q.seen = uint16(atomic.LoadUint32(q.avail) >> 16)
+	parts := [][]byte{
+		unsafe.Slice((*byte)(unsafe.Pointer(&q.desc[0])), 16*q.size),
+		unsafe.Slice((*byte)(unsafe.Pointer(&q.slots[0])), 2*q.size),
+		unsafe.Slice((*byte)(unsafe.Pointer(q.event)), 4),
+		unsafe.Slice((*byte)(unsafe.Pointer(q.used)), 4),
+		unsafe.Slice((*byte)(unsafe.Pointer(&q.elems[0])), 8*q.size),
+		unsafe.Slice((*byte)(unsafe.Pointer(q.wanted)), 4),
+	}
+	n := 0
+	for _, part := range parts {
+		for i := range part {
+			part[i] = p[n%len(p)]
+			n++
+		}
+	}
+	q.fire()
+}
