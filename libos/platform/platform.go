@@ -49,3 +49,9 @@ type Segment struct {
 func SetControl(send func(msg string) linux.Errno) { controlDriver = send }
 
 var controlDriver func(msg string) linux.Errno
+
+// SetEntropy has Random's bytes be made by fill, in a virtual machine, which has
+// no host to ask.
+func SetEntropy(fill func(p []byte)) { entropy = fill }
+
+var entropy func(p []byte)

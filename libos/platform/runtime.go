@@ -226,8 +226,12 @@ func Segments() []Segment {
 	return segments
 }
 
-// Random fills p from the host's entropy.
+// Random fills p from the host's entropy, or a virtual machine's own.
 func Random(p []byte) {
+	if entropy != nil {
+		entropy(p)
+		return
+	}
 	for len(p) > 0 {
 		n, errno := rw(linux.SYS_READ, boot.FDRandom, p[:min(len(p), 1<<20)], hostCall)
 		if errno != 0 || n == 0 {
