@@ -41,7 +41,7 @@ const (
 const MaxCPUs = 64
 
 // MaxLine is the longest line of boot parameters, in bytes.
-const MaxLine = 64 << 10
+const MaxLine = 64<<10 - 1
 
 // Config are the boot parameters.
 type Config struct {

@@ -184,7 +184,7 @@ func (q *command) hardware(accel string, c *monitor.Config) {
 	q.add("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
 	q.option("-sandbox", "on", "obsolete=deny", "elevateprivileges=deny", "spawn=deny", "resourcecontrol=deny")
 	q.option("-global", "virtio-mmio.force-legacy=false")
-	q.option("-device", "isa-debug-exit", fmt.Sprintf("iobase=%#x", boot.DebugExit), "iosize=1")
+	q.option("-device", "isa-debug-exit", fmt.Sprintf("iobase=%#x", boot.DebugExit), "iosize=4")
 }
 
 // noROM keeps QEMU from looking for firmware of a PCI device that nothing boots
