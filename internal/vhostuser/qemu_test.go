@@ -3,6 +3,7 @@ package vhostuser_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
+
+	"golang.org/x/sys/unix"
 )
 
 // linux is a kernel and an initial RAM disk with testdata/guest.
@@ -68,35 +71,50 @@ func TestLinuxOnQEMU(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		machine string
-		pairs   int
+		pairs   int // 0: frames in place of vhost-user
+		mtu     int
 		options string // of the device
 	}{
-		{"q35", "q35", 1, ""},
-		{"microvm", "microvm", 1, ""},
-		{"two pairs", "microvm", 2, ",mq=on"},
-		{"buffers of one packet", "microvm", 1, ",mrg_rxbuf=off"},
-		{"small packets", "microvm", 1, ",mrg_rxbuf=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"},
-		{"no offload", "microvm", 1, ",csum=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,gso=off"},
-		{"no event index", "microvm", 1, ",event_idx=off,indirect_desc=off"},
+		// Without vectors, and so with a pin: see the package comment.
+		{"q35", "q35", 1, 0, ",vectors=0"},
+		{"microvm", "microvm", 1, 0, ""},
+		{"two pairs", "microvm", 2, 0, ",mq=on"},
+		{"buffers of one packet", "microvm", 1, 0, ",mrg_rxbuf=off"},
+		{"small packets", "microvm", 1, 0, ",mrg_rxbuf=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"},
+		{"no offload", "microvm", 1, 0, ",csum=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,gso=off"},
+		{"no event index", "microvm", 1, 0, ",event_idx=off,indirect_desc=off"},
+		{"frames, q35", "q35", 0, 1500, ""},
+		{"large frames, q35", "q35", 0, 65535, ",host_mtu=65535"},
+		{"large frames, microvm", "microvm", 0, 65535, ",host_mtu=65535"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l, err := buildLinux()
 			if err != nil {
 				t.Skip("no Linux to boot:", err)
 			}
-			ctx, url := bootLinux(t, l, test.machine, test.pairs, test.options)
+			n := network{}
+			if test.pairs > 0 {
+				n = vhostUser(t, test.pairs)
+			} else {
+				n = frames(t, test.mtu)
+			}
+			ctx, url := bootLinux(t, l, test.machine, n, test.options)
 			exchange(ctx, t, url)
 		})
 	}
 }
 
-// bootLinux starts the guest and returns the URL of its server, and a context
-// for as long as the guest runs.
-func bootLinux(t *testing.T, l linux, machine string, pairs int, options string) (context.Context, string) {
-	g, err := gateway.New(gateway.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+// network is how a guest's card reaches a gateway.
+type network struct {
+	gateway gateway.Config
+	link    gateway.Link
+	args    []string     // of QEMU, without the device's
+	file    *os.File     // QEMU's descriptor 3
+	close   func() error // when QEMU has ended
+}
+
+func vhostUser(t *testing.T, pairs int) network {
+	t.Helper()
 	card, err := virtionet.New(pairs)
 	if err != nil {
 		t.Fatal(err)
@@ -105,38 +123,73 @@ func bootLinux(t *testing.T, l linux, machine string, pairs int, options string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without vectors, and so with a pin: see the package comment.
-	device := "virtio-net-pci,disable-legacy=on,romfile=,vectors=0"
+	netdev := "vhost-user,id=net,chardev=net"
+	if pairs > 1 {
+		netdev += fmt.Sprintf(",queues=%d", pairs)
+	}
+	return network{
+		link:  card,
+		args:  []string{"-chardev", "socket,id=net,path=/proc/self/fd/3", "-netdev", netdev},
+		file:  front.File(),
+		close: front.Close,
+	}
+}
+
+// frames is the network of gateway.NewFrameLink.
+func frames(t *testing.T, mtu int) network {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := gateway.NewFrameLink(fds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fds[1]), "frames")
+	return network{
+		gateway: gateway.Config{NoOffload: true, MTU: mtu},
+		link:    link,
+		args:    []string{"-netdev", "dgram,id=net,local.type=fd,local.str=3"},
+		file:    file,
+		close:   file.Close,
+	}
+}
+
+// bootLinux starts the guest and returns the URL of its server, and a context
+// for as long as the guest runs.
+func bootLinux(t *testing.T, l linux, machine string, n network, options string) (context.Context, string) {
+	g, err := gateway.New(n.gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := "virtio-net-pci,disable-legacy=on,romfile="
 	args := []string{"-machine", machine + ",memory-backend=mem"}
 	if machine == "microvm" {
 		device = "virtio-net-device"
-		args = []string{"-machine", machine + ",memory-backend=mem", "-global", "virtio-mmio.force-legacy=false"}
+		args = append(args, "-global", "virtio-mmio.force-legacy=false")
 	}
 	clock, err := linuxguest.Clock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	netdev := "vhost-user,id=net,chardev=net"
-	if pairs > 1 {
-		netdev += fmt.Sprintf(",queues=%d", pairs)
-	}
+	args = append(args, n.args...)
 	args = append(args, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "256M",
 		"-object", "memory-backend-memfd,id=mem,size=256M,share=on",
-		"-chardev", "socket,id=net,path=/proc/self/fd/3", "-netdev", netdev,
 		"-device", device+",netdev=net,mac="+g.Guest().MAC+",ctrl_guest_offloads=off"+options,
 		"-kernel", l.kernel, "-initrd", l.initrd,
 		"-append", "console=ttyS0 quiet panic=-1 "+clock+" "+linuxguest.Network(g.Guest()))
 	qemu := exec.Command("qemu-system-x86_64", args...)
 	var out bytes.Buffer
 	qemu.Stdout, qemu.Stderr = &out, &out
-	qemu.ExtraFiles = []*os.File{front.File()}
+	qemu.ExtraFiles = []*os.File{n.file}
 	if err := qemu.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served, ended := make(chan error, 1), make(chan struct{})
-	go func() { served <- g.Serve(ctx, card) }()
+	go func() { served <- g.Serve(ctx, n.link) }()
 	go func() {
 		if err := qemu.Wait(); t.Context().Err() == nil {
 			t.Errorf("QEMU ended: %v", err)
@@ -149,15 +202,9 @@ func bootLinux(t *testing.T, l linux, machine string, pairs int, options string)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = qemu.Process.Kill()
+		_ = qemu.Process.Kill() // it may have ended
 		<-ended
-		if err := front.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error("gateway:", err)
-		}
-		if err := g.Close(); err != nil {
+		if err := errors.Join(n.close(), <-served, g.Close()); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
