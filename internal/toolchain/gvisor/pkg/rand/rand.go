@@ -10,6 +10,7 @@ import (
 	"math/bits"
 
 	"pith/libos/platform"
+	_ "pith/libos/sys" // initialised first: it starts what a virtual machine has entropy from
 )
 
 type reader struct{}
