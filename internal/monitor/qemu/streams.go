@@ -31,6 +31,9 @@ func (s *streams) serve(ctx context.Context, c *monitor.Config, log func(string,
 		if err := feed(ctx, s.in, c.Stdin); err != nil {
 			log("standard input: %v", err)
 		}
+		// QEMU forgets what it has not read of a socket that is closed, and
+		// not just shut down.
+		<-ctx.Done()
 	})
 	outputs := []struct {
 		name string
