@@ -3,6 +3,7 @@ package sys
 import (
 	"github.com/pith-os/pith/libos/console"
 	_ "github.com/pith-os/pith/libos/dev" // /dev
+	"github.com/pith-os/pith/libos/machine"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/proc"
 )
@@ -11,6 +12,7 @@ import (
 // by now; the program's are not. The tree of files is built when it is first
 // used, from what the packages of its parts have announced.
 func init() {
+	machine.Start()
 	proc.Files = &Files
 	proc.Register("sys/kernel/hostname", func() []byte { return []byte(Hostname() + "\n") })
 	for fd := range 3 {
