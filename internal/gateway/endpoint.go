@@ -33,7 +33,7 @@ type endpoint struct {
 
 	addr      tcpip.LinkAddress
 	mtu       atomic.Uint32
-	noOffload bool
+	noOffload atomic.Bool
 
 	mu         sync.RWMutex
 	dispatcher stack.NetworkDispatcher
@@ -185,7 +185,7 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 // checksum of a large segment partial and made all others.
 func (e *endpoint) offload(pkt *stack.PacketBuffer) boot.VnetHeader {
 	h := boot.VnetHeader{NumBuffers: 1}
-	if e.noOffload {
+	if e.noOffload.Load() {
 		return h
 	}
 	gso := pkt.GSOOptions
@@ -244,7 +244,7 @@ func (e *endpoint) Capabilities() stack.LinkEndpointCapabilities {
 
 // SupportedGSO implements stack.GSOEndpoint.
 func (e *endpoint) SupportedGSO() stack.SupportedGSO {
-	if e.noOffload {
+	if e.noOffload.Load() {
 		return stack.GSONotSupported
 	}
 	return stack.HostGSOSupported

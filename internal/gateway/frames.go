@@ -10,8 +10,7 @@ type frameLink struct {
 }
 
 // NewFrameLink is a link over fd, a connected SOCK_SEQPACKET unix socket with
-// one Ethernet frame a message. It owns fd unless it fails. The gateway needs
-// Config.NoOffload for it. For QEMU, which takes any socket that keeps messages
+// one Ethernet frame a message. It owns fd unless it fails. For QEMU, which takes any socket that keeps messages
 // apart, the other end is descriptor 3 of
 //
 //	-netdev dgram,id=net,local.type=fd,local.str=3 -device virtio-net-pci,netdev=net
@@ -22,6 +21,9 @@ func NewFrameLink(fd int) (Link, error) {
 	}
 	return &frameLink{socketLink: l.(*socketLink)}, nil
 }
+
+// NoOffload says that frames go without virtio-net headers.
+func (l *frameLink) NoOffload() bool { return true }
 
 func (l *frameLink) ReadPackets(pkts []Packet, sizes []int) (int, error) {
 	l.in = withoutHeader(l.in, pkts)

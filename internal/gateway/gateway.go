@@ -95,7 +95,7 @@ func New(cfg Config) (*Gateway, error) {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
 	g.nic = newEndpoint(g.addrs.mac, uint32(cfg.MTU))
-	g.nic.accept, g.nic.noOffload = g.accept, cfg.NoOffload
+	g.nic.accept = g.accept
 	if err := g.configure(); err != nil {
 		g.stack.Destroy()
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -175,6 +175,8 @@ func (g *Gateway) Serve(ctx context.Context, link Link) error {
 		g.mu.Unlock()
 		return errors.Join(net.ErrClosed, link.Close())
 	}
+	plain, ok := link.(interface{ NoOffload() bool })
+	g.nic.noOffload.Store(g.cfg.NoOffload || ok && plain.NoOffload())
 	g.nic.link.Store(&link)
 	g.guest = s
 	s.work.Add(1) // released below, so that others may add while it is held

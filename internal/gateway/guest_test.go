@@ -64,7 +64,7 @@ func startGuest(t testing.TB, g *Gateway, addresses bool) *guest {
 		t.Fatal(err)
 	}
 	v.nic = newEndpoint(tcpip.LinkAddress(mac), uint32(g.cfg.MTU))
-	v.nic.noOffload = g.cfg.NoOffload
+	v.nic.noOffload.Store(g.cfg.NoOffload)
 	v.nic.link.Store(&far)
 	if err := v.stack.CreateNICWithOptions(nicID, v.nic, stack.NICOptions{QDisc: fifo.New(v.nic, 1, queueLen)}); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,9 @@ import (
 type Packet = [][]byte
 
 // Link carries packets to and from one guest. One goroutine reads and one
-// writes, at the same time. Close wakes both.
+// writes, at the same time. Close wakes both. One with a method NoOffload() bool
+// that returns true carries neither large segments nor partial checksums, as by
+// Config.NoOffload.
 type Link interface {
 	// ReadPackets waits for packets, fills the first n elements of pkts piece
 	// by piece, and sets the same elements of sizes to the packets' lengths.
