@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
@@ -144,7 +145,7 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 		return err
 	}
 	if c.Network != nil {
-		if err := q.network(vm, c); err != nil {
+		if err := q.network(vm, accel, c); err != nil {
 			return err
 		}
 	}
@@ -212,14 +213,34 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 	return errors.Join(errs[:]...)
 }
 
+// network adds the network device. QEMU passes its queues on to this process
+// (internal/vhostuser), except where that ends QEMU 7.2 when the driver uses
+// MSI-X: on PCI without KVM. There it passes frames on.
+func (q *command) network(vm *machine, accel string, c *monitor.Config) error {
+	properties := []string{q.noROM(), "netdev=net", "mac=" + c.Boot.Net.MAC}
+	if q.machine == Q35 && accel != KVM {
+		q.device("virtio-net", properties...)
+		return q.frames(vm)
+	}
+	pairs := min(max(1, c.Boot.CPUs), maxPairs)
+	queues := ""
+	if pairs > 1 {
+		queues = fmt.Sprintf("queues=%d", pairs)
+		properties = append(properties, "mq=on")
+		if q.machine == Q35 {
+			properties = append(properties, fmt.Sprintf("vectors=%d", 2*pairs+2))
+		}
+	}
+	q.device("virtio-net", append(properties, "ctrl_guest_offloads=off")...)
+	return q.queues(vm, pairs, queues)
+}
+
 // maxPairs is how many pairs of queues the network device has at most: one
 // gateway serves them all.
 const maxPairs = 4
 
-// network adds the network device, whose queues this process works on
-// (internal/vhostuser).
-func (q *command) network(vm *machine, c *monitor.Config) error {
-	pairs := min(max(1, c.Boot.CPUs), maxPairs)
+// queues is a network that works on the device's queues itself.
+func (q *command) queues(vm *machine, pairs int, property string) error {
 	card, err := virtionet.New(pairs)
 	if err != nil {
 		return err
@@ -229,15 +250,22 @@ func (q *command) network(vm *machine, c *monitor.Config) error {
 	}
 	vm.link = card
 	q.option("-chardev", "socket", "id=packets", fmt.Sprintf("path=/proc/self/fd/%d", q.inherit(vm.front.File())))
-	queues, several := "", []string(nil)
-	if pairs > 1 {
-		queues, several = fmt.Sprintf("queues=%d", pairs), []string{"mq=on"}
-		if q.machine == Q35 {
-			several = append(several, fmt.Sprintf("vectors=%d", 2*pairs+2))
-		}
+	q.option("-netdev", "vhost-user", "id=net", "chardev=packets", property)
+	return nil
+}
+
+// frames is a network of Ethernet frames without offloads.
+func (q *command) frames(vm *machine) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket for packets: %w", err)
 	}
-	q.option("-netdev", "vhost-user", "id=net", "chardev=packets", queues)
-	q.device("virtio-net", append(several, q.noROM(), "netdev=net", "mac="+c.Boot.Net.MAC, "ctrl_guest_offloads=off")...)
+	theirs := os.NewFile(uintptr(pair[0]), "packets")
+	q.own = append(q.own, theirs)
+	if vm.link, err = gateway.NewFrameLink(pair[1]); err != nil {
+		return errors.Join(err, unix.Close(pair[1]))
+	}
+	q.option("-netdev", "dgram", "id=net", "local.type=fd", fmt.Sprintf("local.str=%d", q.inherit(theirs)))
 	return nil
 }
 

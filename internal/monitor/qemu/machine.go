@@ -45,7 +45,7 @@ type machine struct {
 	debugControl *os.File
 	words        words
 	link         gateway.Link     // of the network device, if there is one
-	front        *vhostuser.Front // what QEMU connects to for it
+	front        *vhostuser.Front // what QEMU connects to for it, or nil
 }
 
 // start starts QEMU.
@@ -61,6 +61,9 @@ func start(ctx context.Context, program, accel string, c *monitor.Config) (*mach
 	}
 	if err != nil {
 		q.abandon()
+		if vm.link != nil { // nobody serves it
+			err = errors.Join(err, vm.link.Close())
+		}
 		return nil, errors.Join(fmt.Errorf("start QEMU: %w", err), vm.unplug())
 	}
 	q.close()
