@@ -52,8 +52,6 @@ const (
 	commonSize                = 0x38
 )
 
-const noVector = 0xffff // §4.1.4.3: the device could not take the vector
-
 // An entry of the MSI-X table (PCI 3.0 §6.8.2.6 to 6.8.2.9).
 const (
 	msixAddress = 0x0
