@@ -74,11 +74,6 @@ var gvisorStubs = []struct{ file, fn, body string }{
 	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckForward", "return true"},
 	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckOutput", "return true"},
 	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckPostrouting", "return true"},
-	// Addresses and routes that routers advertise: the monitor configures the
-	// network.
-	{"pkg/tcpip/network/ipv6/ndp.go", "ndpState.handleRA", ""},
-	{"pkg/tcpip/network/ipv6/ndp.go", "ndpState.doSLAAC", ""},
-	{"pkg/tcpip/network/ipv6/ndp.go", "ndpState.startSolicitingRouters", ""},
 }
 
 // gvisorFiles are the sources of the network stack, as they stand below
