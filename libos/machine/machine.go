@@ -13,6 +13,7 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 	"github.com/pith-os/pith/libos/virtio/ninep"
+	"github.com/pith-os/pith/libos/virtio/vsock"
 )
 
 // Start finds the machine's devices and starts them. In a confined process it
@@ -25,6 +26,9 @@ func Start() {
 	reportUnknown(virtio.Discover())
 	addDisks(virtio.Find(virtio.IDBlock))
 	mountFolders(platform.Config().Mounts)
+	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
+		vsock.AddDevice(sockets[0])
+	}
 	if control != nil {
 		control.awaitTime()
 	}

@@ -5,12 +5,14 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
 	"github.com/pith-os/pith/libos/unix"
+	"github.com/pith-os/pith/libos/virtio/vsock"
 	"github.com/pith-os/pith/libos/wait"
 )
 
 func registerSockets() {
 	unix.Register()
 	unix.Umask = umask.Load
+	vsock.Register()
 	Register(linux.SYS_SOCKET, sysSocket)
 	Register(linux.SYS_SOCKETPAIR, sysSocketpair)
 	Register(linux.SYS_BIND, sysBind)

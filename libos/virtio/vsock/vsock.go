@@ -54,15 +54,24 @@ func Register() {
 	}})
 }
 
-// network starts the machine's device, the first time.
-var network = sync.OnceValue(func() *vsock.Network {
-	for _, t := range virtio.Find(virtio.IDSocket) {
-		if d, errno := Open(t); errno == 0 {
-			return d.Network
+// machine is the network of the machine's device.
+var machine struct {
+	once    sync.Once
+	network *vsock.Network
+}
+
+// network starts the machine's device, the first time; nil when there is none.
+func network() *vsock.Network {
+	machine.once.Do(func() {
+		for _, t := range virtio.Find(virtio.IDSocket) {
+			if d, errno := Open(t); errno == 0 {
+				machine.network = d.Network
+				return
+			}
 		}
-	}
-	return nil
-})
+	})
+	return machine.network
+}
 
 // Device is a device with the sockets that it connects.
 type Device struct {
