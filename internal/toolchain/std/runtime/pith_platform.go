@@ -7,8 +7,16 @@ import _ "unsafe" // for go:linkname
 // What package pith/libos/platform needs of the runtime, beside what it can
 // reach by name.
 
+// A goroutine's stack may have half of a virtual machine's memory, which is all
+// there is: beyond it, it reports an overflow and not an end of memory.
+//
 //go:linkname pithplatformboot pith/libos/platform.bootLine
-func pithplatformboot() string { return pithbootline }
+func pithplatformboot() string {
+	if pithvm != 0 {
+		maxstacksize = min(maxstacksize, uintptr(pithmemory)/2)
+	}
+	return pithbootline
+}
 
 //go:linkname pithplatformcall pith/libos/platform.hostCall
 //go:nosplit
