@@ -29,9 +29,11 @@ type stream interface {
 // startControl listens to the monitor and asks it for the time.
 func startControl(port stream) *control {
 	c := &control{port: port}
-	go c.listen()
 	platform.SetControl(c.send)
-	c.send(boot.TimeRequest)
+	go func() {
+		c.send(boot.TimeRequest)
+		c.listen()
+	}()
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/entropy"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 	"github.com/pith-os/pith/libos/virtio/ninep"
@@ -24,6 +25,7 @@ func Start() {
 	}
 	control := startConsole(virtio.Find(virtio.IDConsole))
 	reportUnknown(virtio.Discover())
+	entropy.Start()
 	addDisks(virtio.Find(virtio.IDBlock))
 	mountFolders(platform.Config().Mounts)
 	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
