@@ -162,14 +162,14 @@ func (q *Queue) Broken() bool { return q.broken.Load() }
 func (q *Queue) Add(out, in []Buffer, token int) bool {
 	c := chain{token: token}
 	for _, b := range out {
-		if len(b.Mem) > 0 {
+		if b.len() > 0 {
 			c.parts++
 		}
 	}
 	for _, b := range in {
-		if len(b.Mem) > 0 {
+		if b.len() > 0 {
 			c.parts++
-			c.room += uint32(len(b.Mem))
+			c.room += uint32(b.len())
 		}
 	}
 	if c.parts == 0 || q.nfree == 0 || q.broken.Load() {
@@ -264,7 +264,7 @@ func (q *Queue) fill(out, in []Buffer, parts int) {
 		}
 		n := q.free
 		q.free = q.next[n]
-		q.desc[n] = descriptor{b.Phys, uint32(len(b.Mem)), flags, q.free}
+		q.desc[n] = descriptor{b.Phys, uint32(b.len()), flags, q.free}
 	})
 }
 
@@ -275,7 +275,7 @@ func fill(table []descriptor, out, in []Buffer, parts int) {
 		if n < parts-1 {
 			flags |= descNext
 		}
-		table[n] = descriptor{b.Phys, uint32(len(b.Mem)), flags, uint16(n + 1)}
+		table[n] = descriptor{b.Phys, uint32(b.len()), flags, uint16(n + 1)}
 		n++
 	})
 }
@@ -283,12 +283,12 @@ func fill(table []descriptor, out, in []Buffer, parts int) {
 // each calls fn with every buffer that is not empty, and the flags it has.
 func each(out, in []Buffer, fn func(b Buffer, flags uint16)) {
 	for _, b := range out {
-		if len(b.Mem) > 0 {
+		if b.len() > 0 {
 			fn(b, 0)
 		}
 	}
 	for _, b := range in {
-		if len(b.Mem) > 0 {
+		if b.len() > 0 {
 			fn(b, descWrite)
 		}
 	}

@@ -98,19 +98,27 @@ type Transport interface {
 
 // Buffer is a piece of memory that the device reads or writes.
 type Buffer struct {
-	Phys uint64
-	Mem  []byte
+	Phys   uint64
+	Mem    []byte
+	hidden int // bytes of memory that has no address here
 }
+
+// Frames is the memory of a run of page frames, which only the device sees.
+func Frames(r platform.PageRun) Buffer {
+	return Buffer{Phys: r.Phys, hidden: r.Pages * platform.PageSize}
+}
+
+func (b Buffer) len() int { return len(b.Mem) + b.hidden }
 
 // Alloc gives n bytes of zeroed memory, page-aligned, for good.
 func Alloc(n int) (Buffer, linux.Errno) {
 	mem, phys, errno := platform.DMA(n)
-	return Buffer{phys, mem}, errno
+	return Buffer{Phys: phys, Mem: mem}, errno
 }
 
 // Slice is the part of b from lo up to hi.
 func (b Buffer) Slice(lo, hi int) Buffer {
-	return Buffer{b.Phys + uint64(lo), b.Mem[lo:hi:hi]}
+	return Buffer{Phys: b.Phys + uint64(lo), Mem: b.Mem[lo:hi:hi]}
 }
 
 // Device is a device that a driver has taken.

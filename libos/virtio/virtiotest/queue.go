@@ -249,3 +249,31 @@ func (q *Queue) Scribble(p []byte) {
 	}
 	q.fire()
 }
+
+// Described is a chain of memory that the test cannot see.
+type Described struct {
+	ID      uint32
+	Out, In []Place
+}
+
+// Place is where a buffer is.
+type Place struct {
+	Phys uint64
+	Len  int
+}
+
+// PopDescribed is Pop for memory that has no address in the test.
+func (q *Queue) PopDescribed() (*Described, bool) {
+	c, ok := q.Pop()
+	if !ok {
+		return nil, false
+	}
+	d := &Described{ID: c.ID}
+	for _, b := range c.Out {
+		d.Out = append(d.Out, Place{uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len(b)})
+	}
+	for _, b := range c.In {
+		d.In = append(d.In, Place{uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len(b)})
+	}
+	return d, true
+}
