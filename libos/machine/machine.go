@@ -13,6 +13,7 @@ import (
 	"github.com/pith-os/pith/libos/entropy"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
+	"github.com/pith-os/pith/libos/virtio/balloon"
 	"github.com/pith-os/pith/libos/virtio/ninep"
 	"github.com/pith-os/pith/libos/virtio/vsock"
 )
@@ -26,6 +27,7 @@ func Start() {
 	control := startConsole(virtio.Find(virtio.IDConsole))
 	reportUnknown(virtio.Discover())
 	entropy.Start()
+	startBalloons(virtio.Find(virtio.IDBalloon))
 	addDisks(virtio.Find(virtio.IDBlock))
 	mountFolders(platform.Config().Mounts)
 	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
@@ -39,6 +41,16 @@ func Start() {
 // exitCode is that of an image that cannot start, as for boot parameters that
 // make no sense.
 const exitCode = 125
+
+// startBalloons has the host take memory that is free. A machine without does
+// what it does with one, so that a device that fails is no reason to end.
+func startBalloons(devices []virtio.Transport) {
+	for _, t := range devices {
+		if errno := balloon.Start(t); errno != 0 {
+			say("device " + t.Name() + " (memory balloon) does not start: " + errno.Name())
+		}
+	}
+}
 
 // mountFolders mounts the folders of the host. A program must not run without
 // one that it was promised.
