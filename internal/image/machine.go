@@ -1,10 +1,12 @@
 package image
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/pith-os/pith/libos/boot"
 )
@@ -29,17 +31,13 @@ func ownParameters(name string, m *Manifest) []byte {
 
 // setMachine tells the nucleus where the image's boot parameters are in memory
 // and where the image ends, and gives the physical address of the entry.
+// Only a program that was linked with a derived Go distribution has a nucleus.
 func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err error) {
-	var head uint64
-	found := false
-	for _, s := range p.progs {
-		if s.Type == 1 && s.Off == 0 { // the PT_LOAD that has the ELF header
-			head, found = s.Vaddr, true
-		}
-	}
-	if !found {
+	i := slices.IndexFunc(p.progs, func(s elf.Prog64) bool { return elf.ProgType(s.Type) == elf.PT_LOAD && s.Off == 0 })
+	if i < 0 {
 		return 0, errors.New("the linker's segments do not hold the ELF header")
 	}
+	head := p.progs[i].Vaddr
 	info, ok := p.named[imageSymbol]
 	if !ok || info.Size != 32 {
 		return 0, fmt.Errorf("the program has no %s", imageSymbol)

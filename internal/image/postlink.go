@@ -49,15 +49,20 @@ func (p *program) link(name string, m *Manifest, archive []byte, strip bool) ([]
 	parametersOff := uint64(len(segment))
 	segment = pad(append(segment, parameters...), 8)
 	notesOff := uint64(len(segment))
-	segment, entryOff := appendNote(segment, pvhName, pvhEntry, make([]byte, 8))
+	entryOff := 0
+	if p.hasGate() {
+		segment, entryOff = appendNote(segment, pvhName, pvhEntry, make([]byte, 8))
+	}
 	segment, _ = appendNote(segment, noteName, noteManifest, manifest)
 	segment, digestOff := appendNote(segment, noteName, noteDigest, make([]byte, sha256.Size))
 	notesLen := uint64(len(segment)) - notesOff
-	entry, err := p.setMachine(segAddr+parametersOff, uint64(len(parameters)), segAddr+uint64(len(segment)))
-	if err != nil {
-		return nil, err
+	if p.hasGate() {
+		entry, err := p.setMachine(segAddr+parametersOff, uint64(len(parameters)), segAddr+uint64(len(segment)))
+		if err != nil {
+			return nil, err
+		}
+		binary.LittleEndian.PutUint64(segment[entryOff:], entry)
 	}
-	binary.LittleEndian.PutUint64(segment[entryOff:], entry)
 
 	segmentHeader := elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R), Align: pageSize,

@@ -71,6 +71,11 @@ func (p *program) hasPackage(path string) bool {
 	return slices.ContainsFunc(p.funcs, func(s elf.Symbol) bool { return strings.HasPrefix(s.Name, path+".") })
 }
 
+// hasGate reports whether the program was linked with a derived distribution.
+func (p *program) hasGate() bool {
+	return slices.ContainsFunc(p.funcs, func(f elf.Symbol) bool { return strings.HasPrefix(f.Name, gatePrefix) })
+}
+
 // function finds the function around an address.
 func (p *program) function(addr uint64) (elf.Symbol, bool) {
 	i, found := slices.BinarySearchFunc(p.funcs, addr, func(s elf.Symbol, a uint64) int { return cmp.Compare(s.Value, a) })
@@ -104,7 +109,7 @@ const rootSymbol = "pith/libos/image.Root"
 // no system call of its own has the runtime's gate, and nothing above it.
 func (p *program) setRoot(addr, size uint64) error {
 	s, ok := p.named[rootSymbol]
-	if !ok && slices.ContainsFunc(p.funcs, func(f elf.Symbol) bool { return strings.HasPrefix(f.Name, gatePrefix) }) {
+	if !ok && p.hasGate() {
 		return nil
 	}
 	if !ok || s.Size != 16 {
