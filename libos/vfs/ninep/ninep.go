@@ -220,7 +220,7 @@ func (n *node) TryStat(st *linux.Stat) linux.Errno {
 // statBy asks for the attributes by f. An object that the server does not find
 // any more, because its last name is gone, has those that it had.
 func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
-	got, errno := n.fs.c.getattr(f)
+	got, errno := n.fs.c.getattr(f, n.id)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	gone := (errno == linux.ENOENT || errno == linux.ESTALE) && n.known.Mode != 0

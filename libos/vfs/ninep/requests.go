@@ -139,8 +139,9 @@ func (c *client) writeData(f *fid, p []byte, off int64) (int, linux.Errno) {
 	return x.write(p)
 }
 
-// getattr is stat(2), without what the server cannot know.
-func (c *client) getattr(f *fid) (st linux.Stat, errno linux.Errno) {
+// getattr is stat(2), without what the server cannot know. ESTALE: a server that
+// knows files by their names has another one there now.
+func (c *client) getattr(f *fid, id fileID) (st linux.Stat, errno linux.Errno) {
 	x := c.begin(tGetattr)
 	defer c.end(x)
 	x.u32(f.num)
@@ -150,7 +151,9 @@ func (c *client) getattr(f *fid) (st linux.Stat, errno linux.Errno) {
 		return st, errno
 	}
 	r.u64() // which fields are valid: all of struct stat's always are
-	r.id()
+	if now := r.id(); !r.bad && now != id {
+		return st, linux.ESTALE
+	}
 	st.Mode, st.UID, st.GID = r.u32(), r.u32(), r.u32()
 	st.Nlink, st.Rdev = r.u64(), r.u64()
 	st.Size = int64(r.u64())
