@@ -65,7 +65,6 @@ func putU32(b []byte, v uint32) []byte {
 
 func putU64(b []byte, v uint64) []byte { return putU32(putU32(b, uint32(v)), uint32(v>>32)) }
 
-func (x *exchange) u8(v uint8)   { x.out = append(x.out, v) }
 func (x *exchange) u32(v uint32) { x.out = putU32(x.out, v) }
 func (x *exchange) u64(v uint64) { x.out = putU64(x.out, v) }
 
