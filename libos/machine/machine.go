@@ -27,7 +27,9 @@ func Start() {
 	control := startConsole(virtio.Find(virtio.IDConsole))
 	reportUnknown(virtio.Discover())
 	entropy.Start()
-	startBalloons(virtio.Find(virtio.IDBalloon))
+	if balloons := virtio.Find(virtio.IDBalloon); len(balloons) > 0 {
+		platform.AfterFunc(balloonDelay, func() { startBalloons(balloons) })
+	}
 	addDisks(virtio.Find(virtio.IDBlock))
 	mountFolders(platform.Config().Mounts)
 	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
@@ -41,6 +43,10 @@ func Start() {
 // exitCode is that of an image that cannot start, as for boot parameters that
 // make no sense.
 const exitCode = 125
+
+// balloonDelay is when memory balloons start, in nanoseconds: the program goes
+// first.
+const balloonDelay = 100e6
 
 // startBalloons has the host take memory that is free. A machine without does
 // what it does with one, so that a device that fails is no reason to end.
