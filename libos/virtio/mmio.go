@@ -36,12 +36,6 @@ const (
 	mmioModern     = 2          // version; 1 is legacy
 )
 
-// Bits of the interrupt status (§4.2.2).
-const (
-	mmioUsedBuffers   = 1
-	mmioConfigChanged = 2
-)
-
 // mmio is a device in memory (§4.2). It has one interrupt, a pin of the I/O
 // APIC, which it holds up until the interrupt is acknowledged: an edge comes
 // only when all of its causes have been.
@@ -82,6 +76,7 @@ func (m *mmio) SetStatus(s uint8) {
 	m.Write(mmioStatus, 4, uint32(s))
 	if s == 0 {
 		awaitReset(m.Status)
+		m.routed = false
 	}
 }
 
@@ -150,18 +145,8 @@ func (m *mmio) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
 	return errno
 }
 
-// AckInterrupt acknowledges until nothing is left, for the next edge to come
-// (a device that never has enough is not waited for).
 func (m *mmio) AckInterrupt() (queue, config bool) {
-	const tries = 100
-	for range tries {
-		status := m.Read(mmioInterruptStatus, 4) & (mmioUsedBuffers | mmioConfigChanged)
-		if status == 0 {
-			break
-		}
-		m.Write(mmioInterruptACK, 4, status)
-		queue = queue || status&mmioUsedBuffers != 0
-		config = config || status&mmioConfigChanged != 0
-	}
-	return queue, config
+	return ackAll(
+		func() uint32 { return m.Read(mmioInterruptStatus, 4) },
+		func(bits uint32) { m.Write(mmioInterruptACK, 4, bits) })
 }

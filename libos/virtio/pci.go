@@ -16,12 +16,15 @@ type pci struct {
 	notify window
 	device window // of no size where the device has no configuration
 	table  window // of MSI-X
+	isr    window // without MSI-X
 
 	queues     int                   // as the device says
 	notifyStep uint32                // bytes between two places of notification
 	notifyAt   []int                 // by queue, in notify; of those that are set up
 	vectors    []*platform.Interrupt // in table, by entry
-	entries    int                   // of table
+	entries    int                   // of table; 0: there is no MSI-X
+	pin        uint32                // of the I/O APIC, without MSI-X
+	routed     bool                  // pin is
 	generation atomic.Uint32         // of the configuration, at the last interrupt
 }
 
@@ -61,26 +64,37 @@ const (
 )
 
 // newPCI prepares function f, a virtio device. ENODEV: it is a legacy one;
-// EINVAL: its capabilities make no sense; ENOTSUP: it has no MSI-X.
-func newPCI(c pciConfig, m mapper, f function, id uint32) (Transport, linux.Errno) {
+// EINVAL: its capabilities make no sense; ENOTSUP: it cannot interrupt.
+//
+// Every device of today has MSI-X but for QEMU's memory balloon. It has a line
+// to an interrupt controller, on the pin that the firmware has chosen (PCI 3.0
+// §6.2.4), 0 if there is none: the same on the I/O APIC, as on PCs.
+func newPCI(c pciConfig, m mapper, f function, id, pin uint32) (Transport, linux.Errno) {
 	caps := readCapabilities(c, f)
 	missing := caps.common.size == 0 || caps.notify.size == 0
+	silent := caps.msix.size == 0 && (caps.isr.size == 0 || pin == 0)
 	switch {
-	case caps.misplaced && (missing || caps.msix.size == 0):
+	case caps.misplaced && (missing || silent):
 		return nil, linux.EINVAL
 	case missing:
 		return nil, linux.ENODEV
-	case caps.msix.size == 0:
+	case silent:
 		return nil, linux.ENOTSUP
 	case caps.common.size < commonSize || caps.notify.size < 2:
 		return nil, linux.EINVAL
 	}
-	p := &pci{name: "pci " + f.String(), id: id, notifyStep: caps.notifyStep, entries: caps.msix.size / msixEntry}
-	c.Write(f, pciCommand, pciMemory|pciMaster|pciNoINTx)
-	for _, w := range [...]struct {
+	p := &pci{name: "pci " + f.String(), id: id, notifyStep: caps.notifyStep, entries: caps.msix.size / msixEntry, pin: pin}
+	windows := []struct {
 		to   *window
 		from region
-	}{{&p.common, caps.common}, {&p.notify, caps.notify}, {&p.device, caps.device}, {&p.table, caps.msix}} {
+	}{{&p.common, caps.common}, {&p.notify, caps.notify}, {&p.device, caps.device}, {&p.table, caps.msix}}
+	command := uint32(pciMemory | pciMaster | pciNoINTx)
+	if p.entries == 0 {
+		windows[3].to, windows[3].from = &p.isr, caps.isr
+		command &^= pciNoINTx
+	}
+	c.Write(f, pciCommand, command)
+	for _, w := range windows {
 		if w.from.size == 0 {
 			continue
 		}
@@ -90,7 +104,9 @@ func newPCI(c pciConfig, m mapper, f function, id uint32) (Transport, linux.Errn
 		}
 		*w.to = window{r, w.from.size}
 	}
-	c.Write(f, caps.msixAt, msixEnable)
+	if p.entries > 0 {
+		c.Write(f, caps.msixAt, msixEnable)
+	}
 	p.queues = int(p.common.Read(commonNumQueues, 2))
 	p.generation.Store(p.common.Read(commonGeneration, 1))
 	return p, 0
@@ -105,7 +121,7 @@ func (p *pci) SetStatus(s uint8) {
 	p.common.Write(commonStatus, 1, uint32(s))
 	if s == 0 {
 		awaitReset(p.Status)
-		p.vectors, p.notifyAt = nil, nil
+		p.vectors, p.notifyAt, p.routed = nil, nil, false
 	}
 }
 
@@ -145,10 +161,6 @@ func (p *pci) QueueSize(i int) int {
 }
 
 func (p *pci) SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno {
-	vector, errno := p.vector(irq)
-	if errno != 0 {
-		return errno
-	}
 	p.common.Write(commonQueueSelect, 2, uint32(i))
 	if p.common.Read(commonQueueEnable, 2) != 0 {
 		return linux.EBUSY // §4.1.4.3.2: it was reset
@@ -169,7 +181,7 @@ func (p *pci) SetQueue(i, size int, desc, driver, device uint64, irq *platform.I
 		p.common.Write(part.reg, 4, uint32(part.phys))
 		p.common.Write(part.reg+4, 4, uint32(part.phys>>32))
 	}
-	if errno := p.setVector(commonQueueVector, vector); errno != 0 {
+	if errno := p.setInterrupt(commonQueueVector, irq); errno != 0 {
 		return errno
 	}
 	p.common.Write(commonQueueEnable, 2, 1)
@@ -181,22 +193,44 @@ func (p *pci) Notify(i int) { p.notify.Write(p.notifyAt[i], 2, uint32(i)) }
 func (p *pci) OwnInterrupts() (queues, config bool) { return p.entries > p.queues, p.entries > 1 }
 
 func (p *pci) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
+	return p.setInterrupt(commonConfigVector, irq)
+}
+
+// AckInterrupt asks what for the pin is up, which takes it down (§4.1.4.5). A
+// message needs no acknowledgement, and does not say what it is for; where the
+// table has one entry for all, the generation tells whether the configuration
+// is another.
+func (p *pci) AckInterrupt() (queue, config bool) {
+	switch p.entries {
+	case 0:
+		return ackAll(func() uint32 { return p.isr.Read(0, 1) }, func(uint32) {})
+	case 1:
+		now := p.common.Read(commonGeneration, 1)
+		return true, p.generation.Swap(now) != now
+	}
+	return true, false
+}
+
+// setInterrupt has irq raised for what reg is the vector of, which the device
+// must take (§4.1.5.1.2.1).
+func (p *pci) setInterrupt(reg int, irq *platform.Interrupt) linux.Errno {
+	if p.entries == 0 {
+		if p.routed {
+			return 0
+		}
+		errno := irq.Route(p.pin)
+		p.routed = errno == 0
+		return errno
+	}
 	vector, errno := p.vector(irq)
 	if errno != 0 {
 		return errno
 	}
-	return p.setVector(commonConfigVector, vector)
-}
-
-// AckInterrupt: a message needs no acknowledgement, and does not say what it is
-// for. Where the table has one entry for all, the generation tells whether the
-// configuration is another.
-func (p *pci) AckInterrupt() (queue, config bool) {
-	if p.entries > 1 {
-		return true, false
+	p.common.Write(reg, 2, uint32(vector))
+	if p.common.Read(reg, 2) != uint32(vector) {
+		return linux.ENOSPC
 	}
-	now := p.common.Read(commonGeneration, 1)
-	return true, p.generation.Swap(now) != now
+	return 0
 }
 
 // vector is the entry of the MSI-X table that raises irq.
@@ -218,14 +252,4 @@ func (p *pci) vector(irq *platform.Interrupt) (int, linux.Errno) {
 	p.table.Write(entry+msixControl, 4, 0)
 	p.vectors = append(p.vectors, irq)
 	return n, 0
-}
-
-// setVector writes a vector to a register, which the device must take
-// (§4.1.5.1.2.1).
-func (p *pci) setVector(reg, vector int) linux.Errno {
-	p.common.Write(reg, 2, uint32(vector))
-	if p.common.Read(reg, 2) != uint32(vector) {
-		return linux.ENOSPC
-	}
-	return 0
 }

@@ -10,11 +10,11 @@ type region struct {
 // virtio 1.2 §4.1.4): the first of each kind that lies in memory, and where it
 // can be.
 type capabilities struct {
-	common, notify, device region
-	notifyStep             uint32
-	msix                   region // its table
-	msixAt                 int    // the capability
-	misplaced              bool   // something is where it cannot be
+	common, notify, isr, device region
+	notifyStep                  uint32
+	msix                        region // its table
+	msixAt                      int    // the capability
+	misplaced                   bool   // something is where it cannot be
 }
 
 // Kinds of capabilities.
@@ -27,6 +27,7 @@ const (
 const (
 	capCommon = 1
 	capNotify = 2
+	capISR    = 3
 	capDevice = 4
 )
 
@@ -72,6 +73,8 @@ func (caps *capabilities) virtio(c pciConfig, f function, at int, kind uint32) {
 		to = &caps.common
 	case capNotify:
 		to = &caps.notify
+	case capISR:
+		to = &caps.isr
 	case capDevice:
 		to = &caps.device
 	default:

@@ -72,6 +72,7 @@ const (
 	pciBuses        = 0x18 // of a bridge: secondary bus in byte 1
 	pciSubsystem    = 0x2c // subsystem vendor, subsystem device
 	pciCapabilities = 0x34 // pointer to the first
+	pciLine         = 0x3c // interrupt line in byte 0
 )
 
 // Bits of those words.
@@ -95,6 +96,7 @@ type pciScan struct {
 	config pciConfig
 	mapper mapper
 	seen   [256]bool
+	pins   [16]bool // in use
 	found  []Transport
 }
 
@@ -130,10 +132,18 @@ func (s *pciScan) function(f function) bool {
 	if kind == 0 {
 		return true
 	}
-	t, errno := newPCI(s.config, s.mapper, f, kind)
+	// A pin serves one device: its edges are lost where another holds it up.
+	pin := s.config.Read(f, pciLine) & 0xff
+	if pin >= uint32(len(s.pins)) || s.pins[pin] {
+		pin = 0
+	}
+	t, errno := newPCI(s.config, s.mapper, f, kind, pin)
 	if errno != 0 {
 		report("pith: device pci " + f.String() + " cannot be used: " + pciReason(errno) + "\n")
 		return true
+	}
+	if _, config := t.OwnInterrupts(); !config {
+		s.pins[pin] = true
 	}
 	s.found = append(s.found, t)
 	return true
@@ -146,7 +156,7 @@ func pciReason(errno linux.Errno) string {
 	case linux.EINVAL:
 		return "its registers are not where they could be"
 	case linux.ENOTSUP:
-		return "it has no message-signalled interrupts (MSI-X)"
+		return "it has no interrupt: no message-signalled ones (MSI-X), no line of its own"
 	}
 	return errno.Name()
 }

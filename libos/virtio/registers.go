@@ -96,6 +96,28 @@ func readStable(r registers, off int, p []byte, generation func() uint32) bool {
 	return false
 }
 
+// Bits of the interrupt status (§4.1.4.5, §4.2.2).
+const (
+	statusUsedBuffers   = 1
+	statusConfigChanged = 2
+)
+
+// ackAll acknowledges what an interrupt is for until nothing is left: only then
+// does the next edge come. A device that never has enough is not waited for.
+func ackAll(status func() uint32, ack func(bits uint32)) (queue, config bool) {
+	const tries = 100
+	for range tries {
+		bits := status() & (statusUsedBuffers | statusConfigChanged)
+		if bits == 0 {
+			break
+		}
+		ack(bits)
+		queue = queue || bits&statusUsedBuffers != 0
+		config = config || bits&statusConfigChanged != 0
+	}
+	return queue, config
+}
+
 // awaitReset waits until status reads 0 after it was written (§2.4.1), which
 // takes most devices no time.
 func awaitReset(status func() uint8) {

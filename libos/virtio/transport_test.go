@@ -83,6 +83,10 @@ var transports = []struct {
 		b := bus{1 << 3: virtiotest.NewPCI(d, 0xfe000000, 2)} // one for the queues
 		return only(t, virtio.PCIDevices(b, b.Map))
 	}},
+	{"pci 00:02.0", func(t testing.TB, d *virtiotest.Device) virtio.Transport {
+		b := bus{2 << 3: virtiotest.NewPCI(d, 0xfe000000, 0)} // none, but a line
+		return only(t, virtio.PCIDevices(b, b.Map))
+	}},
 }
 
 func TestEveryTransportBringsADeviceUp(t *testing.T) {
@@ -314,6 +318,21 @@ func TestBusesBehindBridgesAreWalkedOnce(t *testing.T) {
 
 // Offsets of the capabilities that virtiotest has.
 const capMSIX, capCommon, capNotify, capConfig = 0x40, 0x4c, 0x60, 0x74
+
+func TestALineServesOneDevice(t *testing.T) {
+	said := virtio.CaptureReports(t)
+	b := bus{
+		1 << 3: virtiotest.NewPCI(virtiotest.New(5, 0, nil, 8), 0xfe000000, 0),
+		2 << 3: virtiotest.NewPCI(virtiotest.New(5, 0, nil, 8), 0xfe010000, 2),
+		3 << 3: virtiotest.NewPCI(virtiotest.New(5, 0, nil, 8), 0xfe020000, 0),
+	}
+	if found := virtio.PCIDevices(b, b.Map); len(found) != 2 {
+		t.Errorf("found %d devices", len(found))
+	}
+	if line := <-said; !strings.Contains(line, "00:03.0 cannot be used: it has no interrupt") {
+		t.Errorf("said %q", line)
+	}
+}
 
 func TestDamagedPCIDevicesAreRefused(t *testing.T) {
 	put := func(off int, b ...byte) func(*virtiotest.PCI) {

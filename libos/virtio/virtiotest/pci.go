@@ -4,6 +4,7 @@ package virtiotest
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -19,6 +20,7 @@ type PCI struct {
 
 	mu    sync.Mutex // guards Space and table
 	table []byte     // of MSI-X
+	isr   atomic.Uint32
 
 	access               sync.Mutex // of the driver
 	features, drivers    uint32     // selectors
@@ -35,6 +37,7 @@ type pciQueue struct {
 // Offsets in the device's memory.
 const (
 	CommonOffset = 0x0000
+	ISROffset    = 0x0800
 	DeviceOffset = 0x1000
 	NotifyOffset = 0x2000
 	TableOffset  = 0x3000
@@ -42,8 +45,11 @@ const (
 	notifyStep   = 4
 )
 
+// Line is the interrupt line of a device without MSI-X.
+const Line = 11
+
 // NewPCI makes d a PCI function with its registers at base, and vectors
-// entries of MSI-X.
+// entries of MSI-X; 0: it has interrupt line Line instead.
 func NewPCI(d *Device, base uint64, vectors int) *PCI {
 	p := &PCI{Device: d, base: base, table: make([]byte, 16*vectors), config: 0xffff}
 	for range d.queues {
@@ -59,9 +65,14 @@ func NewPCI(d *Device, base uint64, vectors int) *PCI {
 		p.put(at, 4, word|uint32(at+size)<<8)
 		at += size
 	}
-	p.put(0x40+4, 4, 4|TableOffset)
-	add(12, 0x11|uint32(vectors-1)<<16)
-	for _, c := range []struct{ kind, off uint32 }{{1, CommonOffset}, {2, NotifyOffset}, {4, DeviceOffset}} {
+	if vectors == 0 {
+		p.put(0x3c, 1, Line)
+		add(12, 0xff)
+	} else {
+		p.put(0x40+4, 4, 4|TableOffset)
+		add(12, 0x11|uint32(vectors-1)<<16)
+	}
+	for _, c := range []struct{ kind, off uint32 }{{1, CommonOffset}, {2, NotifyOffset}, {4, DeviceOffset}, {3, ISROffset}} {
 		p.put(at+4, 4, 4)
 		p.put(at+8, 4, c.off)
 		p.put(at+12, 4, regionSize)
@@ -126,6 +137,9 @@ func (p *PCI) read(off, width int) uint32 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return load(p.table, off-TableOffset, width)
+	}
+	if off == ISROffset {
+		return p.isr.Swap(0)
 	}
 	p.access.Lock()
 	defer p.access.Unlock()
@@ -194,6 +208,9 @@ func (p *PCI) write(off, width int, v uint32) {
 		d.setConfigured(p.send(p.config))
 	case 0x14:
 		d.SetStatus(uint8(v))
+		if len(p.table) == 0 {
+			d.setConfigured(func() { p.raise(2) })
+		}
 	case 0x16:
 		p.queue = uint16(v)
 	case 0x18:
@@ -206,7 +223,11 @@ func (p *PCI) write(off, width int, v uint32) {
 		}
 	case 0x1c:
 		if known && v == 1 {
-			d.queues[i].set(int(p.queues[i].size), p.desc, p.driver, p.device, p.send(p.queues[i].vector))
+			fire := p.send(p.queues[i].vector)
+			if len(p.table) == 0 {
+				fire = func() { p.raise(1) }
+			}
+			d.queues[i].set(int(p.queues[i].size), p.desc, p.driver, p.device, fire)
 		}
 	case 0x20, 0x24:
 		setHalf(&p.desc, off&4 != 0, v)
@@ -223,6 +244,13 @@ func (p *PCI) take(vector uint32) uint16 {
 		return 0xffff
 	}
 	return uint16(vector)
+}
+
+// raise sets bits of the interrupt status, and the line if it was down.
+func (p *PCI) raise(bits uint32) {
+	if p.isr.Or(bits) == 0 {
+		platform.HostedPin(Line)
+	}
 }
 
 // send gives a function that sends the message of a vector, if it is enabled
