@@ -254,7 +254,7 @@ type control struct {
 const (
 	headerSize  = 8
 	messageSize = 64
-	inMessages  = 64
+	inMessages  = 32
 	outMessages = 16
 )
 
