@@ -321,6 +321,42 @@ func openFiles(t *testing.T) int {
 	return len(all)
 }
 
+func TestMemoryChangesUnderTraffic(t *testing.T) {
+	card := newCard(t)
+	f := newFrontEnd(t, card)
+	f.negotiate(features)
+	f.share()
+	f.startQueue(0, 0)
+	f.startQueue(1, 0)
+	changed := make(chan error)
+	go func() {
+		var answer [headerSize + 8]byte
+		for range 300 {
+			err := send(f.conn, version|flagNeedReply, setMemTable, region(0, memSize, userGap, 0), f.memfd)
+			if err == nil {
+				_, err = io.ReadFull(f.conn, answer[:])
+			}
+			if err != nil {
+				changed <- err
+				return
+			}
+		}
+		close(changed)
+	}()
+	for n := 0; ; n++ {
+		select {
+		case err := <-changed:
+			if err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d packets each way", n)
+			return
+		default:
+			f.exchange(card, 60+n%1000)
+		}
+	}
+}
+
 func TestWithoutProtocolFeaturesQueuesStartEnabled(t *testing.T) {
 	card := newCard(t)
 	f := newFrontEnd(t, card)

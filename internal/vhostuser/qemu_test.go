@@ -92,7 +92,7 @@ func TestLinuxOnQEMU(t *testing.T) {
 			if err != nil {
 				t.Skip("no Linux to boot:", err)
 			}
-			n := network{}
+			var n network
 			if test.pairs > 0 {
 				n = vhostUser(t, test.pairs)
 			} else {
