@@ -269,6 +269,52 @@ func TestSecondInterruptKills(t *testing.T) {
 	}
 }
 
+func TestDebuggerFindsTheMachineBeforeItsFirstInstruction(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	image := hang(t)
+	c, stderr := config(t, image, "")
+	c.Machine.GDB = addr
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Monitor{}.Run(ctx, c)
+		ended <- err
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	var debugger net.Conn
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if debugger, err = net.Dial("tcp", addr); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	defer debugger.Close()
+	// The remote protocol of gdb: why does it stand? Then, go on.
+	io.WriteString(debugger, "$?#3f")
+	buf := make([]byte, 100)
+	n, err := io.ReadAtLeast(debugger, buf, 5)
+	if err != nil || !strings.HasPrefix(string(buf[:n]), "+$T05") {
+		t.Fatalf("%q, %v", buf[:n], err)
+	}
+	if said := contents(t, stderr); !strings.Contains(said, "target remote "+addr) || !strings.Contains(said, image.Name()) || strings.Contains(said, "started") {
+		t.Errorf("%q", said)
+	}
+	io.WriteString(debugger, "+$c#63")
+	awaitStart(t, stderr)
+}
+
 func TestCancelledMachineIsKilled(t *testing.T) {
 	c, stderr := config(t, hang(t), "")
 	ctx, cancel := context.WithCancel(t.Context())
