@@ -49,7 +49,7 @@ type Config struct {
 	CPUs     int      // 1 to MaxCPUs; 0: not given, all that there are
 	Memory   uint64   // bytes; 0: not given, all that there is
 	Hostname string   // RFC 1123 label(s)
-	Net      *Net     // nil: no network device, loopback only
+	Net      *Net     // nil: no network device, loopback only; a virtual machine looks for one
 	Publish  []uint16 // guest TCP ports whose listening sockets start at FDListen
 	Trace    bool     // print system calls to standard error
 	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
@@ -182,6 +182,9 @@ func Parse(line string) (Config, error) {
 			return c, errors.New("boot parameter " + key + ": " + err.Error())
 		}
 	}
+	if n.MAC != "" || n.MTU != 0 || len(n.DNS) > 0 || n.Addressed() {
+		c.Net = &n
+	}
 	return c, nil
 }
 
@@ -206,7 +209,7 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 		if val == "" {
 			return errors.New("no address")
 		}
-		c.Net, n.MAC = n, val
+		n.MAC = val
 	case "ip4":
 		n.Addr4 = val
 	case "gw4":

@@ -23,6 +23,20 @@ func TestParseReadsWhatStringWrites(t *testing.T) {
 	}
 }
 
+func TestAddressesNeedNoDeviceAddress(t *testing.T) {
+	for line, want := range map[string]*Net{
+		"ip4=10.0.2.15/24": {Addr4: "10.0.2.15/24"},
+		"dns=1.1.1.1":      {DNS: []string{"1.1.1.1"}},
+		"mtu=1400":         {MTU: 1400},
+		"mtu=0":            nil,
+		"cpus=1":           nil,
+	} {
+		if c, err := Parse(line); err != nil || !reflect.DeepEqual(c.Net, want) {
+			t.Errorf("%q: %+v, %v, want %+v", line, c.Net, err, want)
+		}
+	}
+}
+
 func TestParseRefusesWhatIsNotABootLine(t *testing.T) {
 	for _, line := range []string{"cpus=0", "cpus=65", "cpus=1 mem=-1", "cpus=1 what=1", "cpus=1 host=%4", "cpus=1 host=%zz", "cpus", "cpus=1 publish=70000",
 		"quiet", "root=/dev/vda", "arg=a%00b", "env=%00", "mount=", "mount=fs0", "mount=:/a", "mount=fs0:a", "mount=fs0:/a:rw", "mount=fs0:/a:ro:ro",

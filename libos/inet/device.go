@@ -1,6 +1,10 @@
 package inet
 
 import (
+	"errors"
+	"net/netip"
+	"strconv"
+
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -31,6 +35,47 @@ func openLink() *link {
 	for _, t := range virtio.Find(virtio.IDNet) {
 		if l, errno := openVirtio(t, cfg); errno == 0 {
 			return l
+		}
+	}
+	return nil
+}
+
+// startMachine is what a virtual machine does before the program runs: it checks
+// the addresses that the boot parameters give, which by hand are easily wrong.
+// Where they give none, asking for them begins, which takes some time that the
+// program has better uses for.
+func startMachine(cfg *boot.Net) {
+	if !cfg.Addressed() {
+		go network()
+		return
+	}
+	if err := checkAddresses(cfg); err != nil {
+		platform.ConsoleWrite(2, []byte("pith: boot parameter "+err.Error()+"\n"))
+		platform.Exit(125)
+	}
+}
+
+// checkAddresses says what is wrong with the addresses in cfg.
+func checkAddresses(cfg *boot.Net) error {
+	for _, p := range []struct {
+		key, val string
+		v6       bool
+	}{{"ip4", cfg.Addr4, false}, {"ip6", cfg.Addr6, true}} {
+		if prefix, err := netip.ParsePrefix(p.val); p.val != "" && (err != nil || prefix.Addr().Is6() != p.v6 || prefix.Addr().Is4In6()) {
+			return errors.New(p.key + ": " + strconv.Quote(p.val) + " is not an address of that version with a prefix length, such as 10.0.2.15/24 or fd00::15/64")
+		}
+	}
+	for _, a := range []struct {
+		key, val string
+		v6       bool
+	}{{"gw4", cfg.Gateway4, false}, {"gw6", cfg.Gateway6, true}} {
+		if addr, err := netip.ParseAddr(a.val); a.val != "" && (err != nil || addr.Is6() != a.v6 || addr.Is4In6() || addr.Zone() != "") {
+			return errors.New(a.key + ": " + strconv.Quote(a.val) + " is not an address of that version")
+		}
+	}
+	for _, val := range cfg.DNS {
+		if _, err := netip.ParseAddr(val); err != nil {
+			return errors.New("dns: " + strconv.Quote(val) + " is not an address")
 		}
 	}
 	return nil

@@ -33,8 +33,8 @@ func init() {
 	}})
 	socket.Register(linux.AF_PACKET, socket.Family{New: openPacket})
 	socket.Register(linux.AF_NETLINK, socket.Family{New: openNetlink})
-	if platform.VM() && !platform.Config().Net.Addressed() {
-		go network() // it takes some time, which the program has better uses for
+	if platform.VM() {
+		startMachine(platform.Config().Net)
 	}
 }
 

@@ -93,7 +93,7 @@ func hosts(c *boot.Config) string {
 	if c.Hostname == "" || c.Hostname == "localhost" {
 		return s
 	}
-	if c.Net == nil {
+	if !c.Net.Addressed() {
 		return s + "127.0.1.1\t" + c.Hostname + "\n"
 	}
 	for _, addr := range []string{c.Net.Addr4, c.Net.Addr6} {
