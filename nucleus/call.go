@@ -21,8 +21,6 @@ const (
 	callFS              // address: FS base
 	callTake            // frame: address and number of frames for the host
 	callGive            // first frame, number
-	callFree            // free frames
-	callPrint           // number 0 to 9 for a fatal message
 )
 
 const (
@@ -113,8 +111,6 @@ func (n *nucleus) inUser(a, size uintptr) bool {
 //go:nosplit
 func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	switch {
-	case num == callFree:
-		return n.nfree
 	case num == callTake:
 		first, count := n.takeUntold(a1)
 		return first<<24 | count

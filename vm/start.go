@@ -13,7 +13,7 @@ func vmStart() *vmThread {
 	s := vmSharedPage()
 	pithvm = 1
 	vm.ncpus = 1
-	vm.mmap = vmMmapTop
+	vm.mmap = vmMmapTop - vmSeed()%(1<<18)*pageSize2 // differs from boot to boot
 	vm.fsgsbase, vm.deadline = s.fsgsbase, s.deadline
 	vmClockStart(s.tscKHz)
 	vmWallStart()
