@@ -80,7 +80,8 @@ func (s *session) rootCommand() *cobra.Command {
 		Short: "Build unmodified Go programs as unikernels and run them",
 		Long: `Pith turns an unmodified Go program into a unikernel: the program, the Go
 runtime and a library OS, linked into one image. It runs as a process that may
-do almost nothing, without root, a container or a virtual machine.`,
+do almost nothing, without root, a container or a virtual machine; or, the same
+file, as a virtual machine with nothing beneath it.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith build ./cmd/web -o web.pith && pith run web.pith -p 8080:80`,
 		Args: func(cmd *cobra.Command, args []string) error {
