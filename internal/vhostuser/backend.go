@@ -37,6 +37,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"github.com/pith-os/pith/internal/virtqueue"
@@ -65,6 +66,13 @@ type Device interface {
 	Kick(i int)
 	// End says that the front end is gone: in good order, or because of err.
 	End(err error)
+}
+
+// Configured is a Device of which the front end asks for the configuration, as
+// it does not for a network card.
+type Configured interface {
+	Device
+	Config() []byte
 }
 
 // backend is one connection. Its goroutine alone uses it.
@@ -135,7 +143,9 @@ func (b *backend) answer(m *message) error {
 	case getFeatures:
 		return b.replyNumber(m, b.dev.Features()|featureProtocol)
 	case getProtocolFeatures:
-		return b.replyNumber(m, protocolMQ|protocolReplyAck)
+		return b.replyNumber(m, b.protocolFeatures())
+	case getConfig:
+		return b.config(m)
 	case getQueueNum: // of pairs, as the device is a network card
 		return b.replyNumber(m, uint64(b.dev.Queues()/2))
 	case getVringBase:
@@ -158,6 +168,30 @@ func (b *backend) answer(m *message) error {
 	return nil
 }
 
+func (b *backend) protocolFeatures() uint64 {
+	f := uint64(protocolMQ | protocolReplyAck)
+	if _, ok := b.dev.(Configured); ok {
+		f |= protocolConfig
+	}
+	return f
+}
+
+// config answers with part of the configuration. The payload is an offset, a
+// size and flags, each u32, and room for what is asked for.
+func (b *backend) config(m *message) error {
+	const head = 12
+	dev, ok := b.dev.(Configured)
+	if !ok || len(m.payload) < head {
+		return fmt.Errorf("%d bytes", len(m.payload))
+	}
+	all := dev.Config()
+	off, size := uint64(le.Uint32(m.payload)), uint64(le.Uint32(m.payload[4:]))
+	if off+size > uint64(len(all)) || size != uint64(len(m.payload)-head) {
+		return fmt.Errorf("bytes %d to %d of a configuration of %d", off, off+size, len(all))
+	}
+	return reply(b.conn, m.request, append(slices.Clone(m.payload[:head]), all[off:off+size]...))
+}
+
 func (b *backend) replyNumber(m *message, n uint64) error {
 	return reply(b.conn, m.request, le.AppendUint64(nil, n))
 }
@@ -169,7 +203,7 @@ func (b *backend) set(m *message) error {
 		return b.setFeatures(le.Uint64(m.payload))
 	case setProtocolFeatures:
 		b.protocol = le.Uint64(m.payload)
-		if b.protocol&^(protocolMQ|protocolReplyAck) != 0 {
+		if b.protocol&^b.protocolFeatures() != 0 {
 			return fmt.Errorf("%#x were not offered", b.protocol)
 		}
 		return nil

@@ -32,6 +32,7 @@ const (
 	setProtocolFeatures request = 16
 	getQueueNum         request = 17
 	setVringEnable      request = 18
+	getConfig           request = 24
 )
 
 // Feature bits: of the device's features, and of the protocol's.
@@ -43,6 +44,7 @@ const (
 
 	protocolMQ       = 1 << 0
 	protocolReplyAck = 1 << 3
+	protocolConfig   = 1 << 9
 )
 
 // Header of a message: request u32, flags u32, size u32, in the order of the
@@ -92,6 +94,7 @@ var kinds = map[request]kind{
 	setProtocolFeatures: {"SET_PROTOCOL_FEATURES", 8, 0, false},
 	getQueueNum:         {"GET_QUEUE_NUM", 0, 0, true},
 	setVringEnable:      {"SET_VRING_ENABLE", 8, 0, false},
+	getConfig:           {"GET_CONFIG", -1, 0, true},
 }
 
 func (r request) String() string {

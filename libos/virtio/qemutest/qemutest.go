@@ -60,14 +60,13 @@ func Start(t testing.TB, args ...string) *Machine {
 	}
 	m := &Machine{t: t, next: dmaStart}
 	dir := t.TempDir()
-	m.share(filepath.Join(dir, "ram"))
 	socket := filepath.Join(dir, "qtest")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ram := fmt.Sprintf("memory-backend-file,id=ram,size=%d,share=on,mem-path=%s", memory, filepath.Join(dir, "ram"))
+	ram := fmt.Sprintf("memory-backend-file,id=ram,size=%d,share=on,mem-path=%s", memory, m.share())
 	cmd := exec.Command(qemu, append([]string{
 		"-M", "microvm,memory-backend=ram", "-m", "256M", "-object", ram,
 		"-accel", "tcg", "-bios", m.halt(dir), "-qtest", "unix:" + socket, "-qtest-log", "none",
@@ -111,21 +110,26 @@ func Start(t testing.TB, args ...string) *Machine {
 	return m
 }
 
-// share makes the machine's memory.
-func (m *Machine) share(path string) {
+// share makes the machine's memory, a sealed file as vhost-user back ends want
+// it, and returns its path.
+func (m *Machine) share() string {
 	m.t.Helper()
-	f, err := os.Create(path)
+	fd, err := unix.MemfdCreate("ram", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	defer f.Close()
-	if err := f.Truncate(memory); err != nil {
+	m.t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Ftruncate(fd, memory); err != nil {
 		m.t.Fatal(err)
 	}
-	m.ram, err = unix.Mmap(int(f.Fd()), 0, memory, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW); err != nil {
+		m.t.Fatal(err)
+	}
+	m.ram, err = unix.Mmap(fd, 0, memory, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 }
 
 // halt makes a firmware that stops the CPU for good. Debian's QEMU is without the
