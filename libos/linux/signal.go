@@ -6,6 +6,7 @@ const (
 	SIGKILL  = 9
 	SIGPIPE  = 13
 	SIGALRM  = 14
+	SIGTERM  = 15
 	SIGSTOP  = 19
 	SIGWINCH = 28
 	NSIG     = 64 // the highest

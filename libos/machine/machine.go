@@ -9,6 +9,7 @@ package machine
 import (
 	"strconv"
 
+	"github.com/pith-os/pith/libos/acpi"
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/entropy"
 	"github.com/pith-os/pith/libos/platform"
@@ -34,6 +35,9 @@ func Start() {
 	mountFolders(platform.Config().Mounts)
 	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
 		vsock.AddDevice(sockets[0])
+	}
+	if errno := acpi.Start(); errno != 0 {
+		say("the power button is not watched: " + errno.Name())
 	}
 	if control != nil {
 		control.awaitTime()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/register"
 )
 
 // Discover finds the machine's devices, once: those in memory that the
@@ -18,13 +19,13 @@ func discover() []Transport {
 	if !platform.VM() {
 		return nil
 	}
-	if found := namedDevices(platform.Config().Devices, mapDevice); found != nil {
+	if found := namedDevices(platform.Config().Devices, register.Map); found != nil {
 		return found
 	}
 	if pciPresent() {
-		return pciDevices(portConfig{}, mapDevice)
+		return pciDevices(portConfig{}, register.Map)
 	}
-	return microvmDevices(mapDevice, platform.FirmwareTables() != 0)
+	return microvmDevices(register.Map, platform.FirmwareTables() != 0)
 }
 
 // Find gives the devices of one kind, in the order in which they were found.
@@ -40,11 +41,6 @@ func Find(id uint32) []Transport {
 
 // mapper makes the registers of a device accessible, size bytes at addr.
 type mapper func(addr uint64, size int) (registers, linux.Errno)
-
-func mapDevice(addr uint64, size int) (registers, linux.Errno) {
-	at, errno := platform.MapDevice(addr, size)
-	return mapped(at), errno
-}
 
 // openMMIO opens the device whose registers are size bytes at addr.
 func openMMIO(m mapper, addr uint64, size int, gsi uint32) (Transport, linux.Errno) {

@@ -1,50 +1,12 @@
 package virtio
 
 import (
-	"sync/atomic"
-
 	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/register"
 )
 
-// registers are those of a device, in windows of its address space. Width is
-// 1, 2 or 4 bytes, and the access has exactly that one; the caller stays
-// within the window.
-type registers interface {
-	Read(off, width int) uint32
-	Write(off, width int, v uint32)
-}
-
-// mapped are registers at an address of ours.
-type mapped uintptr
-
-//go:noinline
-func (m mapped) Read(off, width int) uint32 {
-	p := platform.Pointer(uintptr(m) + uintptr(off))
-	switch width {
-	case 1:
-		return uint32(*(*uint8)(p))
-	case 2:
-		return uint32(*(*uint16)(p))
-	}
-	return atomic.LoadUint32((*uint32)(p))
-}
-
-// Write is a plain store: an atomic one is an exchange, which reads the
-// register too, and is not always emulated. Not inlined, so that each call is
-// a store.
-//
-//go:noinline
-func (m mapped) Write(off, width int, v uint32) {
-	p := platform.Pointer(uintptr(m) + uintptr(off))
-	switch width {
-	case 1:
-		*(*uint8)(p) = uint8(v)
-	case 2:
-		*(*uint16)(p) = uint16(v)
-	default:
-		*(*uint32)(p) = v
-	}
-}
+// registers are those of a device, in windows of its address space.
+type registers = register.File
 
 // fieldWidth is the width of accesses to n bytes of configuration at off:
 // that of the field, if they are one; 64-bit fields are accessed in halves

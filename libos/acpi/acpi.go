@@ -1,0 +1,213 @@
+// Package acpi reads the firmware's tables for what a virtual machine needs of
+// them: its power button, whose press is SIGTERM for the program, and how it is
+// switched off. There is no interpreter of byte code. Package machine starts
+// it; it stands on package platform.
+//
+// Section numbers are those of ACPI 6.4.
+package acpi
+
+import (
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/register"
+)
+
+// The fixed description table, FADT (§5.2.9).
+const (
+	fadtDSDT         = 40
+	fadtSCI          = 46
+	fadtPM1Event     = 56
+	fadtPM1Control   = 64
+	fadtPM1EventLen  = 88
+	fadtFlags        = 112
+	fadtXDSDT        = 140
+	fadtXPM1Event    = 148
+	fadtXPM1Control  = 172
+	fadtSleepControl = 244
+
+	flagButtonInByteCode = 1 << 4  // the power button is no fixed hardware
+	flagReduced          = 1 << 20 // there is no fixed hardware
+)
+
+// QEMU's microvm has its events in registers of a device that the byte code
+// describes, in a fixed place (hw/i386/microvm.c): one that tells what has
+// happened and forgets it, and one to sleep.
+const (
+	microvmEvents = 0xfea00000
+	microvmSleep  = 0xfea00200
+	microvmIRQ    = 9
+	microvmButton = 1 << 1
+)
+
+// Bits of the fixed hardware (§4.8.3).
+const (
+	pm1Button  = 1 << 8 // of the status, and of what is enabled
+	sleepShift = 10     // in PM1 control
+	sleepNow   = 1 << 13
+)
+
+// What the sleep control register takes (§4.8.3.7), with the sleep type that
+// QEMU, Cloud Hypervisor and Firecracker have.
+const (
+	softOff      = 5
+	reducedShift = 2
+	reducedNow   = 1 << 5
+)
+
+// machine is what the tables say of the machine.
+type machine struct {
+	button *button // nil: none that is known
+	off    *off    // nil: no way
+}
+
+// button is a power button.
+type button struct {
+	at      place // of its registers
+	size    int
+	pin     uint32 // of the I/O APIC
+	arm     func(f register.File)
+	pressed func(f register.File) bool // since the last call
+}
+
+// off is what to write to switch the machine off.
+type off struct {
+	at    place
+	width int
+	value uint32
+}
+
+// Start has the program get SIGTERM when the power button is pressed.
+func Start() linux.Errno {
+	b := read(platform.MapFirmware, platform.FirmwareTables()).button
+	if b == nil {
+		return 0
+	}
+	f, errno := b.at.open(b.size)
+	if errno != 0 {
+		return errno
+	}
+	irq, errno := platform.NewInterrupt()
+	if errno != 0 {
+		return errno
+	}
+	if errno := irq.Route(b.pin); errno != 0 {
+		return errno
+	}
+	b.arm(f)
+	go b.watch(f, irq, func() { platform.Raise(linux.SIGTERM) })
+	return 0
+}
+
+// watch calls fn at each press.
+func (b *button) watch(f register.File, irq *platform.Interrupt, fn func()) {
+	for {
+		if b.pressed(f) {
+			fn()
+		}
+		irq.Wait()
+	}
+}
+
+// Poweroff switches the machine off. It returns where there is no way to.
+func Poweroff() {
+	o := read(platform.MapFirmware, platform.FirmwareTables()).off
+	if o == nil {
+		return
+	}
+	if f, errno := o.at.open(o.width); errno == 0 {
+		f.Write(0, o.width, o.value)
+	}
+}
+
+func (p place) open(n int) (register.File, linux.Errno) {
+	if p.ports {
+		return register.Ports(p.addr), 0
+	}
+	return register.Map(p.addr, n)
+}
+
+// read reads the tables from the root pointer on.
+func read(m memory, rsdp uint64) machine {
+	tables := m.find(rsdp, "FACP", "APIC")
+	fadt, madt := tables[0], tables[1]
+	if fadt == nil {
+		return machine{}
+	}
+	if fadt.u32(fadtFlags)&flagReduced != 0 {
+		return reduced(fadt, madt)
+	}
+	var found machine
+	event, ok := fadt.fixed(fadtXPM1Event, fadtPM1Event)
+	if half := int(fadt.u8(fadtPM1EventLen)) / 2; ok && half >= 2 && fadt.u32(fadtFlags)&flagButtonInByteCode == 0 &&
+		reachable(event, 2*half) {
+		found.button = fixedButton(event, half, pinOf(madt, uint8(fadt.u16(fadtSCI))))
+	}
+	if control, ok := fadt.fixed(fadtXPM1Control, fadtPM1Control); ok && reachable(control, 2) {
+		dsdt := fadt.u64(fadtXDSDT)
+		if dsdt == 0 {
+			dsdt = uint64(fadt.u32(fadtDSDT))
+		}
+		signature, code := m.load(dsdt)
+		if kind, ok := sleepType(code); ok && signature == "DSDT" {
+			found.off = &off{control, 2, uint32(kind)<<sleepShift | sleepNow}
+		}
+	}
+	return found
+}
+
+// reduced reads the tables of a machine without fixed hardware.
+func reduced(fadt, madt table) machine {
+	sleep, ok := fadt.place(fadtSleepControl)
+	if !ok || !reachable(sleep, 1) {
+		return machine{}
+	}
+	found := machine{off: &off{sleep, 1, softOff<<reducedShift | reducedNow}}
+	if sleep == (place{addr: microvmSleep}) {
+		found.button = &button{
+			at:      place{addr: microvmEvents},
+			size:    4,
+			pin:     pinOf(madt, microvmIRQ),
+			arm:     func(register.File) {},
+			pressed: func(f register.File) bool { return f.Read(0, 4)&microvmButton != 0 },
+		}
+	}
+	return found
+}
+
+// fixedButton is the button of the PM1 event registers: the status, and half
+// bytes later what is enabled. The line is up while an enabled status is.
+func fixedButton(event place, half int, pin uint32) *button {
+	return &button{
+		at:   event,
+		size: 2 * half,
+		pin:  pin,
+		arm: func(f register.File) {
+			f.Write(0, 2, pm1Button)
+			f.Write(half, 2, pm1Button)
+		},
+		pressed: func(f register.File) bool {
+			pressed := f.Read(0, 2)&pm1Button != 0
+			if pressed {
+				f.Write(0, 2, pm1Button) // ones clear it
+			}
+			return pressed
+		},
+	}
+}
+
+// fixed is the place of a block of fixed hardware: its generic address, or in
+// older tables its port.
+func (t table) fixed(generic, port int) (place, bool) {
+	p, ok := t.place(generic)
+	if !ok {
+		p = place{true, uint64(t.u32(port))}
+	}
+	return p, p.addr != 0
+}
+
+// reachable says whether the machine lets us reach n bytes at p: of ports, only
+// those where hypervisors have their power management.
+func reachable(p place, n int) bool {
+	const first, last = 0x600, 0x67f
+	return !p.ports || first <= p.addr && p.addr+uint64(n)-1 <= last
+}
