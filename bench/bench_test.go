@@ -51,3 +51,28 @@ func TestNotesNameFigures(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAStampGoesBeforeTheEntryThatTheNoteNames(t *testing.T) {
+	notes := []byte("\x04\x00\x00\x00\x08\x00\x00\x00\x05\x00\x00\x00Xen\x00________" +
+		"\x04\x00\x00\x00\x04\x00\x00\x00\x12\x00\x00\x00Xen\x00\x50\x08\x00\x01")
+	at := findEntry(notes, 4)
+	if at != len(notes)-4 {
+		t.Fatalf("found at %d of %d", at, len(notes))
+	}
+	if findEntry(notes[:at], 4) >= 0 || findEntry(nil, 4) >= 0 {
+		t.Error("found where none is")
+	}
+	if code := stampCode(0x01000850); !strings.HasSuffix(string(code), "\xb8"+string(notes[at:])+"\xff\xe0") {
+		t.Errorf("% x does not end at the entry", code)
+	}
+}
+
+func TestTicksAreFoundAmongAKernelsWords(t *testing.T) {
+	got, err := parseTicks([]byte("[    1.068737] PCI: Fatal\r\n18725928812 2599023684\r\n"))
+	if want := (ticks{18725928812, 2599023684}); err != nil || got != want {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := parseTicks([]byte("18725928812 25990")); err == nil {
+		t.Errorf("half a line is %v", got)
+	}
+}

@@ -61,6 +61,10 @@ func (k *Kernel) Networked(ctx context.Context, program string) (_ []byte, err e
 	return a.close(), nil
 }
 
+// Up is the line that the guest's first process prints when the network is up,
+// just before it becomes the program.
+const Up = "the network is up"
+
 // Network is n's IPv4 part as words of the kernel's command line.
 func Network(n boot.Net) string {
 	words := []string{"linuxguest.address=" + n.Addr4, "linuxguest.gateway=" + n.Gateway4}

@@ -36,7 +36,9 @@ func run() error {
 	if err := setNetwork(strings.Fields(string(line))); err != nil {
 		return err
 	}
-	return fmt.Errorf("start /program: %w", unix.Exec("/program", []string{"/program"}, os.Environ()))
+	fmt.Println("the network is up")                     // linuxguest.Up
+	args := append([]string{"/program"}, os.Args[1:]...) // what stands behind -- on the line
+	return fmt.Errorf("start /program: %w", unix.Exec("/program", args, os.Environ()))
 }
 
 // loadModules loads what is in /modules, in the order of the names, but for the
