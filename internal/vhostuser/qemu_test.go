@@ -37,6 +37,7 @@ var buildLinux = sync.OnceValues(func() (linux, error) {
 	if err != nil {
 		return linux{}, err
 	}
+	linuxDir = dir
 	program := filepath.Join(dir, "guest")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./testdata/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -51,10 +52,13 @@ var buildLinux = sync.OnceValues(func() (linux, error) {
 	return l, os.WriteFile(l.initrd, disk, 0o644)
 })
 
+var linuxDir string // what buildLinux made, "" for nothing
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if l, err := buildLinux(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(l.initrd))
+	if err := os.RemoveAll(linuxDir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
 }
