@@ -31,7 +31,7 @@ type buffer = virtqueuetest.Buffer
 
 // guest is a driver with its memory, and the device.
 type guest struct {
-	*testing.T
+	testing.TB
 	card   *Device
 	mem    *virtqueue.Memory
 	queues []*virtqueuetest.Driver // as the device counts them
@@ -39,7 +39,7 @@ type guest struct {
 	free   uint64                  // where buffers are given from
 }
 
-func newGuest(t *testing.T, pairs int, features uint64) *guest {
+func newGuest(t testing.TB, pairs int, features uint64) *guest {
 	t.Helper()
 	card, err := New(pairs)
 	if err != nil {
@@ -53,7 +53,7 @@ func newGuest(t *testing.T, pairs int, features uint64) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{T: t, card: card, mem: mem, calls: make([]int, 2*pairs)}
+	g := &guest{TB: t, card: card, mem: mem, calls: make([]int, 2*pairs)}
 	for i := range 2 * pairs {
 		g.queues = append(g.queues, virtqueuetest.New(mem, step*uint64(i), entries, features&eventIdx != 0))
 		g.start(i, features, 0)
