@@ -140,10 +140,7 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 	// The open file, and not one that has its name by now.
 	q.add("-kernel", fmt.Sprintf("/proc/self/fd/%d", q.inherit(c.Image)), "-append", line)
 	q.device("virtio-rng", q.noROM())
-	if q.machine == Microvm {
-		// By PCI it has no MSI-X, without which there is no driver.
-		q.device("virtio-balloon", "free-page-reporting=on")
-	}
+	q.device("virtio-balloon", "free-page-reporting=on")
 	if err := q.ports(vm, c); err != nil {
 		return err
 	}
