@@ -42,6 +42,7 @@ type Queue struct {
 	tail   atomic.Uint32 // used chains taken, modulo 1<<16
 
 	broken atomic.Bool
+	woken  atomic.Bool         // by Wake, and not seen by Wait
 	irq    *platform.Interrupt // nil: the device's shared one, which wakes waiter
 	waiter platform.Waiter
 }
@@ -324,6 +325,9 @@ func (q *Queue) Wait() bool {
 		if q.broken.Load() {
 			return false
 		}
+		if q.woken.Swap(false) {
+			return true
+		}
 		tail := uint16(q.tail.Load())
 		q.enableInterrupt(tail)
 		if q.usedIndex() != tail {
@@ -336,6 +340,13 @@ func (q *Queue) Wait() bool {
 			q.waiter.Wait()
 		}
 	}
+}
+
+// Wake ends the Wait that is going on, or the next one, for its caller to look
+// at something else that has changed. Any goroutine may call it.
+func (q *Queue) Wake() {
+	q.woken.Store(true)
+	q.wake()
 }
 
 // enableInterrupt asks for an interrupt at the next used buffer, with a full
@@ -356,7 +367,7 @@ func (q *Queue) disableInterrupt() {
 	}
 }
 
-// wake ends Wait.
+// wake has Wait look again.
 func (q *Queue) wake() {
 	if q.irq != nil {
 		q.irq.Fire()

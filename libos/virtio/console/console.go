@@ -42,8 +42,9 @@ const (
 	queueControlOut = 3
 )
 
-// queueSize is the size of a port's queues: one buffer is under way.
-const queueSize = 2
+// queueSize is the size of a port's queues. One buffer is under way, but a
+// device may keep some for good.
+const queueSize = 8
 
 // Console is a device with its ports.
 type Console struct {
@@ -163,12 +164,7 @@ func (c *Console) receive() {
 			k.settled.Wake()
 		}
 	}
-	// Nobody will say that a port closes: who waits for its input finds it
-	// broken.
 	k.settled.Wake()
-	for _, p := range c.ports {
-		p.arrival.Wake()
-	}
 }
 
 // identified says whether the device has told what each port is that it has
@@ -233,7 +229,7 @@ func (c *Console) handle(m []byte) {
 	if event == eventPortAdd {
 		c.control.send(id, eventPortReady, 1)
 	}
-	p.arrival.Wake()
+	p.changed()
 	if resized && c.Resized != nil {
 		c.Resized()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/virtio/console/consoletest"
+	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
 func start(t *testing.T, d *consoletest.Device) *Console {
@@ -95,7 +96,8 @@ func TestClosingAPortIsTheEndOfItsInputAfterWhatCame(t *testing.T) {
 		t.Errorf("write to a closed port: %s", errno.Name())
 	}
 	m.Say(1, eventPortOpen, 1, nil)
-	m.Type(1, "again")
+	consoletest.Eventually(t, "an open port", func() bool { return p.writable() == 0 })
+	go m.Type(1, "again")
 	if got := read(t, p, 10); got != "again" {
 		t.Errorf("after it was opened again: %q", got)
 	}
@@ -104,6 +106,45 @@ func TestClosingAPortIsTheEndOfItsInputAfterWhatCame(t *testing.T) {
 		_, errno := p.Read(make([]byte, 1))
 		return errno == linux.EIO
 	})
+}
+
+// TestAWriteEndsWhenThePortIsClosed is for what QEMU does: what it has not yet
+// taken of a port that is closed, it never gives back.
+func TestAWriteEndsWhenThePortIsClosed(t *testing.T) {
+	m := consoletest.New(t, consoletest.Multiport, 2, consoletest.Port{ID: 1, Name: "out", Full: true})
+	p := start(t, m).Port("out")
+	q := m.Queue(consoletest.OutOf(1))
+	write := func(text string) <-chan string {
+		done := make(chan string)
+		go func() {
+			n, errno := p.Write([]byte(text))
+			done <- fmt.Sprint(n, errno.Name())
+		}()
+		return done
+	}
+	var taken *virtiotest.Chain
+	take := func() {
+		consoletest.Eventually(t, "a write", func() (ok bool) { taken, ok = q.Pop(); return ok })
+	}
+	first := write("kept")
+	take()
+	kept := taken
+	m.Say(1, consoletest.PortOpen, 0, nil)
+	if got := <-first; got != "0"+linux.EPIPE.Name() {
+		t.Errorf("write: %s", got)
+	}
+	m.Say(1, consoletest.PortOpen, 1, nil)
+	consoletest.Eventually(t, "an open port", func() bool { return p.writable() == 0 })
+	second := write("taken")
+	take()
+	if got := string(taken.Bytes()); got != "taken" || string(kept.Bytes()) != "kept" {
+		t.Errorf("the device has %q and %q", kept.Bytes(), got)
+	}
+	q.Push(kept, 0) // late
+	q.Push(taken, 0)
+	if got := <-second; got != "5" {
+		t.Errorf("write: %s", got)
+	}
 }
 
 type reader struct{ p *Port }
@@ -197,9 +238,10 @@ func TestABrokenDeviceIsAnErrorAndNoHang(t *testing.T) {
 	if errno := <-done; errno != linux.EIO {
 		t.Errorf("read: %s", errno.Name())
 	}
-	if _, errno := c.Port("dead").Write([]byte("x")); errno != linux.EIO {
-		t.Errorf("write: %s", errno.Name())
-	}
+	consoletest.Eventually(t, "EIO from a write", func() bool {
+		_, errno := c.Port("dead").Write([]byte("x"))
+		return errno == linux.EIO
+	})
 }
 
 func TestADeviceThatSaysNothingDelaysTheStartNoLongerThanAsked(t *testing.T) {

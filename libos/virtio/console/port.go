@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/pith-os/pith/libos/linux"
-	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 )
 
@@ -23,15 +22,12 @@ type Port struct {
 
 	writing sync.Mutex // one write at a time: none is torn
 	outMem  virtio.Buffer
+	token   int // of the piece that is written
 
 	reading sync.Mutex // one read at a time
-	arrival platform.Waiter
-	input   struct {
-		sync.Mutex
-		mem  virtio.Buffer // allocated at the first read
-		lent bool          // the device has it
-		data []byte        // in mem: what came and was not read
-	}
+	inMem   virtio.Buffer
+	lent    bool   // the device has inMem
+	data    []byte // in inMem: what came and was not read
 }
 
 // States of a port on the device's side.
@@ -76,41 +72,74 @@ func (p *Port) use() int {
 	return state
 }
 
+// changed has those look who wait for the device.
+func (p *Port) changed() {
+	p.in.Wake()
+	p.out.Wake()
+}
+
 // Write writes all of b, and returns when the device has taken it. EPIPE: the
 // other side has closed the port; EIO: it is gone, or the device is broken.
 func (p *Port) Write(b []byte) (int, linux.Errno) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	if p.outMem.Mem == nil {
-		var errno linux.Errno
-		if p.outMem, errno = virtio.Alloc(pieceSize); errno != 0 {
-			return 0, errno
-		}
-	}
 	done := 0
 	for done < len(b) {
-		switch p.use() {
-		case portClosed:
-			return done, linux.EPIPE
-		case portAbsent:
-			return done, linux.EIO
-		}
-		n := copy(p.outMem.Mem, b[done:])
-		if !p.out.Add([]virtio.Buffer{p.outMem.Slice(0, n)}, nil, 0) {
-			return done, linux.EIO
-		}
-		p.out.Kick()
-		for {
-			if _, _, ok := p.out.Take(); ok {
-				break
-			}
-			if !p.out.Wait() {
-				return done, linux.EIO
-			}
+		n, errno := p.writePiece(b[done:])
+		if errno != 0 {
+			return done, errno
 		}
 		done += n
 	}
 	return done, 0
+}
+
+// writePiece writes as much of b as is given to the device at a time.
+func (p *Port) writePiece(b []byte) (n int, errno linux.Errno) {
+	if errno := p.writable(); errno != 0 {
+		return 0, errno
+	}
+	if p.outMem.Mem == nil {
+		if p.outMem, errno = virtio.Alloc(pieceSize); errno != 0 {
+			return 0, errno
+		}
+	}
+	n = copy(p.outMem.Mem, b)
+	p.token++
+	if !p.out.Add([]virtio.Buffer{p.outMem.Slice(0, n)}, nil, p.token) {
+		return 0, linux.EIO
+	}
+	p.out.Kick()
+	for {
+		errno := p.writable()
+		// What comes back with another token was given up below.
+		if token, _, ok := p.out.Take(); ok && token == p.token {
+			return n, 0
+		} else if ok {
+			continue
+		}
+		if errno != 0 {
+			// QEMU does not give back what a port that is closed had not
+			// taken in full (hw/char/virtio-serial-bus.c,
+			// virtio_serial_close): the buffer is lost.
+			p.outMem = virtio.Buffer{}
+			return 0, errno
+		}
+		if !p.out.Wait() {
+			return 0, linux.EIO
+		}
+	}
+}
+
+// writable says what keeps us from writing.
+func (p *Port) writable() linux.Errno {
+	switch p.use() {
+	case portClosed:
+		return linux.EPIPE
+	case portAbsent:
+		return linux.EIO
+	}
+	return 0
 }
 
 // Read parks the calling goroutine until something came. 0: the other side has
@@ -123,66 +152,42 @@ func (p *Port) Read(b []byte) (int, linux.Errno) {
 		// Ask this first: what came before the port was closed is in the
 		// queue by then.
 		state := p.use()
-		n, errno := p.take(b)
+		if _, n, ok := p.in.Take(); ok {
+			p.lent, p.data = false, p.inMem.Mem[:n]
+		}
+		n := copy(b, p.data)
+		p.data = p.data[n:]
 		switch {
-		case n > 0 || errno != 0 || len(b) == 0:
-			return n, errno
+		case n > 0 || len(b) == 0:
+			return n, 0
 		case state == portClosed:
 			return 0, 0
 		case state == portAbsent:
 			return 0, linux.EIO
 		}
-		p.arrival.Wait()
-	}
-}
-
-// take takes what came; when that is nothing it lends the buffer to the
-// device.
-func (p *Port) take(b []byte) (int, linux.Errno) {
-	in := &p.input
-	in.Lock()
-	defer in.Unlock()
-	if in.mem.Mem == nil {
-		var errno linux.Errno
-		if in.mem, errno = virtio.Alloc(pieceSize); errno != 0 {
+		if errno := p.lend(); errno != 0 {
 			return 0, errno
 		}
-		go p.receive()
-	}
-	p.collect()
-	if n := copy(b, in.data); n > 0 {
-		in.data = in.data[n:]
-		return n, 0
-	}
-	if !in.lent {
-		if !p.in.Add(nil, []virtio.Buffer{in.mem}, 0) {
+		if !p.in.Wait() {
 			return 0, linux.EIO
 		}
-		in.lent = true
-		p.in.Kick()
-	}
-	if p.in.Broken() {
-		return 0, linux.EIO
-	}
-	return 0, 0
-}
-
-// collect takes the buffer back when the device has used it, with p.input
-// locked.
-func (p *Port) collect() {
-	if _, n, ok := p.in.Take(); ok {
-		p.input.lent, p.input.data = false, p.input.mem.Mem[:n]
 	}
 }
 
-// receive wakes the reader for what comes. The reader cannot wait for the queue
-// itself: it also waits for the port to be closed.
-func (p *Port) receive() {
-	for p.in.Wait() {
-		p.input.Lock()
-		p.collect()
-		p.input.Unlock()
-		p.arrival.Wake()
+// lend gives the device the buffer for input.
+func (p *Port) lend() (errno linux.Errno) {
+	if p.lent {
+		return 0
 	}
-	p.arrival.Wake()
+	if p.inMem.Mem == nil {
+		if p.inMem, errno = virtio.Alloc(pieceSize); errno != 0 {
+			return errno
+		}
+	}
+	if !p.in.Add(nil, []virtio.Buffer{p.inMem}, 0) {
+		return linux.EIO
+	}
+	p.lent = true
+	p.in.Kick()
+	return 0
 }

@@ -55,6 +55,7 @@ type Port struct {
 	ID     uint32
 	Name   string // empty: a console
 	Closed bool   // nobody is at its other end
+	Full   bool   // what is written stays with the device
 	// OnWrite, when not nil, is called for what the driver has written.
 	OnWrite func(p []byte)
 
@@ -74,6 +75,9 @@ func New(t testing.TB, features uint64, max uint32, ports ...Port) *Device {
 	d.Queue(QueueControlOut).Serve(d.control)
 	for _, p := range ports {
 		d.ports = append(d.ports, &p)
+		if p.Full {
+			continue
+		}
 		d.Queue(OutOf(p.ID)).Serve(func(c *virtiotest.Chain) int {
 			d.mu.Lock()
 			p.written.Write(c.Bytes())
@@ -139,12 +143,12 @@ func (d *Device) port(id uint32) *Port {
 	return nil
 }
 
-// Say sends a control message to the driver.
+// Say sends a control message to the driver, unless that has shut it down.
 func (d *Device) Say(id uint32, event, value uint16, more []byte) {
 	b := binary.LittleEndian.AppendUint32(nil, id)
 	b = binary.LittleEndian.AppendUint16(b, event)
 	b = binary.LittleEndian.AppendUint16(b, value)
-	if !d.Queue(QueueControlIn).Send(append(b, more...)) {
+	if q := d.Queue(QueueControlIn); !q.Send(append(b, more...)) && q.Enabled() {
 		d.t.Errorf("no buffer for control message %d", event)
 	}
 }
