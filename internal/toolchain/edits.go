@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 )
 
+// jitterEntropy came with Go 1.26.
+const jitterEntropy = "crypto/internal/fips140/drbg/entropy_fips140.go"
+
 // goEdits are the edits of Go files, by path below GOROOT/src. What they
 // remove or rename is defined in std/.
 var goEdits = map[string]func(*goSource) error{
@@ -45,6 +48,15 @@ var goEdits = map[string]func(*goSource) error{
 	},
 	// Its fcntl is the runtime's, which has no descriptors.
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },
+	// A buffer of 32 MiB that only FIPS 140-3 mode uses. Linux gives a
+	// variable pages at its first use; a virtual machine's loader gives it
+	// memory.
+	jitterEntropy: func(s *goSource) error {
+		return errors.Join(
+			s.replace("var memory entropy.ScratchBuffer", ""),
+			s.replace("seed, err := entropy.Seed(&memory)", "memory := new(entropy.ScratchBuffer)\n\tseed, err := entropy.Seed(memory)"),
+			s.replace("seed, err = entropy.Seed(&memory)", "seed, err = entropy.Seed(memory)"))
+	},
 	// What these two say would send a user looking in the wrong place.
 	"os/exec/lp_unix.go": func(s *goSource) error {
 		return s.replace(`"executable file not found in $PATH"`,
@@ -79,6 +91,9 @@ func (t tree) edit(goroot string) error {
 	}
 	for name, edit := range goEdits {
 		data, err := read(name)
+		if name == jitterEntropy && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
