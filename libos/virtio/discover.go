@@ -19,7 +19,7 @@ func discover() []Transport {
 	if !platform.VM() {
 		return nil
 	}
-	if found := namedDevices(platform.Config().Devices, register.Map); found != nil {
+	if found, named := namedDevices(platform.Config().Devices, register.Map); named {
 		return found
 	}
 	if pciPresent() {
@@ -53,14 +53,15 @@ func openMMIO(m mapper, addr uint64, size int, gsi uint32) (Transport, linux.Err
 
 // namedDevices opens the devices that words name, in the form that Linux gave
 // them: virtio_mmio.device=SIZE@ADDRESS:GSI[:ID] (Linux,
-// drivers/virtio/virtio_mmio.c). Other words are not for us.
-func namedDevices(words []string, m mapper) []Transport {
-	var found []Transport
+// drivers/virtio/virtio_mmio.c). Other words are not for us. named says whether
+// there was any.
+func namedDevices(words []string, m mapper) (found []Transport, named bool) {
 	for _, word := range words {
 		what, ok := strings.CutPrefix(word, "virtio_mmio.device=")
 		if !ok {
 			continue
 		}
+		named = true
 		size, addr, gsi, ok := parseMMIO(what)
 		if !ok {
 			report("pith: " + word + ": not SIZE@ADDRESS:INTERRUPT\n")
@@ -73,7 +74,7 @@ func namedDevices(words []string, m mapper) []Transport {
 			report("pith: " + word + ": " + errno.Name() + "\n")
 		}
 	}
-	return found
+	return found, named
 }
 
 func parseMMIO(s string) (size int, addr uint64, gsi uint32, ok bool) {

@@ -31,7 +31,10 @@ type (
 	Mapper    = func(addr uint64, size int) (registers, linux.Errno)
 )
 
-func NamedDevices(words []string, m Mapper) []Transport { return namedDevices(words, m) }
+func NamedDevices(words []string, m Mapper) []Transport {
+	found, _ := namedDevices(words, m)
+	return found
+}
 
 func MicrovmDevices(m Mapper, acpi bool) []Transport { return microvmDevices(m, acpi) }
 

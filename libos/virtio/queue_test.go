@@ -220,7 +220,6 @@ func TestALieBreaksTheQueue(t *testing.T) {
 				t.Fatal(errno.Name())
 			}
 			q, _ := d.NewQueue(0, 8)
-			d.OnConfig(func() {})
 			d.Start()
 			mem := alloc(t, 128)
 			q.Add(buffers(mem.Slice(0, 64)), buffers(mem.Slice(64, 128)), 7)

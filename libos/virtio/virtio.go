@@ -173,10 +173,10 @@ func (d *Device) OnConfig(fn func()) { d.onConfig = fn }
 
 // Start lets the device run (DRIVER_OK).
 func (d *Device) Start() linux.Errno {
-	if d.onConfig != nil {
-		if errno := d.openConfigInterrupt(); errno != 0 {
-			return errno
-		}
+	// Listened to by every driver, as it also says that the device failed;
+	// a driver that asks for nothing else does without.
+	if errno := d.openConfigInterrupt(); errno != 0 && d.onConfig != nil {
+		return errno
 	}
 	if d.shared != nil {
 		go d.dispatch()
