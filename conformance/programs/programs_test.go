@@ -124,29 +124,3 @@ func TestOneProgram(t *testing.T) {
 		})
 	}
 }
-
-// What depends on the machine most, on each kind of it that pith can make.
-func TestEveryKindOfMachine(t *testing.T) {
-	for _, domain := range []string{"faults", "preemption", "http"} {
-		truth := run(t, harness.Plain, domain)
-		for _, m := range harness.Selected() {
-			if !m.Machine {
-				continue
-			}
-			for _, model := range []string{"max", "qemu64"} {
-				for _, cpus := range []string{"1", "2", "4"} {
-					t.Run(strings.Join([]string{domain, m.Name, model, cpus}, "/"), func(t *testing.T) {
-						p := program(domain)
-						p.Flags = []string{"--cpu-model", model, "--cpus", cpus}
-						i := harness.Start(t, m, p)
-						code, err := i.Wait(2 * harness.Timeout)
-						if err != nil || code != truth.code {
-							t.Errorf("exit code %d, %v; on Linux %d", code, err, truth.code)
-						}
-						diff(t, i.Stdout(), truth.stdout)
-					})
-				}
-			}
-		}
-	}
-}

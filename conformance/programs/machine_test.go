@@ -1,0 +1,59 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pith-os/pith/conformance/harness"
+)
+
+var boots = flag.Int("boots", 10, "how often each kind of machine boots in TestBootsInARow")
+
+// What depends on the machine most, on each kind of it that pith can make.
+func TestEveryKindOfMachine(t *testing.T) {
+	for _, domain := range []string{"faults", "preemption", "http"} {
+		truth := run(t, harness.Plain, domain)
+		for _, m := range harness.Selected() {
+			if !m.Machine {
+				continue
+			}
+			for _, model := range []string{"max", "qemu64"} {
+				for _, cpus := range []string{"1", "2", "4"} {
+					t.Run(strings.Join([]string{domain, m.Name, model, cpus}, "/"), func(t *testing.T) {
+						p := program(domain)
+						p.Flags = []string{"--cpu-model", model, "--cpus", cpus}
+						i := harness.Start(t, m, p)
+						code, err := i.Wait(2 * harness.Timeout)
+						if err != nil || code != truth.code {
+							t.Errorf("exit code %d, %v; on Linux %d", code, err, truth.code)
+						}
+						diff(t, i.Stdout(), truth.stdout)
+					})
+				}
+			}
+		}
+	}
+}
+
+// None of many boots hangs, or loses what the program says.
+func TestBootsInARow(t *testing.T) {
+	for _, m := range harness.Selected() {
+		if !m.Machine {
+			continue
+		}
+		t.Run(m.Name, func(t *testing.T) {
+			for n := range *boots {
+				cpus := n%4 + 1
+				i := harness.Start(t, m, harness.Program{
+					Package: "../../examples/hello", Flags: []string{"--cpus", fmt.Sprint(cpus)},
+				})
+				code, err := i.Wait(harness.Timeout)
+				if want := fmt.Sprintf(" on %d CPUs\n", cpus); err != nil || code != 0 || !strings.HasSuffix(i.Stdout(), want) || i.Stderr() != "" {
+					t.Fatalf("boot %d, %d CPUs: exit code %d, %v, %q, %q", n, cpus, code, err, i.Stdout(), i.Stderr())
+				}
+			}
+		})
+	}
+}
