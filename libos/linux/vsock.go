@@ -5,6 +5,8 @@ const (
 	VMADDR_CID_ANY  = 0xffffffff
 	VMADDR_CID_HOST = 2
 	VMADDR_PORT_ANY = 0xffffffff
+
+	VMADDR_FLAG_TO_HOST = 1
 )
 
 // SockaddrVM is struct sockaddr_vm.

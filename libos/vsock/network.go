@@ -70,6 +70,8 @@ func (n *Network) New(typ, proto int) (socket.Socket, linux.Errno) {
 	switch {
 	case proto != 0 && proto != linux.AF_VSOCK:
 		return nil, linux.EPROTONOSUPPORT
+	case typ == linux.SOCK_DGRAM: // a device may carry them, but virtio's does not
+		return nil, linux.ENODEV
 	case typ != linux.SOCK_STREAM:
 		return nil, linux.ESOCKTNOSUPPORT
 	}

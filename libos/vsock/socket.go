@@ -59,11 +59,8 @@ func (n *Network) newSocket() *Socket {
 // parse reads a struct sockaddr_vm.
 func parse(sa []byte) (address, linux.Errno) {
 	v, errno := socket.Get[linux.SockaddrVM](sa)
-	if errno != 0 || v.Reserved1 != 0 {
+	if errno != 0 || v.Family != linux.AF_VSOCK || v.Flags&^linux.VMADDR_FLAG_TO_HOST != 0 {
 		return address{}, linux.EINVAL
-	}
-	if v.Family != linux.AF_VSOCK {
-		return address{}, linux.EAFNOSUPPORT
 	}
 	return address{v.CID, v.Port}, 0
 }
@@ -162,8 +159,8 @@ func (s *Socket) Connect(sa []byte) linux.Errno {
 	to, errno := parse(sa)
 	switch {
 	case errno != 0:
-		return linux.EINVAL
-	case to.cid == linux.VMADDR_CID_ANY || s.n.down:
+		return errno
+	case s.n.down:
 		return linux.ENETUNREACH
 	}
 	if s.local == unbound {
