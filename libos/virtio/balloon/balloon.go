@@ -58,6 +58,9 @@ type balloon struct {
 	given   []platform.PageRun // follow's
 	pages   uint32             // in given; follow's
 
+	runs   []platform.PageRun // being reported
+	frames []virtio.Buffer    // the same
+
 	changed platform.Waiter // the configuration changed, or the device is gone
 	tick    platform.Waiter // it is time to report, or the device is gone
 	closed  atomic.Bool
@@ -94,6 +97,8 @@ func start(t virtio.Transport, m memory) (*balloon, linux.Errno) {
 		if b.report, errno = dev.NewQueue(n, queueSize); errno != 0 {
 			return nil, errno
 		}
+		n = reportAtOnce(platform.Config().Memory)
+		b.runs, b.frames = make([]platform.PageRun, n), make([]virtio.Buffer, n)
 	}
 	if b.list, errno = virtio.Alloc(4 * pageNums); errno != 0 {
 		return nil, errno

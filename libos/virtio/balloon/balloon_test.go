@@ -194,10 +194,14 @@ func TestFreePagesAreReportedOnTheQueueForIt(t *testing.T) {
 			var sizes []int
 			for len(sizes) < 3 {
 				if d, ok := q.PopDescribed(); ok {
-					if m.missing() != d.In[0].Len/platform.PageSize {
-						t.Errorf("%d pages are nobody's", m.missing())
+					shown := 0
+					for _, b := range d.In {
+						sizes = append(sizes, b.Len/platform.PageSize)
+						shown += b.Len / platform.PageSize
 					}
-					sizes = append(sizes, d.In[0].Len/platform.PageSize)
+					if m.missing() != shown {
+						t.Errorf("%d pages are nobody's, %d are shown", m.missing(), shown)
+					}
 					q.Lie(d.ID, 0)
 				}
 			}
@@ -205,6 +209,14 @@ func TestFreePagesAreReportedOnTheQueueForIt(t *testing.T) {
 				t.Errorf("reported %v", sizes)
 			}
 		})
+	}
+}
+
+func TestWhatIsShownAtOnceIsAPartOfTheMemory(t *testing.T) {
+	for memory, want := range map[uint64]int{8 << 20: 1, 64 << 20: 2, 256 << 20: 8, 1 << 30: 16, 1 << 40: 16} {
+		if n := reportAtOnce(memory); n != want {
+			t.Errorf("%d runs of %d MiB", n, memory>>20)
+		}
 	}
 }
 

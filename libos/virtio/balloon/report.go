@@ -15,9 +15,18 @@ const (
 	reportSeldom = 32e9
 )
 
-// reportAtOnce is how many runs are shown at once. They are nobody's meanwhile,
-// so they are few: a program that needs memory finds it.
-const reportAtOnce = 1
+// Runs that are shown at once are nobody's meanwhile. So they are few, an eighth
+// of the memory or less, for a program that needs some to find it; and they are
+// many, as each look for them goes through all of the memory.
+const (
+	reportPart = 8
+	longestRun = 4 << 20 // bytes, of a run that TakeFree gives
+	reportMost = queueSize
+)
+
+func reportAtOnce(memory uint64) int {
+	return int(min(max(memory/reportPart/longestRun, 1), reportMost))
+}
 
 func (b *balloon) reports() {
 	pause := int64(reportOften)
@@ -38,20 +47,18 @@ func (b *balloon) reports() {
 // reportFree shows the device all free memory that it was not shown since its
 // last use. ok is false when the device is broken.
 func (b *balloon) reportFree() (found, ok bool) {
-	var runs [reportAtOnce]platform.PageRun
-	var frames [reportAtOnce]virtio.Buffer
 	for {
-		n := b.memory.TakeFree(runs[:])
+		n := b.memory.TakeFree(b.runs)
 		if n == 0 {
 			return found, true
 		}
-		for i, r := range runs[:n] {
-			frames[i] = virtio.Frames(r)
+		for i, r := range b.runs[:n] {
+			b.frames[i] = virtio.Frames(r)
 		}
-		if !b.report.Add(nil, frames[:n], 0) || !await(b.report) {
+		if !b.report.Add(nil, b.frames[:n], 0) || !await(b.report) {
 			return found, false
 		}
-		b.memory.ReturnFree(runs[:n])
+		b.memory.ReturnFree(b.runs[:n])
 		found = true
 	}
 }
