@@ -78,7 +78,7 @@ func configureByNetwork(l *link) *stack.Stack {
 // newAutoconf begins to configure l; programs wait for it no longer than limit.
 func newAutoconf(l *link, limit time.Duration) *autoconf {
 	a := &autoconf{link: l, mtu: l.MTU(), begin: time.Now(), limit: limit, changed: make(chan struct{}, 1)}
-	for _, g := range []*gate{&a.ready4, &a.ready6, &a.ready, &a.named} {
+	for _, g := range a.gates() {
 		g.open = make(chan struct{})
 	}
 	ndp := ipv6.DefaultNDPConfigurations()
@@ -107,10 +107,15 @@ func (a *autoconf) run() {
 		case <-a.changed:
 			a.update()
 		case <-a.link.done:
+			for _, g := range a.gates() {
+				g.when(true) // there will be nothing
+			}
 			return
 		}
 	}
 }
+
+func (a *autoconf) gates() []*gate { return []*gate{&a.ready4, &a.ready6, &a.ready, &a.named} }
 
 // change has run update, soon.
 func (a *autoconf) change() {

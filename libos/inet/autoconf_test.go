@@ -208,7 +208,7 @@ func TestANetworkOfIPv6AloneHasNameServers(t *testing.T) {
 func TestWithoutANetworkProgramsWaitAndAreTold(t *testing.T) {
 	nothing := func([]byte) bool { return false }
 	a := configured(t, filter{served(t), nothing}, 100*time.Millisecond)
-	for _, g := range []*gate{&a.ready4, &a.ready6, &a.ready, &a.named} {
+	for _, g := range a.gates() {
 		opens(t, "the end of patience", g)
 	}
 	if _, err := a.stack.FindRoute(0, tcpip.Address{}, full("1.1.1.1", 0).Addr, ipv4.ProtocolNumber, false); err == nil {
@@ -216,6 +216,15 @@ func TestWithoutANetworkProgramsWaitAndAreTold(t *testing.T) {
 	}
 	if got := string(a.resolver()); got != "#PROTO: DHCP\n" {
 		t.Errorf("name servers %q", got)
+	}
+}
+
+func TestNobodyWaitsForADeviceThatIsGone(t *testing.T) {
+	dev := sink{make(chan struct{})}
+	a := configured(t, dev, time.Hour)
+	dev.Close()
+	for _, g := range a.gates() {
+		opens(t, "the end of the device", g)
 	}
 }
 
