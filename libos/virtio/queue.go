@@ -92,6 +92,10 @@ type chain struct {
 
 const maxQueueSize = 1 << 15
 
+// mostOwn is how many queues of a device have interrupts of their own: the
+// machine has 64 for all devices, and a queue for each of its CPUs may be many.
+const mostOwn = 8
+
 // NewQueue sets queue i up with at most max entries, a power of two, before
 // Start. ENODEV: the device has no such queue.
 func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
@@ -101,6 +105,7 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	}
 	size = 1 << (bits.Len(uint(size)) - 1)
 	own, _ := d.OwnInterrupts()
+	own = own && len(d.queues) < mostOwn
 	irq, errno := d.interrupt(own)
 	if errno != 0 {
 		return nil, errno

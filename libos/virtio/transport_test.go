@@ -190,6 +190,44 @@ func TestEveryTransportBringsADeviceUp(t *testing.T) {
 	}
 }
 
+func TestManyQueuesShareAnInterrupt(t *testing.T) {
+	const queues = 20
+	sizes := make([]int, queues)
+	for i := range sizes {
+		sizes[i] = 8
+	}
+	dev := virtiotest.New(1, 0, nil, sizes...)
+	b := bus{0: virtiotest.NewPCI(dev, 0xfe000000, queues+1)}
+	d, errno := virtio.Open(only(t, virtio.PCIDevices(b, b.Map)), 0)
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	var all []*virtio.Queue
+	for i := range queues {
+		q, errno := d.NewQueue(i, 8)
+		if errno != 0 {
+			t.Fatal(errno.Name())
+		}
+		all = append(all, q)
+	}
+	if errno := d.Start(); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	defer d.Shutdown()
+	mem := alloc(t, 1)
+	for i, q := range all {
+		q.Add(buffers(mem), nil, i)
+		c, _ := dev.Queue(i).Pop()
+		dev.Queue(i).Push(c, 0)
+		if !q.Wait() {
+			t.Fatal("broken")
+		}
+		if token, _, ok := q.Take(); !ok || token != i {
+			t.Errorf("queue %d: took %d, %v", i, token, ok)
+		}
+	}
+}
+
 func TestNamedDevices(t *testing.T) {
 	said := virtio.CaptureReports(t)
 	legacy := virtiotest.NewMMIO(virtiotest.New(2, 0, nil), 8)
