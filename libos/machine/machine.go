@@ -28,17 +28,12 @@ func Start() {
 	control := startConsole(virtio.Find(virtio.IDConsole))
 	reportUnknown(virtio.Discover())
 	entropy.Start()
-	if balloons := virtio.Find(virtio.IDBalloon); len(balloons) > 0 {
-		platform.AfterFunc(balloonDelay, func() { startBalloons(balloons) })
-	}
 	addDisks(virtio.Find(virtio.IDBlock))
 	mountFolders(platform.Config().Mounts)
 	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
 		vsock.AddDevice(sockets[0])
 	}
-	if errno := acpi.Start(); errno != 0 {
-		say("the power button is not watched: " + errno.Name())
-	}
+	platform.AfterFunc(delay, startLater)
 	if control != nil {
 		control.awaitTime()
 	}
@@ -48,17 +43,21 @@ func Start() {
 // make no sense.
 const exitCode = 125
 
-// balloonDelay is when memory balloons start, in nanoseconds: the program goes
-// first.
-const balloonDelay = 100e6
+// delay is when what no program waits for is started, in nanoseconds.
+const delay = 100e6
 
-// startBalloons has the host take memory that is free. A machine without does
-// what it does with one, so that a device that fails is no reason to end.
-func startBalloons(devices []virtio.Transport) {
-	for _, t := range devices {
+// startLater starts what a program has no use for at first. A machine that lacks
+// it does what it does otherwise, so that a device that fails is no reason to
+// end.
+func startLater() {
+	for _, t := range virtio.Find(virtio.IDBalloon) {
 		if errno := balloon.Start(t); errno != 0 {
 			say("device " + t.Name() + " (memory balloon) does not start: " + errno.Name())
 		}
+	}
+	// A press from before is seen then.
+	if errno := acpi.Start(); errno != 0 {
+		say("the power button is not watched: " + errno.Name())
 	}
 }
 
