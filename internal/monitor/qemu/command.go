@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -136,6 +137,9 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := checkMemory(c); err != nil {
+		return err
+	}
 	q.hardware(accel, c)
 	// The open file, and not one that has its name by now.
 	q.add("-kernel", fmt.Sprintf("/proc/self/fd/%d", q.inherit(c.Image)), "-append", line)
@@ -159,6 +163,31 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 	}
 	if c.Machine.GDB != "" {
 		q.add("-gdb", "tcp:"+c.Machine.GDB, "-S")
+	}
+	return nil
+}
+
+// roomToStart is what an image needs behind its end to say that there is too
+// little memory for it.
+const roomToStart = 2 << 20
+
+// checkMemory compares the machine's memory with where the image's segments
+// are: QEMU loads what is beyond the memory into nothing.
+func checkMemory(c *monitor.Config) error {
+	f, err := elf.NewFile(c.Image)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", c.Image.Name(), err)
+	}
+	end := uint64(0)
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD {
+			end = max(end, p.Paddr+p.Memsz)
+		}
+	}
+	const unit = 1 << 20
+	if c.Boot.Memory < end+roomToStart {
+		return fmt.Errorf("%dM of memory is too little for this image: give it at least %dM with --memory",
+			c.Boot.Memory/unit, (end+roomToStart+unit-1)/unit)
 	}
 	return nil
 }

@@ -57,14 +57,16 @@ func start(ctx context.Context, program, accel string, c *monitor.Config) (*mach
 	vm := &machine{control: newControl()}
 	err := q.compose(vm, accel, c)
 	if err == nil {
-		vm.process, vm.words, err = run(program, q.args, q.files)
+		if vm.process, vm.words, err = run(program, q.args, q.files); err != nil {
+			err = fmt.Errorf("start QEMU: %w", err)
+		}
 	}
 	if err != nil {
 		q.abandon()
 		if vm.link != nil { // nobody serves it
 			err = errors.Join(err, vm.link.Close())
 		}
-		return nil, errors.Join(fmt.Errorf("start QEMU: %w", err), vm.unplug())
+		return nil, errors.Join(err, vm.unplug())
 	}
 	q.close()
 	return vm, nil

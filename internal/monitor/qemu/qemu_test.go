@@ -203,7 +203,8 @@ func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 		{"CPU model", func(c *monitor.Config) { c.Machine.CPU = "abacus" }, "abacus"},
 		{"machine type", func(c *monitor.Config) { c.Machine.Type = "steam" }, "machine type steam is not known: choose microvm or q35"},
 		{"accelerator", func(c *monitor.Config) { c.Machine.Accel = "rocket" }, "accelerator rocket is not known: choose kvm or tcg"},
-		{"image", func(c *monitor.Config) { c.Image, _ = os.Open(os.DevNull) }, "QEMU failed"},
+		{"image", func(c *monitor.Config) { c.Image, _ = os.Open(os.DevNull) }, "read /dev/null"},
+		{"memory", func(c *monitor.Config) { c.Boot.Memory = 3 << 20 }, "3M of memory is too little for this image: give it at least 4M with --memory"},
 		{"folder", func(c *monitor.Config) { c.Machine.Folders = []monitor.Folder{{Host: "/nonexistent", Guest: "/a"}} }, "/nonexistent"},
 		{"network", func(c *monitor.Config) { c.Publish = []monitor.Port{{Guest: 80}} }, "go together"},
 	} {
