@@ -24,7 +24,8 @@ type vm struct {
 	cmd     *exec.Cmd
 	console console
 	ended   chan struct{} // closed when QEMU has ended
-	addr    string        // where port 80 of a guest with a network is published
+	began   time.Time
+	addr    string // where port 80 of a guest with a network is published
 	release []func() error
 }
 
@@ -73,6 +74,7 @@ func (b *bench) start(g *guest, more ...*os.File) (_ *vm, err error) {
 	m.cmd = exec.CommandContext(b.ctx, qemu.Program, append(append(hardware(g.memory), args...), g.args...)...)
 	m.cmd.ExtraFiles = files
 	m.cmd.Stdout, m.cmd.Stderr = &m.console, &m.console
+	m.began = time.Now()
 	if err := m.cmd.Start(); err != nil {
 		m.cmd = nil
 		return nil, err
