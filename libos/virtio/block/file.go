@@ -72,14 +72,11 @@ func (f *File) Pwrite(p []byte, off int64) (int, linux.Errno) {
 	return n, errno
 }
 
-// write returns where the write ended, too.
+// write returns where the write ended, too. O_APPEND means nothing to a disk.
 func (f *File) write(p []byte, off int64) (n int, end int64, errno linux.Errno) {
 	flags := f.Flags()
 	if flags&linux.O_ACCMODE == linux.O_RDONLY {
 		return 0, 0, linux.EBADF
-	}
-	if flags&linux.O_APPEND != 0 {
-		off = f.disk.Size() // where there is no room, as on Linux
 	}
 	n, errno = f.disk.WriteAt(p, off)
 	if n > 0 && flags&linux.O_DSYNC != 0 {
