@@ -42,7 +42,7 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	how, err := chooseAccel(ctx, program, c.Machine.Accel)
+	how, err := chooseAccel(ctx, c.Machine.Accel)
 	if err != nil {
 		return 0, err
 	}

@@ -23,6 +23,9 @@ func (m *Machine) Raw(code ...byte) { m.code = append(m.code, code...) }
 // Here is the address of what is appended next.
 func (m *Machine) Here() uint32 { return MachineAddr + uint32(len(m.code)) }
 
+// Code is what has been appended, to be run at MachineAddr.
+func (m *Machine) Code() []byte { return m.code }
+
 // Out writes the bytes of s to an I/O port, one by one. EAX and EDX are lost.
 func (m *Machine) Out(port uint16, s string) {
 	m.port(port)
