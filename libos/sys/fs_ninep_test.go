@@ -38,6 +38,9 @@ var notByNineP = map[string]bool{
 }
 
 func TestRandomFileOperationsByNinePAsOnLinux(t *testing.T) {
+	if shared == "" {
+		t.Skip("needs /dev/shm")
+	}
 	rounds := uint64(300)
 	if testing.Short() {
 		rounds = 30

@@ -78,10 +78,16 @@ func (d *directory) Open(at *vfs.Dentry, flags uint32) (file.File, linux.Errno) 
 
 // inherit gives what is made in the directory, with mode, the group of a
 // set-group-id directory, and such a directory's bit to a new directory
-// (inode(7)): servers do what the request says.
+// (inode(7)): servers do what the request says. Whether the directory is one is
+// not asked each time.
 func (d *directory) inherit(f *fid, mode uint32) (newMode, gid uint32, errno linux.Errno) {
-	var st linux.Stat
-	if errno := d.statBy(f, &st); errno != 0 || st.Mode&linux.S_ISGID == 0 {
+	d.mu.Lock()
+	st, stale := d.known, d.stale || d.known.Mode == 0
+	d.mu.Unlock()
+	if stale {
+		errno = d.statBy(f, &st)
+	}
+	if errno != 0 || st.Mode&linux.S_ISGID == 0 {
 		return mode, 0, errno
 	}
 	if mode&linux.S_IFMT == linux.S_IFDIR {
@@ -118,7 +124,7 @@ func (d *directory) Make(at *vfs.Dentry, name string, n *vfs.NewInode) (*vfs.Den
 	}
 	if errno == 0 {
 		if r, ok := e.Inode().(*regular); ok {
-			r.handle.leave(open)
+			r.created(mode, open)
 			return e, 0
 		}
 		errno = linux.ENOENT // somebody else has put another thing there

@@ -14,6 +14,17 @@ import (
 // which is not opened here.
 type regular struct{ node }
 
+// created keeps what the file was made with for the Open that follows, which
+// need not ask what kind of file it is.
+func (r *regular) created(mode uint32, o *openFid) {
+	r.mu.Lock()
+	if r.known.Mode == 0 {
+		r.known.Mode = mode
+	}
+	r.mu.Unlock()
+	r.handle.leave(o)
+}
+
 // openFid is a fid with an open file.
 type openFid struct {
 	*fid

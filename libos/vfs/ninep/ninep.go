@@ -94,6 +94,7 @@ type node struct {
 
 	mu    sync.Mutex
 	known linux.Stat // last told by the server; Mode is 0 before the first time
+	stale bool       // owner or mode have changed since
 
 	appending sync.Mutex // writes at the end of a file take turns
 }
@@ -232,7 +233,7 @@ func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 	default:
 		got.Mode = n.mode(got.Mode)
 		got.Dev, got.Ino = n.fs.Dev(), n.id.path
-		n.known = got
+		n.known, n.stale = got, false
 	}
 	*st = n.known
 	return 0
@@ -295,11 +296,12 @@ func (n *node) setAttrBy(f *fid, a *vfs.Attr) linux.Errno {
 	if errno := n.fs.c.setattr(f, a); errno != 0 {
 		return errno
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if a.Valid&vfs.AttrSize != 0 {
-		n.mu.Lock()
 		n.known.Size = a.Size
-		n.mu.Unlock()
 	}
+	n.stale = true
 	return 0
 }
 
