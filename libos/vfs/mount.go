@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
 )
 
 // Mount is a file system at its place in the tree, as /proc/self/mountinfo
@@ -53,8 +54,7 @@ func Root() *Dentry {
 	return root.Load()
 }
 
-// mount puts a file system into its place. A path that cannot be made is a
-// mistake of the library OS, not of the program.
+// mount puts a file system into its place.
 func (p *pendingMount) mount() {
 	inode := p.make()
 	top := inode.FS().Top(inode)
@@ -64,27 +64,36 @@ func (p *pendingMount) mount() {
 		root.Store(top)
 		cwd.Store(top)
 	} else {
-		at := p.mountpoint()
+		at, errno := p.mountpoint()
+		if errno != 0 {
+			p.fail(errno)
+		}
 		top.covers, at.mounted = at, top
 	}
 	mounts = append(mounts, Mount{p.source, p.path, p.options, inode.FS()})
 }
 
-func (p *pendingMount) mountpoint() *Dentry {
+// mountpoint finds or makes the directory.
+func (p *pendingMount) mountpoint() (*Dentry, linux.Errno) {
 	d := root.Load()
 	for name := range components(p.path) {
 		next, errno := child(d, name)
 		if errno == linux.ENOENT {
-			dir, ok := d.inode.(MutableDir)
-			if !ok {
-				panic("vfs: no place to mount " + p.path)
-			}
-			next, errno = dir.Make(d, name, &NewInode{Mode: linux.S_IFDIR | 0o755})
+			l := last{dir: d, name: name}
+			next, errno = l.make(&NewInode{Mode: linux.S_IFDIR | 0o755})
 		}
 		if errno != 0 {
-			panic("vfs: cannot mount " + p.path + ": " + errno.Name())
+			return nil, errno
 		}
 		d = next.top()
 	}
-	return d
+	return d, isDir(d)
+}
+
+// fail ends the instance: a program must not run without a folder that it was
+// promised. The place is the user's choice, and may be in a folder of the host.
+func (p *pendingMount) fail(errno linux.Errno) {
+	const exitCode = 125 // that of an image that cannot start
+	platform.ConsoleWrite(2, []byte("pith: cannot mount "+p.source+" at "+p.path+": "+errno.Name()+"\n"))
+	platform.Exit(exitCode)
 }
