@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -584,6 +586,24 @@ func TestLinesOfAnImageThatIsNotTrusted(t *testing.T) {
 	if got := strings.Join(heard, "|"); got != "one||two" {
 		t.Errorf("%q", got)
 	}
+}
+
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("exit 7\nlisten 80\n\ntime?\nno end"))
+	f.Add([]byte(strings.Repeat("x", maxLine) + "\nexit 1\n"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		var want []string
+		for line := range strings.Lines(string(said)) {
+			if l, whole := strings.CutSuffix(line, "\n"); whole && len(line) <= maxLine {
+				want = append(want, l)
+			}
+		}
+		var heard []string
+		lines(bytes.NewReader(said), func(l string) { heard = append(heard, l) })
+		if !slices.Equal(heard, want) {
+			t.Errorf("%q, want %q", heard, want)
+		}
+	})
 }
 
 func TestControlAnswersForTheTimeAndNeverWaits(t *testing.T) {
