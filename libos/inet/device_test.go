@@ -5,7 +5,32 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
 )
+
+// unplugged is a device without a network.
+type unplugged struct{ sink }
+
+func (unplugged) Up() bool { return false }
+
+func TestInterfacesShowWhetherTheyAreConnected(t *testing.T) {
+	for _, c := range []struct {
+		dev   device
+		flags uint32
+		state byte
+	}{
+		{sink{make(chan struct{})}, linux.IFF_RUNNING | linux.IFF_LOWER_UP, linux.IF_OPER_UP},
+		{unplugged{sink{make(chan struct{})}}, 0, linux.IF_OPER_DOWN},
+	} {
+		a := configured(t, c.dev, patience)
+		nic := a.stack.NICInfo()[etherNIC]
+		flags := nicFlags(&nic)
+		if got := flags & (linux.IFF_RUNNING | linux.IFF_LOWER_UP); got != c.flags || flags&linux.IFF_UP == 0 || operState(&nic) != c.state {
+			t.Errorf("%T: flags %#x, state %d", c.dev, flags, operState(&nic))
+		}
+		c.dev.Close()
+	}
+}
 
 func TestWrongAddressesAreNamed(t *testing.T) {
 	for _, c := range []struct {
