@@ -21,7 +21,7 @@ type figure struct {
 // figures are all of them, each in a file of its own.
 var figures = []figure{
 	readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure,
-	bootFigure, answerFigure, leastFigure,
+	bootFigure, answerFigure, leastFigure, requestsFigure, vmBulkFigure, idleFigure,
 }
 
 // line is what was measured of one thing: the contestants' medians, and the

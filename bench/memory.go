@@ -92,26 +92,38 @@ func settled(pid int) (usage, error) {
 
 // treeUsage sums over a process and its descendants.
 func treeUsage(root int) (usage, error) {
-	parents, err := parentOf()
+	tree, err := descendants(root)
 	if err != nil {
 		return usage{}, err
 	}
 	var sum usage
-	for pid := range parents {
-		for up := pid; up > 1; up = parents[up] {
-			if up != root {
-				continue
-			}
-			u, err := processUsage(pid)
-			if err != nil {
-				return usage{}, err
-			}
-			sum.rss += u.rss
-			sum.pss += u.pss
-			break
+	for _, pid := range tree {
+		u, err := processUsage(pid)
+		if err != nil {
+			return usage{}, err
 		}
+		sum.rss += u.rss
+		sum.pss += u.pss
 	}
 	return sum, nil
+}
+
+// descendants are a process and all that it and they have started.
+func descendants(root int) ([]int, error) {
+	parents, err := parentOf()
+	if err != nil {
+		return nil, err
+	}
+	var tree []int
+	for pid := range parents {
+		for up := pid; up > 1; up = parents[up] {
+			if up == root {
+				tree = append(tree, pid)
+				break
+			}
+		}
+	}
+	return tree, nil
 }
 
 // parentOf is every process's parent.
