@@ -3,7 +3,9 @@
 //
 // Files never block. A call that cannot go on returns EAGAIN and the file's
 // queue tells when to try again; package sys blocks, in one place, for
-// descriptors that are not O_NONBLOCK.
+// descriptors that are not O_NONBLOCK. As in Linux, disks and folders of the host
+// are the exception: they have no queue, and park the caller until the device
+// has answered, whatever the descriptor's flags.
 package file
 
 import (

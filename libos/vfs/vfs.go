@@ -4,8 +4,9 @@
 // (links, renames, open flags, record locks) and tells inotify what happened.
 //
 // It stands on packages file and linux. Package sys calls it; packages memfs,
-// proc and dev implement file systems. The program is uid 0: permissions are
-// stored and reported but, as for CAP_DAC_OVERRIDE, never refuse anything.
+// ninep, proc and dev implement file systems. The program is uid 0: permissions
+// are stored and reported but, as for CAP_DAC_OVERRIDE, never refuse anything.
+// (A server has its own mind of what is allowed.)
 package vfs
 
 import (
