@@ -27,7 +27,7 @@ type machineFlags struct {
 
 func (m *machineFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&m.kind, "machine", "", "`TYPE` of a virtual machine: "+strings.Join(qemu.MachineTypes, ", "))
-	f.StringVar(&m.accel, "accel", "", "what executes a virtual machine's code: kvm or tcg; default: `kvm` where it works")
+	f.StringVar(&m.accel, "accel", "", "`ACCELERATOR` of a virtual machine: kvm or tcg; default: kvm where it works")
 	f.StringVar(&m.cpu, "cpu-model", "", "`MODEL` of a virtual machine's CPUs, as qemu-system-x86_64 -cpu help lists them")
 	f.StringVar(&m.gdb, "gdb", "", "have a virtual machine wait for a debugger at `[HOST]:PORT`")
 	f.StringArrayVarP(&m.folders, "volume", "v", nil, "share a folder with a virtual machine, `HOST:GUEST[:ro]`; repeatable")
