@@ -21,6 +21,7 @@ const (
 	callFS              // address: FS base
 	callTake            // frame: address and number of frames for the host
 	callGive            // first frame, number
+	callPower           // 1: a port, 0: memory; address, value: switches the machine off
 )
 
 const (
@@ -117,6 +118,8 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	case num == callGive:
 		n.giveTold(a1, min(a2, n.words*64))
 		return 0
+	case num == callPower:
+		return n.setPower(a1 != 0, a2, a3)
 	case num == callDMA:
 		return n.place(a1, a2, 0, pteWrite)
 	case num == callDevice:
@@ -182,6 +185,25 @@ func (n *nucleus) place(va, pages, pa, bits uintptr) uintptr {
 		n.tables.put(n.root, va+i*pageSize4, pa+i*pageSize4, bits|pteUser|pteNX|pteFixed, 1)
 	}
 	return pa
+}
+
+// setPower remembers what switches the machine off.
+//
+//go:nosplit
+func (n *nucleus) setPower(port bool, addr, value uintptr) uintptr {
+	if port {
+		n.powerPort = addr & 0xffff
+	} else {
+		page := addr &^ (pageSize4 - 1)
+		if !n.foreign(page, 1, pteWrite) || n.powerByte != 0 {
+			return nucleusEINVAL
+		}
+		n.tables.base = nucleusDirect
+		n.tables.put(n.root, nucleusPower, page, pteWrite|pteNX|pteNoCache, 1)
+		n.powerByte = nucleusPower + addr - page
+	}
+	n.powerValue = value
+	return 0
 }
 
 // foreign reports whether CPL 3 may have pages at pa: none of the nucleus's and

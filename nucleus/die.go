@@ -131,7 +131,8 @@ func nucleusCrash(f *trapFrame, c *cpuState) {
 }
 
 // nucleusEnd ends the machine: it tells the monitor the exit code by the
-// control port, QEMU by isa-debug-exit, and resets what is still there.
+// control port, QEMU by isa-debug-exit, switches the machine off, and resets what
+// is still there.
 //
 //go:nosplit
 func nucleusEnd(code uintptr) {
@@ -148,6 +149,29 @@ func nucleusEnd(code uintptr) {
 		nucleusout(portControl, '\n')
 	}
 	nucleusoutl(portExit, code)
+	nucleusPowerOff()
 	nucleusout(portReset, 0xfe) // keyboard controller: reset
 	nucleustriple()
 }
+
+// nucleusPowerOff switches the machine off, once it is known how.
+//
+//go:nosplit
+func nucleusPowerOff() {
+	if !nucleusRuns() {
+		return
+	}
+	n := nuc()
+	if n.powerPort != 0 {
+		nucleusoutw(n.powerPort, n.powerValue)
+	}
+	if n.powerByte != 0 {
+		*(*uint8)(unsafe.Pointer(n.powerByte)) = uint8(n.powerValue)
+	}
+}
+
+// nucleusRuns reports whether the machine has its own page tables: before, there
+// is no nucleus to ask.
+//
+//go:nosplit
+func nucleusRuns() bool { return nucleuscr3() == nucleusboot.root }

@@ -121,7 +121,7 @@ const minTold = 16
 func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 	const most = 4 << 20 / pageSize4
 	for f := from; f < n.words*64; f++ {
-		if f%64 == 0 && load64(n.free+f/8) == 0 {
+		if f%64 == 0 && load64(n.free+f/8)&^load64(n.told+f/8) == 0 && count < minTold {
 			f += 63
 			count = 0
 			continue
@@ -150,7 +150,7 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 	return first, count
 }
 
-// told gives frames back that takeUntold took, and that are the host's now.
+// giveTold gives frames back that takeUntold took, and that are the host's now.
 //
 //go:nosplit
 func (n *nucleus) giveTold(first, count uintptr) {

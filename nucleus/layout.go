@@ -27,6 +27,7 @@ const (
 	nucleusBase   = 0xffffc00000000000
 	nucleusCPUs   = nucleusBase + 0x1000000 // a region of cpuStride for each CPU
 	nucleusAPIC   = nucleusBase + 0x800000
+	nucleusPower  = nucleusBase + 0x900000
 	nucleusDirect = 0xffff800000000000
 
 	userShared = 0x7fffe0000000
@@ -106,6 +107,8 @@ type nucleus struct {
 	words uintptr // length of each in words
 	next  uintptr // the word to look for a frame in next
 	nfree uintptr
+
+	powerPort, powerByte, powerValue uintptr // see setPower; 0: not known
 
 	apicMSR bool // registers of the local APIC are MSRs (x2APIC)
 	cr4     uintptr
@@ -244,6 +247,7 @@ func nucleuscpuid(leaf, sub uint32) (a, b, c, d uint32)
 func nucleusrdmsr(msr uintptr) uintptr
 func nucleuswrmsr(msr, v uintptr)
 func nucleuscr2() uintptr
+func nucleuscr3() uintptr
 func nucleussetcr4(v uintptr)
 func nucleusxsetbv(v uintptr)
 func nucleusflushall()
@@ -257,6 +261,7 @@ func nucleussetbit(p, bit uintptr)
 func nucleusrdtsc() uintptr
 func nucleusout(port, v uintptr)
 func nucleusoutl(port, v uintptr)
+func nucleusoutw(port, v uintptr)
 func nucleusin(port uintptr) uintptr
 func nucleusload(c *cpuState, tss uintptr)
 func nucleustriple()

@@ -57,6 +57,7 @@ const maxCmdline = 64 << 10
 type bootMemory struct {
 	next, end uintptr
 	base      uintptr // of physical addresses: 0 or nucleusDirect
+	root      uintptr // of the machine's page tables
 }
 
 //go:nosplit
@@ -158,6 +159,7 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	}
 
 	root = b.page()
+	b.root = root
 	state := b.page()
 	b.put(root, nucleusBase, state, pteWrite|pteNX, 1)
 	table := b.page()

@@ -176,7 +176,9 @@ func (n *nucleus) alterEntry(op, access, e, va, old uintptr, d *dropped) bool {
 			p = ptePresent
 		}
 		store64(e, frame|old&(pteFixed|pteNoCache)|pteMark|access|p)
-		d.flush(va)
+		if old&ptePresent != 0 {
+			d.flush(va)
+		}
 	case changeCheck:
 		return old == 0
 	case changeCheckAll:

@@ -133,6 +133,11 @@ TEXT runtime·nucleuswrmsr<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
 	WRMSR
 	RET
 
+// func nucleuscr3() uintptr
+TEXT runtime·nucleuscr3<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	MOVQ	CR3, AX
+	RET
+
 // func nucleuscr2() uintptr
 TEXT runtime·nucleuscr2<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	MOVQ	CR2, AX
@@ -220,6 +225,13 @@ TEXT runtime·nucleusoutl<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
 	MOVL	AX, DX
 	MOVL	BX, AX
 	OUTL
+	RET
+
+// func nucleusoutw(port, v uintptr)
+TEXT runtime·nucleusoutw<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	MOVL	AX, DX
+	MOVL	BX, AX
+	OUTW
 	RET
 
 // func nucleusin(port uintptr) uintptr

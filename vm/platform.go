@@ -14,6 +14,7 @@ const (
 	nrGive
 	nrSetWall
 	nrFire
+	nrPower
 )
 
 //go:linkname pithvmThere pith/libos/platform.VM
@@ -65,6 +66,8 @@ func vmMachine(t *vmThread, num uintptr) uintptr {
 		return vmnucleus(callTake, t.di, 0, 0, 0)
 	case num == nrGive:
 		return vmnucleus(callGive, t.di, t.si, 0, 0)
+	case num == nrPower:
+		return vmnucleus(callPower, t.di, t.si, t.dx, 0)
 	case num == nrSetWall:
 		vmclock.wall = int64(t.di) - vmNow()
 		return 0

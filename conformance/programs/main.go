@@ -47,6 +47,7 @@ var domains = []domain{
 	{"memory", memory},
 	{"names", names},
 	{"numbers", numbers},
+	{"pages", pages},
 	{"panic", panics},
 	{"pipes", pipes},
 	{"preemption", preemption},

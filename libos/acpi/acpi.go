@@ -69,16 +69,21 @@ type button struct {
 	pressed func(f register.File) bool // since the last call
 }
 
-// off is what to write to switch the machine off.
+// off is what to write to switch the machine off: two bytes to a port, or one
+// to memory.
 type off struct {
 	at    place
-	width int
 	value uint32
 }
 
-// Start has the program get SIGTERM when the power button is pressed.
+// Start has the program get SIGTERM when the power button is pressed, and the
+// machine switched off when the program ends.
 func Start() linux.Errno {
-	b := read(platform.MapFirmware, platform.FirmwareTables()).button
+	m := read(platform.MapFirmware, platform.FirmwareTables())
+	if o := m.off; o != nil {
+		platform.SetPoweroff(o.at.ports, o.at.addr, o.value)
+	}
+	b := m.button
 	if b == nil {
 		return 0
 	}
@@ -105,17 +110,6 @@ func (b *button) watch(f register.File, irq *platform.Interrupt, fn func()) {
 			fn()
 		}
 		irq.Wait()
-	}
-}
-
-// Poweroff switches the machine off. It returns where there is no way to.
-func Poweroff() {
-	o := read(platform.MapFirmware, platform.FirmwareTables()).off
-	if o == nil {
-		return
-	}
-	if f, errno := o.at.open(o.width); errno == 0 {
-		f.Write(0, o.width, o.value)
 	}
 }
 
@@ -149,7 +143,7 @@ func read(m memory, rsdp uint64) machine {
 		}
 		signature, code := m.load(dsdt)
 		if kind, ok := sleepType(code); ok && signature == "DSDT" {
-			found.off = &off{control, 2, uint32(kind)<<sleepShift | sleepNow}
+			found.off = &off{control, uint32(kind)<<sleepShift | sleepNow}
 		}
 	}
 	return found
@@ -161,7 +155,7 @@ func reduced(fadt, madt table) machine {
 	if !ok || !reachable(sleep, 1) {
 		return machine{}
 	}
-	found := machine{off: &off{sleep, 1, softOff<<reducedShift | reducedNow}}
+	found := machine{off: &off{sleep, softOff<<reducedShift | reducedNow}}
 	if sleep == (place{addr: microvmSleep}) {
 		found.button = &button{
 			at:      place{addr: microvmEvents},

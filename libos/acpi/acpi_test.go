@@ -107,7 +107,7 @@ func TestTheFixedButton(t *testing.T) {
 		if m.button == nil || m.button.at != (place{true, 0x600}) || m.button.size != 4 || m.button.pin != 21 {
 			t.Fatalf("revision %d: the button is %+v", revision, m.button)
 		}
-		if m.off == nil || *m.off != (off{place{true, 0x604}, 2, 5<<10 | 1<<13}) {
+		if m.off == nil || *m.off != (off{place{true, 0x604}, 5<<10 | 1<<13}) {
 			t.Errorf("revision %d: off is %+v", revision, m.off)
 		}
 		regs := registers{}
@@ -140,7 +140,7 @@ func TestTheButtonOfMicrovm(t *testing.T) {
 	if m.button == nil || m.button.at != (place{addr: microvmEvents}) || m.button.pin != 9 {
 		t.Fatalf("the button is %+v", m.button)
 	}
-	if m.off == nil || *m.off != (off{place{addr: microvmSleep}, 1, 0x34}) {
+	if m.off == nil || *m.off != (off{place{addr: microvmSleep}, 0x34}) {
 		t.Errorf("off is %+v", m.off)
 	}
 	m.button.arm(registers{})
@@ -266,7 +266,7 @@ func FuzzTables(f *testing.F) {
 		if b := found.button; b != nil && !reachable(b.at, b.size) {
 			t.Errorf("the button is at %+v", b.at)
 		}
-		if o := found.off; o != nil && !reachable(o.at, o.width) {
+		if o := found.off; o != nil && !reachable(o.at, 2) {
 			t.Errorf("off is at %+v", o.at)
 		}
 	})

@@ -21,6 +21,7 @@ const (
 	callGive
 	callSetWall
 	callFire
+	callPower
 )
 
 // VM says whether the instance is a virtual machine, not a confined process.
@@ -164,6 +165,17 @@ func (i *Interrupt) Fire() { hostCall(callFire, uintptr(i.vector), 0, 0, 0, 0, 0
 
 // FirmwareTables is the physical address of the ACPI root pointer (RSDP), or 0.
 func FirmwareTables() uint64
+
+// SetPoweroff says what switches the machine off, when the program has ended and
+// the monitor leaves that to the machine: two bytes written to an I/O port, or
+// one to a device's memory.
+func SetPoweroff(port bool, addr uint64, value uint32) {
+	kind := uintptr(0)
+	if port {
+		kind = 1
+	}
+	hostCall(callPower, kind, uintptr(addr), uintptr(value), 0, 0, 0)
+}
 
 // SetWalltime sets the clock to ns nanoseconds since the Unix epoch.
 func SetWalltime(ns int64) { hostCall(callSetWall, uintptr(ns), 0, 0, 0, 0, 0) }

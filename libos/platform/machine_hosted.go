@@ -150,6 +150,11 @@ func (i *Interrupt) Fire() {
 // FirmwareTables is the physical address of the ACPI root pointer (RSDP), or 0.
 func FirmwareTables() uint64 { return 0 }
 
+// SetPoweroff says what switches the machine off, when the program has ended and
+// the monitor leaves that to the machine: two bytes written to an I/O port, or
+// one to a device's memory.
+func SetPoweroff(port bool, addr uint64, value uint32) {}
+
 // SetWalltime sets the clock to ns nanoseconds since the Unix epoch.
 func SetWalltime(ns int64) {}
 
