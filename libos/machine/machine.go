@@ -33,10 +33,17 @@ func Start() {
 	if sockets := virtio.Find(virtio.IDSocket); len(sockets) > 0 {
 		vsock.AddDevice(sockets[0])
 	}
-	platform.AfterFunc(delay, startLater)
-	if control != nil {
-		control.awaitTime()
+	if control == nil {
+		// No monitor to ask for an end, and none to make one.
+		startButton()
+		platform.AfterFunc(delay, startBalloons)
+		return
 	}
+	platform.AfterFunc(delay, func() {
+		startBalloons()
+		startButton()
+	})
+	control.awaitTime()
 }
 
 // exitCode is that of an image that cannot start, as for boot parameters that
@@ -46,16 +53,19 @@ const exitCode = 125
 // delay is when what no program waits for is started, in nanoseconds.
 const delay = 100e6
 
-// startLater starts what a program has no use for at first. A machine that lacks
-// it does what it does otherwise, so that a device that fails is no reason to
-// end.
-func startLater() {
+// startBalloons starts what a program has no use for at first. A machine that
+// lacks it does what it does otherwise, so that a device that fails is no reason
+// to end; the same holds for startButton.
+func startBalloons() {
 	for _, t := range virtio.Find(virtio.IDBalloon) {
 		if errno := balloon.Start(t); errno != 0 {
 			say("device " + t.Name() + " (memory balloon) does not start: " + errno.Name())
 		}
 	}
-	// A press from before is seen then.
+}
+
+// startButton watches the power button. A press from before is seen then.
+func startButton() {
 	if errno := acpi.Start(); errno != 0 {
 		say("the power button is not watched: " + errno.Name())
 	}
