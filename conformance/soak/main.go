@@ -31,12 +31,13 @@ import (
 
 // Stats is how far the workers are and what they take.
 type Stats struct {
-	Steps      map[string]int64 // by worker
-	Failures   []string
-	MostLate   time.Duration // of a timer, since the last question
-	Goroutines int
-	Heap       uint64 // live, after a collection
-	Sys        uint64 // taken from the system
+	Steps       map[string]int64 // by worker
+	Failures    []string
+	MostLate    time.Duration // of a timer, since the last question
+	Goroutines  int
+	Descriptors int
+	Heap        uint64 // live, after a collection
+	Sys         uint64 // taken from the system
 }
 
 // worker repeats step until its context ends.
@@ -90,6 +91,11 @@ func (c *crew) stats() Stats {
 	for _, w := range c.workers {
 		s.Steps[w.name] = w.count.Load()
 	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		c.fail("stats", err)
+	}
+	s.Descriptors = len(open)
 	c.mu.Lock()
 	s.Failures = c.failures
 	c.mu.Unlock()

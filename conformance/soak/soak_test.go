@@ -29,9 +29,10 @@ const clients = 8
 // What may have grown by the end, and how late a timer may be. A test does not
 // have its machine for itself.
 const (
-	moreGoroutines = 2*clients + 10
-	moreMemory     = 24 << 20
-	tooLate        = 10 * time.Second
+	moreGoroutines  = 2*clients + 10
+	moreDescriptors = 2*clients + 10
+	moreMemory      = 24 << 20
+	tooLate         = 10 * time.Second
 )
 
 func TestSoak(t *testing.T) {
@@ -59,8 +60,8 @@ func TestSoak(t *testing.T) {
 		middle := stats(t, i)
 		requests += load(t, i, *duration/4)
 		last := stats(t, i)
-		t.Logf("%d requests; goroutines %d, then %d; heap %d KiB, then %d; of the system %d KiB, then %d; a timer was %v late",
-			requests, first.Goroutines, last.Goroutines, first.Heap>>10, last.Heap>>10, first.Sys>>10, last.Sys>>10,
+		t.Logf("%d requests; goroutines %d, then %d; descriptors %d, then %d; heap %d KiB, then %d; of the system %d KiB, then %d; a timer was %v late",
+			requests, first.Goroutines, last.Goroutines, first.Descriptors, last.Descriptors, first.Heap>>10, last.Heap>>10, first.Sys>>10, last.Sys>>10,
 			max(first.MostLate, middle.MostLate, last.MostLate))
 		for _, failure := range last.Failures {
 			t.Error(failure)
@@ -75,6 +76,9 @@ func TestSoak(t *testing.T) {
 		}
 		if last.Goroutines > first.Goroutines+moreGoroutines {
 			t.Errorf("%d goroutines, then %d", first.Goroutines, last.Goroutines)
+		}
+		if last.Descriptors > first.Descriptors+moreDescriptors {
+			t.Errorf("%d descriptors, then %d", first.Descriptors, last.Descriptors)
 		}
 		if last.Heap > first.Heap+moreMemory || last.Sys > first.Sys+moreMemory {
 			t.Errorf("heap %d, then %d; of the system %d, then %d", first.Heap, last.Heap, first.Sys, last.Sys)
