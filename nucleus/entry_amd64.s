@@ -11,10 +11,100 @@
 #include "textflag.h"
 
 // The image builder makes of the first instruction the same with an absolute
-// address, MOVL $runtime·nucleuslink, DI, of which the assembler has none in code.
+// address, MOVL $runtime·nucleuslink, DI, of which the assembler has none in code,
+// and has the second load the image's end.
 TEXT runtime·nucleusentry(SB),NOSPLIT|NOFRAME,$0-0
 	LEAQ	runtime·nucleuslink(SB), DI
+	MOVL	$0x7fffffff, SI
+	JMP	runtime·nucleuscheck(SB)
+
+// SAY writes a character: without a stack and an address, text is code.
+#define SAY(c)	MOVB $(c), AX; OUTB
+
+// nucleuscheck ends the machine if its memory does not hold the image, of which
+// only what runs here need be there, or its CPU has no 64-bit mode.
+TEXT runtime·nucleuscheck(SB),NOSPLIT|NOFRAME,$0-0
+	MOVL	$const_portText, DX
+	INB
+	CMPB	AX, $const_portThere
+	JEQ	memory
+	MOVL	$const_portSerial, DX
+memory:
+	// hvm_start_info: the memory map's address and length at 40 and 48; its
+	// entries: address, size, kind.
+	MOVL	40(BX), BP
+	MOVL	48(BX), CX
+entry:
+	CMPL	CX, $0
+	JEQ	little
+	CMPL	16(BP), $const_hvmRAM
+	JNE	next
+	CMPL	4(BP), $0
+	JNE	next
+	CMPL	0(BP), DI
+	JHI	next
+	CMPL	12(BP), $0
+	JNE	cpu	// 4 GiB and more
+	MOVL	0(BP), AX
+	ADDL	8(BP), AX
+	JCS	cpu
+	CMPL	AX, SI
+	JCC	cpu
+next:
+	ADDL	$24, BP
+	SUBL	$1, CX
+	JMP	entry
+cpu:
+	MOVL	BX, SI
+	MOVL	DX, BP
+	MOVL	$0x80000000, AX
+	CPUID
+	CMPL	AX, $0x80000001
+	JCS	old
+	MOVL	$0x80000001, AX
+	CPUID
+	ANDL	$(const_cpuidLM|const_cpuidNX), DX
+	CMPL	DX, $(const_cpuidLM|const_cpuidNX)
+	JNE	old
+	MOVL	SI, BX
 	JMP	runtime·nucleus32(SB)
+little:
+	SAY(0x70); SAY(0x69); SAY(0x74); SAY(0x68); SAY(0x3a); SAY(0x20)	// pith: 
+	SAY(0x74); SAY(0x6f); SAY(0x6f); SAY(0x20); SAY(0x6c); SAY(0x69)	// too li
+	SAY(0x74); SAY(0x74); SAY(0x6c); SAY(0x65); SAY(0x20); SAY(0x6d)	// ttle m
+	SAY(0x65); SAY(0x6d); SAY(0x6f); SAY(0x72); SAY(0x79); SAY(0x20)	// emory 
+	SAY(0x66); SAY(0x6f); SAY(0x72); SAY(0x20); SAY(0x74); SAY(0x68)	// for th
+	SAY(0x65); SAY(0x20); SAY(0x69); SAY(0x6d); SAY(0x61); SAY(0x67)	// e imag
+	SAY(0x65); SAY(0x0a)	// e
+	JMP	end
+old:
+	MOVL	BP, DX
+	SAY(0x70); SAY(0x69); SAY(0x74); SAY(0x68); SAY(0x3a); SAY(0x20)	// pith: 
+	SAY(0x74); SAY(0x68); SAY(0x65); SAY(0x20); SAY(0x43); SAY(0x50)	// the CP
+	SAY(0x55); SAY(0x20); SAY(0x68); SAY(0x61); SAY(0x73); SAY(0x20)	// U has 
+	SAY(0x6e); SAY(0x6f); SAY(0x20); SAY(0x36); SAY(0x34); SAY(0x2d)	// no 64-
+	SAY(0x62); SAY(0x69); SAY(0x74); SAY(0x20); SAY(0x6d); SAY(0x6f)	// bit mo
+	SAY(0x64); SAY(0x65); SAY(0x2c); SAY(0x20); SAY(0x6f); SAY(0x72)	// de, or
+	SAY(0x20); SAY(0x6e); SAY(0x6f); SAY(0x20); SAY(0x4e); SAY(0x58)	//  no NX
+	SAY(0x0a)	// 
+end:
+	MOVL	$const_portControl, DX
+	INB
+	CMPB	AX, $const_portThere
+	JNE	exit
+	SAY(0x65); SAY(0x78); SAY(0x69); SAY(0x74); SAY(0x20); SAY(0x31)	// exit 1
+	SAY(0x32); SAY(0x35); SAY(0x0a)	// 25
+exit:
+	MOVL	$const_portExit, DX
+	MOVL	$const_exitMachine, AX
+	OUTL
+	MOVL	$const_portReset, DX
+	MOVB	$0xfe, AX
+	OUTB
+halt:
+	CLI
+	HLT
+	JMP	halt
 
 #define LINK_TABLES	0
 #define LINK_START	8

@@ -51,8 +51,9 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 	}
 
 	// The entry is 32-bit code, for which the assembler knows no absolute
-	// address: LEAQ link(SB), DI there becomes MOVL $link, DI and two NOPs.
-	const movlDI, nop, leaqSize = 0xbf, 0x90, 7
+	// address: LEAQ link(SB), DI there becomes MOVL $link, DI and two NOPs. The
+	// MOVL behind it loads the image's end.
+	const movlDI, movlSI, nop, leaqSize = 0xbf, 0xbe, 0x90, 7
 	f, ok := p.abi0(entrySymbol)
 	link, found := p.named[linkSymbol]
 	if !ok || !found || link.Value > math.MaxUint32 {
@@ -62,11 +63,12 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", entrySymbol, err)
 	}
-	if len(code) < leaqSize || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d {
+	if len(code) < leaqSize+5 || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d || code[leaqSize] != movlSI || end > math.MaxUint32 {
 		return 0, fmt.Errorf("%s is not as expected", entrySymbol)
 	}
 	code[0] = movlDI
 	binary.LittleEndian.PutUint32(code[1:], uint32(link.Value))
 	code[5], code[6] = nop, nop
+	binary.LittleEndian.PutUint32(code[leaqSize+1:], uint32(end))
 	return f.Value, nil
 }
