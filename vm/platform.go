@@ -48,8 +48,8 @@ func pithvmOut(port uint16, size int, v uint32) {
 //go:linkname pithvmTables pith/libos/platform.FirmwareTables
 func pithvmTables() uint64 { return uint64(vmSharedPage().rsdp) }
 
-//go:linkname pithvmCPUs pith/libos/platform.machineCPUs
-func pithvmCPUs() (cpus int, memory uint64) { return int(vm.ncpus), uint64(vmSharedPage().memory) }
+//go:linkname pithvmHas pith/libos/platform.machineHas
+func pithvmHas() (cpus int, memory uint64) { return int(vm.ncpus), uint64(vmSharedPage().memory) }
 
 // vmMachine is a call of package platform's: DI and on its arguments.
 //

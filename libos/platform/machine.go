@@ -29,7 +29,7 @@ func VM() bool
 
 func portIn(port uint16, size int) uint32
 func portOut(port uint16, size int, v uint32)
-func machineCPUs() (cpus int, memory uint64)
+func machineHas() (cpus int, memory uint64)
 
 // fillIn completes the boot parameters by what the machine has.
 func fillIn(c *boot.Config) {
@@ -37,7 +37,11 @@ func fillIn(c *boot.Config) {
 		return
 	}
 	c.PID = 1
-	c.CPUs, c.Memory = machineCPUs()
+	cpus, memory := machineHas()
+	c.CPUs = cpus
+	if c.Memory == 0 || c.Memory > memory {
+		c.Memory = memory
+	}
 }
 
 func pagesOf(n int) uintptr { return uintptr(n+PageSize-1) / PageSize }

@@ -44,7 +44,9 @@ func pithfindboot() {
 	if pithvm != 0 {
 		pithpid = 1
 		pithcpus = int32(vm.ncpus)
-		pithmemory = int64(vmSharedPage().memory)
+		if all := int64(vmSharedPage().memory); pithmemory == 0 || pithmemory > all {
+			pithmemory = all
+		}
 		vdsoClockgettimeSym = vmclockaddress()
 	}
 }
