@@ -92,7 +92,13 @@ func Segments() []Segment {
 }
 
 // Random fills p from the host's entropy.
-func Random(p []byte) { rand.Read(p) }
+func Random(p []byte) {
+	if entropy != nil {
+		entropy(p)
+		return
+	}
+	rand.Read(p)
+}
 
 // Exit ends the instance with code.
 func Exit(code int) { os.Exit(code) }
