@@ -140,6 +140,7 @@ type cpuState struct {
 	gdt       [9]uint64
 	gdtr      [10]byte
 	idtr      [10]byte
+	flushed   uintptr // TSC value when its TLB was, for the sake of flushAtTimes
 }
 
 const (

@@ -69,6 +69,7 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 		b := (*cpuBlock)(unsafe.Pointer(c.block))
 		if f.vector == vectorTimer {
 			b.timer = 1
+			n.flushAtTimes(c)
 		}
 		if !user || b.masked != 0 {
 			b.pending = 1
