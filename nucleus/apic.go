@@ -84,7 +84,7 @@ func (n *nucleus) apicStart(c *cpuState) {
 	n.apicWrite(apicSpurious, 1<<8|vectorSpurious)
 	n.apicWrite(apicDivide, apicDivideBy1)
 	mode := uintptr(apicTimerOneShot)
-	if n.sharedPage().deadline {
+	if n.deadline {
 		mode = apicTimerTSC
 	}
 	n.apicWrite(apicTimer, mode|vectorTimer)
@@ -99,24 +99,30 @@ func (n *nucleus) sharedPage() *vmShared { return (*vmShared)(unsafe.Pointer(n.s
 //
 //go:nosplit
 func (n *nucleus) measure() {
-	s := n.sharedPage()
-	s.tscKHz = hypervisorTSC()
-	if s.tscKHz != 0 {
-		return
+	n.tscKHz = hypervisorTSC()
+	if n.tscKHz == 0 {
+		n.compare()
 	}
+	n.sharedPage().tscKHz = n.tscKHz
+}
+
+// compare is measure's comparison.
+//
+//go:nosplit
+func (n *nucleus) compare() {
 	n.apicWrite(apicTimer, apicMasked|vectorTimer)
 	n.apicWrite(apicCount, 0xffffffff)
 	first, at := n.sample()
 	for {
 		last, end := n.sample()
 		if ns := uintptr(first - last); ns >= 1000000 {
-			s.tscKHz = (end - at) * 1000000 / ns
+			n.tscKHz = (end - at) * 1000000 / ns
 			break
 		}
 	}
 	n.apicWrite(apicCount, 0)
 	mode := uintptr(apicTimerOneShot)
-	if s.deadline {
+	if n.deadline {
 		mode = apicTimerTSC
 	}
 	n.apicWrite(apicTimer, mode|vectorTimer)
@@ -164,7 +170,7 @@ func hypervisorTSC() uintptr {
 //
 //go:nosplit
 func (n *nucleus) arm(tsc, ticks uintptr) {
-	if n.sharedPage().deadline {
+	if n.deadline {
 		nucleuswrmsr(msrDeadline, tsc)
 		return
 	}
@@ -183,17 +189,18 @@ func (n *nucleus) startCPU(c *cpuState, id uint32, number uintptr) bool {
 	n.release()
 	next := (*cpuState)(unsafe.Pointer(at))
 	n.apicSend(id, initAssert)
-	nucleusspin(n.sharedPage().tscKHz / 100) // 10 us; a virtual CPU needs no 10 ms
+	nucleusspin(n.tscKHz / 100) // 10 us; a virtual CPU needs no 10 ms
 	for range 2 {
 		n.apicSend(id, startup|trampoline>>12)
 		for range 1000 {
 			if nucleusload32(&next.running) != 0 {
 				return true
 			}
-			nucleusspin(n.sharedPage().tscKHz / 10) // 100 us
+			nucleusspin(n.tscKHz / 10) // 100 us
 		}
 	}
-	return false
+	// One that comes after all must not be in use: it waits for good.
+	return nucleusxchg(uintptr(unsafe.Pointer(&next.running)), cpuGivenUp) != 0
 }
 
 //go:nosplit
@@ -217,7 +224,7 @@ func nucleusspin(ticks uintptr) {
 //
 //go:nosplit
 func (n *nucleus) flushAtTimes(c *cpuState) {
-	if now := nucleusrdtsc(); now-c.flushed >= n.sharedPage().tscKHz*20 {
+	if now := nucleusrdtsc(); now-c.flushed >= n.tscKHz*20 {
 		c.flushed = now
 		nucleusflushall()
 	}

@@ -64,14 +64,7 @@ func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 		nucleusEnd(a1)
 	}
 	if num == callStart {
-		if a1 >= maxCPUs || a1 != n.ncpus {
-			return nucleusEINVAL
-		}
-		if !n.startCPU(c, uint32(a2), a1) {
-			return nucleusEINVAL
-		}
-		n.ncpus++
-		return 0
+		return n.startNext(c, a1, uint32(a2))
 	}
 	n.acquire(c)
 	r := n.memoryCall(c, num, a1, a2, a3)
@@ -94,6 +87,38 @@ func (n *nucleus) wait(c *cpuState, tsc, ticks uintptr) uintptr {
 	}
 	nucleusxchg(idle, 0)
 	n.obey(c)
+	return 0
+}
+
+// startNext starts the CPU number, which must be the next one, unless another is
+// being started.
+//
+//go:nosplit
+func (n *nucleus) startNext(c *cpuState, number uintptr, id uint32) uintptr {
+	n.acquire(c)
+	ok := number < maxCPUs && number == n.ncpus && !n.startBusy
+	for i := range n.ncpus {
+		if n.cpu(i).apic == id {
+			ok = false
+		}
+	}
+	if ok {
+		n.startBusy = true
+	}
+	n.release()
+	if !ok {
+		return nucleusEINVAL
+	}
+	ok = n.startCPU(c, id, number)
+	n.acquire(c)
+	if ok {
+		n.ncpus++
+	}
+	n.startBusy = false
+	n.release()
+	if !ok {
+		return nucleusEINVAL
+	}
 	return 0
 }
 
@@ -121,16 +146,16 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	case num == callPower:
 		return n.setPower(a1 != 0, a2, a3)
 	case num == callDMA:
-		return n.place(a1, a2, 0, pteWrite)
-	case num == callDevice:
-		return n.place(a1, a3, a2, pteWrite|pteNoCache)
-	case num == callFirmware:
-		return n.place(a1, a3, a2, 0)
+		return n.place(c, a1, a2, 0, pteWrite)
+	case num == callDevice && a2 != 0:
+		return n.place(c, a1, a3, a2, pteWrite|pteNoCache)
+	case num == callFirmware && a2 != 0:
+		return n.place(c, a1, a3, a2, 0)
 	}
 	if !n.inUser(a1, a2) {
 		return nucleusEINVAL
 	}
-	d := n.dropNothing()
+	d := n.dropNothing(c)
 	ok := true
 	switch {
 	case num == callMap:
@@ -153,7 +178,7 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	default:
 		return nucleusENOSYS
 	}
-	n.settle(c, d)
+	n.settle(d)
 	if !ok {
 		return nucleusENOMEM
 	}
@@ -164,11 +189,11 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 // memory of the frames, or with pa 0 at frames in a row, whose address it gives.
 //
 //go:nosplit
-func (n *nucleus) place(va, pages, pa, bits uintptr) uintptr {
+func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
 	if pages > n.words*64 && pa == 0 || pages > 1<<20 || !n.inUser(va, pages*pageSize4) || pa&(pageSize4-1) != 0 || pa >= 1<<46 {
 		return nucleusEINVAL
 	}
-	d := n.dropNothing()
+	d := n.dropNothing(c)
 	if !n.alter(changeCheck, 0, va, va+pages*pageSize4, d) {
 		return nucleusEEXIST
 	}
@@ -191,6 +216,9 @@ func (n *nucleus) place(va, pages, pa, bits uintptr) uintptr {
 //
 //go:nosplit
 func (n *nucleus) setPower(port bool, addr, value uintptr) uintptr {
+	if addr >= 1<<46 {
+		return nucleusEINVAL
+	}
 	if port {
 		n.powerPort = addr & 0xffff
 	} else {
@@ -223,15 +251,12 @@ func (n *nucleus) foreign(pa, pages, bits uintptr) bool {
 	} else if pa < 1<<20 {
 		return false
 	}
+	if pa <= trampoline && trampoline < end {
+		return false
+	}
 	apic := nucleusrdmsr(msrAPICBase) & pteFrame
 	if pa <= apic && apic < end || pa <= n.image[0] && n.image[0] < end || n.image[0] <= pa && pa < n.image[1] {
 		return false
 	}
-	for i := range n.nruns {
-		r := n.run(i)
-		if pa < r.end && r.start < end {
-			return false
-		}
-	}
-	return true
+	return !n.overlaps(pa, end)
 }

@@ -42,7 +42,8 @@ func (n *nucleus) features(s *vmShared) {
 	_, _, c, _ := nucleuscpuid(1, 0)
 	n.cr4 = cr4PAE | cr4PGE | cr4FXSR | cr4XMM
 	n.apicMSR = c&cpuidX2APIC != 0
-	s.deadline = c&cpuidDeadline != 0
+	n.deadline = c&cpuidDeadline != 0
+	s.deadline = n.deadline
 	if most >= 7 {
 		_, b7, c7, _ := nucleuscpuid(7, 0)
 		if b7&cpuidFSGSBASE != 0 {
@@ -183,6 +184,10 @@ func nucleusCPU(c *cpuState) *cpuState {
 	if c.number == 0 {
 		n.measure()
 	}
-	nucleusxchg(uintptr(unsafe.Pointer(&c.running)), 1)
+	if nucleusxchg(uintptr(unsafe.Pointer(&c.running)), cpuRuns) == cpuGivenUp {
+		for {
+			nucleushalt(c)
+		}
+	}
 	return c
 }

@@ -186,6 +186,9 @@ TEXT runtime·nucleus64(SB),NOSPLIT|NOFRAME,$0-0
 	MOVW	AX, DS
 	MOVW	AX, ES
 	MOVW	AX, SS
+	MOVL	$0, AX
+	MOVW	AX, FS	// else IRETQ would null them, and their bases perhaps
+	MOVW	AX, GS
 	MOVL	DI, DI
 	MOVL	BX, BX
 	MOVQ	$const_nucleusAlias, CX
@@ -209,6 +212,9 @@ TEXT runtime·nucleusap(SB),NOSPLIT|NOFRAME,$0-0
 	MOVW	AX, DS
 	MOVW	AX, ES
 	MOVW	AX, SS
+	MOVL	$0, AX
+	MOVW	AX, FS
+	MOVW	AX, GS
 	MOVQ	$const_nucleusAlias, CX
 	LEAQ	runtime·nucleusaphigh(SB), DX
 	ORQ	CX, DX

@@ -146,6 +146,8 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 	}
 	for i := first; i < first+count; i++ {
 		n.useFrame(i)
+		w := bitWord(n.told, i)
+		store64(w, load64(w)|1<<(i%64)) // told and not free: lent
 	}
 	return first, count
 }
@@ -155,25 +157,10 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 //go:nosplit
 func (n *nucleus) giveTold(first, count uintptr) {
 	for i := first; i < first+count; i++ {
-		if i/64 < n.words && n.usable(i*pageSize4) && !n.isFree(i) {
+		if i/64 < n.words && !n.isFree(i) && load64(bitWord(n.told, i))>>(i%64)&1 != 0 {
 			n.setFree(i)
-			w := bitWord(n.told, i)
-			store64(w, load64(w)|1<<(i%64))
 		}
 	}
-}
-
-// usable reports whether a physical address is memory of the frames.
-//
-//go:nosplit
-func (n *nucleus) usable(pa uintptr) bool {
-	for i := range n.nruns {
-		r := n.run(i)
-		if r.start <= pa && pa < r.end {
-			return true
-		}
-	}
-	return false
 }
 
 //go:nosplit

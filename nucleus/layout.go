@@ -110,6 +110,10 @@ type nucleus struct {
 
 	powerPort, powerByte, powerValue uintptr // see setPower; 0: not known
 
+	tscKHz    uintptr // 0: not known
+	deadline  bool    // the timer takes a TSC value, else ticks of its own
+	startBusy bool    // a CPU is being started
+
 	apicMSR bool // registers of the local APIC are MSRs (x2APIC)
 	cr4     uintptr
 	xcr0    uintptr // what XSAVE saves; 0: FXSAVE
@@ -121,6 +125,14 @@ type nucleus struct {
 }
 
 const maxRuns = 16
+
+// It must fit into its page.
+const _ = uint(pageSize4 - unsafe.Sizeof(nucleus{}))
+
+const (
+	cpuRuns    = 1
+	cpuGivenUp = 2
+)
 
 // pageRun are the frames from start to end, both physical addresses.
 type pageRun struct{ start, end uintptr }
@@ -134,7 +146,7 @@ type cpuState struct {
 	userstack uintptr // of CPL 3's thread layer
 	block     uintptr // *cpuBlock, in nucleusDirect
 	apic      uint32
-	running   uint32 // atomic: it is in use
+	running   uint32 // atomic: 0 before it is in use, cpuRuns, cpuGivenUp
 	stale     uint32 // atomic: its TLB is to be flushed
 	idle      uint32 // atomic: it waits, and touches nothing of CPL 3's
 	gdt       [9]uint64

@@ -191,13 +191,6 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	store64(root+511*8, high|ptePresent|pteWrite)
 	store64(high+510*8, low&^pteUser)
 
-	// The trampoline of other CPUs.
-	b.put(root, trampoline, trampoline, 0, 1)
-	nucleuscopy(trampoline, nucleusaddress(addressTrampoline), trampolineRoot)
-	store64(trampoline+trampolineRoot, root)
-	store64(trampoline+trampolineFar, load64(link)|selCode0<<32)
-	nucleuscopy(trampoline+trampolineGDTR, link-16, 16)
-
 	// Command line and modules, for CPL 3 to read.
 	sh := b.page()
 	b.put(root, userShared, sh, pteUser|pteWrite|pteNX|pteFixed, 1)
@@ -225,6 +218,13 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	s.nmodules = min(uintptr(h.modules), maxModules)
 
 	b.frames(n, h, s)
+
+	// The trampoline of other CPUs, where the monitor's words may have been.
+	b.put(root, trampoline, trampoline, 0, 1)
+	nucleuscopy(trampoline, nucleusaddress(addressTrampoline), trampolineRoot)
+	store64(trampoline+trampolineRoot, root)
+	store64(trampoline+trampolineFar, load64(link)|selCode0<<32)
+	nucleuscopy(trampoline+trampolineGDTR, link-16, 16)
 
 	n.upcall = linked(addressUpcall)
 	n.resumed = linked(addressResumed)
@@ -261,7 +261,8 @@ func (b *bootMemory) avoid(addr, size uintptr) {
 	if addr == 0 || size == 0 || addr >= b.end || addr+size <= b.next {
 		return
 	}
-	if addr-b.next < 1<<20 || addr < b.next {
+	const near = 16 << 20
+	if addr-b.next < near || addr < b.next {
 		b.next = (addr + size + pageSize4 - 1) &^ (pageSize4 - 1)
 	} else {
 		b.end = addr &^ (pageSize4 - 1)
@@ -299,16 +300,19 @@ func (b *bootMemory) frames(n *nucleus, h *hvmStartInfo, s *vmShared) {
 		s.memory += to - from
 		from = max(from, 1<<20)
 		image := (*[4]uintptr)(unsafe.Pointer(&nucleusimage))
-		if from <= image[0] && image[0] < to {
+		if from < image[3] && image[0] < to {
 			from = (image[3] + pageSize4 - 1) &^ (pageSize4 - 1)
 		}
-		if from >= to {
+		if from >= to || n.overlaps(from, to) {
 			continue
 		}
 		r := n.run(n.nruns)
 		r.start, r.end = from, to
 		n.nruns++
 		last = max(last, to)
+	}
+	if !n.overlaps(b.next, b.next+pageSize4) {
+		nucleusDie(dieStart) // too many entries before the image's
 	}
 	n.words = (last/pageSize4 + 63) / 64
 	bytes := (n.words*8 + pageSize4 - 1) &^ (pageSize4 - 1)
@@ -324,6 +328,18 @@ func (b *bootMemory) frames(n *nucleus, h *hvmStartInfo, s *vmShared) {
 		r := n.run(i)
 		b.putRange(n.root, nucleusDirect+r.start, r.start, r.end-r.start, pteWrite|pteNX)
 	}
+}
+
+// overlaps reports whether [from, to) has memory of a run.
+//
+//go:nosplit
+func (n *nucleus) overlaps(from, to uintptr) bool {
+	for i := range n.nruns {
+		if r := n.run(i); from < r.end && r.start < to {
+			return true
+		}
+	}
+	return false
 }
 
 // done frees what is left. What the monitor left elsewhere (modules) stays out.

@@ -85,8 +85,8 @@ const (
 	changeCheckAll        // is everything there?
 )
 
-// alter does op to [va, end), under the lock. Frames that are dropped are
-// chained in dropped, to be given back when no TLB has them. It returns whether
+// alter does op to [va, end), under the lock. Frames that are dropped are in d, to
+// be given back when no TLB has them. It returns whether
 // the range is as a check wanted, or whether there was memory for the tables.
 //
 //go:nosplit
@@ -110,9 +110,9 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 					return false // the image's own
 				}
 				if whole && level == 2 && (op == changeUnmap || op == changeMap) {
-					n.drop(old&pteFrame, d)
 					store64(e, 0)
-					d.table(old & pteFrame)
+					d.frame(old&pteFrame | droppedTable)
+					d.all = true
 					old = 0
 				} else {
 					table = old & pteFrame
@@ -170,12 +170,15 @@ func (n *nucleus) alterEntry(op, access, e, va, old uintptr, d *dropped) bool {
 		if old == 0 {
 			return true
 		}
+		if old&pteFixed != 0 {
+			return false // its access is for good
+		}
 		frame := old & pteFrame
 		p := uintptr(0)
 		if frame != 0 && access&pteUser != 0 {
 			p = ptePresent
 		}
-		store64(e, frame|old&(pteFixed|pteNoCache)|pteMark|access|p)
+		store64(e, frame|pteMark|access|p)
 		if old&ptePresent != 0 {
 			d.flush(va)
 		}
@@ -187,56 +190,58 @@ func (n *nucleus) alterEntry(op, access, e, va, old uintptr, d *dropped) bool {
 	return true
 }
 
-// drop drops what a table of level 1 maps.
-//
-//go:nosplit
-func (n *nucleus) drop(table uintptr, d *dropped) {
-	for i := uintptr(0); i < pageSize4; i += 8 {
-		if e := load64(nucleusDirect + table + i); e&pteFrame != 0 {
-			d.entry(e, 0)
-			d.all = true
-		}
-	}
-}
-
-// dropped is a chain of frames that nothing maps any more, through their first
-// words, and what TLBs must forget.
+// dropped are frames that nothing maps any more, and what TLBs must forget before
+// others may have them. It is in the nucleus's own memory: what was dropped can
+// be written until then.
 type dropped struct {
-	head  uintptr // + 1
-	all   bool
-	count uintptr
-	pages [8]uintptr
+	cpu    uintptr // *cpuState of who drops
+	n      uintptr
+	frames [maxDropped]uintptr
+	all    bool // TLBs must forget everything
+	count  uintptr
+	pages  [8]uintptr
 }
 
-// dropNothing gives the one chain there is, empty.
+const (
+	maxDropped   = 256
+	droppedTable = 1 // added to a frame: a table of level 1, with what it maps
+)
+
+// dropNothing gives the one list there is, empty.
 //
 //go:nosplit
-func (n *nucleus) dropNothing() *dropped {
+func (n *nucleus) dropNothing(c *cpuState) *dropped {
 	d := &n.drops
-	d.head, d.all, d.count = 0, false, 0
+	d.cpu = uintptr(unsafe.Pointer(c))
+	d.n, d.all, d.count = 0, false, 0
 	return d
 }
 
+// entry drops the frame of the entry old, for the page va.
+//
 //go:nosplit
 func (d *dropped) entry(old, va uintptr) {
+	if frame := old & pteFrame; frame != 0 && old&pteFixed == 0 {
+		d.frame(frame)
+	}
 	if old&ptePresent != 0 {
 		d.flush(va)
-	}
-	if frame := old & pteFrame; frame != 0 && old&pteFixed == 0 {
-		d.table(frame)
 	}
 }
 
 //go:nosplit
-func (d *dropped) table(frame uintptr) {
-	store64(nucleusDirect+frame, d.head)
-	d.head = frame + 1
+func (d *dropped) frame(f uintptr) {
+	if d.n == maxDropped {
+		nuc().settle(d)
+	}
+	store64(uintptr(unsafe.Pointer(&d.frames))+d.n*8, f)
+	d.n++
 }
 
 //go:nosplit
 func (d *dropped) flush(va uintptr) {
 	if d.count < uintptr(len(d.pages)) {
-		*(*uintptr)(unsafe.Pointer(uintptr(unsafe.Pointer(&d.pages)) + d.count*8)) = va
+		store64(uintptr(unsafe.Pointer(&d.pages))+d.count*8, va)
 		d.count++
 	} else {
 		d.all = true
@@ -246,26 +251,29 @@ func (d *dropped) flush(va uintptr) {
 // settle has every CPU forget what was dropped, and frees it.
 //
 //go:nosplit
-func (n *nucleus) settle(c *cpuState, d *dropped) {
-	if d.count == 0 && !d.all {
-		// Nothing was present: what is freed was in no TLB, but for tables.
-		if d.head == 0 {
-			return
-		}
+func (n *nucleus) settle(d *dropped) {
+	if d.n == 0 && d.count == 0 {
+		return
 	}
-	if d.all || d.head != 0 && d.count == 0 {
+	if d.all || d.count == 0 {
 		nucleusflushall()
 	} else {
 		for i := range d.count {
-			nucleusinvlpg(*(*uintptr)(unsafe.Pointer(uintptr(unsafe.Pointer(&d.pages)) + i*8)))
+			nucleusinvlpg(load64(uintptr(unsafe.Pointer(&d.pages)) + i*8))
 		}
 	}
-	n.flushOthers(c)
-	for d.head != 0 {
-		f := d.head - 1
-		d.head = load64(nucleusDirect + f)
-		n.giveFrame(f)
+	n.flushOthers((*cpuState)(unsafe.Pointer(d.cpu)))
+	for i := range d.n {
+		f := load64(uintptr(unsafe.Pointer(&d.frames)) + i*8)
+		table := f &^ droppedTable
+		for e := uintptr(0); f != table && e < pageSize4; e += 8 {
+			if old := load64(nucleusDirect + table + e); old&pteFrame != 0 && old&pteFixed == 0 {
+				n.giveFrame(old & pteFrame)
+			}
+		}
+		n.giveFrame(table)
 	}
+	d.n, d.all, d.count = 0, false, 0
 }
 
 // Outcomes of a page fault.

@@ -13,13 +13,13 @@ type trapFrame struct {
 }
 
 const (
+	vectorDebug       = 1
 	vectorDoubleFault = 8
 	vectorPageFault   = 14
 
 	// Page fault error code (SDM 3A §4.7).
 	faultPresent = 1 << 0
 	faultWrite   = 1 << 1
-	faultFetch   = 1 << 4
 	// faultMapped is added for CPL 3: the page is mapped, but not for this.
 	faultMapped = 1 << 32
 )
@@ -34,7 +34,7 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 	switch {
 	case f.vector == vectorPageFault && user:
 		va := nucleuscr2()
-		if f.code&(faultPresent|faultFetch) == 0 {
+		if f.code&faultPresent == 0 {
 			n.acquire(c)
 			r := n.pageIn(va, f.code&faultWrite != 0)
 			n.release()
@@ -50,12 +50,14 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 			f.code |= faultMapped
 		}
 		n.divert(f, c, va)
-	case f.vector < vectorDevice:
+	case f.vector < 32:
 		if !user || f.vector == 2 || f.vector == vectorDoubleFault || f.vector == 18 {
 			nucleusCrash(f, c)
 		}
 		n.divert(f, c, 0)
 	case f.vector == vectorSpurious:
+	case f.vector >= 32 && f.vector < vectorDevice: // nobody's: a device was told wrong
+		n.apicWrite(apicEOI, 0)
 	default:
 		n.apicWrite(apicEOI, 0)
 		if f.vector == vectorFlush {
@@ -86,6 +88,10 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 func (n *nucleus) divert(f *trapFrame, c *cpuState, address uintptr) {
 	b := (*cpuBlock)(unsafe.Pointer(c.block))
 	resuming := n.resume[0] <= f.ip && f.ip < n.resume[1]
+	if f.vector == vectorDebug && (b.masked != 0 || resuming) {
+		f.flags &^= 1 << 8 // a thread that traces its own steps (TF) is not traced here
+		return
+	}
 	if f.vector < vectorDevice && (b.masked != 0 || resuming) {
 		nucleusCrash(f, c)
 	}

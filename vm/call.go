@@ -179,6 +179,7 @@ func vmClone(t *vmThread) uintptr {
 	n.r12, n.r13, n.r14, n.r15 = t.r12, t.r13, t.r14, t.r15
 	n.ip, n.sp = t.ip, t.si
 	n.sigmask = t.sigmask
+	n.mxcsr = t.mxcsr
 	n.fs = t.fs
 	if t.di&setTLS != 0 {
 		n.fs = t.r8
@@ -291,8 +292,12 @@ func vmMmap(addr, n, prot, flags uintptr) uintptr {
 			return r
 		}
 	}
-	for {
+	// Downwards, and from the top again where that ends.
+	for tries := 0; ; tries++ {
 		if vm.mmap < n+1<<30 {
+			vm.mmap = vmMmapTop
+		}
+		if tries > 1<<16 || n > vmMmapTop-1<<30 {
 			return vmErr(_ENOMEM)
 		}
 		// Large ones at a multiple of a table's range, which costs fewer tables.

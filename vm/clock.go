@@ -81,13 +81,22 @@ func vmWallStart() {
 	if vmin8(index) == 0xff && vmrtc(0) == 0xff {
 		return
 	}
-	for range 1 << 20 {
-		if vmrtc(10)&0x80 == 0 { // no update in progress
+	// Twice the same, with no update between.
+	var sec, min, hour, day, month, year uintptr
+	for last := ^uintptr(0); ; {
+		for range 1 << 20 {
+			if vmrtc(10)&0x80 == 0 { // no update in progress
+				break
+			}
+		}
+		sec, min, hour = vmrtc(0), vmrtc(2), vmrtc(4)
+		day, month, year = vmrtc(7), vmrtc(8), vmrtc(9)
+		now := sec | min<<8 | hour<<16 | day<<24 | month<<32 | year<<40
+		if now == last {
 			break
 		}
+		last = now
 	}
-	sec, min, hour := vmrtc(0), vmrtc(2), vmrtc(4)
-	day, month, year := vmrtc(7), vmrtc(8), vmrtc(9)
 	if vmrtc(11)&4 == 0 {
 		sec, min, hour = bcd(sec), bcd(min), bcd(hour)
 		day, month, year = bcd(day), bcd(month), bcd(year)

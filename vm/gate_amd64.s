@@ -29,6 +29,7 @@ TEXT runtime·vmgate(SB),NOSPLIT|NOFRAME,$0-0
 	LEAQ	8(SP), R11
 	MOVQ	R11, vmThread_sp(CX)
 	MOVL	$0, vmThread_full(CX)
+	STMXCSR	vmThread_mxcsr(CX)
 	MOVQ	cpuBlock_stack(GS), SP
 	LEAQ	runtime·vmgateon(SB), R11
 	JMP	R11	// not by name: the linker would count it to the caller's stack
@@ -111,6 +112,7 @@ TEXT runtime·vmrestore(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	vmThread_r13(AX), R13
 	MOVQ	vmThread_r14(AX), R14
 	MOVQ	vmThread_r15(AX), R15
+	LDMXCSR	vmThread_mxcsr(AX)
 	MOVQ	vmThread_sp(AX), SP
 	MOVQ	vmThread_ip(AX), CX
 	MOVQ	vmThread_ax(AX), AX

@@ -187,23 +187,24 @@ func vmException(t *vmThread, vector, code, address uintptr) {
 	t.pending |= 1 << (sig - 1)
 }
 
-// vmDeliver has t continue in the handler of its first pending signal.
+// vmDeliver has t continue in the handler of its first pending signal; false: it
+// is ignored.
 //
 //go:nosplit
-func vmDeliver(t *vmThread) {
+func vmDeliver(t *vmThread) bool {
 	sig := lowestBit(uintptr(t.pending&^t.sigmask)) + 1
 	if t.fault.pending {
 		sig = t.fault.signal
 	}
 	t.pending &^= 1 << (sig - 1)
-	a := &vm.sigactions[sig&63]
+	a := &vm.sigactions[sig&127]
 	if a.handler == vmSigIgn {
-		return
+		return false
 	}
 	if a.handler == vmSigDfl {
 		switch sig {
 		case 17, 18, 23, 28: // CHLD, CONT, URG, WINCH
-			return
+			return false
 		}
 		vmnucleus(callExit, 128+sig, 0, 0, 0)
 	}
@@ -247,6 +248,7 @@ func vmDeliver(t *vmThread) {
 	t.di, t.si, t.dx = sig, uintptr(unsafe.Pointer(&f.info)), uintptr(unsafe.Pointer(&f.uc))
 	t.ax = 0
 	t.full = 0
+	return true
 }
 
 // vmSigreturn is rt_sigreturn(2): t goes on where its signal found it, or where

@@ -24,6 +24,7 @@ type vmThread struct {
 	ip, flags                            uintptr
 
 	fs    uintptr
+	mxcsr uint32 // while full is 0; xsave has it else
 	full  uint32 // it was interrupted: all registers count, and xsave; else those that a call keeps
 	state uint32
 	tid   int32
@@ -83,7 +84,7 @@ var vm struct {
 	sources [vectors]vmSource
 	mmap    uintptr
 
-	sigactions [65]vmSigaction
+	sigactions [128]vmSigaction
 
 	fsgsbase bool
 	deadline bool
@@ -156,6 +157,7 @@ func vmNewThread() *vmThread {
 	// The state of vector registers that a thread begins with.
 	*(*uint16)(unsafe.Pointer(&t.xsave[0])) = 0x37f   // x87 control
 	*(*uint32)(unsafe.Pointer(&t.xsave[24])) = 0x1f80 // MXCSR
+	t.mxcsr = 0x1f80
 	vm.living++
 	return t
 }
@@ -344,8 +346,7 @@ func (c *vmCPU) earliest() int64 {
 func vmLeave(t *vmThread) *vmThread {
 	b := vmblock()
 	c := &vm.cpus[b.number&(maxCPUs-1)]
-	if t.pending&^t.sigmask != 0 {
-		vmDeliver(t)
+	for t.pending&^t.sigmask != 0 && !vmDeliver(t) {
 	}
 	until := c.earliest()
 	if vm.head != nil && (until == 0 || c.slice < until) {

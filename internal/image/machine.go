@@ -20,6 +20,8 @@ const (
 	entrySymbol = "runtime.nucleusentry"
 	linkSymbol  = "runtime.nucleuslink"
 	imageSymbol = "runtime.nucleusimage"
+
+	maxImage = 1 << 30 // address that the nucleus's view of the image ends at
 )
 
 // ownParameters are the boot parameters that the image brings: what its program
@@ -38,6 +40,9 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 		return 0, errors.New("the linker's segments do not hold the ELF header")
 	}
 	head := p.progs[i].Vaddr
+	if end > maxImage {
+		return 0, fmt.Errorf("the image would end at %#x in memory, beyond %#x", end, uint64(maxImage))
+	}
 	info, ok := p.named[imageSymbol]
 	if !ok || info.Size != 32 {
 		return 0, fmt.Errorf("the program has no %s", imageSymbol)
@@ -63,7 +68,7 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", entrySymbol, err)
 	}
-	if len(code) < leaqSize+5 || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d || code[leaqSize] != movlSI || end > math.MaxUint32 {
+	if len(code) < leaqSize+5 || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d || code[leaqSize] != movlSI {
 		return 0, fmt.Errorf("%s is not as expected", entrySymbol)
 	}
 	code[0] = movlDI
