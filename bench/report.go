@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pith-os/pith/bench/linuxguest"
+	"github.com/pith-os/pith/internal/monitor/qemu"
 )
 
 // The report, and the notes in it: a line NAME: TEXT for each figure.
@@ -88,7 +91,7 @@ func machine(ctx context.Context) string {
 	for _, tool := range [][]string{
 		{"go", "version"},
 		{"git", "describe", "--always", "--dirty"},
-		{"runc", "--version"}, {"runsc", "--version"}, {"wrk", "--version"},
+		{"runc", "--version"}, {"runsc", "--version"}, {"wrk", "--version"}, {qemu.Program, "--version"},
 	} {
 		name := tool[0]
 		if name == "git" {
@@ -96,6 +99,11 @@ func machine(ctx context.Context) string {
 		}
 		fmt.Fprintf(&b, "- %s: %s\n", name, version(ctx, tool))
 	}
+	guest := "none"
+	if k, err := linuxguest.Fetch(ctx); err == nil {
+		guest = k.Version
+	}
+	fmt.Fprintf(&b, "- virtual machines: %s by %s, one CPU, %d MB; the Linux guest is Debian's %s\n", qemu.Microvm, accel(), guestMemory, guest)
 	return b.String()
 }
 
