@@ -28,6 +28,7 @@ import (
 	"weak"
 
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/vfs"
 )
 
@@ -228,6 +229,9 @@ func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 	switch {
 	case gone:
 		n.known.Nlink = 0
+		// All that is known of one that was never asked for is its kind.
+		n.known.Dev, n.known.Ino = n.fs.Dev(), n.id.path
+		n.known.Blksize = max(n.known.Blksize, platform.PageSize)
 	case errno != 0:
 		return errno
 	default:
