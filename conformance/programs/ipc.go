@@ -43,7 +43,7 @@ func pipes() {
 
 	r, w, err = os.Pipe()
 	check(err)
-	check(w.SetWriteDeadline(time.Now().Add(5 * time.Millisecond)))
+	check(w.SetWriteDeadline(time.Now().Add(500 * time.Millisecond)))
 	n, err := w.Write(make([]byte, 1<<20))
 	show("full", n, err)
 	check(errors.Join(r.Close(), w.Close()))

@@ -105,7 +105,7 @@ func program(policy string, backends ...*backend) harness.Program {
 	return harness.Program{
 		Package: ".",
 		Args: []string{
-			"-listen", ":${port:8080}", "-status", ":${port:9090}", "-check", "50ms",
+			"-listen", ":${port:8080}", "-status", ":${port:9090}", "-check", "1s",
 			"-policy", policy, "-backends", strings.Join(addrs, ","),
 		},
 		Ports: []string{"9090", "8080"},
