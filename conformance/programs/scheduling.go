@@ -137,7 +137,7 @@ func memory() {
 	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	show("within four times the limit", stats.Sys-stats.HeapReleased < 256<<20)
+	show("within six times the limit", stats.Sys-stats.HeapReleased < 384<<20)
 	show("collections", stats.NumGC > 3)
 
 	before := stats.HeapReleased
