@@ -83,6 +83,13 @@ func (n *nucleus) apicStart(c *cpuState) {
 	}
 	n.apicWrite(apicSpurious, 1<<8|vectorSpurious)
 	n.apicWrite(apicDivide, apicDivideBy1)
+	n.timerOn()
+}
+
+// timerOn has the timer interrupt, once each time that it is set.
+//
+//go:nosplit
+func (n *nucleus) timerOn() {
 	mode := uintptr(apicTimerOneShot)
 	if n.deadline {
 		mode = apicTimerTSC
@@ -121,11 +128,7 @@ func (n *nucleus) compare() {
 		}
 	}
 	n.apicWrite(apicCount, 0)
-	mode := uintptr(apicTimerOneShot)
-	if n.deadline {
-		mode = apicTimerTSC
-	}
-	n.apicWrite(apicTimer, mode|vectorTimer)
+	n.timerOn()
 }
 
 // sample reads the timer and the TSC at the same time: the shortest of some
@@ -183,7 +186,6 @@ func (n *nucleus) arm(tsc, ticks uintptr) {
 func (n *nucleus) startCPU(c *cpuState, id uint32, number uintptr) bool {
 	const initAssert, startup = 0x4500, 0x4600
 	n.acquire(c)
-	n.tables.base = nucleusDirect
 	at := n.tables.cpu(n, number)
 	n.starting = at
 	n.release()

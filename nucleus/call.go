@@ -205,7 +205,6 @@ func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
 	} else if !n.foreign(pa, pages, bits) {
 		return nucleusEINVAL
 	}
-	n.tables.base = nucleusDirect
 	for i := range pages {
 		n.tables.put(n.root, va+i*pageSize4, pa+i*pageSize4, bits|pteUser|pteNX|pteFixed, 1)
 	}
@@ -226,7 +225,6 @@ func (n *nucleus) setPower(port bool, addr, value uintptr) uintptr {
 		if !n.foreign(page, 1, pteWrite) || n.powerByte != 0 {
 			return nucleusEINVAL
 		}
-		n.tables.base = nucleusDirect
 		n.tables.put(n.root, nucleusPower, page, pteWrite|pteNX|pteNoCache, 1)
 		n.powerByte = nucleusPower + addr - page
 	}

@@ -43,7 +43,6 @@ func (n *nucleus) features(s *vmShared) {
 	n.cr4 = cr4PAE | cr4PGE | cr4FXSR | cr4XMM
 	n.apicMSR = c&cpuidX2APIC != 0
 	n.deadline = c&cpuidDeadline != 0
-	s.deadline = n.deadline
 	if most >= 7 {
 		_, b7, c7, _ := nucleuscpuid(7, 0)
 		if b7&cpuidFSGSBASE != 0 {

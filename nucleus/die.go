@@ -22,7 +22,6 @@ const (
 	dieCmdline
 	dieCPU
 	dieForeign
-	dieCrash
 
 	exitMachine = 125 // cannot run here
 	exitMemory  = 137 // as if killed by SIGKILL, as Linux does

@@ -11,9 +11,25 @@ import "unsafe"
 func bitWord(bitmap, frame uintptr) uintptr { return bitmap + frame/64*8 }
 
 //go:nosplit
-func (n *nucleus) setFree(frame uintptr) {
-	w := bitWord(n.free, frame)
+func hasBit(bitmap, frame uintptr) bool {
+	return load64(bitWord(bitmap, frame))>>(frame%64)&1 != 0
+}
+
+//go:nosplit
+func setBit(bitmap, frame uintptr) {
+	w := bitWord(bitmap, frame)
 	store64(w, load64(w)|1<<(frame%64))
+}
+
+//go:nosplit
+func clearBit(bitmap, frame uintptr) {
+	w := bitWord(bitmap, frame)
+	store64(w, load64(w)&^(1<<(frame%64)))
+}
+
+//go:nosplit
+func (n *nucleus) setFree(frame uintptr) {
+	setBit(n.free, frame)
 	n.nfree++
 }
 
@@ -74,7 +90,7 @@ func (n *nucleus) giveFrame(f uintptr) { n.setFree(f / pageSize4) }
 //
 //go:nosplit
 func (n *nucleus) isFree(frame uintptr) bool {
-	return frame/64 < n.words && load64(bitWord(n.free, frame))>>(frame%64)&1 != 0
+	return frame/64 < n.words && hasBit(n.free, frame)
 }
 
 // takeRun gives the first of count frames in a row, zeroed, or 0. It looks from
@@ -103,10 +119,8 @@ func (n *nucleus) takeRun(count uintptr) uintptr {
 
 //go:nosplit
 func (n *nucleus) useFrame(frame uintptr) {
-	w := bitWord(n.free, frame)
-	store64(w, load64(w)&^(1<<(frame%64)))
-	w = bitWord(n.told, frame)
-	store64(w, load64(w)&^(1<<(frame%64)))
+	clearBit(n.free, frame)
+	clearBit(n.told, frame)
 	n.nfree--
 }
 
@@ -126,7 +140,7 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 			count = 0
 			continue
 		}
-		if !n.isFree(f) || load64(bitWord(n.told, f))>>(f%64)&1 != 0 {
+		if !n.isFree(f) || hasBit(n.told, f) {
 			if count >= minTold {
 				break
 			}
@@ -146,8 +160,7 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 	}
 	for i := first; i < first+count; i++ {
 		n.useFrame(i)
-		w := bitWord(n.told, i)
-		store64(w, load64(w)|1<<(i%64)) // told and not free: lent
+		setBit(n.told, i) // told and not free: lent
 	}
 	return first, count
 }
@@ -157,7 +170,7 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 //go:nosplit
 func (n *nucleus) giveTold(first, count uintptr) {
 	for i := first; i < first+count; i++ {
-		if i/64 < n.words && !n.isFree(i) && load64(bitWord(n.told, i))>>(i%64)&1 != 0 {
+		if i/64 < n.words && !n.isFree(i) && hasBit(n.told, i) {
 			n.setFree(i)
 		}
 	}

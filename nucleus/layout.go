@@ -208,7 +208,6 @@ type vmShared struct {
 
 	xcr0     uintptr // what XSAVE saves; 0: use FXSAVE
 	fsgsbase bool    // WRFSBASE works at CPL 3
-	deadline bool    // the timer takes a TSC value, else ticks of its own
 }
 
 const maxModules = 4

@@ -167,6 +167,7 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	b.put(root, nucleusBase+pageSize4, table, pteWrite|pteNX, 1)
 	n := (*nucleus)(unsafe.Pointer(state))
 	n.root = root
+	n.tables.base = nucleusDirect
 
 	// The image, for CPL 3 at its place and for the nucleus at nucleusAlias,
 	// through the same tables: the entries above say who may.

@@ -14,22 +14,16 @@ const (
 	pteUser    = 1 << 2
 	pteNoCache = 1<<4 | 1<<3
 	pteLarge   = 1 << 7
-	pteMark    = 1 << 9  // not present: mapped all the same
+	pteMark    = 1 << 9  // not present: mapped all the same, with the access of the other bits
 	pteFixed   = 1 << 10 // present: not a frame that unmapping gives back
 	pteNX      = 1 << 63
 	pteFrame   = 0x000ffffffffff000
-
-	// The access of a mark, in the place of a present entry's bits: none is
-	// PROT_NONE. A page that is present but may not be touched is a mark with
-	// its frame, and without ptePresent.
-	markRead = pteUser
 )
 
 const (
-	protRead   = 1
-	protWrite  = 2
-	mapFixed   = 4 // take the range even where it is in use
-	mapPresent = 8 // give frames at once
+	protRead  = 1
+	protWrite = 2
+	mapFixed  = 4 // take the range even where it is in use
 )
 
 //go:nosplit

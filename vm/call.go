@@ -59,9 +59,7 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 	case num == nrSchedYield:
 		t.ax = 0
 		if vm.head != nil {
-			t.used += vmNow() - t.since
-			vmQueue(t)
-			t = vmNext()
+			t = vmYield(t)
 		}
 	case num == nrNanosleep:
 		t.state = vmSleep
@@ -70,7 +68,6 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 	case num == nrEpollPwait:
 		t = vmPoll(t)
 	case num == nrExit:
-		vm.living--
 		vm.usedByDead += t.used + vmNow() - t.since
 		t.state = vmDead
 		t.next, vm.free = vm.free, t

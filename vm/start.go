@@ -14,7 +14,7 @@ func vmStart() *vmThread {
 	pithvm = 1
 	vm.ncpus = 1
 	vm.mmap = vmMmapTop - vmSeed()%(1<<18)*pageSize2 // differs from boot to boot
-	vm.fsgsbase, vm.deadline = s.fsgsbase, s.deadline
+	vm.fsgsbase = s.fsgsbase
 	vmClockStart(s.tscKHz)
 	vmWallStart()
 	vmnucleus(callMap, vmThreads, vmMaxThreads*vmThreadSize, protRead|protWrite, 0)

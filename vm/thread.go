@@ -41,7 +41,6 @@ type vmThread struct {
 	since, used int64 // CPU time: running since, and used before
 
 	sigmask, pending uint64
-	oldmask          uint64
 	altSP, altSize   uintptr
 	altFlags         int32
 	fault            vmFault
@@ -75,7 +74,6 @@ var vm struct {
 	idle       uint64    // CPUs that wait
 	threads    uintptr   // made so far
 	free       *vmThread
-	living     uintptr
 	usedByDead int64
 
 	futexes [64]*vmThread
@@ -87,7 +85,6 @@ var vm struct {
 	sigactions [128]vmSigaction
 
 	fsgsbase bool
-	deadline bool
 }
 
 type vmCPU struct {
@@ -158,7 +155,6 @@ func vmNewThread() *vmThread {
 	*(*uint16)(unsafe.Pointer(&t.xsave[0])) = 0x37f   // x87 control
 	*(*uint32)(unsafe.Pointer(&t.xsave[24])) = 0x1f80 // MXCSR
 	t.mxcsr = 0x1f80
-	vm.living++
 	return t
 }
 
@@ -182,14 +178,7 @@ func vmThreadOf(tid int32) *vmThread {
 func vmReady(t *vmThread, result uintptr) {
 	vmUnsleep(t)
 	t.ax = result
-	t.state = vmRunnable
-	t.next = nil
-	if vm.tail != nil {
-		vm.tail.next = t
-	} else {
-		vm.head = t
-	}
-	vm.tail = t
+	vmQueue(t)
 	if vm.idle == 0 {
 		return
 	}
@@ -248,6 +237,14 @@ func vmSwitch(t *vmThread) *vmThread {
 	return vmNext()
 }
 
+// vmYield gives the CPU away and has t wait for its turn.
+//
+//go:nosplit
+func vmYield(t *vmThread) *vmThread {
+	vmQueue(t)
+	return vmSwitch(t)
+}
+
 // vmTake takes the interrupts that came: devices, and deadlines that are over.
 //
 //go:nosplit
@@ -287,10 +284,9 @@ func vmTimeout(t *vmThread) {
 }
 
 const (
-	_ENOENTvm = 2
-	_ESRCH    = 3
-	_EBADF    = 9
-
+	_ENOENTvm  = 2
+	_ESRCH     = 3
+	_EBADF     = 9
 	_ENOSYSvm  = 38
 	_ETIMEDOUT = 110
 )
@@ -383,10 +379,7 @@ func vmUpcall(t *vmThread) *vmThread {
 		vmException(t, vector, b.code, b.address)
 	}
 	if vm.head != nil && vmNow() >= t.this().slice {
-		t.state = vmRunning
-		t.used += vmNow() - t.since
-		vmQueue(t)
-		t = vmNext()
+		t = vmYield(t)
 	}
 	return vmLeave(t)
 }
