@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
@@ -438,6 +439,7 @@ func FuzzPCIConfiguration(f *testing.F) {
 	f.Add(honest.Space[:], []byte{0xff, 1, 2, 3, 0, 0})
 	f.Fuzz(func(t *testing.T, space, registers []byte) {
 		virtio.CaptureReports(t)
+		defer platform.HostedForgetDMA()
 		c := lyingSpace(space)
 		m := func(addr uint64, size int) (virtio.Registers, linux.Errno) {
 			if addr == 0 || addr+uint64(size) > 1<<52 || size <= 0 || size > 16<<20 {
@@ -527,6 +529,7 @@ func FuzzMMIORegisters(f *testing.F) {
 	f.Add(uint16(256), []byte("virt\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, size uint16, registers []byte) {
 		virtio.CaptureReports(t)
+		defer platform.HostedForgetDMA()
 		m := func(addr uint64, size int) (virtio.Registers, linux.Errno) {
 			return &lyingRegisters{t: t, size: size, script: registers}, 0
 		}

@@ -401,8 +401,9 @@ func TestSendDoesNotAllocate(t *testing.T) {
 func FuzzDevice(f *testing.F) {
 	f.Add([]byte{0, 60, 1, 1, 0, 0, 4, 2, 5, 60, 0, 3, 1})
 	f.Add([]byte{1, 200, 2, 7, 0, 6, 9, 0, 255, 2})
-	platform.Config().Memory = 0 // few buffers: those of a test are never freed
+	platform.Config().Memory = 0 // few buffers
 	f.Fuzz(func(t *testing.T, script []byte) {
+		defer platform.HostedForgetDMA()
 		v := virtiotest.New(virtio.IDNet, everything&^featureQueues, config(1, 1500), 32, 32, 4)
 		d, errno := Open(v)
 		if errno != 0 {
