@@ -6,6 +6,7 @@ import (
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
 // Transport carries messages to a server and its replies back.
@@ -25,13 +26,9 @@ type Transport interface {
 const (
 	// wantSize is the message size that the client asks for. It is what one
 	// read or write carries at most.
-	wantSize = 128<<10 + ioHead
-	// minSize is the least that a server must take: what Linux asks of one.
-	minSize = 4096
-	// pathMax is the longest path with its terminating zero (PATH_MAX).
-	pathMax = 4096
+	wantSize = 128<<10 + wire.IOHead
 	// maxReply is the longest reply without data: Rreadlink of a path.
-	maxReply = headSize + 2 + pathMax
+	maxReply = wire.Head + 2 + wire.PathMax
 )
 
 // client is a session with a server. Its requests park the calling goroutine.
@@ -72,24 +69,24 @@ func connect(t Transport) (*client, linux.Errno) {
 	}
 	c.fids.c = c
 	size := min(wantSize, t.MaxMessage())
-	x := c.begin(tVersion)
+	x := c.begin(wire.Tversion)
 	defer c.end(x)
-	x.tag = noTag
+	x.tag = wire.NoTag
 	defer func() { x.tag = uint16(x.slot) }()
 	x.u32(uint32(size))
-	x.str(version)
+	x.str(wire.Version)
 	r, errno := x.call()
 	if errno != 0 {
 		return nil, errno
 	}
-	agreed, name := int(r.u32()), string(r.str())
+	agreed, name := int(r.U32()), string(r.Str())
 	switch {
-	case r.bad || agreed > size || agreed < minSize:
+	case r.Bad || agreed > size || agreed < wire.MinMessage:
 		return nil, linux.EIO
-	case name != version:
+	case name != wire.Version:
 		return nil, linux.EPROTONOSUPPORT
 	}
-	c.maxData = agreed - ioHead
+	c.maxData = agreed - wire.IOHead
 	return c, 0
 }
 
@@ -126,24 +123,24 @@ func (c *client) end(x *exchange) {
 }
 
 // call sends the request and returns the reply, which lies in the exchange.
-func (x *exchange) call() (reply, linux.Errno) {
+func (x *exchange) call() (wire.Reader, linux.Errno) {
 	size, errno := x.send(nil, x.in, nil)
 	if errno != 0 {
-		return reply{}, errno
+		return wire.Reader{}, errno
 	}
-	return reply{b: x.in[headSize:size]}, 0
+	return wire.Reader{B: x.in[wire.Head:size]}, 0
 }
 
 // read sends a request that is answered with data, Rread or Rreaddir, which go
 // to p: at most as many as it is long.
 func (x *exchange) read(p []byte) (int, linux.Errno) {
-	size, errno := x.send(nil, x.in[:dataHead], p)
+	size, errno := x.send(nil, x.in[:wire.DataHead], p)
 	if errno != 0 {
 		return 0, errno
 	}
-	r := reply{b: x.in[headSize:min(size, dataHead)]}
-	n := r.u32()
-	if r.bad || int64(n) > int64(size-dataHead) {
+	r := wire.Reader{B: x.in[wire.Head:min(size, wire.DataHead)]}
+	n := r.U32()
+	if r.Bad || int64(n) > int64(size-wire.DataHead) {
 		return 0, linux.EIO
 	}
 	return int(n), 0
@@ -151,13 +148,13 @@ func (x *exchange) read(p []byte) (int, linux.Errno) {
 
 // write sends a request whose last field is data, Twrite.
 func (x *exchange) write(p []byte) (int, linux.Errno) {
-	size, errno := x.send(p, x.in[:dataHead], nil)
+	size, errno := x.send(p, x.in[:wire.DataHead], nil)
 	if errno != 0 {
 		return 0, errno
 	}
-	r := reply{b: x.in[headSize:size]}
-	n := r.u32()
-	if r.bad || int64(n) > int64(len(p)) {
+	r := wire.Reader{B: x.in[wire.Head:size]}
+	n := r.U32()
+	if r.Bad || int64(n) > int64(len(p)) {
 		return 0, linux.EIO
 	}
 	return int(n), 0
@@ -167,26 +164,26 @@ func (x *exchange) write(p []byte) (int, linux.Errno) {
 // room for an error, and data that follow to tail. It returns the size of the
 // reply, after checking all that replies have in common.
 func (x *exchange) send(data, head, tail []byte) (int, linux.Errno) {
-	putU32(x.out[:0], uint32(len(x.out)+len(data)))
-	putU16(x.out[:5], x.tag)
+	wire.PutU32(x.out[:0], uint32(len(x.out)+len(data)))
+	wire.PutU16(x.out[:5], x.tag)
 	x.outParts, x.inParts = [2][]byte{x.out, data}, [2][]byte{head, tail}
 	got, errno := x.c.transport.Exchange(x.slot, x.outParts[:], x.inParts[:])
 	x.outParts, x.inParts = [2][]byte{}, [2][]byte{}
 	if errno != 0 {
 		return 0, errno
 	}
-	if got < headSize || got > len(head)+len(tail) {
+	if got < wire.Head || got > len(head)+len(tail) {
 		return 0, linux.EIO
 	}
-	r := reply{b: head[:headSize]}
-	n, typ, tag := r.u32(), r.u8(), r.u16()
-	if int64(n) < headSize || int64(n) > int64(got) || tag != x.tag {
+	r := wire.Reader{B: head[:wire.Head]}
+	n, typ, tag := r.U32(), r.U8(), r.U16()
+	if int64(n) < wire.Head || int64(n) > int64(got) || tag != x.tag {
 		return 0, linux.EIO
 	}
 	switch {
-	case typ == rError && n >= errorSize:
-		r = reply{b: head[headSize:errorSize]}
-		return 0, known(r.u32())
+	case typ == wire.Rlerror && n >= wire.ErrorSize:
+		r = wire.Reader{B: head[wire.Head:wire.ErrorSize]}
+		return 0, known(r.U32())
 	case typ != x.out[4]+1:
 		return 0, linux.EIO
 	}
@@ -291,7 +288,7 @@ func (s *fids) clunkAll() {
 // clunk tells the server. Whatever it answers, it does not know the number any
 // more.
 func (s *fids) clunk(num uint32) {
-	x := s.c.begin(tClunk)
+	x := s.c.begin(wire.Tclunk)
 	x.u32(num)
 	x.call()
 	s.c.end(x)

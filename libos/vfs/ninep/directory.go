@@ -7,6 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
 // directory is a directory of the server. It remembers the dentries that are in
@@ -168,8 +169,8 @@ func (d *directory) Unlink(child *vfs.Dentry) linux.Errno {
 	f := d.handle.hold()
 	defer f.drop()
 	flags := uint32(0)
-	if base(child.Inode()).id.kind == kindDir {
-		flags = removeDir
+	if base(child.Inode()).id.Kind == wire.KindDir {
+		flags = wire.RemoveDir
 	}
 	if errno := d.fs.c.unlinkat(f, child.Name(), flags); errno != 0 {
 		return errno

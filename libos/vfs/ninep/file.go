@@ -8,6 +8,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
 // regular is a regular file of the server, or a name of something special,
@@ -114,7 +115,7 @@ func (f *openFile) Pread(p []byte, off int64) (int, linux.Errno) {
 	done := 0
 	for done < len(p) {
 		part := p[done:min(len(p), done+f.fid.unit)]
-		n, errno := f.r.fs.c.readData(tRead, f.fid.fid, part, off+int64(done))
+		n, errno := f.r.fs.c.readData(wire.Tread, f.fid.fid, part, off+int64(done))
 		done += n
 		if errno != 0 && done == 0 {
 			return 0, errno

@@ -30,6 +30,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
 // FS is a file system of a server.
@@ -39,7 +40,7 @@ type FS struct {
 	root vfs.Inode
 
 	mu    sync.Mutex
-	nodes map[fileID]weak.Pointer[node]
+	nodes map[wire.ID]weak.Pointer[node]
 }
 
 // New begins a session and attaches to the root of what the server offers.
@@ -52,10 +53,10 @@ func New(t Transport, readOnly bool) (*FS, linux.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
-	if id.kind != kindDir {
+	if id.Kind != wire.KindDir {
 		return nil, linux.ENOTDIR
 	}
-	fs := &FS{FileSystem: vfs.NewFileSystem("9p", linux.V9FS_MAGIC), c: c, nodes: map[fileID]weak.Pointer[node]{}}
+	fs := &FS{FileSystem: vfs.NewFileSystem("9p", linux.V9FS_MAGIC), c: c, nodes: map[wire.ID]weak.Pointer[node]{}}
 	fs.ReadOnly = readOnly
 	fs.Usage = fs.usage
 	fs.root = fs.node(f, id)
@@ -89,7 +90,7 @@ func (fs *FS) usage(st *linux.Statfs) {
 // node has what all objects have.
 type node struct {
 	fs     *FS
-	id     fileID
+	id     wire.ID
 	handle *handle
 	inode  vfs.Inode // what the node is part of
 
@@ -158,7 +159,7 @@ func (h *handle) collect() *openFid {
 }
 
 // node is the inode of the object that f stands for, which it takes over.
-func (fs *FS) node(f *fid, id fileID) vfs.Inode {
+func (fs *FS) node(f *fid, id wire.ID) vfs.Inode {
 	fs.mu.Lock()
 	if n := fs.nodes[id].Value(); n != nil {
 		fs.mu.Unlock()
@@ -173,13 +174,13 @@ func (fs *FS) node(f *fid, id fileID) vfs.Inode {
 	return n.inode
 }
 
-func (fs *FS) newNode(id fileID) *node {
+func (fs *FS) newNode(id wire.ID) *node {
 	var n *node
-	switch id.kind {
-	case kindDir:
+	switch id.Kind {
+	case wire.KindDir:
 		d := &directory{names: map[string]weak.Pointer[vfs.Dentry]{}}
 		n, d.inode = &d.node, d
-	case kindSymlink:
+	case wire.KindSymlink:
 		s := new(symlink)
 		n, s.inode = &s.node, s
 	default:
@@ -193,7 +194,7 @@ func (fs *FS) newNode(id fileID) *node {
 // remains is what is to be tidied up after a node.
 type remains struct {
 	fs     *FS
-	id     fileID
+	id     wire.ID
 	handle *handle
 }
 
@@ -230,13 +231,13 @@ func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 	case gone:
 		n.known.Nlink = 0
 		// All that is known of one that was never asked for is its kind.
-		n.known.Dev, n.known.Ino = n.fs.Dev(), n.id.path
+		n.known.Dev, n.known.Ino = n.fs.Dev(), n.id.Path
 		n.known.Blksize = max(n.known.Blksize, platform.PageSize)
 	case errno != 0:
 		return errno
 	default:
 		got.Mode = n.mode(got.Mode)
-		got.Dev, got.Ino = n.fs.Dev(), n.id.path
+		got.Dev, got.Ino = n.fs.Dev(), n.id.Path
 		n.known, n.stale = got, false
 	}
 	*st = n.known
@@ -246,10 +247,10 @@ func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 // mode is what the server says, with the type that the qid had.
 func (n *node) mode(mode uint32) uint32 {
 	typ := mode & linux.S_IFMT
-	switch n.id.kind {
-	case kindDir:
+	switch n.id.Kind {
+	case wire.KindDir:
 		typ = linux.S_IFDIR
-	case kindSymlink:
+	case wire.KindSymlink:
 		typ = linux.S_IFLNK
 	default:
 		switch typ {
@@ -270,7 +271,7 @@ func (n *node) Stat(st *linux.Stat) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	*st = n.known
-	st.Dev, st.Ino, st.Mode = n.fs.Dev(), n.id.path, n.mode(st.Mode)
+	st.Dev, st.Ino, st.Mode = n.fs.Dev(), n.id.Path, n.mode(st.Mode)
 }
 
 // FileType implements vfs.Remote.

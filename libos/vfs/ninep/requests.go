@@ -5,51 +5,52 @@ import (
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
 // The requests of 9P2000.L (diod's protocol.md, and Linux's net/9p/client.c),
 // one function each.
 
 // attach is the root of what the server offers.
-func (c *client) attach() (*fid, fileID, linux.Errno) {
+func (c *client) attach() (*fid, wire.ID, linux.Errno) {
 	f := c.fids.take()
-	x := c.begin(tAttach)
+	x := c.begin(wire.Tattach)
 	defer c.end(x)
 	x.u32(f.num)
-	x.u32(noFid)
+	x.u32(wire.NoFid)
 	x.str("") // the user's name; the number counts
 	x.str("") // which tree: a device has one
 	x.u32(0)
 	r, errno := x.call()
 	if errno != 0 {
 		f.unused()
-		return nil, fileID{}, errno
+		return nil, wire.ID{}, errno
 	}
-	id := r.id()
-	if r.bad {
+	id := r.ID()
+	if r.Bad {
 		f.drop()
 	}
-	return f, id, r.errno()
+	return f, id, r.Errno()
 }
 
 // walk is a new fid for name in directory from.
-func (c *client) walk(from *fid, name string) (*fid, fileID, linux.Errno) {
+func (c *client) walk(from *fid, name string) (*fid, wire.ID, linux.Errno) {
 	f := c.fids.take()
-	x := c.begin(tWalk)
+	x := c.begin(wire.Twalk)
 	defer c.end(x)
 	x.u32(from.num)
 	x.u32(f.num)
-	x.out = putU16(x.out, 1)
+	x.u16(1)
 	x.str(name)
 	r, errno := x.call()
 	if errno != 0 {
 		f.abandon(errno)
-		return nil, fileID{}, errno
+		return nil, wire.ID{}, errno
 	}
-	n, id := r.u16(), r.id()
-	if n != 1 || r.bad {
+	n, id := r.U16(), r.ID()
+	if n != 1 || r.Bad {
 		f.drop()
-		return nil, fileID{}, linux.EIO
+		return nil, wire.ID{}, linux.EIO
 	}
 	return f, id, 0
 }
@@ -57,11 +58,11 @@ func (c *client) walk(from *fid, name string) (*fid, fileID, linux.Errno) {
 // clone is a second fid for what from stands for.
 func (c *client) clone(from *fid) (*fid, linux.Errno) {
 	f := c.fids.take()
-	x := c.begin(tWalk)
+	x := c.begin(wire.Twalk)
 	defer c.end(x)
 	x.u32(from.num)
 	x.u32(f.num)
-	x.out = putU16(x.out, 0)
+	x.u16(0)
 	if _, errno := x.call(); errno != 0 {
 		f.abandon(errno)
 		return nil, errno
@@ -82,7 +83,7 @@ func (f *fid) abandon(errno linux.Errno) {
 // lopen opens the object of f for reading or writing, and returns how much data
 // the server wants in one request.
 func (c *client) lopen(f *fid, flags uint32) (int, linux.Errno) {
-	x := c.begin(tLopen)
+	x := c.begin(wire.Tlopen)
 	defer c.end(x)
 	x.u32(f.num)
 	x.u32(flags)
@@ -96,7 +97,7 @@ func (c *client) lopen(f *fid, flags uint32) (int, linux.Errno) {
 // lcreate makes a regular file in the directory of f, which becomes the open
 // file's.
 func (c *client) lcreate(f *fid, name string, flags, mode, gid uint32) (int, linux.Errno) {
-	x := c.begin(tLcreate)
+	x := c.begin(wire.Tlcreate)
 	defer c.end(x)
 	x.u32(f.num)
 	x.str(name)
@@ -110,13 +111,13 @@ func (c *client) lcreate(f *fid, name string, flags, mode, gid uint32) (int, lin
 	return c.opened(&r)
 }
 
-func (c *client) opened(r *reply) (int, linux.Errno) {
-	r.id()
-	unit := r.u32()
+func (c *client) opened(r *wire.Reader) (int, linux.Errno) {
+	r.ID()
+	unit := r.U32()
 	if unit == 0 || int64(unit) > int64(c.maxData) {
-		return c.maxData, r.errno()
+		return c.maxData, r.Errno()
 	}
-	return int(unit), r.errno()
+	return int(unit), r.Errno()
 }
 
 // readData reads at most what one message carries.
@@ -131,7 +132,7 @@ func (c *client) readData(typ uint8, f *fid, p []byte, off int64) (int, linux.Er
 
 // writeData writes at most what one message carries.
 func (c *client) writeData(f *fid, p []byte, off int64) (int, linux.Errno) {
-	x := c.begin(tWrite)
+	x := c.begin(wire.Twrite)
 	defer c.end(x)
 	x.u32(f.num)
 	x.u64(uint64(off))
@@ -141,31 +142,31 @@ func (c *client) writeData(f *fid, p []byte, off int64) (int, linux.Errno) {
 
 // getattr is stat(2), without what the server cannot know. ESTALE: a server that
 // knows files by their names has another one there now.
-func (c *client) getattr(f *fid, id fileID) (st linux.Stat, errno linux.Errno) {
-	x := c.begin(tGetattr)
+func (c *client) getattr(f *fid, id wire.ID) (st linux.Stat, errno linux.Errno) {
+	x := c.begin(wire.Tgetattr)
 	defer c.end(x)
 	x.u32(f.num)
-	x.u64(getBasic)
+	x.u64(wire.GetBasic)
 	r, errno := x.call()
 	if errno != 0 {
 		return st, errno
 	}
-	r.u64() // which fields are valid: all of struct stat's always are
-	if now := r.id(); !r.bad && now != id {
+	r.U64() // which fields are valid: all of struct stat's always are
+	if now := r.ID(); !r.Bad && now != id {
 		return st, linux.ESTALE
 	}
-	st.Mode, st.UID, st.GID = r.u32(), r.u32(), r.u32()
-	st.Nlink, st.Rdev = r.u64(), r.u64()
-	st.Size = int64(r.u64())
-	st.Blksize = int64(r.u64())
-	st.Blocks = int64(r.u64())
-	st.Atim, st.Mtim, st.Ctim = r.time(), r.time(), r.time()
+	st.Mode, st.UID, st.GID = r.U32(), r.U32(), r.U32()
+	st.Nlink, st.Rdev = r.U64(), r.U64()
+	st.Size = int64(r.U64())
+	st.Blksize = int64(r.U64())
+	st.Blocks = int64(r.U64())
+	st.Atim, st.Mtim, st.Ctim = r.Time(), r.Time(), r.Time()
 	if st.Size < 0 || st.Blocks < 0 || st.Blksize < 0 {
-		r.bad = true
+		r.Bad = true
 	}
 	// Programs make buffers of this size.
 	st.Blksize = min(max(st.Blksize, 512), int64(c.maxData))
-	return st, r.errno()
+	return st, r.Errno()
 }
 
 // setattr is chmod, chown, truncate and utimensat. The bits of Tsetattr have
@@ -174,19 +175,19 @@ func (c *client) setattr(f *fid, a *vfs.Attr) linux.Errno {
 	const same = vfs.AttrMode | vfs.AttrUID | vfs.AttrGID | vfs.AttrSize | vfs.AttrAtime | vfs.AttrMtime
 	valid := uint32(a.Valid & same)
 	if a.Valid&vfs.AttrChown != 0 {
-		valid |= setCtime // all of chown(-1, -1)
+		valid |= wire.SetCtime // all of chown(-1, -1)
 	}
 	if a.Valid&vfs.AttrAtime != 0 {
-		valid |= setAtimeTo
+		valid |= wire.SetAtimeTo
 	}
 	switch {
 	case a.Valid&vfs.AttrMtime != 0:
-		valid |= setMtimeTo
+		valid |= wire.SetMtimeTo
 	case a.Valid&vfs.AttrSize != 0:
 		// ftruncate(2) and O_TRUNC are changes even when the size stays.
 		valid |= uint32(vfs.AttrMtime)
 	}
-	x := c.begin(tSetattr)
+	x := c.begin(wire.Tsetattr)
 	defer c.end(x)
 	x.u32(f.num)
 	x.u32(valid)
@@ -201,22 +202,22 @@ func (c *client) setattr(f *fid, a *vfs.Attr) linux.Errno {
 }
 
 func (c *client) readlink(f *fid) (string, linux.Errno) {
-	x := c.begin(tReadlink)
+	x := c.begin(wire.Treadlink)
 	defer c.end(x)
 	x.u32(f.num)
 	r, errno := x.call()
 	if errno != 0 {
 		return "", errno
 	}
-	target := r.str()
-	if len(target) == 0 || len(target) >= pathMax {
-		r.bad = true
+	target := r.Str()
+	if len(target) == 0 || len(target) >= wire.PathMax {
+		r.Bad = true
 	}
-	return string(target), r.errno()
+	return string(target), r.Errno()
 }
 
 func (c *client) symlink(dir *fid, name, target string, gid uint32) linux.Errno {
-	x := c.begin(tSymlink)
+	x := c.begin(wire.Tsymlink)
 	defer c.end(x)
 	x.u32(dir.num)
 	x.str(name)
@@ -227,7 +228,7 @@ func (c *client) symlink(dir *fid, name, target string, gid uint32) linux.Errno 
 }
 
 func (c *client) mkdir(dir *fid, name string, mode, gid uint32) linux.Errno {
-	x := c.begin(tMkdir)
+	x := c.begin(wire.Tmkdir)
 	defer c.end(x)
 	x.u32(dir.num)
 	x.str(name)
@@ -241,7 +242,7 @@ func (c *client) mkdir(dir *fid, name string, mode, gid uint32) linux.Errno {
 // major number and 20 of the minor one (linux/kdev_t.h, new_decode_dev).
 func (c *client) mknod(dir *fid, name string, n *vfs.NewInode, gid uint32) linux.Errno {
 	dev := uint32(n.Rdev)
-	x := c.begin(tMknod)
+	x := c.begin(wire.Tmknod)
 	defer c.end(x)
 	x.u32(dir.num)
 	x.str(name)
@@ -254,7 +255,7 @@ func (c *client) mknod(dir *fid, name string, n *vfs.NewInode, gid uint32) linux
 }
 
 func (c *client) link(dir, target *fid, name string) linux.Errno {
-	x := c.begin(tLink)
+	x := c.begin(wire.Tlink)
 	defer c.end(x)
 	x.u32(dir.num)
 	x.u32(target.num)
@@ -264,7 +265,7 @@ func (c *client) link(dir, target *fid, name string) linux.Errno {
 }
 
 func (c *client) renameat(from *fid, old string, to *fid, name string) linux.Errno {
-	x := c.begin(tRenameat)
+	x := c.begin(wire.Trenameat)
 	defer c.end(x)
 	x.u32(from.num)
 	x.str(old)
@@ -275,7 +276,7 @@ func (c *client) renameat(from *fid, old string, to *fid, name string) linux.Err
 }
 
 func (c *client) unlinkat(dir *fid, name string, flags uint32) linux.Errno {
-	x := c.begin(tUnlinkat)
+	x := c.begin(wire.Tunlinkat)
 	defer c.end(x)
 	x.u32(dir.num)
 	x.str(name)
@@ -285,7 +286,7 @@ func (c *client) unlinkat(dir *fid, name string, flags uint32) linux.Errno {
 }
 
 func (c *client) fsync(f *fid) linux.Errno {
-	x := c.begin(tFsync)
+	x := c.begin(wire.Tfsync)
 	defer c.end(x)
 	x.u32(f.num)
 	x.u32(0) // not the data alone
@@ -294,18 +295,18 @@ func (c *client) fsync(f *fid) linux.Errno {
 }
 
 func (c *client) statfs(f *fid) (st linux.Statfs, errno linux.Errno) {
-	x := c.begin(tStatfs)
+	x := c.begin(wire.Tstatfs)
 	defer c.end(x)
 	x.u32(f.num)
 	r, errno := x.call()
 	if errno != 0 {
 		return st, errno
 	}
-	r.u32() // the type of what the server has its files in
-	st.Bsize = int64(r.u32())
-	st.Blocks, st.Bfree, st.Bavail = r.u64(), r.u64(), r.u64()
-	st.Files, st.Ffree = r.u64(), r.u64()
-	r.u64() // fsid
-	st.Namelen = int64(min(r.u32(), math.MaxInt16))
-	return st, r.errno()
+	r.U32() // the type of what the server has its files in
+	st.Bsize = int64(r.U32())
+	st.Blocks, st.Bfree, st.Bavail = r.U64(), r.U64(), r.U64()
+	st.Files, st.Ffree = r.U64(), r.U64()
+	r.U64() // fsid
+	st.Namelen = int64(min(r.U32(), math.MaxInt16))
+	return st, r.Errno()
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
 // listSize is how much of a directory one request asks for.
@@ -43,13 +44,13 @@ func (s *stream) List(pos int64, fn func(vfs.DirEntry) bool) linux.Errno {
 	}
 	for {
 		if len(s.rest) == 0 {
-			n, errno := s.d.fs.c.readData(tReaddir, s.fid, s.buf, s.pos)
+			n, errno := s.d.fs.c.readData(wire.Treaddir, s.fid, s.buf, s.pos)
 			if errno != 0 || n == 0 {
 				return errno
 			}
 			s.rest = s.buf[:n]
 		}
-		r := reply{b: s.rest}
+		r := wire.Reader{B: s.rest}
 		e, ok := s.entry(&r)
 		if !ok {
 			s.rest = nil
@@ -58,16 +59,16 @@ func (s *stream) List(pos int64, fn func(vfs.DirEntry) bool) linux.Errno {
 		if !fn(e) {
 			return 0
 		}
-		s.rest, s.pos = r.b, e.Next
+		s.rest, s.pos = r.B, e.Next
 	}
 }
 
 // entry reads an entry of Rreaddir: qid[13] offset[8] type[1] name[s], where
 // the type is that of struct dirent.
-func (s *stream) entry(r *reply) (vfs.DirEntry, bool) {
-	id, next, typ, name := r.id(), int64(r.u64()), r.u8(), r.str()
-	e := vfs.DirEntry{Name: string(name), Ino: id.path, Mode: uint32(typ&0xf) << linux.DT_SHIFT, Next: next}
-	ok := !r.bad && next > 0 && next != s.pos &&
+func (s *stream) entry(r *wire.Reader) (vfs.DirEntry, bool) {
+	id, next, typ, name := r.ID(), int64(r.U64()), r.U8(), r.Str()
+	e := vfs.DirEntry{Name: string(name), Ino: id.Path, Mode: uint32(typ&0xf) << linux.DT_SHIFT, Next: next}
+	ok := !r.Bad && next > 0 && next != s.pos &&
 		len(name) > 0 && len(name) <= vfs.NameMax && bytes.IndexByte(name, '/') < 0 && bytes.IndexByte(name, 0) < 0
 	return e, ok
 }
