@@ -58,7 +58,10 @@ func Main(args []string, stdin, stdout, stderr *os.File) int {
 	code := exitUser
 	var exit *exitError
 	if errors.As(err, &exit) {
-		code, err = exit.code, exit.err
+		code = exit.code
+		if exit.err == nil {
+			err = nil
+		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitInterrupted
@@ -101,7 +104,7 @@ file, as a virtual machine with nothing beneath it.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(s.buildCommand(), s.runCommand(), s.inspectCommand(), s.doctorCommand(), s.versionCommand())
+	root.AddCommand(s.buildCommand(), s.runCommand(), s.testCommand(), s.execCommand(), s.goCommand(), s.inspectCommand(), s.doctorCommand(), s.versionCommand())
 	return root
 }
 

@@ -78,12 +78,15 @@ func TestEnvironmentIsWhatWasGiven(t *testing.T) {
 	if err := os.WriteFile(file, []byte("# comment\n\nA=file\nB=x y=z\nFROM_HOST\nNOT_SET_ANYWHERE\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := runFlags{memory: "100M", net: "none", monitor: "auto", hostname: "h", env: []string{"A=flag", "HOME=/h"}, envFiles: []string{file}}
-	inst, err := r.instance()
+	r := runFlags{
+		instanceFlags: instanceFlags{memory: "100M", net: "none", monitor: "auto", hostname: "h"},
+		env:           []string{"A=flag", "HOME=/h"}, envFiles: []string{file},
+	}
+	inst, err := r.check()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := inst.environment([]string{"A=image", "C=image"})
+	got := mergeEnv(inst.defaultEnv(), []string{"A=image", "C=image"}, inst.env)
 	slices.Sort(got)
 	want := []string{
 		"A=flag", "B=x y=z", "C=image", "FROM_HOST=here", "HOME=/h", "HOSTNAME=h",

@@ -91,23 +91,7 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 			}
 		}
 	}
-	root, err := p.root(env["GOROOT"], o.Files)
-	if err != nil {
-		return nil, fmt.Errorf("the image's files: %w", err)
-	}
-	archive, err := root.archive()
-	if err != nil {
-		return nil, fmt.Errorf("the image's files: %w", err)
-	}
-	if err := p.divertNoError(); err != nil {
-		return nil, err
-	}
-	m, err := p.manifest()
-	if err != nil {
-		return nil, err
-	}
-	m.Root.Files, m.Args, m.Env = len(root), o.Args, o.Env
-	out, err := p.link(name, m, archive, strip)
+	out, m, err := o.finish(p, name, env["GOROOT"], strip)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +102,52 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 		return nil, err
 	}
 	return &Result{o.Output, m}, nil
+}
+
+// Finish makes the image of an executable that the go command of a derived
+// distribution, whose GOROOT is given, linked: what Build does after the link.
+// The program's name is what go called the file.
+func Finish(executable, goroot string, o Options) (*Result, error) {
+	data, err := os.ReadFile(executable)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseProgram(data)
+	if err == nil && !p.hasGate() {
+		err = errNotDerived
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, m, err := o.finish(p, filepath.Base(executable), goroot, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{o.Output, m}, writeFile(o.Output, out)
+}
+
+var errNotDerived = errors.New("it was not linked by pith's Go")
+
+// finish makes the image of a linked program.
+func (o *Options) finish(p *program, name, goroot string, strip bool) ([]byte, *Manifest, error) {
+	root, err := p.root(goroot, o.Files)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the image's files: %w", err)
+	}
+	archive, err := root.archive()
+	if err != nil {
+		return nil, nil, fmt.Errorf("the image's files: %w", err)
+	}
+	if err := p.divertNoError(); err != nil {
+		return nil, nil, err
+	}
+	m, err := p.manifest()
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Root.Files, m.Args, m.Env = len(root), o.Args, o.Env
+	out, err := p.link(name, m, archive, strip)
+	return out, m, err
 }
 
 // goEnv asks the go command for the settings that concern us.

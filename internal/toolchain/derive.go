@@ -35,6 +35,9 @@ func deriveFiles(ctx context.Context, h host) (tree, error) {
 	if err := t.edit(h.GOROOT); err != nil {
 		return nil, err
 	}
+	if err := t.settings(h.GOROOT); err != nil {
+		return nil, err
+	}
 	if err := t.addStd(); err != nil {
 		return nil, err
 	}
@@ -52,6 +55,24 @@ func deriveFiles(ctx context.Context, h host) (tree, error) {
 		t[path.Join("src", name)] = data
 	}
 	return t, nil
+}
+
+// settings edits go.env, the distribution's defaults of `go env`, for those who
+// use its go command as it is: GOTOOLCHAIN=auto would leave it for another.
+func (t tree) settings(goroot string) error {
+	const name = "go.env"
+	data, err := os.ReadFile(filepath.Join(goroot, name))
+	if err != nil {
+		return err
+	}
+	var kept []string
+	for line := range strings.Lines(string(data)) {
+		if !strings.HasPrefix(line, "GOTOOLCHAIN=") {
+			kept = append(kept, line)
+		}
+	}
+	t[name] = []byte(strings.Join(kept, "") + "GOTOOLCHAIN=local\nCGO_ENABLED=0\n")
+	return nil
 }
 
 // addStd adds the files of std, which mirror GOROOT/src.
@@ -155,7 +176,8 @@ func (t tree) install(goroot, root string) error {
 }
 
 // link fills dst, the folder rel of the derived distribution: a folder that
-// holds changed files is made, everything else is a link.
+// holds changed files is made, and so are those of the standard library and of
+// the go command, which do not look behind links; everything else is a link.
 func (t tree) link(goroot, dst, rel string) error {
 	changed := map[string]bool{} // names in this folder that are not mere links
 	for name := range t {
@@ -169,10 +191,18 @@ func (t tree) link(goroot, dst, rel string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !changed[e.Name()] {
-			if err := os.Symlink(filepath.Join(goroot, rel, e.Name()), filepath.Join(dst, e.Name())); err != nil {
-				return err
-			}
+		name := rel + e.Name()
+		switch {
+		case changed[e.Name()]:
+		case e.IsDir() && name != "src/cmd" && (name == "bin" || name == "src" || strings.HasPrefix(name, "src/")):
+			changed[e.Name()] = true
+		case e.IsDir():
+			err = os.Symlink(filepath.Join(goroot, name), filepath.Join(dst, e.Name()))
+		default:
+			err = linkFile(filepath.Join(goroot, name), filepath.Join(dst, e.Name()))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	for name := range changed {
@@ -194,6 +224,29 @@ func (t tree) link(goroot, dst, rel string) error {
 		}
 	}
 	return nil
+}
+
+// linkFile makes dst the file src. Where that cannot be the same file, on another
+// file system or of another user, Go's sources become symbolic links, and what
+// the go command wants as a file (to embed it, or to know by its own place
+// which distribution it is of) a copy.
+func linkFile(src, dst string) error {
+	if os.Link(src, dst) == nil {
+		return nil
+	}
+	switch filepath.Ext(src) {
+	case ".go", ".s", ".h":
+		return os.Symlink(src, dst)
+	}
+	info, err := os.Stat(src)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(src)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(dst, data, info.Mode().Perm())
 }
 
 // download returns the folder of a module in the module cache, in the version

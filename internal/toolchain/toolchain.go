@@ -1,7 +1,7 @@
 // Package toolchain makes, from the user's Go distribution, one whose programs
-// run on the library OS instead of on Linux: a folder of symbolic links to the
-// real GOROOT but for the few files that are edited, with the library OS added
-// as packages of the standard library. Package image builds with it.
+// run on the library OS instead of on Linux: a folder of links to the real
+// GOROOT but for the few files that are edited, with the library OS added as
+// packages of the standard library. Package image builds with it.
 package toolchain
 
 import (
@@ -137,4 +137,10 @@ func (d *Distribution) Command(ctx context.Context, args ...string) *exec.Cmd {
 		"GOROOT="+d.Root, "GOTOOLCHAIN=local",
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	return cmd
+}
+
+// HostCommand is the go command that the distribution was derived from: what it
+// builds runs on this host.
+func (d *Distribution) HostCommand(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, d.goTool, args...)
 }

@@ -52,6 +52,7 @@ type Config struct {
 	Net      *Net     // nil: no network device, loopback only; a virtual machine looks for one
 	Publish  []uint16 // guest TCP ports whose listening sockets start at FDListen
 	Trace    bool     // print system calls to standard error
+	Dir      string   // working directory at the start, made where there is none; empty: /
 	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
 
 	// Virtual machines only: a process has them from execve(2), or not.
@@ -134,6 +135,7 @@ func (c Config) String() string {
 	if c.Trace {
 		w.add("trace", "1")
 	}
+	w.add("dir", c.Dir)
 	tty := ""
 	for i, t := range c.TTY {
 		if t {
@@ -232,6 +234,11 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 		}
 	case "trace":
 		c.Trace = val == "1"
+	case "dir":
+		if !strings.HasPrefix(val, "/") {
+			return errors.New("not an absolute path")
+		}
+		c.Dir = val
 	case "tty":
 		for i := range c.TTY {
 			c.TTY[i] = strings.Contains(val, strconv.Itoa(i))

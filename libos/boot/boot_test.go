@@ -9,7 +9,7 @@ import (
 func TestParseReadsWhatStringWrites(t *testing.T) {
 	for _, c := range []Config{
 		{CPUs: 1},
-		{PID: 77, CPUs: MaxCPUs, Memory: 1 << 40, Hostname: "a b%=\n", Trace: true, TTY: [3]bool{true, false, true}},
+		{PID: 77, CPUs: MaxCPUs, Memory: 1 << 40, Hostname: "a b%=\n", Trace: true, Dir: "/a b/c%", TTY: [3]bool{true, false, true}},
 		{CPUs: 2, Publish: []uint16{80, 65535}, Net: &Net{MAC: "02:00:00:00:00:01", Addr4: "10.0.2.15/24",
 			Gateway4: "10.0.2.2", Addr6: "fd00::15/64", Gateway6: "fd00::2", DNS: []string{"10.0.2.3", "fd00::3"}, MTU: 65520}},
 		{Args: []string{"web", "", "-a b", "ä=%\n"}, Env: []string{"A=b=c", "EMPTY=", "noequals", ""},
@@ -39,7 +39,7 @@ func TestAddressesNeedNoDeviceAddress(t *testing.T) {
 
 func TestParseRefusesWhatIsNotABootLine(t *testing.T) {
 	for _, line := range []string{"cpus=0", "cpus=65", "cpus=1 mem=-1", "cpus=1 what=1", "cpus=1 host=%4", "cpus=1 host=%zz", "cpus", "cpus=1 publish=70000",
-		"quiet", "root=/dev/vda", "arg=a%00b", "env=%00", "mount=", "mount=fs0", "mount=:/a", "mount=fs0:a", "mount=fs0:/a:rw", "mount=fs0:/a:ro:ro",
+		"quiet", "root=/dev/vda", "arg=a%00b", "env=%00", "mount=", "mount=fs0", "mount=:/a", "mount=fs0:a", "mount=fs0:/a:rw", "mount=fs0:/a:ro:ro", "dir=a",
 		"arg=" + strings.Repeat("x", MaxLine)} {
 		if c, err := Parse(line); err == nil {
 			t.Errorf("%q: no error, %+v", line, c)

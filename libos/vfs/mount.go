@@ -50,6 +50,9 @@ func Root() *Dentry {
 		for _, p := range pending {
 			p.mount()
 		}
+		if dir := platform.Config().Dir; dir != "" {
+			start(dir)
+		}
 	})
 	return root.Load()
 }
@@ -64,20 +67,35 @@ func (p *pendingMount) mount() {
 		root.Store(top)
 		cwd.Store(top)
 	} else {
-		at, errno := p.mountpoint()
+		at, errno := makeDir(p.path)
 		if errno != 0 {
-			p.fail(errno)
+			fail("mount "+p.source+" at "+p.path, errno)
 		}
 		top.covers, at.mounted = at, top
 	}
 	mounts = append(mounts, Mount{p.source, p.path, p.options, inode.FS()})
 }
 
-// mountpoint finds or makes the directory.
-func (p *pendingMount) mountpoint() (*Dentry, linux.Errno) {
+// start makes dir the first working directory.
+func start(dir string) {
+	tree.Lock()
+	defer tree.Unlock()
+	d, errno := makeDir(dir)
+	if errno == 0 {
+		errno = Chdir(d)
+	}
+	if errno != 0 {
+		fail("start in "+dir, errno)
+	}
+}
+
+// makeDir finds a directory, or makes it and those that lead to it, with the
+// tree locked.
+func makeDir(path string) (*Dentry, linux.Errno) {
 	d := root.Load()
-	for name := range components(p.path) {
-		next, errno := child(d, name)
+	for name := range components(path) {
+		var w walker
+		next, errno := w.step(d, name, true)
 		if errno == linux.ENOENT {
 			l := last{dir: d, name: name}
 			next, errno = l.make(&NewInode{Mode: linux.S_IFDIR | 0o755})
@@ -92,8 +110,8 @@ func (p *pendingMount) mountpoint() (*Dentry, linux.Errno) {
 
 // fail ends the instance: a program must not run without a folder that it was
 // promised. The place is the user's choice, and may be in a folder of the host.
-func (p *pendingMount) fail(errno linux.Errno) {
+func fail(what string, errno linux.Errno) {
 	const exitCode = 125 // that of an image that cannot start
-	platform.ConsoleWrite(2, []byte("pith: cannot mount "+p.source+" at "+p.path+": "+errno.Name()+"\n"))
+	platform.ConsoleWrite(2, []byte("pith: cannot "+what+": "+errno.Name()+"\n"))
 	platform.Exit(exitCode)
 }

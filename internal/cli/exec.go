@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/toolchain"
+)
+
+// testMemory is what tests get unless they ask for something else: they are
+// many in one program, and memory is taken when it is touched.
+const testMemory = "2G"
+
+func (s *session) execCommand() *cobra.Command {
+	var f instanceFlags
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "exec [flags] BINARY [ARGS]",
+		Short: "Run an executable that pith's Go linked, as a unikernel",
+		Long: `Run an executable that pith's Go linked, a test for example, as an image: go test
+and go run call it with -exec. Arguments and environment are the executable's as
+they are. It starts in the current folder and sees these folders of the host at
+their own paths: the module's that the current folder is in, go's work folder
+for the executable, those that its -test flags say to write to, and, to read,
+the Go distribution's.`,
+		Example: `  pith test ./...
+  pith go test -exec "pith exec --monitor qemu" ./...
+  pith go test -c -o x.test ./x && pith exec x.test -test.v`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("exec: no BINARY given: see %s --help", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			inst, err := f.instance()
+			if err == nil {
+				inst.verbose = verbose
+				err = s.exec(cmd.Context(), inst, args)
+			}
+			if err != nil {
+				return fmt.Errorf("exec: %w", err)
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.SetInterspersed(false)
+	f.register(flags, testMemory)
+	flags.BoolVar(&verbose, "verbose", false, "say how the image is confined")
+	return cmd
+}
+
+func (s *session) exec(ctx context.Context, inst *instance, args []string) error {
+	executable, err := filepath.Abs(args[0])
+	if err != nil {
+		return err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	goroot := os.Getenv("GOROOT") // as go test and go run set it
+	if goroot == "" {
+		if goroot, _, err = toolchain.Find(ctx, dir); err != nil {
+			return err
+		}
+	}
+	tmp, err := os.MkdirTemp("", "pith-exec-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	o := image.Options{Output: filepath.Join(tmp, "image")}
+	if o.Files, err = emptyFolders(tmp, "HOME", "TMPDIR"); err != nil {
+		return err
+	}
+	if _, err := image.Finish(executable, goroot, o); err != nil {
+		return fmt.Errorf("%s: %w: build it with pith go", args[0], err)
+	}
+	img, err := image.Open(o.Output)
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	inst.args, inst.env = args, os.Environ()
+	inst.boot.Dir = dir
+	inst.machine.Folders = append(inst.machine.Folders, foldersOf(dir, executable, goroot, args[1:])...)
+	return s.start(ctx, inst, img)
+}
+
+// emptyFolders gives the image the folders that the variables name, as far as
+// they are set, without what is in them.
+func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err error) {
+	empty := filepath.Join(tmp, "empty")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		return nil, err
+	}
+	for _, name := range variables {
+		if path := filepath.Clean(os.Getenv(name)); filepath.IsAbs(path) && path != "/" {
+			files = append(files, image.Mapping{Source: empty, Target: path})
+		}
+	}
+	return files, nil
+}
+
+// foldersOf are the folders that an executable sees.
+func foldersOf(dir, executable, goroot string, args []string) []monitor.Folder {
+	var l folders
+	l.add(moduleRoot(dir), false)
+	if work := filepath.Dir(executable); strings.HasPrefix(work, filepath.Join(os.TempDir(), "go-build")) {
+		l.add(work, false)
+	}
+	for _, path := range outputs(dir, args) {
+		l.add(path, false)
+	}
+	l.add(goroot, true)
+	// A derived distribution leads to the one that it was derived from.
+	if original, err := filepath.EvalSymlinks(filepath.Join(goroot, "pkg")); err == nil {
+		l.add(filepath.Dir(original), true)
+	}
+	return l
+}
+
+// folders are shared at their own paths.
+type folders []monitor.Folder
+
+// add shares a folder, unless it is in one that is, or is none.
+func (l *folders) add(path string, readOnly bool) {
+	for _, f := range *l {
+		if rel, err := filepath.Rel(f.Host, path); err == nil && filepath.IsLocal(rel) && (readOnly || !f.ReadOnly) {
+			return
+		}
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		*l = append(*l, monitor.Folder{Host: path, Guest: path, ReadOnly: readOnly})
+	}
+}
+
+// moduleRoot is the nearest folder around dir that has a go.mod; dir when there
+// is none.
+func moduleRoot(dir string) string {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
+			return d
+		}
+		if d == filepath.Dir(d) {
+			return dir
+		}
+	}
+}
+
+// outputs are the folders that a test is told to write to, by flags as the go
+// command gives them: -test.NAME=VALUE (see go help testflag).
+func outputs(dir string, args []string) (paths []string) {
+	into := dir
+	for _, arg := range args {
+		name, value, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if value == "" {
+			continue
+		}
+		if !filepath.IsAbs(value) {
+			value = filepath.Join(into, value)
+		}
+		switch name {
+		case "test.outputdir":
+			into = value
+			paths = append(paths, value)
+		case "test.gocoverdir", "test.fuzzcachedir":
+			paths = append(paths, value)
+		case "test.coverprofile", "test.cpuprofile", "test.memprofile", "test.blockprofile", "test.mutexprofile", "test.trace", "test.testlogfile":
+			paths = append(paths, filepath.Dir(value))
+		}
+	}
+	return paths
+}

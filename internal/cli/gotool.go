@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/pith-os/pith/internal/toolchain"
+)
+
+func (s *session) testCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "test [flags] [PACKAGES] [flags of the test binary]",
+		Short: "Run Go tests in unikernels",
+		Long: `Run the tests of packages as go test does, each package's in an image of its
+own. Flags, output and exit codes are go test's: see go help test and go help
+testflag. These flags of pith run say what the images run in:
+
+  ` + strings.Join(testFlags, " ") + `
+
+Tests start in their package's folder and see their module's. Coverage,
+profiles, caching, -json, -timeout, seeds of fuzz tests and benchmarks work as
+with go test. The race detector needs cgo, and fuzzing needs more processes: for
+these there is go test.`,
+		Example: `  pith test ./...
+  pith test --monitor qemu -run TestX -v -count=3 ./pkg
+  pith test -cover -bench . -json ./...`,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if isHelp(args) {
+				return cmd.Help()
+			}
+			own, args, err := splitTestFlags(args)
+			if err != nil {
+				return fmt.Errorf("test: %w", err)
+			}
+			return s.becomeGo(cmd.Context(), own, append([]string{"test"}, args...))
+		},
+	}
+}
+
+func (s *session) goCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "go COMMAND [ARGS]",
+		Short: "Run the go command of the derived distribution",
+		Long: `Run the go command of the distribution that Pith derives from yours, as an
+ordinary one. What it builds runs as an image: go test and go run do so by
+themselves, with pith exec; see there for the rest. The tools of pith go tool
+run here, and are your own distribution's.`,
+		Example: `  pith go vet ./...
+  pith go env GOROOT
+  pith go test -exec "pith exec --monitor qemu" ./...`,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if isHelp(args) || len(args) == 0 {
+				return cmd.Help()
+			}
+			return s.becomeGo(cmd.Context(), nil, args)
+		},
+	}
+}
+
+func isHelp(args []string) bool {
+	return len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0])
+}
+
+// testFlags are the flags of exec that test has, too. The others would be taken
+// for go test's, which has a -trace and a -v.
+var testFlags = []string{"--monitor", "--machine", "--accel", "--cpu-model", "--memory", "--cpus", "--net", "--hostname"}
+
+// splitTestFlags tells the flags for pith exec from go's, and refuses those of
+// go's that no image can do.
+func splitTestFlags(args []string) (own, rest []string, err error) {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		name, value, valued := strings.Cut("--"+strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case !strings.HasPrefix(arg, "-"):
+			rest = append(rest, arg)
+		case name == "--args":
+			return own, append(rest, args[i:]...), nil
+		case slices.Contains(testFlags, name) && !valued && i+1 == len(args):
+			return nil, nil, fmt.Errorf("%s has no value: see pith test --help", arg)
+		case slices.Contains(testFlags, name) && !valued:
+			i++
+			own = append(own, name+"="+args[i])
+		case slices.Contains(testFlags, name):
+			own = append(own, name+"="+value)
+		case slices.Contains([]string{"--race", "--msan", "--asan"}, name) && value != "false":
+			return nil, nil, fmt.Errorf("%s needs cgo, which no image has: use go test %s beside pith test", arg, arg)
+		case name == "--fuzz":
+			return nil, nil, fmt.Errorf("%s starts processes, which no image can: use go test to fuzz, and pith test to run what it finds", arg)
+		default:
+			rest = append(rest, arg)
+		}
+	}
+	return own, rest, nil
+}
+
+// becomeGo executes the go command of the derived distribution in place of
+// pith. What go test and go run start, pith exec runs, with the given flags.
+func (s *session) becomeGo(ctx context.Context, execFlags, args []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	report, done := s.progress()
+	defer done()
+	d, err := toolchain.Derive(ctx, "", report)
+	if err != nil {
+		return err
+	}
+	done()
+	at := 0 // of the command's name: go has one flag before it
+	if args[0] == "-C" {
+		at = 2
+	} else if strings.HasPrefix(args[0], "-C") {
+		at = 1
+	}
+	cmd := d.Command(ctx)
+	if at < len(args) {
+		switch args[at] {
+		case "test", "run":
+			words := append([]string{self, "exec"}, execFlags...)
+			args = slices.Insert(slices.Clone(args), at+1, "-exec="+quoteWords(words))
+		case "tool":
+			cmd = d.HostCommand(ctx)
+		}
+	}
+	if err := unix.Exec(cmd.Path, append(cmd.Args, args...), cmd.Environ()); err != nil {
+		return fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return nil
+}
+
+// quoteWords joins words as the go command splits the value of -exec: a word
+// with spaces stands in quotes, in which nothing is special.
+func quoteWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		switch {
+		case !strings.ContainsAny(w, " \t\n\r'\""):
+		case strings.Contains(w, "'"):
+			w = `"` + w + `"`
+		default:
+			w = "'" + w + "'"
+		}
+		quoted[i] = w
+	}
+	return strings.Join(quoted, " ")
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/process"
+	"github.com/pith-os/pith/internal/monitor/qemu"
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// monitors are the monitors in the order of preference of --monitor auto. The
+// first makes no virtual machine, the others do.
+var monitors = []monitor.Monitor{process.Monitor{}, qemu.Monitor{}}
+
+const (
+	minMemory        = 16 << 20 // the Go runtime, the library OS and a little of the program's own
+	minMachineMemory = 8 << 20  // without the monitor's share of a process
+	defaultHostname  = "pith"
+)
+
+// instanceFlags say what an image runs in; run and exec have them.
+type instanceFlags struct {
+	machineFlags
+	memory   string
+	cpus     int
+	hostname string
+	monitor  string
+	net      string
+	trace    bool
+}
+
+func (i *instanceFlags) register(f *pflag.FlagSet, memory string) {
+	f.StringVar(&i.memory, "memory", memory, "memory of the instance, a `SIZE` such as 64M or 1G")
+	f.IntVar(&i.cpus, "cpus", 0, "`NUMBER` of CPUs; default: this machine's")
+	f.StringVar(&i.hostname, "hostname", defaultHostname, "`NAME` of the instance")
+	f.StringVar(&i.monitor, "monitor", "auto", "what runs the image, a `MONITOR`: "+strings.Join(monitorNames(), ", "))
+	f.StringVar(&i.net, "net", "user", "`NETWORK` of the instance: none, user")
+	f.BoolVar(&i.trace, "trace", false, "print system calls to standard error, as strace does")
+	i.machineFlags.register(f)
+}
+
+func monitorNames() []string {
+	names := []string{"auto"}
+	for _, m := range monitors {
+		names = append(names, m.Name())
+	}
+	return names
+}
+
+// instance is what to run an image in: what the flags say, checked, and what the
+// command adds.
+type instance struct {
+	monitor monitor.Monitor
+	machine monitor.Machine
+	boot    boot.Config // without network
+	net     bool        // with the user's network
+	ports   []portMapping
+	verbose bool
+
+	args []string // of the program, its name first
+	env  []string
+}
+
+// instance reads the flags.
+func (i *instanceFlags) instance() (*instance, error) {
+	inst := &instance{net: i.net == "user", boot: boot.Config{
+		CPUs: i.cpus, Hostname: i.hostname, Trace: i.trace,
+	}}
+	var err error
+	if inst.machine, err = i.machineFlags.check(); err != nil {
+		return nil, err
+	}
+	if inst.monitor, err = i.chooseMonitor(inst.machine); err != nil {
+		return nil, err
+	}
+	if i.net != "none" && i.net != "user" {
+		return nil, fmt.Errorf("--net %s is not known: choose none or user", i.net)
+	}
+	if inst.boot.Memory, err = parseSize(i.memory); err != nil {
+		return nil, fmt.Errorf("--memory %s: %w", i.memory, err)
+	}
+	least := uint64(minMemory)
+	if inst.monitor != monitors[0] {
+		least = minMachineMemory
+	}
+	if inst.boot.Memory < least {
+		return nil, fmt.Errorf("--memory %s is too little: give at least %dM", i.memory, least>>20)
+	}
+	switch {
+	case i.cpus == 0:
+		inst.boot.CPUs = min(runtime.NumCPU(), boot.MaxCPUs)
+	case i.cpus < 0 || i.cpus > boot.MaxCPUs:
+		return nil, fmt.Errorf("--cpus %d: give a number from 1 to %d", i.cpus, boot.MaxCPUs)
+	}
+	if err := checkHostname(i.hostname); err != nil {
+		return nil, fmt.Errorf("--hostname %s: %w", i.hostname, err)
+	}
+	return inst, nil
+}
+
+// chooseMonitor is the monitor that was asked for, or one that can do what was.
+func (i *instanceFlags) chooseMonitor(vm monitor.Machine) (monitor.Monitor, error) {
+	n := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return i.monitor == m.Name() })
+	switch {
+	case i.monitor == "auto" && vm.IsZero():
+		n = 0
+	case i.monitor == "auto":
+		n = len(monitors) - 1
+	case n < 0:
+		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", i.monitor, strings.Join(monitorNames(), ", "))
+	case n == 0 && len(vm.Folders) > 0:
+		return nil, fmt.Errorf("-v %s: monitor %s cannot share folders yet: use --monitor qemu, or add files to the image with --file", i.folders[0], i.monitor)
+	case n == 0 && !vm.IsZero():
+		return nil, fmt.Errorf("--machine, --accel, --cpu-model and --gdb are for virtual machines, which monitor %s does not make: use --monitor qemu", i.monitor)
+	}
+	return monitors[n], nil
+}
+
+// defaultEnv is what the program's environment begins with, as in a container:
+// nothing of the host's is inherited.
+func (inst *instance) defaultEnv() []string {
+	return []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root",
+		"HOSTNAME=" + inst.boot.Hostname,
+	}
+}
+
+// start runs an image and keeps its exit code.
+func (s *session) start(ctx context.Context, inst *instance, img *image.Image) (err error) {
+	c := &monitor.Config{
+		Image: img.File(), Args: inst.args, Env: inst.env,
+		Boot: inst.boot, Machine: inst.machine,
+		Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr,
+	}
+	if inst.net && slices.Contains(img.Manifest.Parts, "net") {
+		g, err := newUserNetwork(c, inst.ports)
+		if err != nil {
+			return &exitError{monitor.ExitFailure, err}
+		}
+		defer func() { err = errors.Join(err, g.Close()) }()
+	}
+	if inst.verbose {
+		c.Log = func(format string, args ...any) { fmt.Fprintf(s.stderr, "pith: "+format+"\n", args...) }
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// From here signals are the program's: the monitor passes them on.
+	code, err := inst.monitor.Run(context.WithoutCancel(ctx), c)
+	if err != nil {
+		return &exitError{monitor.ExitFailure, err}
+	}
+	s.exitCode = code
+	return nil
+}
