@@ -46,8 +46,8 @@ const (
 
 // nucleusimage is filled in by the image builder: the address of the ELF header
 // in memory; the image's own boot parameters and their length; the end of all
-// that is loaded.
-var nucleusimage = [4]uintptr{1}
+// that is loaded. It starts as the magic that the builder finds it by.
+var nucleusimage = [4]uintptr{0x756e20687469709b, 0x676d697375656c63}
 
 // maxCmdline is the longest line of boot parameters, in bytes.
 const maxCmdline = 64 << 10

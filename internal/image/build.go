@@ -2,7 +2,6 @@ package image
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -24,7 +22,7 @@ type Options struct {
 	Dir     string // folder to build in; empty: the current one
 
 	Tags     string
-	Ldflags  *string // nil: the user's GOFLAGS decide, else -w and no symbol table
+	Ldflags  *string // nil: the user's GOFLAGS decide, else there is no symbol table
 	Trimpath bool
 	Verbose  bool // names of packages as they are compiled
 	Files    []Mapping
@@ -74,7 +72,7 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ldflags, strip := o.linkerFlags(env["GOFLAGS"])
+	ldflags := o.linkerFlags(env["GOFLAGS"])
 	o.Progress("compiling " + o.Package)
 	p, name, err := o.compile(ctx, d, tmp, ldflags, "")
 	if err != nil {
@@ -91,7 +89,7 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 			}
 		}
 	}
-	out, m, err := o.finish(p, name, env["GOROOT"], strip)
+	out, m, err := o.finish(p, name, env["GOROOT"])
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +117,7 @@ func Finish(executable, goroot string, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, m, err := o.finish(p, filepath.Base(executable), goroot, false)
+	out, m, err := o.finish(p, filepath.Base(executable), goroot)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +127,7 @@ func Finish(executable, goroot string, o Options) (*Result, error) {
 var errNotDerived = errors.New("it was not linked by pith's Go")
 
 // finish makes the image of a linked program.
-func (o *Options) finish(p *program, name, goroot string, strip bool) ([]byte, *Manifest, error) {
+func (o *Options) finish(p *program, name, goroot string) ([]byte, *Manifest, error) {
 	root, err := p.root(goroot, o.Files)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the image's files: %w", err)
@@ -146,7 +144,7 @@ func (o *Options) finish(p *program, name, goroot string, strip bool) ([]byte, *
 		return nil, nil, err
 	}
 	m.Root.Files, m.Args, m.Env = len(root), o.Args, o.Env
-	out, err := p.link(name, m, archive, strip)
+	out, err := p.link(name, m, archive)
 	return out, m, err
 }
 
@@ -165,60 +163,30 @@ func goEnv(ctx context.Context, d Distribution, dir string) (map[string]string, 
 	return env, nil
 }
 
-// linkerFlags are the flags for the linker, and whether the image is stripped
-// afterwards. The linker itself must never leave out the symbol table (-s): it
-// tells us what to edit.
-func (o *Options) linkerFlags(goflags string) (flags string, strip bool) {
-	given := o.Ldflags
-	if given == nil {
-		for _, f := range splitQuoted(goflags) {
-			if v, ok := strings.CutPrefix(strings.TrimLeft(f, "-"), "ldflags="); ok {
-				given = &v
-			}
-		}
+// linkerFlags are the flags of go build that concern the linker: without the
+// user's own, the symbol table and debugging information are left out.
+func (o *Options) linkerFlags(goflags string) []string {
+	switch {
+	case o.Ldflags != nil:
+		return []string{"-ldflags=" + *o.Ldflags}
+	case givenLdflags.MatchString(goflags):
+		return nil
 	}
-	if given == nil {
-		return "-w", true
-	}
-	flags = stripFlag.ReplaceAllStringFunc(*given, func(s string) string {
-		m := stripFlag.FindStringSubmatch(s)
-		if on, err := strconv.ParseBool(cmp.Or(m[2], "true")); err != nil || !on {
-			return s // -s=false, or what the linker will refuse
-		}
-		strip = true
-		return m[1] + "-w"
-	})
-	return flags, strip
+	return []string{"-ldflags=-s -w"}
 }
+
+// givenLdflags matches a list of flags, each of which may be quoted, with
+// flags for the linker in it.
+var givenLdflags = regexp.MustCompile(`(^|[\s'"])--?ldflags=`)
 
 // interruptGrace is how long go has to end after it was interrupted.
 const interruptGrace = 5 * time.Second
 
-// stripFlag is the linker's -s, which implies -w, and its value.
-var stripFlag = regexp.MustCompile(`(^|\s)--?s(?:=(\w+)|\b)`)
-
-// splitQuoted splits a list as the go command splits GOFLAGS: words separated by
-// spaces, each of which may stand in single or double quotes.
-func splitQuoted(s string) (words []string) {
-	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
-		end := " \t\n"
-		if q := s[:1]; q == "'" || q == `"` {
-			s, end = s[1:], q
-		}
-		i := strings.IndexAny(s, end)
-		if i < 0 {
-			return append(words, s)
-		}
-		words, s = append(words, s[:i]), s[i+1:]
-	}
-	return words
-}
-
 // compile has the go command build the program, with an overlay that adds
 // the file importer, or with none. It gives the program and the name that go
 // build would give it.
-func (o *Options) compile(ctx context.Context, d Distribution, tmp, ldflags, overlay string) (p *program, name string, err error) {
-	flags := []string{fmt.Sprintf("-trimpath=%t", o.Trimpath), "-buildmode=exe", "-ldflags=" + ldflags}
+func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldflags []string, overlay string) (p *program, name string, err error) {
+	flags := append([]string{fmt.Sprintf("-trimpath=%t", o.Trimpath), "-buildmode=exe"}, ldflags...)
 	if o.Tags != "" {
 		flags = append(flags, "-tags="+o.Tags)
 	}

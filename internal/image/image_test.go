@@ -32,7 +32,7 @@ var probeModule = map[string]string{
 	"go.mod": "module pith\n\ngo 1.25\n",
 	"libos/image/image.go": `package image
 
-var Root = [2]uintptr{1, 1}
+var Root = [2]uintptr{0x6d6920687469709b, 0x746f6f522e656761}
 `,
 	"probe/main.go": `// Command probe prints its root files.
 package main
@@ -222,7 +222,7 @@ func TestWhatCannotBeBuilt(t *testing.T) {
 	src := writeTree(t, probeModule)
 	for _, test := range []struct{ pkg, want string }{
 		{"./lib", "not a program"},
-		{"./bare", "no library OS"},
+		{"./bare", "not linked by pith's Go"},
 		{"./cgo", "package pith/cgo/c needs cgo"},
 		{"./cgo2", "package pith/cgo/d needs cgo"},
 		{"./cgo/...", "exactly one package main"},
@@ -325,7 +325,7 @@ func TestVersionedPackagesAreBuiltOutsideAnyModule(t *testing.T) {
 	t.Setenv("GONOSUMDB", "*")
 	t.Setenv("GOMODCACHE", t.TempDir())
 	o := Options{Package: mod + "/cmd/tool@latest", Dir: t.TempDir(), Trimpath: true}
-	p, name, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w", "")
+	p, name, err := o.compile(t.Context(), stock{}, t.TempDir(), nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestCertificatesComeWithVerification(t *testing.T) {
 				"main.go": "package main\n\nimport (" + test.imports + ")\n\nfunc main() { " + test.body + " }\n",
 			})
 			o := Options{Package: ".", Dir: src, Trimpath: true}
-			p, _, err := o.compile(t.Context(), stock{}, t.TempDir(), "-w", "")
+			p, _, err := o.compile(t.Context(), stock{}, t.TempDir(), nil, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/pith-os/pith/libos/boot"
@@ -17,9 +16,8 @@ const (
 	pvhName  = "Xen"
 	pvhEntry = 18 // XEN_ELFNOTE_PHYS32_ENTRY (Xen, xen/include/public/elfnote.h)
 
-	entrySymbol = "runtime.nucleusentry"
-	linkSymbol  = "runtime.nucleuslink"
-	imageSymbol = "runtime.nucleusimage"
+	entryFunction = "runtime.nucleusentry"
+	imageMagic    = "\x9bpith nucleusimg" // begins runtime.nucleusimage until it is filled in
 
 	maxImage = 1 << 30 // address that the nucleus's view of the image ends at
 )
@@ -43,15 +41,15 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 	if end > maxImage {
 		return 0, fmt.Errorf("the image would end at %#x in memory, beyond %#x", end, uint64(maxImage))
 	}
-	info, ok := p.named[imageSymbol]
-	if !ok || info.Size != 32 {
-		return 0, fmt.Errorf("the program has no %s", imageSymbol)
-	}
-	b, err := p.at(info.Value, info.Size)
+	values := []uint64{head, parameters, size, end}
+	b, err := p.slot(imageMagic)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", imageSymbol, err)
+		return 0, err
 	}
-	for i, v := range []uint64{head, parameters, size, end} {
+	if len(b) < 8*len(values) {
+		return 0, errOtherVersion
+	}
+	for i, v := range values {
 		binary.LittleEndian.PutUint64(b[8*i:], v)
 	}
 
@@ -59,21 +57,24 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 	// address: LEAQ link(SB), DI there becomes MOVL $link, DI and two NOPs. The
 	// MOVL behind it loads the image's end.
 	const movlDI, movlSI, nop, leaqSize = 0xbf, 0xbe, 0x90, 7
-	f, ok := p.abi0(entrySymbol)
-	link, found := p.named[linkSymbol]
-	if !ok || !found || link.Value > math.MaxUint32 {
-		return 0, fmt.Errorf("the program has no %s or %s below 4 GiB", entrySymbol, linkSymbol)
-	}
-	code, err := p.at(f.Value, f.Size)
+	f, ok, err := p.assembly(entryFunction)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", entrySymbol, err)
+		return 0, err
 	}
+	if !ok {
+		return 0, fmt.Errorf("the program has no %s", entryFunction)
+	}
+	code := p.body(f)
 	if len(code) < leaqSize+5 || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d || code[leaqSize] != movlSI {
-		return 0, fmt.Errorf("%s is not as expected", entrySymbol)
+		return 0, fmt.Errorf("%s is not as expected", entryFunction)
+	}
+	link := f.addr + leaqSize + uint64(int32(binary.LittleEndian.Uint32(code[3:])))
+	if link > maxImage {
+		return 0, fmt.Errorf("%s refers to %#x, beyond the image", entryFunction, link)
 	}
 	code[0] = movlDI
-	binary.LittleEndian.PutUint32(code[1:], uint32(link.Value))
+	binary.LittleEndian.PutUint32(code[1:], uint32(link))
 	code[5], code[6] = nop, nop
 	binary.LittleEndian.PutUint32(code[leaqSize+1:], uint32(end))
-	return f.Value, nil
+	return f.addr, nil
 }

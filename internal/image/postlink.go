@@ -17,13 +17,12 @@ const (
 )
 
 // link makes the image of a program: it appends the segment with the archive of
-// root files and the notes, and writes new program and section headers. With
-// strip the symbol table and debugging information are left out.
+// root files and the notes, and writes new program and section headers.
 //
 // The program headers grow in place. The linker keeps a page for headers before
 // the text and puts the section headers, which move to the end of the file,
 // right after the program headers.
-func (p *program) link(name string, m *Manifest, archive []byte, strip bool) ([]byte, error) {
+func (p *program) link(name string, m *Manifest, archive []byte) ([]byte, error) {
 	m.Root.Size = int64(len(archive))
 	sum := sha256.Sum256(archive)
 	m.Root.Digest = digestString(sum[:])
@@ -83,7 +82,7 @@ func (p *program) link(name string, m *Manifest, archive []byte, strip bool) ([]
 	copy(out, p.data[:fileEnd])
 	out = append(out, segment...)
 
-	sections, names, out := p.sections(out, fileEnd, strip)
+	sections, names, out := p.sections(out)
 	sections = append(sections,
 		newSection(&names, ".pith.root", elf.SHT_PROGBITS, segAddr, segOff, uint64(len(archive)), 8),
 		newSection(&names, ".note.pith", elf.SHT_NOTE, noteHeader.Vaddr, noteHeader.Off, notesLen, 4))
@@ -138,14 +137,14 @@ func (p *program) grow(more ...elf.Prog64) ([]elf.Prog64, error) {
 	return progs, nil
 }
 
-// sections gives the headers of the sections to keep, their names, and the
+// sections gives the headers of the linker's sections, their names, and the
 // file with the contents appended of those that are not loaded.
-func (p *program) sections(out []byte, fileEnd uint64, strip bool) ([]elf.Section64, []byte, []byte) {
+func (p *program) sections(out []byte) ([]elf.Section64, []byte, []byte) {
 	kept := []elf.Section64{{}} // SHN_UNDEF
 	names := []byte{0}
 	index := map[uint32]uint32{} // old section number to new, for sh_link
 	for i, s := range p.elf.Sections {
-		if s.Type == elf.SHT_NULL || s.Name == ".shstrtab" || strip && s.Flags&elf.SHF_ALLOC == 0 {
+		if s.Type == elf.SHT_NULL || s.Name == ".shstrtab" {
 			continue
 		}
 		h := elf.Section64{

@@ -2,27 +2,27 @@ package image
 
 import (
 	"bytes"
-	"cmp"
 	"debug/buildinfo"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
-	"strings"
 )
 
 // program is a linked Go program, as the linker wrote it, before it becomes an
-// image. Its symbol table says what is in it and where.
+// image. Whether it has a symbol table does not matter.
 type program struct {
 	data  []byte
 	hdr   elf.Header64
 	progs []elf.Prog64
 	elf   *elf.File
 	info  *debug.BuildInfo
-	funcs []elf.Symbol // text symbols by address
-	named map[string]elf.Symbol
+
+	text     []byte // all code
+	textAddr uint64
+	funcs    []function            // by address
+	named    map[string][]function // those of each name
 }
 
 // parseProgram reads what go build wrote. It keeps data and changes it.
@@ -35,7 +35,7 @@ func parseProgram(data []byte) (*program, error) {
 	if f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
 		return nil, fmt.Errorf("it is a %v %v of type %v, not a static linux/amd64 executable", f.Class, f.Machine, f.Type)
 	}
-	p := &program{data: data, elf: f, named: map[string]elf.Symbol{}}
+	p := &program{data: data, elf: f}
 	if p.info, err = buildinfo.Read(r); err != nil {
 		return nil, err
 	}
@@ -46,46 +46,12 @@ func parseProgram(data []byte) (*program, error) {
 	if err := readStruct(r, int64(p.hdr.Phoff), p.progs); err != nil {
 		return nil, err
 	}
-	syms, err := f.Symbols()
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range syms {
-		p.named[s.Name] = s
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC {
-			p.funcs = append(p.funcs, s)
+	for _, s := range p.progs {
+		if s.Off > uint64(len(data)) || s.Filesz > uint64(len(data))-s.Off {
+			return nil, errors.New("it is not whole")
 		}
 	}
-	slices.SortFunc(p.funcs, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
-	return p, nil
-}
-
-// has reports whether the linker kept a symbol: whether the program can reach it.
-func (p *program) has(name string) bool {
-	_, ok := p.named[name]
-	return ok
-}
-
-// hasPackage reports whether the linker kept a function of a package.
-func (p *program) hasPackage(path string) bool {
-	return slices.ContainsFunc(p.funcs, func(s elf.Symbol) bool { return strings.HasPrefix(s.Name, path+".") })
-}
-
-// hasGate reports whether the program was linked with a derived distribution.
-func (p *program) hasGate() bool {
-	return slices.ContainsFunc(p.funcs, func(f elf.Symbol) bool { return strings.HasPrefix(f.Name, gatePrefix) })
-}
-
-// function finds the function around an address.
-func (p *program) function(addr uint64) (elf.Symbol, bool) {
-	i, found := slices.BinarySearchFunc(p.funcs, addr, func(s elf.Symbol, a uint64) int { return cmp.Compare(s.Value, a) })
-	if !found {
-		i--
-	}
-	if i < 0 || addr-p.funcs[i].Value >= p.funcs[i].Size {
-		return elf.Symbol{}, false
-	}
-	return p.funcs[i], true
+	return p, p.findFunctions()
 }
 
 // at is the part of the file that is mapped at addr, size bytes of it.
@@ -99,28 +65,27 @@ func (p *program) at(addr, size uint64) ([]byte, error) {
 	return nil, fmt.Errorf("address %#x is not in the file", addr)
 }
 
-// body is the code of a function.
-func (p *program) body(s elf.Symbol) ([]byte, error) { return p.at(s.Value, s.Size) }
+// rootMagic begins libos/image.Root until it is filled in.
+const rootMagic = "\x9bpith image.Root"
 
-// rootSymbol is libos/image.Root as it is called in the derived distribution.
-const rootSymbol = "pith/libos/image.Root"
+var errOtherVersion = errors.New("it was linked by the Go of another version of pith, or is an image already")
 
 // setRoot tells the library OS where its root files are. A program that makes
 // no system call of its own has the runtime's gate, and nothing above it.
 func (p *program) setRoot(addr, size uint64) error {
-	s, ok := p.named[rootSymbol]
-	if !ok && p.hasGate() {
+	b, err := p.slot(rootMagic)
+	switch {
+	case err != nil:
+		return err
+	case len(b) >= slotSize:
+		binary.LittleEndian.PutUint64(b, addr)
+		binary.LittleEndian.PutUint64(b[8:], size)
 		return nil
+	case !p.hasGate():
+		return errNotDerived
+	case p.hasPackage("pith/libos/vfs/rootfs"): // which reads it
+		return errOtherVersion
 	}
-	if !ok || s.Size != 16 {
-		return errors.New("the program has no library OS in it: it was not linked with a derived Go distribution")
-	}
-	b, err := p.at(s.Value, s.Size)
-	if err != nil {
-		return fmt.Errorf("%s: %w", rootSymbol, err)
-	}
-	binary.LittleEndian.PutUint64(b, addr)
-	binary.LittleEndian.PutUint64(b[8:], size)
 	return nil
 }
 
@@ -133,40 +98,30 @@ const noErrorTarget = "syscall.rawSyscallNoError"
 // cannot be edited before linking: the package is the user's, at any version.
 func (p *program) divertNoError() error {
 	for _, name := range []string{"SyscallNoError", "RawSyscallNoError"} {
-		s, ok := p.abi0("golang.org/x/sys/unix." + name)
+		f, ok, err := p.assembly("golang.org/x/sys/unix." + name)
+		if err != nil {
+			return err
+		}
 		if !ok {
 			continue
 		}
-		target, ok := p.abi0(noErrorTarget)
+		target, ok, err := p.assembly(noErrorTarget)
+		if err != nil {
+			return err
+		}
 		if !ok {
 			return errors.New("the derived Go distribution has no " + noErrorTarget)
 		}
-		code, err := p.body(s)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
-		}
+		code := p.body(f)
 		const jmpRel32, int3, jmpLen = 0xE9, 0xCC, 5
 		if len(code) < jmpLen {
-			return fmt.Errorf("%s is too short to divert", s.Name)
+			return fmt.Errorf("%s is too short to divert", f.name)
 		}
 		for i := range code {
 			code[i] = int3
 		}
 		code[0] = jmpRel32
-		binary.LittleEndian.PutUint32(code[1:], uint32(target.Value-(s.Value+jmpLen)))
+		binary.LittleEndian.PutUint32(code[1:], uint32(target.addr-(f.addr+jmpLen)))
 	}
 	return nil
-}
-
-// abi0Suffix tells the form of an assembly function that has its arguments on
-// the stack from a wrapper for Go's callers (cmd/link, mangleABIName).
-const abi0Suffix = ".abi0"
-
-// abi0 finds the former, which has no suffix where there is no wrapper.
-func (p *program) abi0(name string) (elf.Symbol, bool) {
-	if s, ok := p.named[name+abi0Suffix]; ok {
-		return s, true
-	}
-	s, ok := p.named[name]
-	return s, ok
 }

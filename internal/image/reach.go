@@ -3,6 +3,7 @@ package image
 import (
 	"debug/elf"
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -26,10 +27,11 @@ func (p *program) verifiesPeers() bool {
 // functions that known accepts: by calls and address computations in code, or
 // by what looks like a pointer to it in data.
 func (p *program) usedOutside(name string, known func(user string) bool) bool {
-	target, ok := p.named[name]
-	if !ok {
-		return false
-	}
+	return slices.ContainsFunc(p.named[name], func(f function) bool { return p.refersTo(f, known) })
+}
+
+// refersTo reports whether anything else but what known accepts refers to target.
+func (p *program) refersTo(target function, known func(user string) bool) bool {
 	for _, s := range p.progs {
 		if elf.ProgType(s.Type) != elf.PT_LOAD {
 			continue
@@ -37,7 +39,7 @@ func (p *program) usedOutside(name string, known func(user string) bool) bool {
 		mem := p.data[s.Off : s.Off+s.Filesz]
 		if elf.ProgFlag(s.Flags)&elf.PF_X == 0 {
 			for i := 0; i+8 <= len(mem); i += 8 {
-				if binary.LittleEndian.Uint64(mem[i:]) == target.Value {
+				if binary.LittleEndian.Uint64(mem[i:]) == target.addr {
 					return true
 				}
 			}
@@ -45,16 +47,15 @@ func (p *program) usedOutside(name string, known func(user string) bool) bool {
 		}
 		for i := 0; i+4 <= len(mem); i++ {
 			at := s.Vaddr + uint64(i)
-			if at+4+uint64(int32(binary.LittleEndian.Uint32(mem[i:]))) != target.Value {
+			if at+4+uint64(int32(binary.LittleEndian.Uint32(mem[i:]))) != target.addr {
 				continue
 			}
 			f, ok := p.function(at)
-			if !ok || f.Name == name || known(f.Name) {
+			if !ok || f.name == target.name || known(f.name) {
 				continue
 			}
-			code := mem[f.Value-s.Vaddr:][:f.Size]
-			offset := int(at - f.Value)
-			start, inst := instructionAround(code, offset)
+			offset := int(at - f.addr)
+			start, inst := instructionAround(p.body(f), offset)
 			if inst.PCRel == 4 && start+inst.PCRelOff == offset {
 				return true
 			}

@@ -44,15 +44,11 @@ func (p *program) systemCalls() ([]Syscall, error) {
 					counts[fmt.Sprintf("%#x", addr)]++
 					continue
 				}
-				if strings.HasPrefix(f.Name, gatePrefix) || f.Name == nucleusGate {
+				if strings.HasPrefix(f.name, gatePrefix) || f.name == nucleusGate {
 					continue
 				}
-				code, err := p.body(f)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", f.Name, err)
-				}
-				if start, _ := instructionAround(code, int(addr-f.Value)); start == int(addr-f.Value) {
-					counts[strings.TrimSuffix(f.Name, abi0Suffix)]++
+				if start, _ := instructionAround(p.body(f), int(addr-f.addr)); start == int(addr-f.addr) {
+					counts[f.name]++
 				}
 			}
 		}

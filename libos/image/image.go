@@ -3,6 +3,6 @@
 package image
 
 // Root is the address and the size in bytes of the root files, a cpio archive
-// in the "newc" format, mapped read-only. The builder fills it in by symbol.
-// It starts as ones, not zeros, so that the linker gives it room in the file.
-var Root = [2]uintptr{1, 1}
+// in the "newc" format, mapped read-only. The builder fills it in; it finds it
+// by the magic that it starts as, which only the derived distribution has.
+var Root = [2]uintptr{magic0, magic1}

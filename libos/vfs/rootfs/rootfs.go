@@ -25,10 +25,10 @@ func init() {
 	})
 }
 
-// archive are the root files; nil when the image has none.
+// archive are the root files; nil outside of an image.
 func archive() []byte {
 	addr, size := image.Root[0], image.Root[1]
-	if addr < platform.PageSize {
+	if addr == 0 {
 		return nil
 	}
 	return unsafe.Slice((*byte)(platform.Pointer(addr)), size)
