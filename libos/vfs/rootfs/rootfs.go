@@ -59,8 +59,9 @@ type defaultFile struct {
 
 // defaults are what the root has when the root files do not.
 func defaults(c *boot.Config) []defaultFile {
-	const dir, file = linux.S_IFDIR, linux.S_IFREG
+	const dir, file, link = linux.S_IFDIR, linux.S_IFREG, linux.S_IFLNK | 0o777
 	return []defaultFile{
+		{"/bin", link, "usr/bin"},
 		{"/dev", dir | 0o755, ""},
 		{"/etc", dir | 0o755, ""},
 		{"/etc/group", file | 0o644, "root:x:0:\n"},
@@ -79,6 +80,7 @@ func defaults(c *boot.Config) []defaultFile {
 		{"/sys", dir | 0o555, ""},
 		{"/tmp", dir | 0o777 | linux.S_ISVTX, ""},
 		{"/usr", dir | 0o755, ""},
+		{"/usr/bin", dir | 0o755, ""},
 		{"/var", dir | 0o755, ""},
 		{"/var/cache", dir | 0o755, ""},
 		{"/var/lib", dir | 0o755, ""},
