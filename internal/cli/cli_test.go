@@ -209,6 +209,23 @@ func main() {
 	}
 }
 
+func TestExecRunsWhatHasNoSymbolTable(t *testing.T) {
+	dir := writeModule(t)
+	if out, errOut, code := runPith(t, dir, nil, "go", "build", "-ldflags=-s", "-o", "x", "./hello"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, out, errOut)
+	}
+	for _, monitor := range []string{"process", "qemu"} {
+		t.Run(monitor, func(t *testing.T) {
+			if _, err := exec.LookPath("qemu-system-x86_64"); monitor == "qemu" && err != nil {
+				t.Skip("QEMU is not installed")
+			}
+			if _, errOut, code := runPith(t, dir, nil, "exec", "--monitor", monitor, "x"); code != 0 || errOut != "hello\n" {
+				t.Errorf("exit %d: %q", code, errOut)
+			}
+		})
+	}
+}
+
 func TestPortInUseIsFoundBeforeTheProgramStarts(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -112,6 +112,32 @@ func TestDerivedProgramsHoldOnlyWhatTheyReach(t *testing.T) {
 	}
 }
 
+func TestFinishTakesOnlyWhatTheDerivedGoLinked(t *testing.T) {
+	src, dir := writeTree(t, derivedModule), t.TempDir()
+	d, err := toolchain.Derive(t.Context(), src, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for name, dist := range map[string]Distribution{"derived": d, "plain": stock{}} {
+		cmd := dist.Command(t.Context(), "build", "-ldflags=-s", "-o", file(name), "./hello")
+		cmd.Dir = src
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for _, test := range []struct{ name, want string }{
+		{"derived", ""},
+		{"plain", errNotDerived.Error()},
+		{"derived.pith", errOtherVersion.Error()},
+	} {
+		_, err := Finish(file(test.name), "", Options{Output: file(test.name + ".pith")})
+		if (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
 // The derived distribution itself may be anywhere, too.
 func TestDerivedBuildsInTwoPlacesGiveTheSameBytes(t *testing.T) {
 	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()

@@ -243,6 +243,15 @@ func TestWhatCannotBeBuilt(t *testing.T) {
 	}
 }
 
+func TestVariableToFillInIsNeverGuessed(t *testing.T) {
+	files := maps.Clone(probeModule)
+	files["probe/copy.go"] = "package main\n\nvar other = [3]uint64{1, 0x6d6920687469709b, 0x746f6f522e656761}\n\nfunc init() { println(&other) }\n"
+	o := Options{Package: "./probe", Dir: writeTree(t, files), Output: filepath.Join(t.TempDir(), "x")}
+	if _, err := Build(t.Context(), stock{}, o); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Error(err)
+	}
+}
+
 func TestBuildsAsGoBuildDoes(t *testing.T) {
 	main := `package main
 
