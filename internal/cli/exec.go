@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,8 +84,11 @@ func (s *session) exec(ctx context.Context, inst *instance, args []string) error
 	if o.Files, err = emptyFolders(tmp, "HOME", "TMPDIR"); err != nil {
 		return err
 	}
-	if _, err := image.Finish(executable, goroot, o); err != nil {
-		return fmt.Errorf("%s: %w: build it with pith go", args[0], err)
+	switch _, err := image.Finish(executable, goroot, o); {
+	case errors.Is(err, image.ErrNotDerived):
+		return fmt.Errorf("%s: %w: build it with pith go build or pith go test -c", args[0], err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	img, err := image.Open(o.Output)
 	if err != nil {

@@ -24,9 +24,9 @@ testflag. These flags of pith run say what the images run in:
   ` + strings.Join(testFlags, " ") + `
 
 Tests start in their package's folder and see their module's. Coverage,
-profiles, caching, -json, -timeout, seeds of fuzz tests and benchmarks work as
-with go test. The race detector needs cgo, and fuzzing needs more processes: for
-these there is go test.`,
+profiles, -json, -timeout, seeds of fuzz tests and benchmarks work as with go
+test. As with every -exec, results are not cached. The race detector needs cgo,
+and fuzzing needs more processes: for these there is go test.`,
 		Example: `  pith test ./...
   pith test --monitor qemu -run TestX -v -count=3 ./pkg
   pith test -cover -bench . -json ./...`,

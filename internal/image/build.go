@@ -112,7 +112,7 @@ func Finish(executable, goroot string, o Options) (*Result, error) {
 	}
 	p, err := parseProgram(data)
 	if err == nil && !p.hasGate() {
-		err = errNotDerived
+		err = ErrNotDerived
 	}
 	if err != nil {
 		return nil, err
@@ -124,7 +124,8 @@ func Finish(executable, goroot string, o Options) (*Result, error) {
 	return &Result{o.Output, m}, writeFile(o.Output, out)
 }
 
-var errNotDerived = errors.New("it was not linked by pith's Go")
+// ErrNotDerived is the error of Finish for what another Go linked.
+var ErrNotDerived = errors.New("it was not linked by pith's Go")
 
 // finish makes the image of a linked program.
 func (o *Options) finish(p *program, name, goroot string) ([]byte, *Manifest, error) {

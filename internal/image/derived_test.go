@@ -128,7 +128,7 @@ func TestFinishTakesOnlyWhatTheDerivedGoLinked(t *testing.T) {
 	}
 	for _, test := range []struct{ name, want string }{
 		{"derived", ""},
-		{"plain", errNotDerived.Error()},
+		{"plain", ErrNotDerived.Error()},
 		{"derived.pith", errOtherVersion.Error()},
 	} {
 		_, err := Finish(file(test.name), "", Options{Output: file(test.name + ".pith")})

@@ -82,7 +82,7 @@ func (p *program) setRoot(addr, size uint64) error {
 		binary.LittleEndian.PutUint64(b[8:], size)
 		return nil
 	case !p.hasGate():
-		return errNotDerived
+		return ErrNotDerived
 	case p.hasPackage("pith/libos/vfs/rootfs"): // which reads it
 		return errOtherVersion
 	}

@@ -41,6 +41,9 @@ var goEdits = map[string]func(*goSource) error{
 	"syscall/exec_unix.go": func(s *goSource) error {
 		return errors.Join(s.remove("Exec"), s.rename("forkExec", "linuxForkExec"))
 	},
+	"runtime/traceback.go": func(s *goSource) error {
+		return s.replace(`return stringslite.HasPrefix(funcname(f), "runtime.")`, "return pithSystem(funcname(f))")
+	},
 	"runtime/heapdump.go":    func(s *goSource) error { return s.remove("runtime_debug_WriteHeapDump") },
 	"runtime/debug/stack.go": func(s *goSource) error { return s.remove("SetCrashOutput") },
 	"net/splice_linux.go": func(s *goSource) error {

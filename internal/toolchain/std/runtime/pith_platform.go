@@ -2,7 +2,10 @@
 
 package runtime
 
-import _ "unsafe" // for go:linkname
+import (
+	"internal/stringslite"
+	_ "unsafe" // for go:linkname
+)
 
 // What package pith/libos/platform needs of the runtime, beside what it can
 // reach by name.
@@ -59,4 +62,13 @@ func pithunpark(sema *uint32) { semrelease1(sema, false, 0) }
 //go:linkname runtime_debug_WriteHeapDump runtime/debug.WriteHeapDump
 func runtime_debug_WriteHeapDump(fd uintptr) {
 	panic(plainError("runtime/debug: an image cannot dump its heap: use runtime/pprof's heap profile"))
+}
+
+// pithSystem says whether a goroutine that begins with the named function is the
+// system's: the runtime's, as everywhere, or the library OS's. Neither is
+// counted by NumGoroutine or shown in tracebacks and profiles.
+func pithSystem(name string) bool {
+	return stringslite.HasPrefix(name, "runtime.") ||
+		stringslite.HasPrefix(name, "pith/libos/") ||
+		stringslite.HasPrefix(name, "vendor/gvisor.dev/gvisor/")
 }
