@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,7 +112,8 @@ func Finish(executable, goroot string, o Options) (*Result, error) {
 		return nil, err
 	}
 	p, err := parseProgram(data)
-	if err == nil && !p.hasGate() {
+	var format *elf.FormatError
+	if errors.As(err, &format) || err == nil && !p.hasGate() {
 		err = ErrNotDerived
 	}
 	if err != nil {
