@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pith-os/pith/internal/monitor/qemu"
+)
+
+// What --write makes.
+const (
+	markdownFile = "docs/conformance.md"
+	jsonFile     = "docs/conformance.json"
+)
+
+// document is the score: docs/conformance.json, and what is in the other one.
+type document struct {
+	Command    string // that made it
+	Made       time.Time
+	Go, Pith   string // versions
+	Host       string
+	Monitors   []score
+	Packages   []line
+	Programs   []line `json:",omitempty"` // those that failed somewhere
+	Exclusions []excludedTest
+	LeftOut    map[string][]string `json:",omitempty"` // programs, by reason
+}
+
+// score is what a monitor reached.
+type score struct {
+	Monitor  string
+	Packages units
+	Programs units
+	Older    int // records of other binaries than today's
+	Tests    struct {
+		Passed, Failed, Skipped, Excluded int
+		FailedOnPlain                     int // of the failed: here plain Linux fails too
+	}
+}
+
+// units counts packages or programs.
+type units struct {
+	All           int // there are
+	Run           int
+	Whole         int // nothing failed
+	Empty         int // of these: no test passed, as all are excluded or skip themselves
+	FailedOnPlain int // nothing failed but what fails on plain Linux here too
+	Failed        int // all others that were run
+}
+
+// percent is the share of all that pass whole.
+func (u units) percent() float64 { return 100 * float64(u.Whole) / float64(max(1, u.All)) }
+
+// line is what a unit came to, by monitor.
+type line struct {
+	Unit string
+	On   map[string]outcome
+}
+
+// outcome is what a document says of a record.
+type outcome struct {
+	Ended                             string
+	Passed, Failed, Skipped, Excluded int
+	Seconds                           float64
+	When                              time.Time
+	Older                             bool            `json:",omitempty"` // another binary than today's
+	Failures                          []failedTest    `json:",omitempty"`
+	Output                            []string        `json:",omitempty"`
+}
+
+// failedTest is a test that failed. OnPlain: on plain Linux here too.
+type failedTest struct {
+	Test    string
+	OnPlain bool     `json:",omitempty"`
+	Output  []string `json:",omitempty"`
+}
+
+// onlyPlain says that all failures are those of plain Linux, too.
+func (o *outcome) onlyPlain() bool {
+	return o.Ended == endedFailed && len(o.Failures) > 0 &&
+		!slices.ContainsFunc(o.Failures, func(f failedTest) bool { return !f.OnPlain })
+}
+
+// excludedTest is an exclusion, as the document has it.
+type excludedTest struct{ Unit, Test, Reason, Why string }
+
+// collect makes the document of the records. key is that of today's run of a
+// unit on a monitor; a record with another one is an older binary's.
+func collect(all *collection, list exclusions, load func(m, unit string) (*record, error), key func(unit, monitor) string) (*document, error) {
+	d := &document{LeftOut: all.leftOut}
+	for _, x := range list {
+		d.Exclusions = append(d.Exclusions, excludedTest{x.unit, x.test, x.reason, x.why})
+	}
+	scores := make(map[string]*score)
+	for _, m := range monitors {
+		scores[m.name] = &score{Monitor: m.name}
+	}
+	for _, u := range all.units {
+		l := line{Unit: u.name, On: make(map[string]outcome)}
+		var baseline *record
+		failed := false
+		for _, m := range monitors { // the plain one is first
+			rec, err := load(m.name, u.name)
+			if err != nil {
+				return nil, err
+			}
+			s := scores[m.name]
+			count := &s.Packages
+			if u.program != nil {
+				count = &s.Programs
+			}
+			count.All++
+			if rec == nil {
+				continue
+			}
+			if m.name == plain {
+				baseline = rec
+			}
+			o := rec.outcome(baseline)
+			o.Older = rec.Key != key(u, m)
+			l.On[m.name] = o
+			failed = failed || !rec.whole()
+			s.add(count, &o, u.program == nil)
+		}
+		switch {
+		case u.program == nil:
+			d.Packages = append(d.Packages, l)
+		case failed:
+			d.Programs = append(d.Programs, l)
+		}
+	}
+	for _, m := range monitors {
+		if s := scores[m.name]; s.Packages.Run+s.Programs.Run > 0 {
+			d.Monitors = append(d.Monitors, *s)
+		}
+	}
+	return d, nil
+}
+
+// add counts a record.
+func (s *score) add(count *units, o *outcome, tests bool) {
+	count.Run++
+	switch {
+	case o.Ended == endedOK:
+		count.Whole++
+		if o.Passed == 0 {
+			count.Empty++
+		}
+	case s.Monitor != plain && o.onlyPlain():
+		count.FailedOnPlain++
+	default:
+		count.Failed++
+	}
+	if o.Older {
+		s.Older++
+	}
+	if !tests {
+		return
+	}
+	s.Tests.Passed += o.Passed
+	s.Tests.Failed += o.Failed
+	s.Tests.Skipped += o.Skipped
+	s.Tests.Excluded += o.Excluded
+	for _, f := range o.Failures {
+		if f.OnPlain {
+			s.Tests.FailedOnPlain++
+		}
+	}
+}
+
+// outcome is the record beside plain Linux's, if there is one.
+func (r *record) outcome(baseline *record) outcome {
+	o := outcome{
+		Ended: r.Ended, Passed: r.Passed, Failed: r.Failed, Skipped: r.Skipped, Excluded: r.Excluded,
+		Seconds: r.Seconds, When: r.When, Output: r.Output,
+	}
+	for _, f := range r.Failures {
+		too := baseline != nil && baseline != r && slices.ContainsFunc(baseline.Failures, func(b failure) bool { return b.Test == f.Test })
+		o.Failures = append(o.Failures, failedTest{f.Test, too, f.Output})
+	}
+	return o
+}
+
+// writeReport makes both files of all records of the Go release.
+func writeReport(ctx context.Context, r *runner, all *collection) error {
+	on, err := chooseMonitors(ctx, monitorNames())
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]monitor)
+	for _, m := range on {
+		byName[m.name] = m
+	}
+	d, err := collect(all, r.exclusions, r.store.load, func(u unit, m monitor) string { return r.key(u, byName[m.name]) })
+	if err != nil {
+		return err
+	}
+	d.Command = strings.Join(append([]string{"go run ./conformance"}, quote(os.Args[1:])...), " ")
+	d.Made = time.Now().UTC().Truncate(time.Second)
+	d.Go, d.Pith = r.version, firstLine(ctx, "git", "describe", "--always", "--dirty")
+	d.Host = fmt.Sprintf("%d CPUs, Linux %s, %s, accelerator %s", runtime.NumCPU(),
+		firstLine(ctx, "uname", "-r"), firstLine(ctx, qemu.Program, "--version"), accelerator(ctx))
+	data, err := json.MarshalIndent(d, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(jsonFile, append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(markdownFile, []byte(d.markdown()), 0o644)
+}
+
+// quote puts arguments that a shell would change between quotes.
+func quote(args []string) []string {
+	var out []string
+	for _, a := range args {
+		if strings.ContainsAny(a, "^$*()| ") {
+			a = "'" + a + "'"
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// firstLine is the first line that a command prints.
+func firstLine(ctx context.Context, name string, args ...string) string {
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil {
+		return name + ": " + err.Error()
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return first
+}
+
+// byReason are the exclusions of each reason that has some, in order.
+func (d *document) byReason() (order []string, groups map[string][]excludedTest) {
+	groups = make(map[string][]excludedTest)
+	for _, x := range d.Exclusions {
+		groups[x.Reason] = append(groups[x.Reason], x)
+	}
+	return slices.Sorted(maps.Keys(groups)), groups
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pith-os/pith/internal/monitor/qemu"
+)
+
+// monitor is a way to run a test binary.
+type monitor struct {
+	name  string
+	flags []string // of pith exec; none: the plain binary, as a Linux process
+	scale int      // how many times slower than the host's CPU it may be
+}
+
+// plain is the baseline: the unchanged Go on Linux.
+const plain = "plain"
+
+func (m monitor) image() bool { return m.name != plain }
+
+var monitors = []monitor{
+	{name: plain},
+	{name: "process", flags: []string{"--monitor", "process"}},
+	{name: "qemu", flags: []string{"--monitor", "qemu"}},
+	{name: "q35", flags: []string{"--monitor", "qemu", "--machine", qemu.Q35}},
+}
+
+// emulatedScale is GO_TEST_TIMEOUT_SCALE, and for our own timeouts, where
+// instructions are translated.
+const emulatedScale = 3
+
+func monitorNames() []string {
+	var names []string
+	for _, m := range monitors {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// chooseMonitors are the monitors of these names, in the order of the table.
+func chooseMonitors(ctx context.Context, names []string) ([]monitor, error) {
+	var chosen []monitor
+	known := make(map[string]bool)
+	for _, m := range monitors {
+		known[m.name] = true
+		for _, name := range names {
+			if name == m.name {
+				m.scale = 1
+				if m.image() && m.name != "process" && accelerator(ctx) == qemu.TCG {
+					m.scale = emulatedScale
+				}
+				chosen = append(chosen, m)
+				break
+			}
+		}
+	}
+	for _, name := range names {
+		if !known[name] {
+			return nil, fmt.Errorf("--monitor %s is not known: choose of %s", name, strings.Join(monitorNames(), ", "))
+		}
+	}
+	return chosen, nil
+}
+
+// accelerator is what virtual machines run by on this host.
+func accelerator(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, err := qemu.ProbeKVM(ctx); err != nil {
+		return qemu.TCG
+	}
+	return qemu.KVM
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/build"
+	"go/build/constraint"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// programFolder is the folder of a distribution with the compiler's and the
+// runtime's tests: see cmd/internal/testdir of Go for how they are run.
+const programFolder = "test"
+
+// programTimeout is far more than any of the programs takes.
+const programTimeout = 2 * time.Minute
+
+// program is a file of that folder which says, in its first line, that it is
+// to be built and run.
+type program struct {
+	file    string // below the folder: ken/array.go
+	leftOut string // why it is not run, if it is not
+
+	folder bool     // its packages are in the folder of its name: rundir
+	single bool     // each file there is a package
+	flags  []string // of go build, or of the compiler when it is a folder
+	args   []string
+}
+
+func (p *program) name() string { return path.Join(programFolder, p.file) }
+
+// findPrograms are the programs of a distribution; releases for users of
+// other platforms, and those from the module proxy, come without.
+func findPrograms(goroot string) ([]*program, error) {
+	top := filepath.Join(goroot, programFolder)
+	if _, err := os.Stat(top); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var list []*program
+	err := filepath.WalkDir(top, func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && strings.HasSuffix(name, ".dir"):
+			return fs.SkipDir // of a test beside it
+		case e.IsDir() || filepath.Ext(name) != ".go":
+			return nil
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		file, err := filepath.Rel(top, name)
+		if err != nil {
+			return err
+		}
+		p, err := parseProgram(filepath.ToSlash(file), string(source))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if p != nil {
+			list = append(list, p)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// parseProgram reads the recipe at the head of a file: nil when it does not
+// say that anything is run, or says that it is not for linux/amd64.
+func parseProgram(file, source string) (*program, error) {
+	recipe := ""
+	for line := range strings.Lines(source) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "package ") {
+			break
+		}
+		if expr, err := constraint.Parse(line); err == nil {
+			if !expr.Eval(holds) {
+				return nil, nil
+			}
+		} else if recipe == "" {
+			recipe = strings.TrimSpace(strings.TrimPrefix(line, "//"))
+		}
+	}
+	words, err := split(recipe)
+	if err != nil || len(words) == 0 {
+		return nil, nil // prose
+	}
+	p := &program{file: file}
+	switch words[0] {
+	case "run", "buildrun":
+	case "rundir":
+		p.folder = true
+	case "runoutput":
+		p.leftOut = "runoutput: writes a program, which go run is to run"
+	case "runindir", "buildrundir", "errorcheckandrundir":
+		p.leftOut = words[0] + ": a module, assembly or errors of the compiler"
+	default:
+		return nil, nil
+	}
+	p.parseFlags(words[1:])
+	return p, nil
+}
+
+// parseFlags reads what follows the action.
+func (p *program) parseFlags(words []string) {
+	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+		switch words[0] {
+		case "-s":
+			p.single = true
+		case "-t": // seconds, far below ours
+			words = words[1:]
+		case "-race":
+			p.leftOut = "-race: the race detector is C code"
+		case "-goexperiment":
+			p.leftOut = "-goexperiment: another standard library"
+			words = words[1:]
+		default:
+			p.flags = append(p.flags, words[0])
+			if words[0] == "-gcflags" || words[0] == "-ldflags" {
+				words = words[1:]
+				p.flags = append(p.flags, words[0])
+			}
+		}
+		words = words[1:]
+	}
+	p.args = words
+}
+
+// holds evaluates a build constraint for linux/amd64 without cgo.
+func holds(tag string) bool {
+	return slices.Contains([]string{"linux", "unix", "amd64", "gc", "test_run"}, tag) ||
+		slices.Contains(build.Default.ReleaseTags, tag) || slices.Contains(build.Default.ToolTags, tag)
+}
+
+var word = regexp.MustCompile(`("[^"]*"|'[^']*'|[^\s"'])+`)
+
+// split cuts a recipe into words; quotes may stand anywhere in a word.
+func split(recipe string) ([]string, error) {
+	if strings.Count(recipe, `"`)%2+strings.Count(recipe, "'")%2 > 0 {
+		return nil, errors.New("a quote is not closed")
+	}
+	words := word.FindAllString(recipe, -1)
+	for i, w := range words {
+		words[i] = strings.NewReplacer(`"`, "", "'", "").Replace(w)
+	}
+	return words, nil
+}
+
+// build links the program into the folder dir.
+func (p *program) build(ctx context.Context, d *distribution, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "test.exe")
+	if p.folder {
+		return binary, p.buildFolder(ctx, d, dir, binary)
+	}
+	args := append([]string{"build", "-o", binary}, p.flags...)
+	cmd := d.command(ctx, append(args, p.file)...)
+	cmd.Dir = filepath.Join(d.root, programFolder)
+	_, err = output(cmd)
+	return binary, err
+}
+
+// runProgram runs a program in the test/ folder: it passes when it ends with 0
+// and has printed what its .out file says, or nothing.
+func (r *runner) runProgram(ctx context.Context, x run, binary string, rec *record, log io.Writer) error {
+	top := filepath.Join(r.on(x.on).root, programFolder)
+	want, err := os.ReadFile(filepath.Join(top, strings.TrimSuffix(x.program.file, ".go")+".out"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var got bytes.Buffer
+	cmd := r.command(x.on, top, binary, x.program.args)
+	both := io.MultiWriter(&got, log)
+	cmd.Stdout, cmd.Stderr = both, both
+	e, err := await(ctx, cmd, min(r.timeout, programTimeout)*time.Duration(x.on.scale))
+	if err != nil {
+		return err
+	}
+	rec.ExitCode = e.code
+	switch {
+	case e.quit:
+		rec.Ended = endedTimeout
+	case e.code != 0:
+		rec.Ended = endedCrash
+	case !bytes.Equal(got.Bytes(), want):
+		rec.Ended = endedFailed
+	default:
+		rec.Ended, rec.Passed = endedOK, 1
+		return nil
+	}
+	rec.Failed = 1
+	lines := strings.Split(got.String(), "\n")
+	rec.Failures = []failure{{Test: wholeProgram, Output: lastLines(lines, crashLines)}}
+	return nil
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// How a run ended.
+const (
+	endedOK      = "ok"      // nothing failed
+	endedFailed  = "failed"  // it came to its end, and something failed
+	endedCrash   = "crash"   // it ended before its end
+	endedTimeout = "timeout" // it was ended
+	endedBuild   = "build"   // it could not be built
+)
+
+// record is what came of a unit on a monitor.
+type record struct {
+	Unit    string
+	Monitor string
+	Key     string // of what was run, and by what: see runner.key
+	Binary  string // digest of what was linked
+	When    time.Time
+	Seconds float64
+
+	Ended    string
+	ExitCode int // -1: killed by a signal
+
+	// Tests, with subtests. Programs of test/ are one test each.
+	Passed, Failed, Skipped, Excluded int
+
+	Failures []failure `json:",omitempty"`
+	Output   []string  `json:",omitempty"` // where it did not come to its end
+	Log      string    // file with all output
+}
+
+// failure is a test that failed, or was under way at a crash.
+type failure struct {
+	Test   string
+	Output []string // its last lines
+}
+
+// whole says that nothing failed.
+func (r *record) whole() bool { return r.Ended == endedOK }
+
+// store is a folder of records and logs, of one Go version: a file UNIT.json
+// and UNIT.log in a folder for each monitor.
+type store struct{ dir string }
+
+func (s store) path(m, unit, suffix string) string {
+	return filepath.Join(s.dir, m, filepath.FromSlash(unit)+suffix)
+}
+
+// load is the record of a unit on a monitor, or nil.
+func (s store) load(m, unit string) (*record, error) {
+	data, err := os.ReadFile(s.path(m, unit, ".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", s.path(m, unit, ".json"), err)
+	}
+	return &r, nil
+}
+
+// save keeps a record, completely or not at all.
+func (s store) save(r *record) error {
+	data, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	name := s.path(r.Monitor, r.Unit, ".json")
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(name+".new", append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// log makes the file for a unit's output.
+func (s store) log(m, unit string) (*os.File, error) {
+	name := s.path(m, unit, ".log")
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	return os.Create(name)
+}
+
+func (s store) clear() error { return os.RemoveAll(s.dir) }
+
+// digest is a short name for all of these together.
+func digest(parts ...string) string {
+	sum := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(sum, "%d %s\n", len(p), p)
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:16]
+}
