@@ -31,10 +31,10 @@ var (
 		return dir
 	}()
 	server = ninetest.New(folder)
-	small  = ninetest.New(folder) // takes the shortest messages that it may
+	small  = ninetest.NewSmall(folder, 4096) // takes the shortest messages that it may
 	_      = mount(server, "/rw", false)
 	_      = mount(ninetest.New(folder), "/ro", true)
-	_      = mount(func() *ninetest.Server { small.MaxSize = 4096; return small }(), "/small", false)
+	_      = mount(small, "/small", false)
 )
 
 func mount(s *ninetest.Server, path string, readOnly bool) bool {
