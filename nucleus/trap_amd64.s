@@ -195,7 +195,7 @@ TEXT runtime·nucleusrelax<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 	RET
 
 // func nucleusxchg(p uintptr, v uint32) uint32
-TEXT runtime·nucleusxchg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+TEXT runtime·nucleusxchg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-20
 	XCHGL	BX, (AX)
 	MOVL	BX, AX
 	RET

@@ -318,13 +318,13 @@ TEXT runtime·vmcpuid<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	RET
 
 // func vmrdrand() (v uintptr, ok bool)
-TEXT runtime·vmrdrand<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+TEXT runtime·vmrdrand<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-9
 	RDRANDQ	AX
 	SETCS	BX
 	RET
 
 // func vmxchg(p *uint32, v uint32) uint32
-TEXT runtime·vmxchg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+TEXT runtime·vmxchg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-20
 	XCHGL	BX, (AX)
 	MOVL	BX, AX
 	RET

@@ -120,7 +120,7 @@ kill:
 	SYSCALL
 	RET
 
-// func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) (r uintptr)
+// func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
 TEXT ·pithhostcall(SB),NOSPLIT,$0-64
 	MOVQ	num+0(FP), AX
 	MOVQ	a1+8(FP), DI
@@ -130,7 +130,7 @@ TEXT ·pithhostcall(SB),NOSPLIT,$0-64
 	MOVQ	a5+40(FP), R8
 	MOVQ	a6+48(FP), R9
 	CALL	runtime·pithgate(SB)
-	MOVQ	AX, r+56(FP)
+	MOVQ	AX, ret+56(FP)
 	RET
 
 // func syscall.pithOnStack(a1, a2, a3 uintptr) bool
