@@ -16,6 +16,8 @@ type Monitor struct {
 	Image bool
 	// Machine says that the image is a virtual machine.
 	Machine bool
+	// Flags are those of pith run that choose it.
+	Flags []string
 	// needs is a command without which it does not run anything, if any.
 	needs string
 	// command prepares the start of a program that is to be reached at hosts,
@@ -37,15 +39,18 @@ var Monitors = []Monitor{
 
 // pithMonitor runs the image on the monitor that pith run calls by this name.
 func pithMonitor(name string) Monitor {
-	return Monitor{Name: name, Image: true, command: imageCommand("--monitor", name)}
+	return imageMonitor(Monitor{Name: name}, "--monitor", name)
 }
 
 // qemuMonitor runs the image on a machine type of QEMU.
 func qemuMonitor(machine string) Monitor {
-	return Monitor{
-		Name: machine, Image: true, Machine: true, needs: "qemu-system-x86_64",
-		command: imageCommand("--monitor", "qemu", "--machine", machine),
-	}
+	return imageMonitor(Monitor{Name: machine, Machine: true, needs: "qemu-system-x86_64"},
+		"--monitor", "qemu", "--machine", machine)
+}
+
+func imageMonitor(m Monitor, flags ...string) Monitor {
+	m.Image, m.Flags, m.command = true, flags, imageCommand(flags...)
+	return m
 }
 
 // Missing says why the monitor does not run on this machine; nil: it does.

@@ -61,12 +61,7 @@ func Serve(t *testing.T, p Program, code int, check func(t *testing.T, i *Instan
 // skipped, except on CI, where it fails.
 func Start(t *testing.T, m Monitor, p Program) *Instance {
 	t.Helper()
-	if err := m.Missing(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	require(t, m)
 	i, err := shared.Start(t.Context(), m, p)
 	if err != nil {
 		t.Fatal(err)
@@ -80,4 +75,29 @@ func Start(t *testing.T, m Monitor, p Program) *Instance {
 		}
 	})
 	return i
+}
+
+// Pith is the path of the pith command, for a test on monitor m, which is
+// skipped as by Start.
+func Pith(t *testing.T, m Monitor) string {
+	t.Helper()
+	require(t, m)
+	pith, err := shared.Pith(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pith
+}
+
+// require skips a test whose monitor is missing, except on CI, where it fails.
+func require(t *testing.T, m Monitor) {
+	t.Helper()
+	err := m.Missing()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
 }
