@@ -71,9 +71,9 @@ type outcome struct {
 	Passed, Failed, Skipped, Excluded int
 	Seconds                           float64
 	When                              time.Time
-	Older                             bool            `json:",omitempty"` // another binary than today's
-	Failures                          []failedTest    `json:",omitempty"`
-	Output                            []string        `json:",omitempty"`
+	Older                             bool         `json:",omitempty"` // another binary than today's
+	Failures                          []failedTest `json:",omitempty"`
+	Output                            []string     `json:",omitempty"`
 }
 
 // failedTest is a test that failed. OnPlain: on plain Linux here too.

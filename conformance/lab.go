@@ -52,16 +52,21 @@ func newLab(ctx context.Context) (*lab, error) {
 		return nil, err
 	}
 	l := &lab{dir: dir, version: version, pith: filepath.Join(dir, "pith")}
-	l.plain = l.distribution(root, func(ctx context.Context, args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "go"), args...)
-		cmd.Env = append(os.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local", "CGO_ENABLED=0")
-		return cmd
-	})
+	l.plain = l.plainDistribution(root)
 	l.derived = l.distribution(d.Root, d.Command)
 	if err := l.prepare(ctx); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
+}
+
+// plainDistribution is the user's own Go.
+func (l *lab) plainDistribution(root string) *distribution {
+	return l.distribution(root, func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "go"), args...)
+		cmd.Env = append(os.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local", "CGO_ENABLED=0")
+		return cmd
+	})
 }
 
 // distribution completes a command with settings that no user may change.
@@ -86,7 +91,7 @@ func (l *lab) distribution(root string, command func(context.Context, ...string)
 
 func (l *lab) prepare(ctx context.Context) error {
 	// Nothing but the sources is to be in the sum: no path, no revision.
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", l.pith, "./cmd/pith")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", l.pith, "github.com/pith-os/pith/cmd/pith")
 	if _, err := output(build); err != nil {
 		return err
 	}

@@ -26,7 +26,6 @@ import (
 type options struct {
 	monitors    []string
 	run         string
-	selection   string
 	slice       string
 	resume      bool
 	fresh       bool
@@ -67,7 +66,6 @@ the unchanged Go on Linux itself: what fails there too says nothing of Pith.`,
 	f.SortFlags = false
 	f.StringSliceVar(&o.monitors, "monitor", []string{"process"}, "`NAMES` of monitors: "+strings.Join(monitorNames(), ", "))
 	f.StringVar(&o.run, "run", "", "only packages and programs whose name matches `REGEXP`: os, net/http, test/ken/array.go")
-	f.StringVar(&o.selection, "selection", "", "`fast`: only the packages that CI runs")
 	f.StringVar(&o.slice, "slice", "1/1", "only part `I/N` of what is selected")
 	f.BoolVar(&o.resume, "resume", false, "leave out what passed already, as the same binary on the same monitor")
 	f.BoolVar(&o.fresh, "fresh", false, "forget all records of this Go release first")
@@ -82,7 +80,7 @@ the unchanged Go on Linux itself: what fails there too says nothing of Pith.`,
 }
 
 // errFailed says that what failed was shown already.
-var errFailed = errors.New("not everything passed")
+var errFailed = errors.New("there are failures that plain Linux does not have")
 
 // conform does what the flags ask for.
 func conform(ctx context.Context, o options) (err error) {
@@ -98,9 +96,6 @@ func conform(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.selection != "" && o.selection != "fast" {
-		return fmt.Errorf("--selection %s is not known: there is fast", o.selection)
-	}
 	l, err := newLab(ctx)
 	if err != nil {
 		return err
@@ -112,6 +107,9 @@ func conform(ctx context.Context, o options) (err error) {
 	}
 	all, err := l.units(ctx)
 	if err != nil {
+		return err
+	}
+	if err := exclusions.known(all.units); err != nil {
 		return err
 	}
 	if o.state == "" {
@@ -131,7 +129,7 @@ func conform(ctx context.Context, o options) (err error) {
 	}
 	var selected []unit
 	for _, u := range all.units {
-		if match.MatchString(u.name) && (o.selection == "" || isFast(u.name)) {
+		if match.MatchString(u.name) {
 			selected = append(selected, u)
 		}
 	}

@@ -127,16 +127,34 @@ func (d *document) writeFailures(b *strings.Builder, title string, lines []line)
 func (o *outcome) what() string {
 	var names []string
 	for _, f := range o.Failures {
-		name := "`" + strings.ReplaceAll(f.Test, "|", `\|`) + "`"
+		name := code(f.Test)
+		if f.Test == wholeProgram {
+			name = "" // that the program failed is said
+			if len(f.Output) > 0 {
+				name = code(f.Output[0])
+			}
+		}
 		if f.OnPlain {
 			name += " (on plain Linux too)"
 		}
 		names = append(names, name)
 	}
-	if len(o.Output) > 0 && o.Output[0] != "" {
-		names = append(names, "`"+strings.NewReplacer("|", `\|`, "`", "'").Replace(o.Output[0])+"`")
+	if len(o.Output) > 0 {
+		names = append(names, code(o.Output[0]))
 	}
 	return strings.Join(names, ", ")
+}
+
+// code is text as code in a table's cell; a long one is cut.
+func code(text string) string {
+	const most = 120
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return ""
+	}
+	return "`" + strings.NewReplacer("|", `\|`, "`", "'").Replace(text) + "`"
 }
 
 func (d *document) writeLeftOut(b *strings.Builder) {

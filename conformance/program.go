@@ -135,7 +135,7 @@ func (p *program) parseFlags(words []string) {
 		}
 		words = words[1:]
 	}
-	p.args = words
+	p.args = append(p.args, words...)
 }
 
 // holds evaluates a build constraint for linux/amd64 without cgo.
@@ -183,7 +183,7 @@ func (r *runner) runProgram(ctx context.Context, x run, binary string, rec *reco
 	cmd := r.command(x.on, top, binary, x.program.args)
 	both := io.MultiWriter(&got, log)
 	cmd.Stdout, cmd.Stderr = both, both
-	e, err := await(ctx, cmd, min(r.timeout, programTimeout)*time.Duration(x.on.scale))
+	e, err := await(ctx, cmd, min(r.timeout, programTimeout)*time.Duration(x.on.scale), killAfter)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,8 @@ type run struct {
 	on monitor
 }
 
-// runAll runs each unit on each monitor and says whether anything failed.
+// runAll runs each unit on each monitor and says whether anything failed in an
+// image that passes on plain Linux.
 func (r *runner) runAll(ctx context.Context, units []unit, on []monitor) (failed bool, err error) {
 	var todo [][]run // by unit: it is built once
 	passed := 0
@@ -73,12 +74,12 @@ func (r *runner) runAll(ctx context.Context, units []unit, on []monitor) (failed
 	for range r.jobs {
 		workers.Go(func() {
 			for runs := range queue {
-				whole, err := r.runUnit(ctx, runs)
+				good, err := r.runUnit(ctx, runs)
 				if err != nil {
 					cancel(err)
 				}
 				r.mu.Lock()
-				failed = failed || !whole
+				failed = failed || !good
 				r.mu.Unlock()
 			}
 		})
@@ -116,8 +117,8 @@ func (r *runner) key(u unit, m monitor) string {
 }
 
 // runUnit builds a unit, for images and for Linux as needed, and runs it on
-// each monitor.
-func (r *runner) runUnit(ctx context.Context, runs []run) (whole bool, err error) {
+// each monitor, the plain one first. It says whether all is good.
+func (r *runner) runUnit(ctx context.Context, runs []run) (good bool, err error) {
 	dir, err := os.MkdirTemp(r.dir, "unit-")
 	if err != nil {
 		return false, err
@@ -128,7 +129,7 @@ func (r *runner) runUnit(ctx context.Context, runs []run) (whole bool, err error
 		err    error
 	}
 	binaries := make(map[*distribution]built)
-	whole = true
+	good = true
 	for _, x := range runs {
 		d := r.on(x.on)
 		b, ok := binaries[d]
@@ -152,9 +153,27 @@ func (r *runner) runUnit(ctx context.Context, runs []run) (whole bool, err error
 			return false, err
 		}
 		r.report(rec)
-		whole = whole && rec.whole()
+		ok, err := r.good(x.on, rec)
+		if err != nil {
+			return false, err
+		}
+		good = good && ok
 	}
-	return whole, nil
+	return good, nil
+}
+
+// good says whether a record speaks for Pith: all passed, or what failed fails
+// on plain Linux here too.
+func (r *runner) good(m monitor, rec *record) (bool, error) {
+	if rec.whole() || !m.image() {
+		return true, nil
+	}
+	baseline, err := r.store.load(plain, rec.Unit)
+	if err != nil {
+		return false, err
+	}
+	o := rec.outcome(baseline)
+	return o.onlyPlain(), nil
 }
 
 // build links a unit's binary in the folder dir.
@@ -258,7 +277,7 @@ func (r *runner) runTests(ctx context.Context, x run, binary string, args []stri
 	d := r.on(x.on)
 	cmd := r.command(x.on, filepath.Join(d.root, "src", filepath.FromSlash(x.name)), binary, args)
 	cmd.Stdout, cmd.Stderr = in, in
-	e, err = await(ctx, cmd, r.limit(x.on)+quitAfter*time.Duration(x.on.scale))
+	e, err = await(ctx, cmd, r.limit(x.on)+quitAfter*time.Duration(x.on.scale), killAfter)
 	err = errors.Join(err, in.Close())
 	<-read
 	return res, e, errors.Join(err, readErr, convert.Wait())
@@ -293,10 +312,11 @@ type end struct {
 }
 
 // await runs a command for at most limit; then it gets SIGQUIT, by which a Go
-// program prints its goroutines, and later SIGKILL, as all that it left behind.
-func await(ctx context.Context, cmd *exec.Cmd, limit time.Duration) (e end, err error) {
+// program prints its goroutines, and after another while SIGKILL. So does all
+// that it left behind.
+func await(ctx context.Context, cmd *exec.Cmd, limit, after time.Duration) (e end, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = killAfter
+	cmd.WaitDelay = after
 	if err := cmd.Start(); err != nil {
 		return e, err
 	}
@@ -325,7 +345,7 @@ func await(ctx context.Context, cmd *exec.Cmd, limit time.Duration) (e end, err 
 		}
 		select {
 		case waitErr = <-done:
-		case <-time.After(killAfter):
+		case <-time.After(after):
 			kill()
 			waitErr = <-done
 		}

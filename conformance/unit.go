@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -43,15 +42,6 @@ func (l *lab) units(ctx context.Context) (*collection, error) {
 	}
 	return c, nil
 }
-
-// fast are the packages that CI runs: those that the library OS and the
-// machine are felt in.
-var fast = []string{
-	"crypto/tls", "database/sql", "internal/poll", "io/fs", "net", "net/http",
-	"os", "os/signal", "runtime", "sync", "sync/atomic", "syscall", "time",
-}
-
-func isFast(name string) bool { return slices.Contains(fast, name) }
 
 // slice is the part index of count, from 1.
 type slice struct{ index, count int }

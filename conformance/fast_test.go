@@ -1,0 +1,86 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+var onMonitors = flag.String("monitors", "", "run Go's tests of the fast selection on these monitors: plain,process,qemu")
+
+// fast are the packages that CI runs: those that the library OS and the
+// machine are felt in.
+var fast = []string{
+	"crypto/tls", "database/sql", "internal/poll", "io/fs", "net", "net/http",
+	"os", "os/signal", "runtime", "sync", "sync/atomic", "syscall", "time",
+}
+
+// TestGoFast runs the fast selection, which CI asks for by
+//
+//	go test -v -timeout 60m ./conformance -monitors process,qemu
+//
+// With plain among the monitors, what fails there too is no failure.
+func TestGoFast(t *testing.T) {
+	if *onMonitors == "" {
+		t.Skip("no -monitors")
+	}
+	on, err := chooseMonitors(t.Context(), strings.Split(*onMonitors, ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLab(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	list, err := parseExclusions(exclusionText, l.release())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &runner{lab: l, store: store{t.TempDir()}, exclusions: list, timeout: 5 * time.Minute, out: t.Output()}
+	for _, name := range fast {
+		t.Run(name, func(t *testing.T) {
+			var runs []run
+			for _, m := range on {
+				runs = append(runs, run{unit{name: name}, m})
+			}
+			r.left = len(runs)
+			r.out = t.Output()
+			good, err := r.runUnit(t.Context(), runs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if good {
+				return
+			}
+			for _, m := range on {
+				rec, err := r.store.load(m.name, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !rec.whole() {
+					t.Errorf("%s: %s", m.name, rec.explain())
+				}
+			}
+		})
+	}
+}
+
+// explain is all that a record has of what went wrong.
+func (r *record) explain() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, exit code %d", r.Ended, r.ExitCode)
+	for _, f := range r.Failures {
+		fmt.Fprintf(&b, "\n%s:\n%s", f.Test, strings.Join(f.Output, "\n"))
+	}
+	if len(r.Output) > 0 {
+		fmt.Fprintf(&b, "\n%s", strings.Join(r.Output, "\n"))
+	}
+	return b.String()
+}
