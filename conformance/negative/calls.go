@@ -90,6 +90,7 @@ var arguments = []Attempt{
 	syscall("madvise that the runtime does not use", unix.SYS_MADVISE, tinyelf.DataAddr, 4096, unix.MADV_MERGEABLE),
 	syscall("read of the control channel", unix.SYS_READ, boot.FDControl, tinyelf.DataAddr, 8),
 	syscall("read of packets without a network device", unix.SYS_READ, boot.FDPackets, tinyelf.DataAddr, 8),
+	syscall("read of files without folders", unix.SYS_READ, boot.FDFiles, tinyelf.DataAddr, 8),
 	syscall("write to standard input", unix.SYS_WRITE, boot.FDStdin, tinyelf.DataAddr, 8),
 	syscall("write to the entropy device", unix.SYS_WRITE, boot.FDRandom, tinyelf.DataAddr, 8),
 	syscall("close of standard output", unix.SYS_CLOSE, boot.FDStdout),

@@ -13,7 +13,7 @@ func TestFoldersOfTheHost(t *testing.T) {
 	for _, domain := range []string{"files", "directories", "links", "copying", "inotify", "locks"} {
 		truth := run(t, harness.Plain, domain)
 		for _, m := range harness.Selected() {
-			if !m.Machine {
+			if !m.Image {
 				continue
 			}
 			t.Run(domain+"/"+m.Name, func(t *testing.T) {

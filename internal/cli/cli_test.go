@@ -118,7 +118,6 @@ echo '{"GOROOT":"/old","GOVERSION":"go1.24.1","GOHOSTOS":"linux","GOHOSTARCH":"a
 		{args: "run ./hello --accel xen"},
 		{args: "run ./hello --gdb 1234"},
 		{args: "run ./hello --monitor process --gdb :1234"},
-		{args: "run ./hello --monitor process -v lib:/data"},
 		{args: "run ./hello -v nowhere:/data"},
 		{args: "run ./hello -v go.mod:/data"},
 		{args: "run ./hello -v lib:data"},

@@ -97,7 +97,7 @@ func (s *session) exec(ctx context.Context, inst *instance, args []string) error
 	defer img.Close()
 	inst.args, inst.env = args, os.Environ()
 	inst.boot.Dir = dir
-	inst.machine.Folders = append(inst.machine.Folders, foldersOf(dir, executable, goroot, args[1:])...)
+	inst.folders = append(inst.folders, foldersOf(dir, executable, goroot, args[1:])...)
 	return s.start(ctx, inst, img)
 }
 

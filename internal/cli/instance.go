@@ -33,6 +33,7 @@ type instanceFlags struct {
 	memory   string
 	cpus     int
 	hostname string
+	folders  []string
 	monitor  string
 	net      string
 	trace    bool
@@ -42,6 +43,7 @@ func (i *instanceFlags) register(f *pflag.FlagSet, memory string) {
 	f.StringVar(&i.memory, "memory", memory, "memory of the instance, a `SIZE` such as 64M or 1G")
 	f.IntVar(&i.cpus, "cpus", 0, "`NUMBER` of CPUs; default: this machine's")
 	f.StringVar(&i.hostname, "hostname", defaultHostname, "`NAME` of the instance")
+	f.StringArrayVarP(&i.folders, "volume", "v", nil, "share a folder with the program, `HOST:GUEST[:ro]`; repeatable")
 	f.StringVar(&i.monitor, "monitor", "auto", "what runs the image, a `MONITOR`: "+strings.Join(monitorNames(), ", "))
 	f.StringVar(&i.net, "net", "user", "`NETWORK` of the instance: none, user")
 	f.BoolVar(&i.trace, "trace", false, "print system calls to standard error, as strace does")
@@ -61,6 +63,7 @@ func monitorNames() []string {
 type instance struct {
 	monitor monitor.Monitor
 	machine monitor.Machine
+	folders []monitor.Folder
 	boot    boot.Config // without network
 	net     bool        // with the user's network
 	ports   []portMapping
@@ -77,6 +80,9 @@ func (i *instanceFlags) instance() (*instance, error) {
 	}}
 	var err error
 	if inst.machine, err = i.machineFlags.check(); err != nil {
+		return nil, err
+	}
+	if inst.folders, err = parseFolders(i.folders); err != nil {
 		return nil, err
 	}
 	if inst.monitor, err = i.chooseMonitor(inst.machine); err != nil {
@@ -117,8 +123,6 @@ func (i *instanceFlags) chooseMonitor(vm monitor.Machine) (monitor.Monitor, erro
 		n = len(monitors) - 1
 	case n < 0:
 		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", i.monitor, strings.Join(monitorNames(), ", "))
-	case n == 0 && len(vm.Folders) > 0:
-		return nil, fmt.Errorf("-v %s: monitor %s cannot share folders yet: use --monitor qemu, or add files to the image with --file", i.folders[0], i.monitor)
 	case n == 0 && !vm.IsZero():
 		return nil, fmt.Errorf("--machine, --accel, --cpu-model and --gdb are for virtual machines, which monitor %s does not make: use --monitor qemu", i.monitor)
 	}
@@ -139,7 +143,7 @@ func (inst *instance) defaultEnv() []string {
 func (s *session) start(ctx context.Context, inst *instance, img *image.Image) (err error) {
 	c := &monitor.Config{
 		Image: img.File(), Args: inst.args, Env: inst.env,
-		Boot: inst.boot, Machine: inst.machine,
+		Boot: inst.boot, Folders: inst.folders, Machine: inst.machine,
 		Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr,
 	}
 	if inst.net && slices.Contains(img.Manifest.Parts, "net") {

@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,11 +14,10 @@ import (
 
 // machineFlags are the flags of run that only a virtual machine can do.
 type machineFlags struct {
-	kind    string
-	accel   string
-	cpu     string
-	gdb     string
-	folders []string
+	kind  string
+	accel string
+	cpu   string
+	gdb   string
 }
 
 func (m *machineFlags) register(f *pflag.FlagSet) {
@@ -30,7 +25,6 @@ func (m *machineFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&m.accel, "accel", "", "`ACCELERATOR` of a virtual machine: kvm or tcg; default: kvm where it works")
 	f.StringVar(&m.cpu, "cpu-model", "", "`MODEL` of a virtual machine's CPUs, as qemu-system-x86_64 -cpu help lists them")
 	f.StringVar(&m.gdb, "gdb", "", "have a virtual machine wait for a debugger at `[HOST]:PORT`")
-	f.StringArrayVarP(&m.folders, "volume", "v", nil, "share a folder with a virtual machine, `HOST:GUEST[:ro]`; repeatable")
 }
 
 // check reads the flags.
@@ -55,43 +49,5 @@ func (m *machineFlags) check() (monitor.Machine, error) {
 		}
 		vm.GDB = net.JoinHostPort(host, port)
 	}
-	seen := make(map[string]string)
-	for _, s := range m.folders {
-		f, err := parseFolder(s)
-		if other, ok := seen[f.Guest]; err == nil && ok {
-			err = fmt.Errorf("-v %s is there already: leave one out", other)
-		}
-		if err != nil {
-			return vm, fmt.Errorf("-v %s: %w", s, err)
-		}
-		seen[f.Guest] = s
-		vm.Folders = append(vm.Folders, f)
-	}
 	return vm, nil
 }
-
-// parseFolder reads HOST:GUEST[:ro].
-func parseFolder(s string) (f monitor.Folder, err error) {
-	rest, readOnly := strings.CutSuffix(s, ":ro")
-	f.ReadOnly = readOnly
-	host, guest, ok := strings.Cut(rest, ":")
-	if !ok || host == "" || !path.IsAbs(guest) || strings.Contains(guest, ":") {
-		return f, errFolder
-	}
-	if f.Host, err = filepath.Abs(host); err != nil {
-		return f, err
-	}
-	f.Guest = path.Clean(guest)
-	info, err := os.Stat(f.Host)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return f, fmt.Errorf("there is no folder %s: make it, or give another", host)
-	case err != nil:
-		return f, err
-	case !info.IsDir():
-		return f, fmt.Errorf("%s is not a folder: give the one that it is in", host)
-	}
-	return f, nil
-}
-
-var errFolder = errors.New("write it as HOST:GUEST[:ro], for example ./data:/data (for the names of packages: --verbose)")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/libos/boot"
@@ -47,6 +48,9 @@ type Config struct {
 
 	Stdin, Stdout, Stderr *os.File // the program's; nil: /dev/null
 
+	// Folders are those of the host that the program sees.
+	Folders []Folder
+
 	// Machine is the virtual machine, for the monitors that make one; the
 	// others run no instance that asks for any of it.
 	Machine Machine
@@ -66,11 +70,10 @@ type Config struct {
 // Machine is what an instance asks of its virtual machine. What is empty is
 // the monitor's choice.
 type Machine struct {
-	Type    string   // of the monitor's machine types
-	Accel   string   // what executes its code: kvm or tcg
-	CPU     string   // model of its CPUs
-	GDB     string   // HOST:PORT, where a debugger is waited for at the first instruction
-	Folders []Folder // of the host, that the program sees
+	Type  string // of the monitor's machine types
+	Accel string // what executes its code: kvm or tcg
+	CPU   string // model of its CPUs
+	GDB   string // HOST:PORT, where a debugger is waited for at the first instruction
 }
 
 // Folder is a folder of the host that an instance has, too.
@@ -79,10 +82,17 @@ type Folder struct {
 	ReadOnly    bool
 }
 
-// IsZero says that nothing is asked for.
-func (m *Machine) IsZero() bool {
-	return m.Type == "" && m.Accel == "" && m.CPU == "" && m.GDB == "" && len(m.Folders) == 0
+// Mounts are the folders as boot parameters. Their tags are made up.
+func Mounts(folders []Folder) []boot.Mount {
+	var mounts []boot.Mount
+	for i, f := range folders {
+		mounts = append(mounts, boot.Mount{Tag: "fs" + strconv.Itoa(i), Path: f.Guest, ReadOnly: f.ReadOnly})
+	}
+	return mounts
 }
+
+// IsZero says that nothing is asked for.
+func (m *Machine) IsZero() bool { return *m == (Machine{}) }
 
 // Port is a published TCP port.
 type Port struct {

@@ -31,11 +31,17 @@ const (
 	FDEpoll   = 5 // epoll instance
 	FDWake    = 6 // eventfd, non-blocking, registered by the runtime in FDEpoll
 	FDRandom  = 7 // /dev/urandom
+	FDFiles   = 8 // SOCK_SEQPACKET to the server of Config.Mounts: one message, one of 9P2000.L
 	// FDListen is the first listening socket: one for each of
 	// Config.Publish, in its order, bound by the monitor. Descriptors of
 	// connections accepted from them follow the last.
-	FDListen = 8
+	FDListen = 9
 )
+
+// MaxFilesMessage is the longest message on FDFiles, in bytes: data of 64 KiB.
+// The kernel finds memory for it in pieces of any size, and it fits the buffer
+// that a socket has anyway; longer ones would hardly be faster.
+const MaxFilesMessage = 64<<10 + 24
 
 // MaxCPUs is the largest number of CPUs of an instance.
 const MaxCPUs = 64
@@ -55,18 +61,22 @@ type Config struct {
 	Dir      string   // working directory at the start, made where there is none; empty: /
 	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
 
+	Mounts []Mount // folders of the host, in the order in which they are mounted
+
 	// Virtual machines only: a process has them from execve(2), or not.
-	Args   []string // arguments of the program, its name first
-	Env    []string // environment of the program, KEY=VALUE
-	Mounts []Mount  // in the order in which they are mounted
+	Args []string // arguments of the program, its name first
+	Env  []string // environment of the program, KEY=VALUE
 	// Devices are the words of the line that hypervisors add for the
 	// kernel, as they stand: virtio_mmio.device=512@0xfeb00e00:12.
 	Devices []string
 }
 
-// Mount is a folder of the host, shared by a 9P device.
+// Mount is a folder of the host, shared by 9P.
 type Mount struct {
-	Tag      string // the device's (virtio 1.2 §5.12.4); no colon
+	// Tag is what the folder is called (no colon): by a virtual machine's 9P
+	// device (virtio 1.2 §5.12.4), by a process that attaches to it on
+	// FDFiles (aname of Tattach).
+	Tag      string
 	Path     string // where the program sees it: absolute, no colon
 	ReadOnly bool
 }

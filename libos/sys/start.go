@@ -3,6 +3,7 @@ package sys
 import (
 	"github.com/pith-os/pith/libos/console"
 	_ "github.com/pith-os/pith/libos/dev" // /dev
+	"github.com/pith-os/pith/libos/folders"
 	"github.com/pith-os/pith/libos/machine"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/proc"
@@ -13,6 +14,7 @@ import (
 // used, from what the packages of its parts have announced.
 func init() {
 	machine.Start()
+	folders.Start()
 	proc.Files = &Files
 	proc.Register("sys/kernel/hostname", func() []byte { return []byte(Hostname() + "\n") })
 	for fd := range 3 {

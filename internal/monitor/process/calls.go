@@ -21,6 +21,7 @@ type call struct {
 type bounds struct {
 	pid       int  // as the image sees it
 	network   bool // there is a network device
+	folders   bool // there are folders of the host
 	listeners int  // number of listening sockets
 	exec      execCall
 }
@@ -58,23 +59,26 @@ func permitted(b bounds) []call {
 	one := func(arg int, n int) seccomp.Rule { return seccomp.In(arg, seccomp.One(uint32(n))) }
 	listeners := seccomp.Range{First: boot.FDListen, Last: uint32(boot.FDListen + b.listeners - 1)}
 	connections := seccomp.Range{First: uint32(boot.FDListen + b.listeners), Last: maxDescriptors - 1}
-	packets := seccomp.Range{First: boot.FDPackets, Last: boot.FDPackets}
-	if !b.network {
-		packets.Last-- // none
+	device := func(fd uint32, there bool) seccomp.Range {
+		if !there {
+			return seccomp.Range{First: fd, Last: fd - 1} // none
+		}
+		return seccomp.One(fd)
 	}
+	packets, files := device(boot.FDPackets, b.network), device(boot.FDFiles, b.folders)
 	return []call{
 		{unix.SYS_FUTEX, "futex", "threads wait for and wake each other",
 			"op is FUTEX_WAIT or FUTEX_WAKE, private",
 			[]seccomp.Rule{seccomp.In(1, seccomp.One(futexWaitPrivate), seccomp.One(futexWakePrivate))}},
-		{unix.SYS_READ, "read", "standard input, packets, the wake-up event, entropy, connections",
-			"fd is stdin, packets, the wake-up event, entropy or a connection",
+		{unix.SYS_READ, "read", "standard input, packets, the wake-up event, entropy, files, connections",
+			"fd is stdin, packets, the wake-up event, entropy, files or a connection",
 			[]seccomp.Rule{seccomp.In(0, seccomp.One(boot.FDStdin), packets,
-				seccomp.Range{First: boot.FDWake, Last: boot.FDRandom}, connections)}},
-		{unix.SYS_WRITE, "write", "standard output and error, control messages, packets, the wake-up event, connections",
-			"fd is stdout, stderr, control, packets, the wake-up event or a connection",
+				seccomp.Range{First: boot.FDWake, Last: boot.FDRandom}, files, connections)}},
+		{unix.SYS_WRITE, "write", "standard output and error, control messages, packets, the wake-up event, files, connections",
+			"fd is stdout, stderr, control, packets, the wake-up event, files or a connection",
 			[]seccomp.Rule{seccomp.In(0, seccomp.Range{First: boot.FDStdout, Last: boot.FDControl}, packets,
-				seccomp.One(boot.FDWake), connections)}},
-		{unix.SYS_EPOLL_PWAIT, "epoll_pwait", "an idle program waits for packets and connections",
+				seccomp.One(boot.FDWake), files, connections)}},
+		{unix.SYS_EPOLL_PWAIT, "epoll_pwait", "an idle program waits for packets, files and connections",
 			"epfd is the epoll instance, sigmask is null",
 			[]seccomp.Rule{one(0, boot.FDEpoll), seccomp.Equal(4, allBits, 0)}},
 		{unix.SYS_CLOCK_GETTIME, "clock_gettime", "the vDSO makes it where it cannot read the host's clock itself",

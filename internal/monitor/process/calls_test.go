@@ -75,7 +75,7 @@ func TestFilterFitsEveryInstance(t *testing.T) {
 	for _, b := range []bounds{
 		{pid: 1},
 		{pid: 4194304, network: true, listeners: 1},
-		{pid: 1, network: true, listeners: 1000, exec: execCall{1008, 0xc000000001, 0xc000001000, 0xc000002000}},
+		{pid: 1, network: true, folders: true, listeners: 1000, exec: execCall{1008, 0xc000000001, 0xc000001000, 0xc000002000}},
 	} {
 		code, err := filter(b)
 		if err != nil {

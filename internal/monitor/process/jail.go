@@ -121,7 +121,7 @@ func enter(listeners, status int) error {
 		envp: uintptr(unsafe.Pointer(&envp[0])),
 	}
 	code, err := filter(bounds{
-		pid: req.Boot.PID, network: req.Boot.Net != nil, listeners: listeners, exec: call,
+		pid: req.Boot.PID, network: req.Boot.Net != nil, folders: len(req.Boot.Mounts) > 0, listeners: listeners, exec: call,
 	})
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ type layout struct {
 	owned []int // those of jail that were opened here
 
 	control, status *os.File
-	link            *os.File // nil: no network device
+	link            *os.File    // nil: no network device
+	files           *fileServer // nil: no folders
 }
 
 // newLayout makes the descriptors that libos/boot describes, then the image
@@ -48,8 +49,7 @@ func newLayout(c *monitor.Config, listeners []int, image int) (l *layout, err er
 	if c.Network != nil {
 		l.link, err = l.packets()
 	} else {
-		// The number stays taken, or the first connection would get it.
-		err = l.open(os.DevNull, unix.O_RDONLY)
+		err = l.nothing()
 	}
 	if err != nil {
 		return nil, err
@@ -61,6 +61,14 @@ func newLayout(c *monitor.Config, listeners []int, image int) (l *layout, err er
 		return nil, fmt.Errorf("wake-up event: %w", err)
 	}
 	if err := l.open("/dev/urandom", unix.O_RDONLY); err != nil {
+		return nil, err
+	}
+	if len(c.Folders) > 0 {
+		l.files, err = l.folders(c.Folders)
+	} else {
+		err = l.nothing()
+	}
+	if err != nil {
 		return nil, err
 	}
 	l.jail = append(l.jail, listeners...)
@@ -87,18 +95,48 @@ func (l *layout) open(path string, mode int) error {
 	return l.add(fd, nil)
 }
 
-// socket adds one end of a pair and returns the other.
-func (l *layout) socket(name string, kind int) (*os.File, error) {
+// nothing takes the place of a device that is not there: the number stays
+// taken, or the first connection would get it.
+func (l *layout) nothing() error { return l.open(os.DevNull, unix.O_RDONLY) }
+
+// pair adds one end of a pair of sockets and returns the other.
+func (l *layout) pair(name string, kind int) (int, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s socket: %w", name, err)
+		return -1, fmt.Errorf("%s socket: %w", name, err)
 	}
 	l.jail = append(l.jail, pair[0])
 	l.owned = append(l.owned, pair[0])
-	if err := unix.SetNonblock(pair[1], true); err != nil {
+	return pair[1], nil
+}
+
+// socket adds one end of a pair and returns the other, which does not block.
+func (l *layout) socket(name string, kind int) (*os.File, error) {
+	fd, err := l.pair(name, kind)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
-	return os.NewFile(uintptr(pair[1]), name), nil
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// folders adds the way to the folders' server, and makes that. The image's end
+// does not block.
+func (l *layout) folders(folders []monitor.Folder) (*fileServer, error) {
+	fd, err := l.pair("files", unix.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, err
+	}
+	image := l.jail[len(l.jail)-1]
+	if err := unix.SetNonblock(image, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("files socket: %w", err)
+	}
+	growBuffer(image)
+	return newFileServer(fd, folders)
 }
 
 // packets adds the network device. Its end in the image does not block. The
@@ -139,5 +177,8 @@ func (l *layout) closeMonitor() {
 		if f != nil {
 			f.Close()
 		}
+	}
+	if l.files != nil {
+		l.files.close()
 	}
 }

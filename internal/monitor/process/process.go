@@ -85,7 +85,7 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	log func(string, ...any)) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	tasks.Go(func() {
 		if err := obey(img.control, listeners, log); err != nil {
 			failed <- err
@@ -95,6 +95,13 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 		tasks.Go(func() {
 			if err := plugIn(ctx, c.Network, img.link); err != nil && ctx.Err() == nil {
 				failed <- fmt.Errorf("network: %w", err)
+			}
+		})
+	}
+	if img.files != nil {
+		tasks.Go(func() {
+			if err := img.files.serve(); err != nil {
+				failed <- err
 			}
 		})
 	}
@@ -119,7 +126,13 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	status, err := img.reap()
 	cancel()
 	img.control.Close()
+	if img.files != nil {
+		img.files.stop()
+	}
 	tasks.Wait()
+	if img.files != nil {
+		img.files.close()
+	}
 	if err := errors.Join(failure, err); err != nil {
 		return 0, err
 	}

@@ -21,7 +21,8 @@ import (
 type image struct {
 	jail
 	control *os.File
-	link    *os.File // nil: no network device
+	link    *os.File    // nil: no network device
+	files   *fileServer // nil: no folders
 }
 
 // start makes the jail and waits until it has become the image. It says how
@@ -66,7 +67,7 @@ func start(ctx context.Context, c *monitor.Config, listeners []*monitor.Listener
 	}
 	l.status.Close()
 	how := fmt.Sprintf("namespaces: %s; root: %s; %d system calls", namesOf(p.set), rep.Root, len(permitted(bounds{})))
-	return &image{p, l.control, l.link}, how, nil
+	return &image{p, l.control, l.link, l.files}, how, nil
 }
 
 // newRequest is what the jail is asked for.
@@ -81,6 +82,7 @@ func newRequest(c *monitor.Config, id identity, set []namespace) request {
 	for _, p := range c.Publish {
 		req.Boot.Publish = append(req.Boot.Publish, p.Guest)
 	}
+	req.Boot.Mounts = monitor.Mounts(c.Folders)
 	req.Boot.TTY = monitor.Terminals(c.Stdin, c.Stdout, c.Stderr)
 	return req
 }

@@ -153,7 +153,7 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 			return err
 		}
 	}
-	for i, f := range c.Machine.Folders {
+	for i, f := range c.Folders {
 		readOnly := ""
 		if f.ReadOnly {
 			readOnly = "readonly=on"
@@ -307,9 +307,7 @@ func bootLine(machineType string, c *monitor.Config) (string, error) {
 	for _, p := range c.Publish {
 		b.Publish = append(b.Publish, p.Guest)
 	}
-	for i, f := range c.Machine.Folders {
-		b.Mounts = append(b.Mounts, boot.Mount{Tag: tag(i), Path: f.Guest, ReadOnly: f.ReadOnly})
-	}
+	b.Mounts = monitor.Mounts(c.Folders)
 	line := b.String()
 	if limit := lineLimit(machineType); len(line) > limit {
 		return "", fmt.Errorf("arguments, environment and the rest of the boot parameters are %d bytes: machine type %s takes %d; "+

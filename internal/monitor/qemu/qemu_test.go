@@ -154,7 +154,7 @@ func TestBootParametersArrive(t *testing.T) {
 		c.Args = []string{"web", "", "-flag=a b,c"}
 		c.Env = []string{"A=b", "EMPTY=", "LONG="}
 		c.Boot.Hostname = "host"
-		c.Machine.Folders = []monitor.Folder{{Host: folder, Guest: "/data", ReadOnly: true}, {Host: folder, Guest: "/more"}}
+		c.Folders = []monitor.Folder{{Host: folder, Guest: "/data", ReadOnly: true}, {Host: folder, Guest: "/more"}}
 		room := lineLimit(machineType) - len(mustLine(t, machineType, c))
 		c.Env[2] += strings.Repeat("x", room)
 		if _, err := (Monitor{}).Run(t.Context(), c); err != nil {
@@ -208,7 +208,7 @@ func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 		{"accelerator", func(c *monitor.Config) { c.Machine.Accel = "rocket" }, "accelerator rocket is not known: choose kvm or tcg"},
 		{"image", func(c *monitor.Config) { c.Image, _ = os.Open(os.DevNull) }, "read /dev/null"},
 		{"memory", func(c *monitor.Config) { c.Boot.Memory = 3 << 20 }, "3M of memory is too little for this image: give it at least 4M with --memory"},
-		{"folder", func(c *monitor.Config) { c.Machine.Folders = []monitor.Folder{{Host: "/nonexistent", Guest: "/a"}} }, "/nonexistent"},
+		{"folder", func(c *monitor.Config) { c.Folders = []monitor.Folder{{Host: "/nonexistent", Guest: "/a"}} }, "/nonexistent"},
 		{"network", func(c *monitor.Config) { c.Publish = []monitor.Port{{Guest: 80}} }, "go together"},
 	} {
 		var m tinyelf.Machine

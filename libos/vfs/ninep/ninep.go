@@ -45,11 +45,26 @@ type FS struct {
 
 // New begins a session and attaches to the root of what the server offers.
 func New(t Transport, readOnly bool) (*FS, linux.Errno) {
-	c, errno := connect(t)
+	s, errno := Connect(t)
 	if errno != 0 {
 		return nil, errno
 	}
-	f, id, errno := c.attach()
+	return s.Attach("", readOnly)
+}
+
+// Session is a session with a server.
+type Session struct{ c *client }
+
+// Connect begins a session.
+func Connect(t Transport) (*Session, linux.Errno) {
+	c, errno := connect(t)
+	return &Session{c}, errno
+}
+
+// Attach is the file system that the server has by the name given.
+func (s *Session) Attach(name string, readOnly bool) (*FS, linux.Errno) {
+	c := s.c
+	f, id, errno := c.attach(name)
 	if errno != 0 {
 		return nil, errno
 	}

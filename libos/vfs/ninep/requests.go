@@ -11,15 +11,16 @@ import (
 // The requests of 9P2000.L (diod's protocol.md, and Linux's net/9p/client.c),
 // one function each.
 
-// attach is the root of what the server offers.
-func (c *client) attach() (*fid, wire.ID, linux.Errno) {
+// attach is the root of the tree that the server has by the name given; a device
+// has one without a name.
+func (c *client) attach(tree string) (*fid, wire.ID, linux.Errno) {
 	f := c.fids.take()
 	x := c.begin(wire.Tattach)
 	defer c.end(x)
 	x.u32(f.num)
 	x.u32(wire.NoFid)
 	x.str("") // the user's name; the number counts
-	x.str("") // which tree: a device has one
+	x.str(tree)
 	x.u32(0)
 	r, errno := x.call()
 	if errno != 0 {

@@ -1,0 +1,247 @@
+// Package folders is how a confined process has folders of the host: a server
+// in its monitor, which package vfs/ninep asks by way of the socket FDFiles of
+// libos/boot. It makes the Transport and mounts; package sys calls it at the
+// start. A virtual machine has devices for it (package virtio/ninep).
+package folders
+
+import (
+	"sync"
+
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs/ninep"
+	"github.com/pith-os/pith/libos/vfs/ninep/wire"
+)
+
+// Start mounts the folders that the boot parameters name, before the tree of
+// files is first used. A program must not run without one that it was promised.
+func Start() {
+	mounts := platform.Config().Mounts
+	if len(mounts) == 0 || platform.VM() {
+		return
+	}
+	host, errno := platform.OpenHost(boot.FDFiles)
+	if errno == 0 {
+		errno = mount(newSocket(host), mounts)
+	}
+	if errno != 0 {
+		const exitCode = 125 // that of an image that cannot start
+		platform.ConsoleWrite(2, []byte("pith: folders of the host: "+errno.Name()+"\n"))
+		platform.Exit(exitCode)
+	}
+}
+
+func mount(t ninep.Transport, mounts []boot.Mount) linux.Errno {
+	session, errno := ninep.Connect(t)
+	for _, m := range mounts {
+		if errno != 0 {
+			break
+		}
+		var fs *ninep.FS
+		if fs, errno = session.Attach(m.Tag, m.ReadOnly); errno == 0 {
+			fs.Mount(m.Tag, m.Path)
+		}
+	}
+	return errno
+}
+
+// maxSlots is how many requests may be under way at once.
+const maxSlots = 16
+
+// socket is a ninep.Transport over a SOCK_SEQPACKET socket, a message a packet.
+//
+// No goroutine is there to receive. Of those that wait for replies one receives
+// them for all, and when it has its own, another one takes over: a program with
+// one request under way has one wait, and no change of goroutines.
+type socket struct {
+	host    *platform.Host
+	sending sync.Mutex
+	slots   [maxSlots]slot
+	buf     []byte // of who receives
+
+	mu        sync.Mutex
+	receiving bool // somebody does
+	broken    bool
+}
+
+// slot is a request under way and who waits for its reply.
+type slot struct {
+	platform.Waiter
+	out []byte // the request, when it came in parts
+
+	// Guarded by socket.mu.
+	busy bool
+	tag  uint16
+	in   [][]byte // where the reply goes
+	n    int      // its length; -1: none will come
+}
+
+func newSocket(host *platform.Host) *socket {
+	return &socket{host: host, buf: make([]byte, boot.MaxFilesMessage)}
+}
+
+// Slots implements ninep.Transport.
+func (k *socket) Slots() int { return maxSlots }
+
+// MaxMessage implements ninep.Transport.
+func (k *socket) MaxMessage() int { return boot.MaxFilesMessage }
+
+// Exchange implements ninep.Transport.
+func (k *socket) Exchange(i int, out, in [][]byte) (int, linux.Errno) {
+	s := &k.slots[i]
+	request := s.message(out)
+	k.mu.Lock()
+	if k.broken {
+		k.mu.Unlock()
+		return 0, linux.EIO
+	}
+	s.busy, s.tag, s.in = true, tagOf(request), in
+	k.mu.Unlock()
+	if !k.send(request) {
+		k.mu.Lock()
+		k.fail()
+		k.mu.Unlock()
+	}
+	if n := k.await(s); n >= 0 {
+		return n, 0
+	}
+	return 0, linux.EIO
+}
+
+// message is a request in one piece.
+func (s *slot) message(parts [][]byte) []byte {
+	n, filled := 0, 0
+	var one []byte
+	for _, p := range parts {
+		if len(p) > 0 {
+			n, filled, one = n+len(p), filled+1, p
+		}
+	}
+	if filled == 1 {
+		return one
+	}
+	if cap(s.out) < n {
+		s.out = make([]byte, 0, n)
+	}
+	s.out = s.out[:0]
+	for _, p := range parts {
+		s.out = append(s.out, p...)
+	}
+	return s.out
+}
+
+// tagOf is the tag of a message, which is as long as its head.
+func tagOf(message []byte) uint16 {
+	r := wire.Reader{B: message[5:wire.Head]}
+	return r.U16()
+}
+
+func (k *socket) send(request []byte) bool {
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	for {
+		_, errno := k.host.Write(request)
+		if errno == linux.EAGAIN {
+			errno = k.host.Wait(platform.Writable)
+			if errno == 0 {
+				continue
+			}
+		}
+		return errno == 0
+	}
+}
+
+// await returns the length of the reply for s, or -1, once that is known.
+func (k *socket) await(s *slot) int {
+	for {
+		k.mu.Lock()
+		switch {
+		case !s.busy:
+			n := s.n
+			s.in = nil
+			k.mu.Unlock()
+			return n
+		case k.receiving:
+			k.mu.Unlock()
+			s.Wait()
+		default:
+			k.receiving = true
+			k.mu.Unlock()
+			k.receive(s)
+		}
+	}
+}
+
+// receive takes replies to those who wait until there is that for s.
+func (k *socket) receive(s *slot) {
+	for {
+		n, errno := k.host.Read(k.buf)
+		if errno == linux.EAGAIN {
+			if errno = k.host.Wait(platform.Readable); errno == 0 {
+				continue
+			}
+		}
+		k.mu.Lock()
+		if errno != 0 || !k.deliver(k.buf[:n]) {
+			k.fail()
+		}
+		done := !s.busy
+		if done {
+			k.receiving = false
+			k.next()
+		}
+		k.mu.Unlock()
+		if done {
+			return
+		}
+	}
+}
+
+// deliver gives a reply to who waits for it, with k.mu held. False: nobody
+// does, which an honest server knows.
+func (k *socket) deliver(reply []byte) bool {
+	if len(reply) < wire.Head {
+		return false
+	}
+	tag := tagOf(reply)
+	for i := range k.slots {
+		s := &k.slots[i]
+		if !s.busy || s.tag != tag {
+			continue
+		}
+		rest := reply
+		for _, p := range s.in {
+			rest = rest[copy(p, rest):]
+		}
+		s.finish(len(reply))
+		return true
+	}
+	return false
+}
+
+// finish ends the wait for a reply, with socket.mu held.
+func (s *slot) finish(n int) {
+	s.busy, s.n = false, n
+	s.Wake()
+}
+
+// next has another one receive, if any waits, with k.mu held.
+func (k *socket) next() {
+	for i := range k.slots {
+		if k.slots[i].busy {
+			k.slots[i].Wake()
+			return
+		}
+	}
+}
+
+// fail ends all waiting, now and later, with k.mu held.
+func (k *socket) fail() {
+	k.broken = true
+	for i := range k.slots {
+		if k.slots[i].busy {
+			k.slots[i].finish(-1)
+		}
+	}
+}
