@@ -42,7 +42,7 @@ type Server struct {
 	size    int // of the longest message; that of Tversion
 	fids    map[uint32]*entry
 	maxFids int
-	tags    map[uint16]chan struct{} // requests under way, each with what is closed at its end if somebody waits
+	tags    map[uint16]*pending
 }
 
 // export is a folder that is served.
@@ -64,7 +64,7 @@ func New(folders []Folder, maxMessage int) (s *Server, err error) {
 	}
 	s = &Server{
 		exports: map[string]*export{}, self: -1, maxMessage: maxMessage, size: maxMessage,
-		fids: map[uint32]*entry{}, tags: map[uint16]chan struct{}{},
+		fids: map[uint32]*entry{}, tags: map[uint16]*pending{},
 		// Each is a descriptor, and the process has others, too.
 		maxFids: int(min(limit.Cur/2, 1<<16)),
 	}
@@ -122,12 +122,11 @@ func (s *Server) Handle(req, buf []byte, send func(reply []byte)) {
 	case r.Bad || uint64(size) != uint64(len(req)):
 	case typ == wire.Tflush:
 		err = s.flush(r.U16())
-	case s.begin(r.tag):
-		defer s.end(r.tag)
-		if len(req) > s.agreed() {
-			err = unix.EMSGSIZE
-			break
-		}
+	case len(req) > s.agreed():
+		err = unix.EMSGSIZE
+	default:
+		p := s.begin(r.tag)
+		defer s.end(r.tag, p)
 		err = s.handle(typ, &r, a)
 	}
 	if err == nil && len(a.b) > s.agreed() {
@@ -150,24 +149,28 @@ func (s *Server) agreed() int {
 	return s.size
 }
 
-// begin notes that a request is under way; false when one of its tag is.
-func (s *Server) begin(tag uint16) bool {
+// pending is a request under way.
+type pending struct{ done chan struct{} } // closed at the end; nil: nobody waits
+
+// begin notes that a request is under way. One of the same tag is as good as
+// over: the client has its reply, or nothing better is due to it.
+func (s *Server) begin(tag uint16) *pending {
+	p := new(pending)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.tags[tag]; ok {
-		return false
-	}
-	s.tags[tag] = nil
-	return true
+	s.tags[tag] = p
+	return p
 }
 
-func (s *Server) end(tag uint16) {
+func (s *Server) end(tag uint16, p *pending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if done := s.tags[tag]; done != nil {
-		close(done)
+	if p.done != nil {
+		close(p.done)
 	}
-	delete(s.tags, tag)
+	if s.tags[tag] == p {
+		delete(s.tags, tag)
+	}
 }
 
 // flush waits until the request of tag old has its reply: nothing here takes
@@ -175,14 +178,13 @@ func (s *Server) end(tag uint16) {
 // each other.
 func (s *Server) flush(old uint16) error {
 	s.mu.Lock()
-	done, ok := s.tags[old]
-	if ok && done == nil {
-		done = make(chan struct{})
-		s.tags[old] = done
+	p := s.tags[old]
+	if p != nil && p.done == nil {
+		p.done = make(chan struct{})
 	}
 	s.mu.Unlock()
-	if ok {
-		<-done
+	if p != nil {
+		<-p.done
 	}
 	return nil
 }
