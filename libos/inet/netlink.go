@@ -109,6 +109,9 @@ func (s *netlink) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	if a, errno := socket.Get[linux.SockaddrNetlink](m.Addr); errno == 0 && a.PortID != 0 {
 		return 0, linux.ECONNREFUSED
 	}
+	if m.Len() > nlMaxMessage {
+		return 0, linux.EMSGSIZE
+	}
 	network()
 	awaitAnyAddress()
 	buf := make([]byte, m.Len())
@@ -181,6 +184,10 @@ func (s *netlink) Option(level, name int, val []byte) (int, linux.Errno) {
 }
 
 const nlHeaderLen = int(unsafe.Sizeof(linux.NlMsghdr{}))
+
+// nlMaxMessage is what Linux lets a netlink socket send at once, in bytes, with
+// net.core.wmem_default.
+const nlMaxMessage = 212992 - 32
 
 // align4 is NLMSG_ALIGN and RTA_ALIGN.
 func align4(n int) int { return (n + 3) &^ 3 }

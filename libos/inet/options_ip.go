@@ -194,16 +194,6 @@ func (s *base) groupReq(join bool, val []byte) linux.Errno {
 	return s.membership(join, m)
 }
 
-// membership joins or leaves a multicast group.
-func (s *base) membership(join bool, m tcpip.MembershipOption) linux.Errno {
-	if join {
-		opt := tcpip.AddMembershipOption(m)
-		return errnoOf(s.ep.SetSockOpt(&opt))
-	}
-	opt := tcpip.RemoveMembershipOption(m)
-	return errnoOf(s.ep.SetSockOpt(&opt))
-}
-
 // ipOption reads an option of SOL_IP or SOL_IPV6.
 func (s *base) ipOption(level, name int, val []byte) (int, linux.Errno) {
 	switch {

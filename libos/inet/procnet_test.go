@@ -58,18 +58,55 @@ func TestTablesHaveLinuxColumns(t *testing.T) {
 		{"dev", deviceTable},
 		{"route", routeTable},
 		{"if_inet6", address6Table},
+		{"igmp", groupTable4},
+		{"igmp6", groupTable6},
 	} {
 		host, err := os.ReadFile("/proc/net/" + c.name)
 		if err != nil {
 			t.Skip(err)
 		}
 		want, got := strings.Split(string(host), "\n"), strings.Split(string(c.table()), "\n")
-		if c.name != "if_inet6" && strings.TrimSpace(got[0]) != strings.TrimSpace(want[0]) {
+		if !strings.HasSuffix(c.name, "6") && strings.TrimSpace(got[0]) != strings.TrimSpace(want[0]) {
 			t.Errorf("%s: heading\n%q, want\n%q", c.name, got[0], want[0])
 		}
 		last := func(lines []string) int { return len(strings.Fields(lines[len(lines)-2])) }
 		if len(got) > 2 && len(want) > 2 && last(got) != last(want) {
 			t.Errorf("%s: %d columns, want %d:\n%s", c.name, last(got), last(want), c.table())
 		}
+	}
+}
+
+func TestGroupTablesShowWhatSocketsJoined(t *testing.T) {
+	s, errno := open(linux.AF_INET, linux.SOCK_DGRAM, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	fd, errno := sys.Files.Install(s, 0, true)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	if _, errno := sys.Files.Dup(fd, 0, false); errno != 0 {
+		t.Fatal(errno)
+	}
+	mreq := []byte{239, 9, 8, 7, 127, 0, 0, 1}
+	const allSystems, joined = "010000E0     1 0:00000000", "070809EF     1 0:00000000"
+	table := func() string { return string(groupTable4()) }
+	if got := table(); !strings.Contains(got, allSystems) || strings.Contains(got, joined) {
+		t.Errorf("before joining:\n%s", got)
+	}
+	if errno := s.SetOption(linux.SOL_IP, linux.IP_ADD_MEMBERSHIP, mreq); errno != 0 {
+		t.Fatal(errno)
+	}
+	if got := table(); !strings.Contains(got, joined) {
+		t.Errorf("in a group:\n%s", got)
+	}
+	if errno := s.SetOption(linux.SOL_IP, linux.IP_DROP_MEMBERSHIP, mreq); errno != 0 {
+		t.Fatal(errno)
+	}
+	if got := table(); strings.Contains(got, joined) {
+		t.Errorf("after leaving:\n%s", got)
+	}
+	if got, want := string(groupTable6()), "1    lo              ff020000000000000000000000000001     1 0000000C 0\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("groups of IPv6:\n%swant first\n%s", got, want)
 	}
 }

@@ -19,6 +19,7 @@ type base struct {
 	ep     tcpip.Endpoint
 	queue  *waiter.Queue // the endpoint's
 	entry  waiter.Entry  // passes the endpoint's events on to Base.Queue
+	groups groups
 
 	sendMu sync.Mutex
 	out    payload

@@ -193,17 +193,31 @@ func transfer(parts [][]byte, step func(p []byte) (uintptr, linux.Errno)) (uintp
 	return total, 0
 }
 
-// gathered is one buffer with all parts. A datagram, or a write that must not
-// be torn, is one call of the file.
-func gathered(parts [][]byte) []byte {
-	if len(parts) == 1 {
-		return parts[0]
+// gatherMost bounds the buffer that parts are gathered in, in bytes.
+const gatherMost = 1 << 20
+
+// transferGathered is transfer with the parts gathered in one buffer, so that a
+// write of up to gatherMost bytes is one call of the file, which is not torn.
+func transferGathered(parts [][]byte, step func(p []byte) (uintptr, linux.Errno)) (uintptr, linux.Errno) {
+	if len(parts) < 2 {
+		return transfer(parts, step)
 	}
-	var all []byte
-	for _, p := range parts {
-		all = append(all, p...)
+	m := socket.Message{Data: parts}
+	buf := make([]byte, min(m.Len(), gatherMost))
+	total := uintptr(0)
+	for m.Len() > 0 {
+		n := m.Gather(buf, 0)
+		put, errno := step(buf[:n])
+		total += put
+		if errno != 0 && total == 0 {
+			return 0, errno
+		}
+		if errno != 0 || put < uintptr(n) {
+			break
+		}
+		m.Advance(n)
 	}
-	return all
+	return total, 0
 }
 
 func readv(a *Args) (uintptr, linux.Errno) {
@@ -236,7 +250,10 @@ func writev(a *Args) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	return writeFile(f, gathered(parts))
+	if s, ok := f.(socket.Socket); ok {
+		return writeSocket(s, parts)
+	}
+	return transferGathered(parts, func(p []byte) (uintptr, linux.Errno) { return writeFile(f, p) })
 }
 
 func fileAndVectors(a *Args) (file.File, [][]byte, linux.Errno) {
@@ -272,8 +289,12 @@ func pwritev(a *Args) (uintptr, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	n, errno := f.Pwrite(gathered(parts), int64(a.A3))
-	return uintptr(n), errno
+	off := int64(a.A3)
+	return transferGathered(parts, func(p []byte) (uintptr, linux.Errno) {
+		n, errno := f.Pwrite(p, off)
+		off += int64(n)
+		return uintptr(n), errno
+	})
 }
 
 // Flags of preadv2(2): hints and durability, which memory has already.

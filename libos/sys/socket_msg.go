@@ -114,6 +114,15 @@ func readSocket(s socket.Socket, parts [][]byte) (uintptr, linux.Errno) {
 	return n, errno
 }
 
+// writeSocket is writev(2) to a socket, where all parts are one datagram.
+func writeSocket(s socket.Socket, parts [][]byte) (uintptr, linux.Errno) {
+	m := socket.Message{Data: parts}
+	if m.Len() == 0 { // unlike send(2), writing nothing sends nothing
+		return 0, 0
+	}
+	return send(s, &m, 0)
+}
+
 // recv receives into m; with MSG_WAITALL, from a stream, all that m has room
 // for.
 func recv(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) {

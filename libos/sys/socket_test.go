@@ -3,6 +3,7 @@ package sys
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -545,6 +546,43 @@ func TestReadvOfSocketsAsLinux(t *testing.T) {
 			k.close(a, b)
 		})
 	}
+}
+
+func TestWritevOfSocketsAsLinux(t *testing.T) {
+	for _, typ := range []int{stream, dgram} {
+		differ(t, func(t *testing.T, k *kernel) {
+			a, b := k.socketpair(t, typ|nonblock)
+			x := []byte("one and")
+			iov := &[2]linux.Iovec{{Base: addr(&x[0]), Len: 0}, {Base: addr(&x[0]), Len: 0}}
+			k.do("nothing", linux.SYS_WRITEV, a, addr(&iov[0]), 2)
+			k.recvfrom("nothing", b, 100, 0)
+			k.close(b)
+			iov[1].Len = uint64(len(x))
+			k.do("no reader", linux.SYS_WRITEV, a, addr(&iov[0]), 2)
+			k.close(a)
+		})
+	}
+}
+
+func TestWritevTakesWhatFits(t *testing.T) {
+	const part, parts = 1 << 20, linux.IOV_MAX // together a gigabyte, of one buffer
+	data := make([]byte, part)
+	var iov [parts]linux.Iovec
+	for i := range iov {
+		iov[i] = linux.Iovec{Base: addr(&data[0]), Len: part}
+	}
+	differ(t, func(t *testing.T, k *kernel) {
+		a, b := k.socketpair(t, stream|nonblock)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		n, errno := k.raw(linux.SYS_WRITEV, a, addr(&iov[0]), parts)
+		runtime.ReadMemStats(&after)
+		k.note("errno %d, some %v, all %v", errno, n > 0, n == part*parts)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+			t.Errorf("%d MiB allocated", used>>20)
+		}
+		k.close(a, b)
+	})
 }
 
 func TestStreamBlocksAsLinux(t *testing.T) {
