@@ -280,6 +280,9 @@ IP address       HW type     Flags       HW address            Mask     Device
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
 == if_inet6
+== igmp
+Idx	Device    : Count Querier	Group    Users Timer	Reporter
+== igmp6
 == netstat
 == pnp
 == protocols
