@@ -70,12 +70,10 @@ func TestNetwork(t *testing.T) {
 }
 
 func TestParallel(t *testing.T) {
-	for i := range 4 {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			t.Parallel()
-			time.Sleep(time.Millisecond)
-		})
-	}
+	t.Run("to others", func(t *testing.T) {
+		t.Parallel()
+		time.Sleep(time.Millisecond)
+	})
 }
 
 func TestNoOtherProgramIsStarted(t *testing.T) {
