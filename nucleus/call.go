@@ -233,20 +233,12 @@ func (n *nucleus) setPower(port bool, addr, value uintptr) uintptr {
 }
 
 // foreign reports whether CPL 3 may have pages at pa: none of the nucleus's and
-// none that others may be given, but modules, to be read.
+// none that others may be given.
 //
 //go:nosplit
 func (n *nucleus) foreign(pa, pages, bits uintptr) bool {
 	end := pa + pages*pageSize4
-	if bits&pteWrite == 0 {
-		s := n.sharedPage()
-		for i := range min(s.nmodules, maxModules) {
-			m := &n.modules[i&(maxModules-1)]
-			if m[0]&^(pageSize4-1) <= pa && end <= (m[0]+m[1]+pageSize4-1)&^(pageSize4-1) {
-				return true
-			}
-		}
-	} else if pa < 1<<20 {
+	if bits&pteWrite != 0 && pa < 1<<20 {
 		return false
 	}
 	if pa <= trampoline && trampoline < end {

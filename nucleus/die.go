@@ -19,7 +19,8 @@ const (
 const (
 	dieStart = iota
 	dieMemory
-	dieCmdline
+	dieLine
+	dieModule
 	dieCPU
 	dieForeign
 
@@ -38,8 +39,10 @@ func nucleusDie(why int) {
 	case why == dieMemory:
 		nucleusPrint("pith: out of memory: give the instance more\n")
 		code = exitMemory
-	case why == dieCmdline:
-		nucleusPrint("pith: the command line is too long: at most 65535 bytes\n")
+	case why == dieLine:
+		nucleusPrint("pith: the boot parameters are too long: at most 1048575 bytes\n")
+	case why == dieModule:
+		nucleusPrint("pith: a boot module is where the image is, or not in memory below 4 GiB\n")
 	case why == dieCPU:
 		nucleusPrint("pith: the CPU lacks a feature that images need: NX, SYSCALL, FXSR or SSE2\n")
 	case why == dieForeign:

@@ -116,8 +116,7 @@ type nucleus struct {
 
 	apicMSR bool // registers of the local APIC are MSRs (x2APIC)
 	cr4     uintptr
-	xcr0    uintptr // what XSAVE saves; 0: FXSAVE
-	modules [maxModules][2]uintptr
+	xcr0    uintptr    // what XSAVE saves; 0: FXSAVE
 	tables  bootMemory // of new tables, once the machine runs
 	drops   dropped
 	ncpus   uintptr
@@ -199,22 +198,13 @@ type vmShared struct {
 	irqs     [2]uint64  // atomic, by vector: those that came
 	tscKHz   uintptr    // 0: not known
 	memory   uintptr    // bytes
-	cmdline  uintptr    // its length
+	line     uintptr    // its length
 	defaults [2]uintptr // the image's own boot parameters: address, length
 	rsdp     uintptr
 	image    uintptr // address of the ELF header
-	nmodules uintptr
-	modules  [maxModules][2]uintptr // physical address, length
 
 	xcr0     uintptr // what XSAVE saves; 0: use FXSAVE
 	fsgsbase bool    // WRFSBASE works at CPL 3
-}
-
-const maxModules = 4
-
-//go:nosplit
-func (s *vmShared) module(i uintptr) *[2]uintptr {
-	return (*[2]uintptr)(unsafe.Pointer(uintptr(unsafe.Pointer(&s.modules)) + i*16))
 }
 
 // What nucleusaddress knows.

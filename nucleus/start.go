@@ -13,6 +13,9 @@ type hvmStartInfo struct {
 	entries, _                     uint32
 }
 
+// hvmModule is struct hvm_modlist_entry, without the module's command line.
+type hvmModule struct{ addr, size, _, _ uint64 }
+
 type hvmMemory struct {
 	addr, size uint64
 	kind, _    uint32
@@ -49,15 +52,15 @@ const (
 // that is loaded. It starts as the magic that the builder finds it by.
 var nucleusimage = [4]uintptr{0x756e20687469709b, 0x676d697375656c63}
 
-// maxCmdline is the longest line of boot parameters, in bytes.
-const maxCmdline = 64 << 10
+// maxLine is more than the longest line of boot parameters, in bytes.
+const maxLine = 1 << 20
 
 // bootMemory is where new tables and pages come from: at first from behind the
 // image, reached at their physical addresses, and later from the free frames.
 type bootMemory struct {
-	next, end uintptr
-	base      uintptr // of physical addresses: 0 or nucleusDirect
-	root      uintptr // of the machine's page tables
+	first, next, end uintptr
+	base             uintptr // of physical addresses: 0 or nucleusDirect
+	root             uintptr // of the machine's page tables
 }
 
 //go:nosplit
@@ -152,11 +155,14 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	}
 	b.avoid(info, unsafe.Sizeof(*h))
 	b.avoid(uintptr(h.memmap), uintptr(h.entries)*unsafe.Sizeof(hvmMemory{}))
-	b.avoid(uintptr(h.modlist), uintptr(h.modules)*32)
+	length := lineLength(h)
 	b.avoid(uintptr(h.cmdline), cmdlineLength(uintptr(h.cmdline))+1)
+	b.avoid(uintptr(h.modlist), uintptr(h.modules)*unsafe.Sizeof(hvmModule{}))
 	for i := range uintptr(h.modules) {
-		b.avoid(load64(uintptr(h.modlist)+i*32), load64(uintptr(h.modlist)+i*32+8))
+		m := hvmModuleAt(h, i)
+		b.avoid(uintptr(m.addr), uintptr(m.size))
 	}
+	b.first = b.next
 
 	root = b.page()
 	b.root = root
@@ -192,31 +198,15 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	store64(root+511*8, high|ptePresent|pteWrite)
 	store64(high+510*8, low&^pteUser)
 
-	// Command line and modules, for CPL 3 to read.
+	// What CPL 3 learns of the machine.
 	sh := b.page()
 	b.put(root, userShared, sh, pteUser|pteWrite|pteNX|pteFixed, 1)
 	s := (*vmShared)(unsafe.Pointer(sh))
-	length := cmdlineLength(uintptr(h.cmdline))
-	if length >= maxCmdline {
-		nucleusDie(dieCmdline)
-	}
-	for at := uintptr(0); at <= length; at += pageSize4 {
-		p := b.page()
-		nucleuscopy(p, uintptr(h.cmdline)+at, min(length-at, pageSize4))
-		b.put(root, userShared+pageSize4+at, p, pteUser|pteNX|pteFixed, 1)
-	}
-	s.cmdline = length
+	b.line(h, length)
+	s.line = length
 	s.defaults[0], s.defaults[1] = image[1], image[2]
 	s.rsdp = uintptr(h.rsdp)
 	s.image = image[0]
-	for i := range min(uintptr(h.modules), maxModules) {
-		m := uintptr(h.modlist) + i*32
-		d := s.module(i)
-		d[0], d[1] = load64(m), load64(m+8)
-		k := &n.modules[i&(maxModules-1)]
-		k[0], k[1] = d[0], d[1]
-	}
-	s.nmodules = min(uintptr(h.modules), maxModules)
 
 	b.frames(n, h, s)
 
@@ -239,7 +229,7 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 
 	c := b.cpu(n, 0)
 	n.ncpus = 1
-	b.done(n, s)
+	b.done(n)
 	return c, root
 }
 
@@ -255,18 +245,92 @@ func hvmEntry(h *hvmStartInfo, i uintptr) *hvmMemory {
 	return (*hvmMemory)(unsafe.Pointer(uintptr(h.memmap) + i*unsafe.Sizeof(hvmMemory{})))
 }
 
-// avoid begins behind [addr, addr+size), if that is in the way.
+// hvmModuleAt is entry i of the list of modules.
+//
+//go:nosplit
+func hvmModuleAt(h *hvmStartInfo, i uintptr) *hvmModule {
+	return (*hvmModule)(unsafe.Pointer(uintptr(h.modlist) + i*unsafe.Sizeof(hvmModule{})))
+}
+
+// lineLength is the length of the boot parameters: the command line, and each
+// module behind a space. It ends the machine if they are too long, or a module
+// is not where it can be read.
+//
+//go:nosplit
+func lineLength(h *hvmStartInfo) uintptr {
+	n := cmdlineLength(uintptr(h.cmdline))
+	if h.modules != 0 && h.modlist >= 4<<30-maxLine*uint64(unsafe.Sizeof(hvmModule{})) {
+		nucleusDie(dieModule)
+	}
+	for i := uintptr(0); i < uintptr(h.modules) && n < maxLine; i++ {
+		m := hvmModuleAt(h, i)
+		n += 1 + min(uintptr(m.size), maxLine)
+		if n < maxLine && !h.holds(m) {
+			nucleusDie(dieModule)
+		}
+	}
+	if n >= maxLine {
+		nucleusDie(dieLine)
+	}
+	return n
+}
+
+// holds reports whether a module is in memory of the map, below 4 GiB, and
+// does not overlap the image.
+//
+//go:nosplit
+func (h *hvmStartInfo) holds(m *hvmModule) bool {
+	image := (*[4]uintptr)(unsafe.Pointer(&nucleusimage))
+	from, to := uintptr(m.addr), uintptr(m.addr+m.size)
+	if to < from || to > 4<<30 || from < image[3] && image[0] < to {
+		return false
+	}
+	for i := range uintptr(h.entries) {
+		r := hvmEntry(h, i)
+		if r.kind == hvmRAM && uintptr(r.addr) <= from && to <= uintptr(r.addr+r.size) {
+			return true
+		}
+	}
+	return false
+}
+
+// line copies the boot parameters, of that length, to pages that CPL 3 may read.
+//
+//go:nosplit
+func (b *bootMemory) line(h *hvmStartInfo, length uintptr) {
+	text := b.next
+	for b.next <= text+length {
+		b.page()
+	}
+	at := text + cmdlineLength(uintptr(h.cmdline))
+	nucleuscopy(text, uintptr(h.cmdline), at-text)
+	for i := range uintptr(h.modules) {
+		m := hvmModuleAt(h, i)
+		*(*uint8)(unsafe.Pointer(at)) = ' '
+		nucleuscopy(at+1, uintptr(m.addr), uintptr(m.size))
+		at += 1 + uintptr(m.size)
+	}
+	b.putRange(b.root, userShared+pageSize4, text, b.next-text, pteUser|pteNX|pteFixed)
+}
+
+// avoid leaves [addr, addr+size) out, and what is on the shorter side of it.
 //
 //go:nosplit
 func (b *bootMemory) avoid(addr, size uintptr) {
-	if addr == 0 || size == 0 || addr >= b.end || addr+size <= b.next {
+	if size == 0 || addr >= b.end || addr+size <= b.next {
 		return
 	}
-	const near = 16 << 20
-	if addr-b.next < near || addr < b.next {
-		b.next = (addr + size + pageSize4 - 1) &^ (pageSize4 - 1)
-	} else {
+	below, above := uintptr(0), uintptr(0)
+	if addr > b.next {
+		below = addr - b.next
+	}
+	if addr+size < b.end {
+		above = b.end - addr - size
+	}
+	if below > above {
 		b.end = addr &^ (pageSize4 - 1)
+	} else {
+		b.next = (addr + size + pageSize4 - 1) &^ (pageSize4 - 1)
 	}
 }
 
@@ -276,7 +340,7 @@ func cmdlineLength(p uintptr) uintptr {
 		return 0
 	}
 	n := uintptr(0)
-	for n < maxCmdline && load8(p+n) != 0 {
+	for n < maxLine && load8(p+n) != 0 {
 		n++
 	}
 	return n
@@ -343,23 +407,16 @@ func (n *nucleus) overlaps(from, to uintptr) bool {
 	return false
 }
 
-// done frees what is left. What the monitor left elsewhere (modules) stays out.
+// done frees what was not taken. What the monitor left has been read by now.
 //
 //go:nosplit
-func (b *bootMemory) done(n *nucleus, s *vmShared) {
+func (b *bootMemory) done(n *nucleus) {
 	bitmap := n.free - nucleusDirect
 	for i := range n.nruns {
 		r := n.run(i)
-		from, to := r.start, r.end
-		if from <= b.next && b.next <= to {
-			from = b.next
-		}
-		markFrames(bitmap, from/pageSize4, to/pageSize4, true)
+		markFrames(bitmap, r.start/pageSize4, r.end/pageSize4, true)
 	}
-	for i := range s.nmodules {
-		m := s.module(i)
-		markFrames(bitmap, m[0]/pageSize4, min((m[0]+m[1]+pageSize4-1)/pageSize4, n.words*64), false)
-	}
+	markFrames(bitmap, b.first/pageSize4, b.next/pageSize4, false)
 	for i := range n.words {
 		for w := load64(bitmap + i*8); w != 0; w &= w - 1 {
 			if w == ^uintptr(0) {

@@ -18,7 +18,6 @@ func vmStart() *vmThread {
 	vmClockStart(s.tscKHz)
 	vmWallStart()
 	vmnucleus(callMap, vmThreads, vmMaxThreads*vmThreadSize, protRead|protWrite, 0)
-	vmnucleus(callMap, vmStackArea, vmStackSize, protRead|protWrite, 0)
 
 	t := vmNewThread()
 	t.state = vmRunning
@@ -26,8 +25,7 @@ func vmStart() *vmThread {
 	t.sp = vmArguments(s)
 	t.ip = vmrt0()
 
-	line := vmLine{userShared + pageSize4, s.cmdline}
-	cpus := line.number("cpus=")
+	cpus := s.parameters().number("cpus=")
 	if cpus == 0 {
 		cpus = vmCountCPUs()
 	}
@@ -40,7 +38,10 @@ func vmStart() *vmThread {
 	return vmLeave(t)
 }
 
-const vmStackSize = 1 << 20
+// parameters is the monitor's line of boot parameters.
+//
+//go:nosplit
+func (s *vmShared) parameters() vmLine { return vmLine{userShared + pageSize4, s.line} }
 
 // vmCountCPUs is the number of logical processors that CPUID tells of.
 //
@@ -60,15 +61,18 @@ type vmLine struct{ at, n uintptr }
 //
 //go:nosplit
 func (l vmLine) word(from uintptr) (w vmLine, next uintptr) {
-	for from < l.n && load8(l.at+from) == ' ' {
+	for from < l.n && vmSpace(load8(l.at+from)) {
 		from++
 	}
 	end := from
-	for end < l.n && load8(l.at+end) != ' ' {
+	for end < l.n && !vmSpace(load8(l.at+end)) {
 		end++
 	}
 	return vmLine{l.at + from, end - from}, end
 }
+
+//go:nosplit
+func vmSpace(b uint8) bool { return b == ' ' || '\t' <= b && b <= '\r' }
 
 // after is what follows key in the word.
 //
@@ -113,7 +117,7 @@ func (l vmLine) number(key string) uintptr {
 func (l vmLine) copyTo(p uintptr) uintptr {
 	for i := uintptr(0); i < l.n; i++ {
 		b := load8(l.at + i)
-		if b == '%' && i+2 < l.n+0 {
+		if b == '%' && i+2 < l.n {
 			b = hexDigit(load8(l.at+i+1))<<4 | hexDigit(load8(l.at+i+2))
 			i += 2
 		}
@@ -135,22 +139,29 @@ func hexDigit(b uint8) uint8 {
 	return b - '0'
 }
 
-// vmArguments writes arguments, environment and auxiliary vector to the end of
-// the first thread's stack and gives the stack pointer. What the command line
-// does not say, the image's own boot parameters do.
+// vmStackSize is the size of the first thread's stack below its arguments.
+const vmStackSize = 1 << 20
+
+// vmArguments maps the first thread's stack, writes arguments, environment and
+// auxiliary vector behind it and gives the stack pointer. What the monitor's
+// parameters do not say, the image's own do.
 //
 //go:nosplit
 func vmArguments(s *vmShared) uintptr {
-	cmdline := vmLine{userShared + pageSize4, s.cmdline}
+	line := s.parameters()
 	own := vmLine{s.defaults[0], s.defaults[1]}
-	// Texts go up from here, pointers down from there.
-	text := uintptr(vmStackArea + vmStackSize - 3*maxCmdline)
-	sp := text - 8*maxCmdline
+	// Pointers go up from sp, and texts from behind them. A word of n bytes
+	// and its separator, which are 5 at least, make a pointer and a text of
+	// less than n bytes; a page is enough for the rest.
+	sp := uintptr(vmStackArea + vmStackSize)
+	text := sp + 2*(line.n+own.n) + pageSize4/2
+	size := (text + line.n + own.n + pageSize4/2 - vmStackArea + pageSize4 - 1) &^ (pageSize4 - 1)
+	vmnucleus(callMap, vmStackArea, size, protRead|protWrite, 0)
 
 	args := uintptr(0)
 	put := sp + 8
-	from := cmdline
-	if cmdline.count("arg=") == 0 {
+	from := line
+	if line.count("arg=") == 0 {
 		from = own
 	}
 	put, text, args = from.pointers("arg=", put, text)
@@ -163,20 +174,8 @@ func vmArguments(s *vmShared) uintptr {
 	store64(sp, args)
 	store64(put, 0)
 	put += 8
-	// The first variable holds the boot parameters (package boot).
-	store64(put, text)
-	put += 8
-	for i := range uintptr(len(pithBootVar)) {
-		*(*uint8)(unsafe.Pointer(text)) = load8(uintptr(unsafe.Pointer(unsafe.StringData(pithBootVar))) + i)
-		text++
-	}
-	for i := range cmdline.n {
-		*(*uint8)(unsafe.Pointer(text)) = load8(cmdline.at + i)
-		text++
-	}
-	text++ // the area is zero
 	put, text, _ = own.pointers("env=", put, text)
-	put, text, _ = cmdline.pointers("env=", put, text)
+	put, text, _ = line.pointers("env=", put, text)
 	store64(put, 0)
 	put += 8
 

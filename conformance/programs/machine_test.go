@@ -37,6 +37,37 @@ func TestEveryKindOfMachine(t *testing.T) {
 	}
 }
 
+// A kernel command line has 4 KiB on q35; execve(2) takes 2 MiB.
+func TestLongEnvironment(t *testing.T) {
+	for _, size := range []int{6_000, 200_000} {
+		p := program("args")
+		for i := range size / 1000 {
+			p.Env = append(p.Env, fmt.Sprintf("LONG%d=%s", i, strings.Repeat(string(rune('%'+i%80)), 1000)))
+		}
+		run := func(t *testing.T, m harness.Monitor) ended {
+			i := harness.Start(t, m, p)
+			code, err := i.Wait(2 * harness.Timeout)
+			if err != nil {
+				t.Error(err)
+			}
+			return ended{i.Stdout(), code}
+		}
+		truth := run(t, harness.Plain)
+		for _, m := range harness.Selected() {
+			if !m.Image {
+				continue
+			}
+			t.Run(fmt.Sprintf("%d/%s", size, m.Name), func(t *testing.T) {
+				got := run(t, m)
+				if got.code != truth.code {
+					t.Errorf("exit code %d, on Linux %d", got.code, truth.code)
+				}
+				diff(t, got.stdout, truth.stdout)
+			})
+		}
+	}
+}
+
 // None of many boots hangs, or loses what the program says.
 func TestBootsInARow(t *testing.T) {
 	for _, m := range harness.Selected() {

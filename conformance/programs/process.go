@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,6 +21,14 @@ func args() {
 	show("GREETING", os.Getenv("GREETING"))
 	v, ok := os.LookupEnv("EMPTY")
 	show("EMPTY", fmt.Sprintf("%q", v), ok)
+	long, sum := 0, uint32(0)
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, "LONG") {
+			long++
+			sum = crc32.Update(sum, crc32.IEEETable, []byte(e))
+		}
+	}
+	show("LONG", long, sum)
 	_, ok = os.LookupEnv("PITH_BOOT")
 	show("boot parameters visible", ok)
 	check(os.Setenv("ADDED", "later"))

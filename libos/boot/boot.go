@@ -5,8 +5,9 @@
 //
 // The boot parameters are one line of space-separated words, KEY=VALUE, values
 // percent-encoded, so that the same line serves as the value of [EnvVar] of a
-// confined process and as the kernel command line of a virtual machine. A
-// virtual machine that is started by hand needs none of them.
+// confined process and as the kernel command line of a virtual machine. What
+// is too long for that is a boot module, which goes on where the command line
+// ends. A virtual machine that is started by hand needs no parameters.
 package boot
 
 import (
@@ -47,7 +48,7 @@ const MaxFilesMessage = 64<<10 + 24
 const MaxCPUs = 64
 
 // MaxLine is the longest line of boot parameters, in bytes.
-const MaxLine = 64<<10 - 1
+const MaxLine = 1<<20 - 1
 
 // Config are the boot parameters.
 type Config struct {
@@ -94,7 +95,7 @@ func parseMount(s string) (Mount, error) {
 	tag, rest, _ := strings.Cut(s, ":")
 	path, option, optional := strings.Cut(rest, ":")
 	if tag == "" || !strings.HasPrefix(path, "/") || optional && option != "ro" {
-		return Mount{}, errors.New(strconv.Quote(s) + " is not TAG:PATH[:ro]")
+		return Mount{}, errors.New(shown(s) + " is not TAG:PATH[:ro]")
 	}
 	return Mount{tag, path, optional}, nil
 }
@@ -177,27 +178,43 @@ func Parse(line string) (Config, error) {
 		return c, errors.New("boot parameters: longer than " + strconv.Itoa(MaxLine) + " bytes")
 	}
 	var n Net
-	for word := range strings.FieldsSeq(line) {
+	for word := range strings.FieldsFuncSeq(line, isSpace) {
 		key, enc, ok := strings.Cut(word, "=")
 		if isHypervisors(key) {
 			c.Devices = append(c.Devices, word)
 			continue
 		}
 		if !ok {
-			return c, errors.New("boot parameter " + strconv.Quote(word) + " has no value")
+			return c, errors.New("boot parameter " + shown(word) + " has no value")
 		}
 		val, err := unescape(enc)
 		if err == nil {
 			err = c.set(&n, key, val)
 		}
 		if err != nil {
-			return c, errors.New("boot parameter " + key + ": " + err.Error())
+			if num, ok := err.(*strconv.NumError); ok {
+				err = num.Err // without the text, which may be long
+			}
+			return c, errors.New("boot parameter " + shown(key) + ": " + err.Error())
 		}
 	}
 	if n.MAC != "" || n.MTU != 0 || len(n.DNS) > 0 || n.Addressed() {
 		c.Net = &n
 	}
 	return c, nil
+}
+
+// isSpace tells what separates words: a line may have come from a file.
+func isSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
+
+// shown is s as an error shows it: quoted, and no more than its beginning. What
+// was given as a line may be anything.
+func shown(s string) string {
+	const most = 60
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "…"
+	}
+	return strconv.Quote(s)
 }
 
 // isHypervisors tells what a hypervisor adds to the line: parameters of

@@ -40,10 +40,22 @@ func TestAddressesNeedNoDeviceAddress(t *testing.T) {
 func TestParseRefusesWhatIsNotABootLine(t *testing.T) {
 	for _, line := range []string{"cpus=0", "cpus=65", "cpus=1 mem=-1", "cpus=1 what=1", "cpus=1 host=%4", "cpus=1 host=%zz", "cpus", "cpus=1 publish=70000",
 		"quiet", "root=/dev/vda", "arg=a%00b", "env=%00", "mount=", "mount=fs0", "mount=:/a", "mount=fs0:a", "mount=fs0:/a:rw", "mount=fs0:/a:ro:ro", "dir=a",
-		"arg=" + strings.Repeat("x", MaxLine)} {
-		if c, err := Parse(line); err == nil {
-			t.Errorf("%q: no error, %+v", line, c)
+		"\x1f\x8b\x08\x00", "070701000002D1", "env=a\x00b", "arg\u00a0=a",
+		"arg=" + strings.Repeat("x", MaxLine), strings.Repeat("\x00", MaxLine), strings.Repeat("x", MaxLine-2) + "=",
+		"cpus=" + strings.Repeat("1", 100_000), "mount=" + strings.Repeat("x", 100_000)} {
+		c, err := Parse(line)
+		if err == nil {
+			t.Errorf("%.100q: no error, %+v", line, c)
+		} else if len(err.Error()) > 300 {
+			t.Errorf("%.100q: an error of %d bytes", line, len(err.Error()))
 		}
+	}
+}
+
+func TestALineMayBeAFileOfLines(t *testing.T) {
+	c, err := Parse("arg=web\narg=a\u00a0b\r\n\tenv=A=b\v\fcpus=2\n")
+	if want := (Config{PID: 1, CPUs: 2, Args: []string{"web", "a\u00a0b"}, Env: []string{"A=b"}}); err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

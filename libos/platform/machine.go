@@ -63,8 +63,8 @@ func MapDevice(phys uint64, n int) (uintptr, linux.Errno) {
 	return mapAt(callDevice, phys, n)
 }
 
-// MapFirmware maps n bytes of what the firmware or the monitor left in memory
-// (ACPI tables, boot modules), to be read only.
+// MapFirmware maps n bytes of what the firmware left in memory (ACPI tables),
+// to be read only.
 func MapFirmware(phys uint64, n int) ([]byte, linux.Errno) {
 	addr, errno := mapAt(callFirmware, phys, n)
 	if errno != 0 {

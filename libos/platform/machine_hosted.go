@@ -48,8 +48,8 @@ func HostedForgetDMA() {
 // uncached access.
 func MapDevice(phys uint64, n int) (uintptr, linux.Errno) { return 0, linux.ENODEV }
 
-// MapFirmware maps n bytes of what the firmware or the monitor left in memory
-// (ACPI tables, boot modules), to be read only.
+// MapFirmware maps n bytes of what the firmware left in memory (ACPI tables),
+// to be read only.
 func MapFirmware(phys uint64, n int) ([]byte, linux.Errno) { return nil, linux.ENODEV }
 
 // In8, In16 and In32 read an I/O port. The machine lets the library OS reach

@@ -27,14 +27,9 @@ const (
 // MachineTypes are all of them, the preferred one first.
 var MachineTypes = []string{Microvm, Q35}
 
-// lineLimit is the longest kernel command line of a machine type. The option
-// ROM that boots q35 has a buffer of 4096 bytes, and writes beyond it.
-func lineLimit(machineType string) int {
-	if machineType == Q35 {
-		return 4095
-	}
-	return boot.MaxLine
-}
+// maxCommandLine is the longest kernel command line, in bytes. The option ROM
+// that boots q35 has a buffer of 4096, and writes beyond it.
+const maxCommandLine = 4095
 
 // command is a QEMU command line in the making.
 type command struct {
@@ -133,16 +128,19 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 	if !slices.Contains(MachineTypes, q.machine) {
 		return fmt.Errorf("machine type %s is not known: choose %s", q.machine, strings.Join(MachineTypes, " or "))
 	}
-	line, err := bootLine(q.machine, c)
+	line, err := bootLine(c)
 	if err != nil {
 		return err
 	}
-	if err := checkMemory(c); err != nil {
+	if err := checkMemory(c, len(line)); err != nil {
 		return err
 	}
 	q.hardware(accel, c)
 	// The open file, and not one that has its name by now.
-	q.add("-kernel", fmt.Sprintf("/proc/self/fd/%d", q.inherit(c.Image)), "-append", line)
+	q.add("-kernel", fmt.Sprintf("/proc/self/fd/%d", q.inherit(c.Image)))
+	if err := q.parameters(line); err != nil {
+		return err
+	}
 	q.device("virtio-rng", q.noROM())
 	q.device("virtio-balloon", "free-page-reporting=on")
 	if err := q.ports(vm, c); err != nil {
@@ -167,13 +165,34 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 	return nil
 }
 
+// parameters passes the boot parameters: as the command line, or in a file that
+// QEMU makes a boot module of.
+func (q *command) parameters(line string) error {
+	if len(line) <= maxCommandLine {
+		q.add("-append", line)
+		return nil
+	}
+	fd, err := unix.MemfdCreate("parameters", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("file for boot parameters: %w", err)
+	}
+	module := os.NewFile(uintptr(fd), "parameters")
+	q.own = append(q.own, module)
+	if _, err := module.WriteString(line); err != nil {
+		return fmt.Errorf("write boot parameters: %w", err)
+	}
+	q.add("-initrd", fmt.Sprintf("/proc/self/fd/%d", q.inherit(module)))
+	return nil
+}
+
 // roomToStart is what an image needs behind its end to say that there is too
 // little memory for it.
 const roomToStart = 2 << 20
 
 // checkMemory compares the machine's memory with where the image's segments
-// are: QEMU loads what is beyond the memory into nothing.
-func checkMemory(c *monitor.Config) error {
+// are, and with the boot parameters: QEMU loads what is beyond the memory into
+// nothing, and a module into its end.
+func checkMemory(c *monitor.Config, line int) error {
 	f, err := elf.NewFile(c.Image)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.Image.Name(), err)
@@ -185,9 +204,13 @@ func checkMemory(c *monitor.Config) error {
 		}
 	}
 	const unit = 1 << 20
-	if c.Boot.Memory < end+roomToStart {
+	least := end + roomToStart
+	if line > maxCommandLine {
+		least += 2 * uint64(line) // the image copies it
+	}
+	if c.Boot.Memory < least {
 		return fmt.Errorf("%dM of memory is too little for this image: give it at least %dM with --memory",
-			c.Boot.Memory/unit, (end+roomToStart+unit-1)/unit)
+			c.Boot.Memory/unit, (least+unit-1)/unit)
 	}
 	return nil
 }
@@ -298,8 +321,8 @@ func (q *command) frames(vm *machine) error {
 	return nil
 }
 
-// bootLine is the machine's kernel command line.
-func bootLine(machineType string, c *monitor.Config) (string, error) {
+// bootLine are the machine's boot parameters.
+func bootLine(c *monitor.Config) (string, error) {
 	b := c.Boot
 	b.PID, b.Args, b.Env = 1, c.Args, c.Env
 	b.TTY = monitor.Terminals(c.Stdin, c.Stdout, c.Stderr)
@@ -309,9 +332,9 @@ func bootLine(machineType string, c *monitor.Config) (string, error) {
 	}
 	b.Mounts = monitor.Mounts(c.Folders)
 	line := b.String()
-	if limit := lineLimit(machineType); len(line) > limit {
-		return "", fmt.Errorf("arguments, environment and the rest of the boot parameters are %d bytes: machine type %s takes %d; "+
-			"give the program less, or a file", len(line), machineType, limit)
+	if len(line) > boot.MaxLine {
+		return "", fmt.Errorf("arguments, environment and the rest of the boot parameters are %d bytes: a virtual machine takes %d; "+
+			"give the program less, or a file", len(line), boot.MaxLine)
 	}
 	return line, nil
 }

@@ -146,40 +146,51 @@ func TestEveryCPUModelBoots(t *testing.T) {
 
 func TestBootParametersArrive(t *testing.T) {
 	onEachMachine(t, func(t *testing.T, machineType string) {
-		var m tinyelf.Machine
-		m.OutCommandLine(boot.DebugText)
-		exit(&m, 0)
-		c, stderr := config(t, imageFile(t, &m), machineType)
+		var short, long tinyelf.Machine
+		short.OutCommandLine(boot.DebugText)
+		long.OutModule(boot.DebugText)
+		exit(&short, 0)
+		exit(&long, 0)
+		c, stderr := config(t, imageFile(t, &short), machineType)
 		folder := t.TempDir() // which is in no boot parameter
 		c.Args = []string{"web", "", "-flag=a b,c"}
 		c.Env = []string{"A=b", "EMPTY=", "LONG="}
 		c.Boot.Hostname = "host"
 		c.Folders = []monitor.Folder{{Host: folder, Guest: "/data", ReadOnly: true}, {Host: folder, Guest: "/more"}}
-		room := lineLimit(machineType) - len(mustLine(t, machineType, c))
-		c.Env[2] += strings.Repeat("x", room)
-		if _, err := (Monitor{}).Run(t.Context(), c); err != nil {
-			t.Fatal(err)
+		for _, length := range []int{maxCommandLine, maxCommandLine + 1, 100_000} {
+			if length > maxCommandLine {
+				c.Image = imageFile(t, &long)
+			}
+			if err := stderr.Truncate(0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stderr.Seek(0, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			c.Env[2] += strings.Repeat("x", length-len(mustLine(t, c)))
+			if _, err := (Monitor{}).Run(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			line := contents(t, stderr)
+			if line != mustLine(t, c) {
+				t.Errorf("a line of %d bytes came through as one of %d", length, len(line))
+			}
+			got, err := boot.Parse(line)
+			if err != nil || len(got.Args) != 3 || got.Args[2] != "-flag=a b,c" || got.Env[1] != "EMPTY=" || got.CPUs != 1 || got.Memory != 16<<20 ||
+				len(got.Mounts) != 2 || got.Mounts[0] != (boot.Mount{Tag: "fs0", Path: "/data", ReadOnly: true}) {
+				t.Errorf("%v: %.200q", err, line)
+			}
 		}
-		line := contents(t, stderr)
-		if line != mustLine(t, machineType, c) || len(line) != lineLimit(machineType) {
-			t.Errorf("a line of %d bytes came through as one of %d", lineLimit(machineType), len(line))
-		}
-		got, err := boot.Parse(line)
-		if err != nil || len(got.Args) != 3 || got.Args[2] != "-flag=a b,c" || got.Env[1] != "EMPTY=" || got.CPUs != 1 || got.Memory != 16<<20 ||
-			len(got.Mounts) != 2 || got.Mounts[0] != (boot.Mount{Tag: "fs0", Path: "/data", ReadOnly: true}) {
-			t.Errorf("%v: %.200q", err, line)
-		}
-
-		c.Env[2] += "x"
-		if _, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "takes "+fmt.Sprint(lineLimit(machineType))) {
-			t.Errorf("a byte more: %v", err)
+		c.Env[2] += strings.Repeat("x", boot.MaxLine-len(mustLine(t, c))+1)
+		if _, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "are 1048576 bytes: a virtual machine takes 1048575") {
+			t.Errorf("a byte too many: %v", err)
 		}
 	})
 }
 
-func mustLine(t *testing.T, machineType string, c *monitor.Config) string {
+func mustLine(t *testing.T, c *monitor.Config) string {
 	t.Helper()
-	line, err := bootLine(machineType, c)
+	line, err := bootLine(c)
 	if err != nil {
 		t.Fatal(err)
 	}

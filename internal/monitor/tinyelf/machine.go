@@ -46,6 +46,16 @@ func (m *Machine) OutCommandLine(port uint16) {
 	m.Raw(0xac, 0x84, 0xc0, 0x74, 3, 0xee, 0xeb, 0xf8) // LODSB; TEST AL, AL; JZ end; OUT DX, AL; JMP LODSB
 }
 
+// OutModule writes the first boot module to an I/O port. EAX, ECX, EDX and ESI
+// are lost.
+func (m *Machine) OutModule(port uint16) {
+	m.Raw(0x8b, 0x73, 16) // MOV ESI, [EBX+modlist_paddr]
+	m.Raw(0x8b, 0x4e, 8)  // MOV ECX, [ESI+size]
+	m.Raw(0x8b, 0x36)     // MOV ESI, [ESI+paddr]
+	m.port(port)
+	m.Raw(0xac, 0xee, 0xe2, 0xfc) // LODSB; OUT DX, AL; LOOP LODSB
+}
+
 // Store writes v to the 32-bit word at addr.
 func (m *Machine) Store(addr, v uint32) {
 	m.Raw(0xc7, 0x05) // MOV DWORD [addr], v

@@ -2,7 +2,7 @@
 
 package runtime
 
-import _ "unsafe" // for go:linkname
+import "unsafe"
 
 // The boot parameters (package pith/libos/boot) as far as the runtime needs
 // them before any Go code can run. pithpid and pithsleepword are read by the
@@ -25,9 +25,22 @@ func pithgate()
 //go:noescape
 func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
 
-// pithfindboot finds the boot parameters, which the monitor passes as the
+// pithfindboot finds the boot parameters, which a confined process has as its
 // first environment variable, and reads the numbers that osinit needs.
 func pithfindboot() {
+	if pithvm != 0 {
+		s := vmSharedPage()
+		line := s.parameters()
+		pithbootline = unsafe.String((*byte)(unsafe.Pointer(line.at)), line.n)
+		pithpid = 1
+		pithcpus = int32(vm.ncpus)
+		pithmemory = int64(s.memory)
+		if limit := line.number("mem="); limit != 0 {
+			pithmemory = int64(min(limit, s.memory))
+		}
+		vdsoClockgettimeSym = vmclockaddress()
+		return
+	}
 	p := argv_index(argv, argc+1)
 	var line string
 	if p != nil {
@@ -41,14 +54,6 @@ func pithfindboot() {
 	pithpid = int32(pithbootnum("pid="))
 	pithcpus = int32(max(pithbootnum("cpus="), 1))
 	pithmemory = pithbootnum("mem=")
-	if pithvm != 0 {
-		pithpid = 1
-		pithcpus = int32(vm.ncpus)
-		if all := int64(vmSharedPage().memory); pithmemory == 0 || pithmemory > all {
-			pithmemory = all
-		}
-		vdsoClockgettimeSym = vmclockaddress()
-	}
 }
 
 // pithbootnum is the number that follows key in the boot parameters, or 0.
@@ -76,7 +81,9 @@ func osinit() {
 // goenvs makes the environment; the program does not see the parameters.
 func goenvs() {
 	linuxgoenvs()
-	envs = envs[1:]
+	if pithvm == 0 {
+		envs = envs[1:]
+	}
 }
 
 // getCPUCount is what --cpus says.
