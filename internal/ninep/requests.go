@@ -133,12 +133,11 @@ func (s *Server) version(size uint32, r *request, a *answer) error {
 func (s *Server) attach(num uint32, r *request, a *answer) error {
 	auth := r.U32()
 	r.Str() // the user's name: what is allowed is what this process may do
-	folder := string(r.Str())
+	x := s.exports[string(r.Str())]
 	r.U32() // the user's number
 	if err := r.end(); err != nil {
 		return err
 	}
-	x := s.exports[folder]
 	switch {
 	case auth != wire.NoFid:
 		return unix.EOPNOTSUPP

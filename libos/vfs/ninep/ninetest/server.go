@@ -45,11 +45,12 @@ func (s *Server) Handle(req []byte) (reply []byte) {
 	if w := s.watcher.Load(); w != nil && len(req) > typ {
 		(*w)(req[typ])
 	}
-	buf, ok := s.buffers.Get().([]byte)
+	buf, ok := s.buffers.Get().(*[]byte)
 	if !ok {
-		buf = make([]byte, s.maxMessage)
+		b := make([]byte, s.maxMessage)
+		buf = &b
 	}
-	s.Server.Handle(req, buf, func(r []byte) { reply = slices.Clone(r) })
+	s.Server.Handle(req, *buf, func(r []byte) { reply = slices.Clone(r) })
 	s.buffers.Put(buf)
 	return reply
 }

@@ -1,0 +1,251 @@
+package folders
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/pith-os/pith/internal/ninep"
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/vfs"
+	vfsninep "github.com/pith-os/pith/libos/vfs/ninep"
+	"github.com/pith-os/pith/libos/vfs/ninep/ninetest"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair is a transport and the server's end of its socket, which blocks.
+func pair(t testing.TB) (*socket, int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		t.Fatal(err)
+	}
+	host, errno := platform.OpenHost(fds[0])
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	t.Cleanup(host.Close)
+	return newSocket(host), fds[1]
+}
+
+// serve has the folders served, and returns the way to them.
+func serve(t testing.TB, folders ...ninep.Folder) *socket {
+	t.Helper()
+	server, err := ninep.New(folders, boot.MaxFilesMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, fd := pair(t)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(fd) }()
+	t.Cleanup(func() {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		unix.Close(fd)
+	})
+	return k
+}
+
+// open opens a regular file in the root of fs.
+func open(fs *vfsninep.FS, name string) (file.File, linux.Errno) {
+	dir := fs.Root().(vfs.Dir)
+	d, errno := dir.Lookup(vfs.NewDentry(nil, "/", dir), name)
+	if errno != 0 {
+		return nil, errno
+	}
+	return d.Inode().Open(d, linux.O_RDWR)
+}
+
+func TestFoldersOfOneSocketAreReadAndWrittenByManyAtOnce(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir()}
+	k := serve(t, ninep.Folder{Name: "fs0", Path: dirs[0]}, ninep.Folder{Name: "fs1", Path: dirs[1]})
+	session, errno := vfsninep.Connect(k)
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	var roots [2]*vfsninep.FS
+	for i := range roots {
+		if roots[i], errno = session.Attach(fmt.Sprintf("fs%d", i), false); errno != 0 {
+			t.Fatal(errno.Name())
+		}
+	}
+	var done sync.WaitGroup
+	for n := range 2 * maxSlots {
+		done.Go(func() {
+			name := fmt.Sprint(n)
+			data := make([]byte, 300_000+n)
+			rand.NewChaCha8([32]byte{byte(n)}).Read(data)
+			path := filepath.Join(dirs[n%2], name)
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Error(err)
+				return
+			}
+			f, errno := open(roots[n%2], name)
+			if errno != 0 {
+				t.Error(errno.Name())
+				return
+			}
+			defer f.Release()
+			if put, errno := f.Pwrite(data, 0); put != len(data) || errno != 0 {
+				t.Errorf("wrote %d, %s", put, errno.Name())
+			}
+			back := make([]byte, len(data)+10)
+			if got, errno := f.Pread(back, 0); got != len(data) || errno != 0 || !bytes.Equal(back[:got], data) {
+				t.Errorf("read %d, %s", got, errno.Name())
+			}
+			if host, err := os.ReadFile(path); err != nil || !bytes.Equal(host, data) {
+				t.Errorf("the host has %d bytes, %v", len(host), err)
+			}
+		})
+	}
+	done.Wait()
+}
+
+func TestAFolderThatTheServerDoesNotHaveIsAnError(t *testing.T) {
+	k := serve(t, ninep.Folder{Name: "fs0", Path: t.TempDir()})
+	if errno := mount(k, []boot.Mount{{Tag: "fs1", Path: "/data"}}); errno != linux.ENOENT {
+		t.Error(errno.Name())
+	}
+}
+
+// Requests that wait when the server goes end, and so do later ones.
+func TestWithoutAServerAllIsAnError(t *testing.T) {
+	k, fd := pair(t)
+	server := ninetest.New(t.TempDir())
+	defer server.Close()
+	const waiting = 5
+	go func() {
+		defer unix.Close(fd)
+		buf := make([]byte, boot.MaxFilesMessage)
+		for n := 0; n < 2+waiting; n++ {
+			size, err := unix.Read(fd, buf)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if n < 2 { // Tversion, Tattach
+				if err := unix.Send(fd, server.Handle(buf[:size]), 0); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	fs, errno := vfsninep.New(k, false)
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	stat := func() {
+		var st linux.Stat
+		if errno := fs.Root().(vfs.Remote).TryStat(&st); errno != linux.EIO {
+			t.Errorf("stat: %s", errno.Name())
+		}
+	}
+	var done sync.WaitGroup
+	for range waiting {
+		done.Go(stat)
+	}
+	done.Wait()
+	stat()
+}
+
+// FuzzLyingServer has a server answer with what the fuzzer wants: requests must
+// end. What the client makes of replies is for package vfs/ninep's fuzzing.
+func FuzzLyingServer(f *testing.F) {
+	f.Add([]byte("begin"))
+	f.Add([]byte{9, 9, 9, 9, 2, 9, 1, 5, 9, 9, 0, 4})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		k, fd := pair(t)
+		server := ninetest.New(t.TempDir())
+		defer server.Close()
+		ended := make(chan struct{})
+		go func() {
+			lie(fd, server, script)
+			close(ended)
+		}()
+		if fs, errno := vfsninep.New(k, false); errno == 0 {
+			var done sync.WaitGroup
+			for n := range 3 {
+				done.Go(func() { exercise(fs.Root().(vfs.MutableDir), fmt.Sprint(n)) })
+			}
+			done.Wait()
+		}
+		k.mu.Lock()
+		k.fail() // who gives numbers back in the background has nobody to tell
+		k.mu.Unlock()
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+		<-ended
+		unix.Close(fd)
+	})
+}
+
+// lie answers what comes on fd as the script says; in the end it goes.
+func lie(fd int, server *ninetest.Server, script []byte) {
+	defer unix.Shutdown(fd, unix.SHUT_RDWR)
+	buf := make([]byte, boot.MaxFilesMessage)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err != nil || n == 0 {
+			return
+		}
+		reply := server.Handle(buf[:n])
+		what := 200
+		if len(script) > 0 {
+			what, script = int(script[0]), script[1:]
+		}
+		replies := [][]byte{reply}
+		switch {
+		case what < 8: // too short
+			replies[0] = reply[:what]
+		case what < 16: // of another tag, that of another request perhaps
+			reply[5] = byte(what - 8)
+		case what < 32: // twice
+			replies = append(replies, reply)
+		case what < 48: // another byte
+			reply[what%len(reply)] ^= byte(what)
+		case what < 64: // longer than it says
+			replies[0] = append(reply, make([]byte, what*2000)...)
+		case what < 72: // shorter than it says
+			replies[0] = reply[:len(reply)-1]
+		case what < 76:
+			binary.LittleEndian.PutUint32(reply, uint32(what))
+		case what < 78: // none, for good
+			return
+		}
+		for _, r := range replies {
+			if unix.Send(fd, r, unix.MSG_NOSIGNAL) != nil {
+				return
+			}
+		}
+	}
+}
+
+// exercise makes a few requests; what comes of them does not matter.
+func exercise(root vfs.MutableDir, name string) {
+	top := vfs.NewDentry(nil, "/", root)
+	d, errno := root.Make(top, name, &vfs.NewInode{Mode: linux.S_IFREG | 0o600})
+	if errno == 0 {
+		if f, errno := d.Inode().Open(d, linux.O_RDWR); errno == 0 {
+			f.Write(make([]byte, 100_000))
+			f.Pread(make([]byte, 100_000), 0)
+			f.Release()
+		}
+	}
+	var st linux.Stat
+	root.Stat(&st)
+	root.Lookup(top, "none")
+}
