@@ -11,6 +11,7 @@
 package inet
 
 import (
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
@@ -59,6 +60,8 @@ func open(domain, typ, proto int) (socket.Socket, linux.Errno) {
 		ep, err = network().NewEndpoint(udp.ProtocolNumber, netProto, q)
 	case typ == linux.SOCK_DGRAM && proto == icmpProto:
 		ep, err = network().NewEndpoint(icmpTransport, netProto, q)
+	case typ == linux.SOCK_RAW && proto != 0 && !cred.Has(linux.CAP_NET_RAW):
+		return nil, linux.EPERM
 	case typ == linux.SOCK_RAW && proto != 0:
 		ep, err = network().NewRawEndpoint(tcpip.TransportProtocolNumber(proto), netProto, q, proto != linux.IPPROTO_RAW)
 	case typ == linux.SOCK_STREAM, typ == linux.SOCK_DGRAM, typ == linux.SOCK_RAW:

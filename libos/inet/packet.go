@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/socket"
 
@@ -19,6 +20,9 @@ const ethAll = 3
 
 // openPacket is socket(2) of AF_PACKET. proto is in network byte order.
 func openPacket(typ, proto int) (socket.Socket, linux.Errno) {
+	if !cred.Has(linux.CAP_NET_RAW) {
+		return nil, linux.EPERM
+	}
 	if typ != linux.SOCK_RAW && typ != linux.SOCK_DGRAM {
 		return nil, linux.ESOCKTNOSUPPORT
 	}

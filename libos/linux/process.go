@@ -104,6 +104,7 @@ const (
 	PR_GET_NAME            = 16
 	PR_GET_SECCOMP         = 21
 	PR_CAPBSET_READ        = 23
+	PR_CAPBSET_DROP        = 24
 	PR_SET_TIMERSLACK      = 29
 	PR_GET_TIMERSLACK      = 30
 	PR_SET_CHILD_SUBREAPER = 36
@@ -114,8 +115,24 @@ const (
 	PR_GET_THP_DISABLE     = 42
 )
 
-// CAP_LAST_CAP is the highest capability (capabilities(7)).
-const CAP_LAST_CAP = 40
+// Capabilities (capabilities(7)) that the library OS asks for.
+const (
+	CAP_CHOWN           = 0
+	CAP_DAC_OVERRIDE    = 1
+	CAP_DAC_READ_SEARCH = 2
+	CAP_FOWNER          = 3
+	CAP_FSETID          = 4
+	CAP_SETGID          = 6
+	CAP_SETUID          = 7
+	CAP_SETPCAP         = 8
+	CAP_LINUX_IMMUTABLE = 9
+	CAP_NET_RAW         = 13
+	CAP_SYS_ADMIN       = 21
+	CAP_SYS_RESOURCE    = 24
+	CAP_MKNOD           = 27
+	CAP_MAC_OVERRIDE    = 32
+	CAP_LAST_CAP        = 40
+)
 
 // Versions of capget(2)'s structures.
 const (
@@ -135,6 +152,9 @@ type (
 		Effective, Permitted, Inheritable uint32
 	}
 )
+
+// NGROUPS_MAX is the largest number of supplementary groups.
+const NGROUPS_MAX = 65536
 
 // Operations and flags of futex(2).
 const (

@@ -18,6 +18,10 @@ func newDescriptors(fs *vfs.FileSystem, perm uint32, entry func(fs *vfs.FileSyst
 	return &descriptors{vfs.NewObject(fs, linux.S_IFDIR|perm), entry}
 }
 
+// Permits implements vfs.Guarded: they are the program's own, whoever it has
+// become.
+func (*descriptors) Permits(vfs.Access) linux.Errno { return 0 }
+
 // Lookup implements vfs.Dir.
 func (dir *descriptors) Lookup(d *vfs.Dentry, name string) (*vfs.Dentry, linux.Errno) {
 	fd, err := strconv.Atoi(name)

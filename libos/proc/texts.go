@@ -219,10 +219,10 @@ Ngid:	0
 Pid:	1
 PPid:	0
 TracerPid:	0
-Uid:	0	0	0	0
-Gid:	0	0	0	0
+Uid:	${uid}
+Gid:	${gid}
 FDSize:	64
-Groups:	0
+Groups:	${groups} 
 NStgid:	1
 NSpid:	1
 NSpgid:	1
@@ -251,10 +251,10 @@ ShdPnd:	0000000000000000
 SigBlk:	0000000000000000
 SigIgn:	0000000000000000
 SigCgt:	0000000000000000
-CapInh:	0000000000000000
-CapPrm:	000001ffffffffff
-CapEff:	000001ffffffffff
-CapBnd:	000001ffffffffff
+CapInh:	${capInheritable}
+CapPrm:	${capPermitted}
+CapEff:	${capEffective}
+CapBnd:	${capBounding}
 CapAmb:	0000000000000000
 NoNewPrivs:	1
 Seccomp:	0

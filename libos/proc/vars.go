@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/mm"
@@ -37,6 +38,14 @@ func variable(name string) string {
 	case "bootTime":
 		sec, _ := platform.Walltime()
 		return decimal(sec - platform.Nanotime()/1e9)
+	case "capBounding":
+		return capabilities(cred.Current().Bounding)
+	case "capEffective":
+		return capabilities(cred.Current().Effective)
+	case "capInheritable":
+		return capabilities(cred.Current().Inheritable)
+	case "capPermitted":
+		return capabilities(cred.Current().Permitted)
 	case "cmdline":
 		return list(arguments())
 	case "comm":
@@ -53,6 +62,10 @@ func variable(name string) string {
 		return list(environment())
 	case "freePages":
 		return decimal((total() - resident()) / platform.PageSize)
+	case "gid":
+		return ids(cred.Current().GID)
+	case "groups":
+		return groups()
 	case "hostname":
 		return platform.Config().Hostname
 	case "idle":
@@ -90,6 +103,8 @@ func variable(name string) string {
 		return strconv.Itoa(max(n, 1))
 	case "ticks":
 		return decimal(platform.CPUTime() / tick)
+	case "uid":
+		return ids(cred.Current().UID)
 	case "uptime":
 		return seconds(platform.Nanotime())
 	case "uuid":

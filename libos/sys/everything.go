@@ -37,6 +37,7 @@ func registerEverything() {
 	registerScheduling()
 	registerClocks()
 	registerSignals()
+	registerProcess()
 	registerIdentities()
 	registerVectors()
 	registerMoreStats()

@@ -39,7 +39,7 @@ func registerMoreAttributes() {
 
 // setAttr changes attributes of what d stands for and tells inotify.
 func setAttr(d *vfs.Dentry, a *vfs.Attr) linux.Errno {
-	errno := d.Inode().SetAttr(a)
+	errno := d.SetAttr(a)
 	if errno == 0 {
 		d.Notify(linux.IN_ATTRIB)
 	}
@@ -151,7 +151,8 @@ func timed(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
 func times(ts *[2]linux.Timespec) (*vfs.Attr, linux.Errno) {
 	now := vfs.Now()
 	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
-	if ts == nil {
+	if ts == nil || ts[0].Nsec == linux.UTIME_NOW && ts[1].Nsec == linux.UTIME_NOW {
+		attr.Valid |= vfs.AttrTouch
 		return &attr, 0
 	}
 	for i, to := range []*linux.Timespec{&attr.Atime, &attr.Mtime} {
@@ -210,7 +211,7 @@ func truncate(a *Args) (uintptr, linux.Errno) {
 	if _, ok := d.Inode().(vfs.Dir); ok {
 		return 0, linux.EISDIR
 	}
-	errno = d.Inode().SetAttr(&vfs.Attr{Valid: vfs.AttrSize, Size: int64(a.A1)})
+	errno = d.SetAttr(&vfs.Attr{Valid: vfs.AttrSize, Size: int64(a.A1)})
 	if errno == 0 {
 		d.Notify(linux.IN_MODIFY)
 	}

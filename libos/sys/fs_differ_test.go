@@ -48,6 +48,11 @@ func FuzzFileOperationsAsOnLinux(f *testing.F) {
 // compareFiles runs a program in a directory of ours below where.
 func compareFiles(t *testing.T, program []byte, where string) bool {
 	t.Helper()
+	return compareOperations(t, program, where, operations)
+}
+
+func compareOperations(t *testing.T, program []byte, where string, operations []operation) bool {
+	t.Helper()
 	const shm = "/dev/shm"
 	var st unix.Statfs_t
 	if err := unix.Statfs(shm, &st); err != nil || st.Type != unix.TMPFS_MAGIC || os.Getuid() != 0 {
@@ -71,7 +76,7 @@ func compareFiles(t *testing.T, program []byte, where string) bool {
 	host.byName, ours.byName = where == qemuPath, where == qemuPath
 	for n := 0; len(program) > 0; n++ {
 		a, b := program, program
-		want, got := host.step(&a), ours.step(&b)
+		want, got := host.step(&a, operations), ours.step(&b, operations)
 		program = a
 		host.log = append(host.log, fmt.Sprintf("%3d %s", n, want))
 		if want != got {
@@ -143,6 +148,7 @@ func (w *world) must(num int, args ...uintptr) uintptr {
 }
 
 func (w *world) end() {
+	w.become(0)
 	for _, fd := range w.fds {
 		w.do(linux.SYS_CLOSE, fd)
 	}
@@ -228,12 +234,12 @@ func (w *world) fd(in input) uintptr {
 	}
 }
 
-func (w *world) step(p *[]byte) string {
+func (w *world) step(p *[]byte, operations []operation) string {
 	in := input{p}
 	op := in.pick(len(operations))
 	o := operations[op]
 	w.used = ""
-	if w.ninep && notByNineP[o.name] || w.byName && o.name == "link" {
+	if w.ninep && notByNineP[o.name] || w.byName && strings.HasPrefix(o.name, "link") {
 		return o.name
 	}
 	done := o.run(w, in)
@@ -425,7 +431,7 @@ var operations = []operation{
 		from, to, flags := in.name(), in.name(), []uintptr{0, linux.AT_SYMLINK_FOLLOW, 1}[in.pick(3)]
 		return w.plain(from+" "+to, linux.SYS_LINKAT, w.root, w.str(w.path, from), w.root, w.str(w.path2, to), flags)
 	}},
-	{"link", func(w *world, in input) string {
+	{"link open", func(w *world, in input) string {
 		fd, to := w.fd(in), in.name()
 		return w.plain(to, linux.SYS_LINKAT, fd, w.str(w.path, ""), w.root, w.str(w.path2, to), linux.AT_EMPTY_PATH)
 	}},

@@ -125,6 +125,13 @@ func fcntl(a *Args) (uintptr, linux.Errno) {
 	}
 	switch cmd {
 	case linux.F_SETFL:
+		if arg&linux.O_NOATIME != 0 && f.Flags()&linux.O_NOATIME == 0 {
+			if d := vfs.DentryOf(f); d != nil {
+				if errno := d.MayAsOwner(); errno != 0 {
+					return 0, errno
+				}
+			}
+		}
 		f.SetFlags(uint32(arg))
 		return 0, 0
 	case linux.F_GETLK, linux.F_SETLK, linux.F_SETLKW, linux.F_OFD_GETLK, linux.F_OFD_SETLK, linux.F_OFD_SETLKW:

@@ -3,6 +3,7 @@ package sys
 import (
 	"unsafe"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
 )
@@ -56,6 +57,9 @@ func mknod(dirfd, path uintptr, mode uint32, dev uintptr) (uintptr, linux.Errno)
 		mode |= linux.S_IFREG
 	case linux.S_IFREG, linux.S_IFIFO, linux.S_IFSOCK:
 	case linux.S_IFCHR, linux.S_IFBLK:
+		if !cred.Has(linux.CAP_MKNOD) {
+			return 0, linux.EPERM
+		}
 		return makeNode(dirfd, path, mode&0xffff, uint64(uint32(dev)))
 	case linux.S_IFDIR:
 		return 0, linux.EPERM

@@ -150,24 +150,27 @@ func statfsOf(d *vfs.Dentry, buf uintptr) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-// access is faccessat2(2) for uid 0: all may be read and written, and executed
-// when anybody may.
+// access is faccessat2(2).
 func access(dirfd, path, mode, flags uintptr) (uintptr, linux.Errno) {
 	const known = linux.AT_EACCESS | linux.AT_SYMLINK_NOFOLLOW | linux.AT_EMPTY_PATH
 	if mode&^(linux.R_OK|linux.W_OK|linux.X_OK) != 0 || flags&^known != 0 {
 		return 0, linux.EINVAL
 	}
-	var st linux.Stat
-	if errno := statAt(dirfd, path, flags, &st); errno != 0 {
+	d, errno := target(dirfd, path, flags)
+	if errno == linux.EINVAL && flags&linux.AT_EMPTY_PATH != 0 { // a socket or the like
+		if mode&linux.X_OK != 0 {
+			return 0, linux.EACCES
+		}
+		return 0, 0
+	}
+	if errno != 0 {
 		return 0, errno
 	}
-	if mode&linux.X_OK != 0 && st.Mode&linux.S_IFMT != linux.S_IFDIR && st.Mode&0o111 == 0 {
-		return 0, linux.EACCES
+	if mode&linux.W_OK != 0 && d.Inode().FS().ReadOnly && d.FileType() != linux.S_IFIFO {
+		return 0, linux.EROFS
 	}
-	if mode&linux.W_OK != 0 && st.Mode&linux.S_IFMT != linux.S_IFIFO {
-		if d, errno := target(dirfd, path, flags); errno == 0 && d.Inode().FS().ReadOnly {
-			return 0, linux.EROFS
-		}
+	if flags&linux.AT_EACCESS != 0 {
+		return 0, d.May(vfs.Access(mode))
 	}
-	return 0, 0
+	return 0, d.MayReally(vfs.Access(mode))
 }

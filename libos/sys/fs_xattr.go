@@ -2,13 +2,16 @@ package sys
 
 import (
 	"bytes"
+	"strings"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// finder finds whose attributes a call means.
-type finder func(a *Args) (vfs.Xattrs, linux.Errno)
+// finder finds whose attributes a call means; nil for what is not in the file
+// system.
+type finder func(a *Args) (*vfs.Dentry, linux.Errno)
 
 func registerXattr() {
 	for _, v := range []struct {
@@ -19,34 +22,28 @@ func registerXattr() {
 		{xattrsAt(linux.AT_SYMLINK_NOFOLLOW), linux.SYS_LGETXATTR, linux.SYS_LSETXATTR, linux.SYS_LLISTXATTR, linux.SYS_LREMOVEXATTR},
 		{xattrsOfFile, linux.SYS_FGETXATTR, linux.SYS_FSETXATTR, linux.SYS_FLISTXATTR, linux.SYS_FREMOVEXATTR},
 	} {
-		Register(v.get, v.find.named(getxattr))
+		Register(v.get, v.find.named(vfs.Read, getxattr))
 		Register(v.set, v.find.setxattr)
 		Register(v.list, v.find.listxattr)
-		Register(v.remove, v.find.named(removexattr))
+		Register(v.remove, v.find.named(vfs.Write, removexattr))
 	}
 }
 
 func xattrsAt(flags uintptr) finder {
-	return func(a *Args) (vfs.Xattrs, linux.Errno) {
-		d, errno := target(atCwd, a.A0, flags)
-		if errno != 0 {
-			return nil, errno
-		}
-		return xattrsOf(d)
-	}
+	return func(a *Args) (*vfs.Dentry, linux.Errno) { return target(atCwd, a.A0, flags) }
 }
 
-func xattrsOfFile(a *Args) (vfs.Xattrs, linux.Errno) {
+func xattrsOfFile(a *Args) (*vfs.Dentry, linux.Errno) {
 	f, errno := opened(a.A0)
 	if errno != 0 || vfs.IsPath(f) {
 		return nil, linux.EBADF
 	}
-	return xattrsOf(vfs.DentryOf(f))
+	return vfs.DentryOf(f), 0
 }
 
-// named makes a handler of h, which is about the attribute with the name at
-// a.A1. The name is checked before the file is looked for.
-func (find finder) named(h func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno)) Handler {
+// named makes a handler of h, which wants access to the attribute with the name
+// at a.A1. The name is checked before the file is looked for.
+func (find finder) named(want vfs.Access, h func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno)) Handler {
 	return func(a *Args) (uintptr, linux.Errno) {
 		name, errno := Path(a.A1)
 		switch {
@@ -55,12 +52,38 @@ func (find finder) named(h func(x vfs.Xattrs, name string, a *Args) (uintptr, li
 		case errno != 0:
 			return 0, errno
 		}
-		x, errno := find(NoEscape(a))
+		d, errno := find(NoEscape(a))
+		if errno != 0 {
+			return 0, errno
+		}
+		x, errno := xattrsOf(d)
+		if errno == 0 {
+			errno = mayXattr(d, name, want)
+		}
 		if errno != 0 {
 			return 0, errno
 		}
 		return h(x, name, NoEscape(a))
 	}
+}
+
+// mayXattr has the rules of xattr(7) for who may have access to an attribute.
+func mayXattr(d *vfs.Dentry, name string, want vfs.Access) linux.Errno {
+	class, _, _ := strings.Cut(name, ".")
+	switch {
+	case class == "trusted" && !cred.Has(linux.CAP_SYS_ADMIN):
+		if want == vfs.Read {
+			return linux.ENODATA
+		}
+		return linux.EPERM
+	case class == "security" && want == vfs.Write && !cred.Has(linux.CAP_SYS_ADMIN):
+		return linux.EPERM
+	case class == "security", class == "system":
+		return 0
+	case class == "user" && want == vfs.Write:
+		return d.MayMark()
+	}
+	return d.May(want)
 }
 
 func xattrsOf(d *vfs.Dentry) (vfs.Xattrs, linux.Errno) {
@@ -97,7 +120,7 @@ func (find finder) setxattr(a *Args) (uintptr, linux.Errno) {
 	if flags&^(linux.XATTR_CREATE|linux.XATTR_REPLACE) != 0 {
 		return 0, linux.EINVAL
 	}
-	return find.named(func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
+	return find.named(vfs.Write, func(x vfs.Xattrs, name string, a *Args) (uintptr, linux.Errno) {
 		if size > linux.XATTR_SIZE_MAX {
 			return 0, linux.E2BIG
 		}
@@ -110,12 +133,19 @@ func (find finder) setxattr(a *Args) (uintptr, linux.Errno) {
 }
 
 func (find finder) listxattr(a *Args) (uintptr, linux.Errno) {
-	x, errno := find(NoEscape(a))
+	d, errno := find(NoEscape(a))
+	if errno != 0 {
+		return 0, errno
+	}
+	x, errno := xattrsOf(d)
 	if errno != 0 {
 		return 0, errno
 	}
 	var all []byte
 	for _, name := range x.ListXattrs() {
+		if strings.HasPrefix(name, "trusted.") && !cred.Has(linux.CAP_SYS_ADMIN) {
+			continue
+		}
 		all = append(append(all, name...), 0)
 	}
 	return putSized(all, a.A1, a.A2)

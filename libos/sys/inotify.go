@@ -56,6 +56,9 @@ func inotifyAddWatch(a *Args) (uintptr, linux.Errno) {
 	if _, dir := d.Inode().(vfs.Dir); !dir && mask&linux.IN_ONLYDIR != 0 {
 		return 0, linux.ENOTDIR
 	}
+	if errno := d.May(vfs.Read); errno != 0 {
+		return 0, errno
+	}
 	wd, errno := in.Add(d.Inode(), mask)
 	return uintptr(wd), errno
 }

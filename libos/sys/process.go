@@ -8,11 +8,10 @@ import (
 )
 
 // The only process there is: pid 1, leader of its group and session, child of
-// nobody, root.
+// nobody.
 const (
 	pid  = 1
 	ppid = 0
-	root = 0
 )
 
 func init() {
@@ -20,9 +19,6 @@ func init() {
 		linux.SYS_GETPID: pid, linux.SYS_GETTID: pid, linux.SYS_GETPGRP: pid,
 		linux.SYS_SET_TID_ADDRESS: pid,
 		linux.SYS_GETPPID:         ppid,
-		linux.SYS_GETUID:          root, linux.SYS_GETEUID: root,
-		linux.SYS_GETGID: root, linux.SYS_GETEGID: root,
-		linux.SYS_SETFSUID: root, linux.SYS_SETFSGID: root, // the previous id
 	} {
 		Register(num, func(*Args) (uintptr, linux.Errno) { return id, 0 })
 	}
@@ -36,18 +32,6 @@ func init() {
 		}
 		return 0, linux.EPERM // a session's leader stays in its group
 	})
-	Register(linux.SYS_GETGROUPS, func(a *Args) (uintptr, linux.Errno) {
-		if int32(a.A0) < 0 {
-			return 0, linux.EINVAL
-		}
-		return 0, 0
-	})
-	Register(linux.SYS_SETGROUPS, func(a *Args) (uintptr, linux.Errno) {
-		if a.A0 != 0 {
-			return 0, linux.EPERM
-		}
-		return 0, 0
-	})
 	// What would change other processes, or the machine.
 	for _, num := range []int{linux.SYS_SETSID, linux.SYS_PTRACE, linux.SYS_REBOOT} {
 		Register(num, notPermitted)
@@ -57,21 +41,10 @@ func init() {
 	Register(linux.SYS_EXIT, exit)
 	Register(linux.SYS_EXIT_GROUP, exit)
 	Register(linux.SYS_PRCTL, sysPrctl)
-	Register(linux.SYS_CAPGET, sysCapget)
-	Register(linux.SYS_CAPSET, sysCapset)
 }
 
-func registerIdentities() {
+func registerProcess() {
 	Register(linux.SYS_GETSID, ofProcess(pid))
-	for num, args := range map[int]int{
-		linux.SYS_SETUID: 1, linux.SYS_SETGID: 1,
-		linux.SYS_SETREUID: 2, linux.SYS_SETREGID: 2,
-		linux.SYS_SETRESUID: 3, linux.SYS_SETRESGID: 3,
-	} {
-		Register(num, func(a *Args) (uintptr, linux.Errno) { return 0, setIDs([]uintptr{a.A0, a.A1, a.A2}[:args], args > 1) })
-	}
-	Register(linux.SYS_GETRESUID, getIDs)
-	Register(linux.SYS_GETRESGID, getIDs)
 	Register(linux.SYS_PERSONALITY, func(a *Args) (uintptr, linux.Errno) {
 		if p := uint32(a.A0); p != 0 && p != ^uint32(0) { // to ask
 			return 0, linux.EINVAL
@@ -93,28 +66,6 @@ func ofProcess(answer uintptr) Handler {
 	}
 }
 
-// setIDs is setuid(2) and its like: the ids stay what they are. keep tells
-// whether -1 leaves one alone.
-func setIDs(ids []uintptr, keep bool) linux.Errno {
-	for _, id := range ids {
-		if uint32(id) != root && !(keep && uint32(id) == ^uint32(0)) {
-			return linux.EPERM
-		}
-	}
-	return 0
-}
-
-func getIDs(a *Args) (uintptr, linux.Errno) {
-	for _, addr := range [...]uintptr{a.A0, a.A1, a.A2} {
-		id, errno := At[uint32](addr)
-		if errno != 0 {
-			return 0, errno
-		}
-		*id = root
-	}
-	return 0, 0
-}
-
 func noChild(*Args) (uintptr, linux.Errno) { return 0, linux.ECHILD }
 
 // exit ends the instance: a thread of the program is the runtime's to end.
@@ -134,7 +85,6 @@ var (
 	}{
 		{get: linux.PR_GET_PDEATHSIG, set: linux.PR_SET_PDEATHSIG, max: linux.NSIG},
 		{get: linux.PR_GET_DUMPABLE, set: linux.PR_SET_DUMPABLE, byValue: true, max: 1},
-		{get: linux.PR_GET_KEEPCAPS, set: linux.PR_SET_KEEPCAPS, byValue: true, max: 1},
 		{get: linux.PR_GET_TIMERSLACK, set: linux.PR_SET_TIMERSLACK, byValue: true, max: ^uintptr(0)},
 		{get: linux.PR_GET_CHILD_SUBREAPER, set: linux.PR_SET_CHILD_SUBREAPER, max: ^uintptr(0)},
 		{get: linux.PR_GET_NO_NEW_PRIVS, set: linux.PR_SET_NO_NEW_PRIVS, byValue: true, max: 1},
@@ -166,11 +116,8 @@ func sysPrctl(a *Args) (uintptr, linux.Errno) {
 		return 0, 0
 	case linux.PR_GET_SECCOMP: // the filter is the platform's, not the program's
 		return 0, 0
-	case linux.PR_CAPBSET_READ:
-		if arg > linux.CAP_LAST_CAP {
-			return 0, linux.EINVAL
-		}
-		return 1, 0
+	case linux.PR_GET_KEEPCAPS, linux.PR_SET_KEEPCAPS, linux.PR_CAPBSET_READ, linux.PR_CAPBSET_DROP:
+		return capabilityPrctl(op, arg)
 	}
 	for i := range attributes {
 		at := &attributes[i]
@@ -192,71 +139,4 @@ func sysPrctl(a *Args) (uintptr, linux.Errno) {
 		}
 	}
 	return 0, linux.EINVAL
-}
-
-// allCaps are the capabilities, low word and high.
-var allCaps = [2]uint32{^uint32(0), 1<<(linux.CAP_LAST_CAP-31) - 1}
-
-// capHeader checks the header of capget(2), where an unknown version is
-// answered with the one to use, and returns the number of capability words.
-func capHeader(addr uintptr) (words int, errno linux.Errno) {
-	h, errno := At[linux.CapHeader](addr)
-	if errno != 0 {
-		return 0, errno
-	}
-	switch h.Version {
-	case linux.LINUX_CAPABILITY_VERSION_1:
-		words = 1
-	case linux.LINUX_CAPABILITY_VERSION_2, linux.LINUX_CAPABILITY_VERSION_3:
-		words = 2
-	default:
-		h.Version = linux.LINUX_CAPABILITY_VERSION_3
-		return 0, linux.EINVAL
-	}
-	switch {
-	case h.PID < 0:
-		return 0, linux.EINVAL
-	case !isSelf(uintptr(h.PID)):
-		return 0, linux.ESRCH
-	}
-	return words, 0
-}
-
-// sysCapget is capget(2). The program is root in a system of its own.
-func sysCapget(a *Args) (uintptr, linux.Errno) {
-	words, errno := capHeader(a.A0)
-	if a.A1 == 0 && (errno == 0 || errno == linux.EINVAL) {
-		return 0, 0 // to learn the version
-	}
-	if errno != 0 {
-		return 0, errno
-	}
-	data, errno := At[[2]linux.CapData](a.A1)
-	if errno != 0 {
-		return 0, errno
-	}
-	for i := range words {
-		data[i] = linux.CapData{Effective: allCaps[i], Permitted: allCaps[i]}
-	}
-	return 0, 0
-}
-
-// sysCapset is capset(2), which takes what is there: capabilities cannot be
-// given up, since nothing would be refused afterwards.
-func sysCapset(a *Args) (uintptr, linux.Errno) {
-	words, errno := capHeader(a.A0)
-	if errno != 0 {
-		return 0, errno
-	}
-	data, errno := At[[2]linux.CapData](a.A1)
-	if errno != 0 {
-		return 0, errno
-	}
-	for i := range words {
-		d := data[i]
-		if d.Effective&allCaps[i] != allCaps[i] || d.Permitted&allCaps[i] != allCaps[i] {
-			return 0, linux.EPERM
-		}
-	}
-	return 0, 0
 }

@@ -78,12 +78,6 @@ func TestTheProgramIsProcessOne(t *testing.T) {
 			t.Errorf("call %d: errno %d, want %d", num, errno, want)
 		}
 	}
-	if _, errno := Call(linux.SYS_SETUID, 1000, 0, 0, 0, 0, 0); errno != linux.EPERM {
-		t.Errorf("setuid(1000): errno %d", errno)
-	}
-	if _, errno := Call(linux.SYS_SETRESUID, ^uintptr(0), 0, ^uintptr(0), 0, 0, 0); errno != 0 {
-		t.Errorf("setresuid(-1, 0, -1): errno %d", errno)
-	}
 }
 
 func TestUnameNamesTheKernel(t *testing.T) {

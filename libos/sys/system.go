@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -104,6 +105,9 @@ func sysUname(a *Args) (uintptr, linux.Errno) {
 }
 
 func sysSethostname(a *Args) (uintptr, linux.Errno) {
+	if !cred.Has(linux.CAP_SYS_ADMIN) {
+		return 0, linux.EPERM
+	}
 	if a.A1 > 64 {
 		return 0, linux.EINVAL
 	}
@@ -211,7 +215,8 @@ func rlimit(resource, new, old uintptr) (uintptr, linux.Errno) {
 			return 0, errno
 		case v.Cur > v.Max:
 			return 0, linux.EINVAL
-		case resource == linux.RLIMIT_NOFILE && v.Max > file.MaxDescriptors:
+		case resource == linux.RLIMIT_NOFILE && v.Max > file.MaxDescriptors,
+			v.Max > was.Max && !cred.Has(linux.CAP_SYS_RESOURCE):
 			return 0, linux.EPERM
 		}
 		rlimits.of[resource] = *v

@@ -24,7 +24,7 @@ func (s *Socket) Listen(backlog int) linux.Errno {
 	}
 	s.state = listening
 	s.backlog = backlog
-	s.creds.Store(&self)
+	s.creds.Store(self(true))
 	waiting := s.unblock()
 	s.mu.Unlock()
 	notifyAll(waiting)

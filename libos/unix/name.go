@@ -161,6 +161,9 @@ func find(sa []byte, typ int) (*Socket, linux.Errno) {
 		if errno != 0 {
 			return nil, errno
 		}
+		if errno := d.May(vfs.Write); errno != 0 {
+			return nil, errno
+		}
 		n = name{node: d.Inode()}
 	}
 	names.Lock()

@@ -100,9 +100,9 @@ func (s *Socket) recvStream(m *socket.Message, flags int) (int, linux.Errno) {
 	for i := 0; i < len(s.queue) && n < room; {
 		p := s.queue[i]
 		if n == 0 {
-			creds = p.credentials()
+			creds = p.creds
 			s.receiveCreds(m, p)
-		} else if s.passCred.Load() && *p.credentials() != *creds {
+		} else if s.passCred.Load() && *p.creds != *creds {
 			break
 		}
 		c := m.Scatter(p.data[p.off:], n)
@@ -151,21 +151,13 @@ func (p *packet) peekFiles() []*file.Open {
 	return files
 }
 
-// credentials of who sent the packet.
-func (p *packet) credentials() *linux.Ucred {
-	if p.creds != nil {
-		return p.creds
-	}
-	return &self
-}
-
 // receiveCreds adds the sender's credentials when SO_PASSCRED asks for them.
 func (s *Socket) receiveCreds(m *socket.Message, p *packet) {
 	if !s.passCred.Load() {
 		return
 	}
 	data := make([]byte, unsafe.Sizeof(linux.Ucred{}))
-	socket.Put(data, *p.credentials())
+	socket.Put(data, *p.creds)
 	m.Control = append(m.Control, socket.Control{
 		Level: linux.SOL_SOCKET, Type: linux.SCM_CREDENTIALS, Data: data,
 	})

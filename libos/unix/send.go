@@ -4,6 +4,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/socket"
 	"github.com/pith-os/pith/libos/wait"
@@ -83,10 +84,9 @@ func (s *Socket) maySend(m *socket.Message) linux.Errno {
 	return 0
 }
 
-// credentials are those given by SCM_CREDENTIALS, or nil. The program is root
-// and may give any.
+// credentials are those given by SCM_CREDENTIALS, or else the program's.
 func credentials(m *socket.Message) (*linux.Ucred, linux.Errno) {
-	var creds *linux.Ucred
+	creds := self(false)
 	for _, c := range m.Control {
 		if c.Level != linux.SOL_SOCKET {
 			continue
@@ -95,12 +95,26 @@ func credentials(m *socket.Message) (*linux.Ucred, linux.Errno) {
 			return nil, linux.EINVAL
 		}
 		v, errno := socket.Get[linux.Ucred](c.Data)
+		if errno == 0 {
+			errno = mayGive(&v)
+		}
 		if errno != 0 {
 			return nil, errno
 		}
 		creds = &v
 	}
 	return creds, 0
+}
+
+// mayGive has the rules of unix(7), SCM_CREDENTIALS.
+func mayGive(u *linux.Ucred) linux.Errno {
+	c := cred.Current()
+	if u.PID != start.PID && !c.Has(linux.CAP_SYS_ADMIN) ||
+		!c.UID.Includes(u.UID) && !c.Has(linux.CAP_SETUID) ||
+		!c.GID.Includes(u.GID) && !c.Has(linux.CAP_SETGID) {
+		return linux.EPERM
+	}
+	return 0
 }
 
 func (s *Socket) sendStream(m *socket.Message, creds *linux.Ucred) (int, linux.Errno) {
@@ -150,7 +164,7 @@ func (s *Socket) sendChunk(m *socket.Message, skip, n int, creds *linux.Ucred) (
 		return 0, linux.EPIPE
 	}
 	charge := int64(n)
-	if last := peer.last(); last != nil && last.files == nil && m.Files == nil && last.creds == nil && creds == nil &&
+	if last := peer.last(); last != nil && last.files == nil && m.Files == nil && *last.creds == *creds &&
 		cap(last.data)-len(last.data) >= n {
 		end := len(last.data)
 		last.data = last.data[:end+n]

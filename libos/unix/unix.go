@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/socket"
@@ -66,7 +67,7 @@ type packet struct {
 	off     int // read from a stream so far
 	addr    []byte
 	files   []*file.Open
-	creds   *linux.Ucred // given by SCM_CREDENTIALS
+	creds   *linux.Ucred // of who sent it
 	from    *Socket
 	charged int64 // in from.unread
 }
@@ -81,8 +82,21 @@ const (
 	maxQueued = 10
 )
 
-// self are the credentials of the only process there is.
-var self = linux.Ucred{PID: 1}
+// start are the credentials that the program has unless it changes them.
+var start = linux.Ucred{PID: 1}
+
+// self are the program's credentials, by its real ids or its effective ones.
+func self(effective bool) *linux.Ucred {
+	c := cred.Current()
+	u := linux.Ucred{PID: 1, UID: c.UID.Real, GID: c.GID.Real}
+	if effective {
+		u.UID, u.GID = c.UID.Effective, c.GID.Effective
+	}
+	if u == start {
+		return &start
+	}
+	return &u
+}
 
 // nobody are the credentials of the peer of a socket that has none.
 var nobody = linux.Ucred{UID: ^uint32(0), GID: ^uint32(0)}
@@ -131,7 +145,7 @@ func newPair(typ, proto int) (socket.Socket, socket.Socket, linux.Errno) {
 // join makes peer the other end of s, which nobody else knows yet.
 func (s *Socket) join(peer *Socket) {
 	s.peer.Store(peer)
-	s.creds.Store(&self)
+	s.creds.Store(self(true))
 	if s.connects() {
 		s.state = connected
 	}

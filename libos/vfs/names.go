@@ -48,7 +48,7 @@ func (l *last) editable() (MutableDir, linux.Errno) {
 	if !ok {
 		return nil, linux.EPERM
 	}
-	return dir, 0
+	return dir, l.dir.May(Write | Execute)
 }
 
 func (l *last) make(n *NewInode) (*Dentry, linux.Errno) {
@@ -76,6 +76,9 @@ func Hardlink(d *Dentry, at *Dentry, path string) linux.Errno {
 	if l.dir.inode.FS() != d.inode.FS() {
 		return linux.EXDEV
 	}
+	if errno := mayLink(d); errno != 0 {
+		return errno
+	}
 	dir, errno := l.editable()
 	if errno != 0 {
 		return errno
@@ -101,11 +104,18 @@ func Unlink(at *Dentry, path string) linux.Errno {
 		if errno != 0 {
 			return nil, errno
 		}
-		if _, ok := d.inode.(Dir); ok {
-			return nil, linux.EISDIR
-		}
-		if l.slash {
+		_, isDir := d.inode.(Dir)
+		if !isDir && l.slash {
 			return nil, linux.ENOTDIR
+		}
+		if !l.slash {
+			errno = mayRemove(l.dir, d)
+		}
+		if errno == 0 && isDir {
+			errno = linux.EISDIR
+		}
+		if errno != 0 {
+			return nil, errno
 		}
 		return d, 0
 	})
@@ -124,6 +134,9 @@ func Rmdir(at *Dentry, path string) linux.Errno {
 		}
 		d, errno := child(l.dir, l.name)
 		if errno != 0 {
+			return nil, errno
+		}
+		if errno := mayRemove(l.dir, d); errno != 0 {
 			return nil, errno
 		}
 		if _, ok := d.inode.(Dir); !ok {
@@ -234,16 +247,43 @@ func renamable(src, dst *last, old, over *Dentry, exchange bool) linux.Errno {
 			return linux.EINVAL
 		}
 		return linux.ENOTEMPTY
-	case over != nil && over.inode == old.inode || over == nil || exchange:
+	case over != nil && over.inode == old.inode:
+		return 0
+	}
+	if errno := mayMove(src, dst, old, over); errno != 0 {
+		return errno
+	}
+	switch {
+	case over == nil || exchange:
 	case oldDir && !overDir:
 		return linux.ENOTDIR
 	case !oldDir && overDir:
 		return linux.EISDIR
 	}
+	for _, d := range []*Dentry{old, over} {
+		// Its entry ".." changes.
+		if d == nil || src.dir == dst.dir || d == over && !exchange || isDir(d) != 0 {
+			continue
+		}
+		if errno := d.May(Write); errno != 0 {
+			return errno
+		}
+	}
 	if old.busy() || over != nil && over.busy() {
 		return linux.EBUSY
 	}
 	return 0
+}
+
+// mayMove has the rules for moving old to where over is, or nothing.
+func mayMove(src, dst *last, old, over *Dentry) linux.Errno {
+	if errno := mayRemove(src.dir, old); errno != 0 {
+		return errno
+	}
+	if over != nil {
+		return mayRemove(dst.dir, over)
+	}
+	return dst.dir.May(Write | Execute)
 }
 
 // below says whether d is top or inside it.

@@ -74,12 +74,12 @@ func OpenResolve(at *Dentry, path string, flags, mode uint32, resolve Resolve) (
 		// O_TRUNC has nothing to do.
 		flags &^= linux.O_TRUNC
 	}
-	return openDentry(d, flags)
+	return openDentry(d, flags, made)
 }
 
 // openDentry opens what d stands for: the part of openat(2) after the path is
-// resolved.
-func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
+// resolved, or the file made.
+func openDentry(d *Dentry, flags uint32, made bool) (file.File, linux.Errno) {
 	_, isDir := d.inode.(Dir)
 	_, isLink := d.inode.(Symlink)
 	writes := flags&linux.O_ACCMODE != linux.O_RDONLY
@@ -92,15 +92,20 @@ func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
 		return nil, linux.ELOOP
 	case isDir && (writes || flags&(linux.O_CREAT|linux.O_TRUNC) != 0):
 		return nil, linux.EISDIR
-	case d.inode.FS().ReadOnly && (writes || flags&linux.O_TRUNC != 0) && fileType(d) == linux.S_IFREG:
+	case d.inode.FS().ReadOnly && (writes || flags&linux.O_TRUNC != 0) && d.FileType() == linux.S_IFREG:
 		return nil, linux.EROFS
+	}
+	if !made {
+		if errno := mayOpen(d, flags); errno != 0 {
+			return nil, errno
+		}
 	}
 	kept := flags&statusFlags | linux.O_LARGEFILE
 	f, errno := openInode(d, kept)
 	if errno != 0 {
 		return nil, errno
 	}
-	if flags&linux.O_TRUNC != 0 && fileType(d) == linux.S_IFREG { // FIFOs and devices ignore it
+	if flags&linux.O_TRUNC != 0 && d.FileType() == linux.S_IFREG { // FIFOs and devices ignore it
 		if errno := d.inode.SetAttr(&Attr{Valid: AttrSize}); errno != 0 {
 			f.Release()
 			return nil, errno
@@ -113,7 +118,7 @@ func openDentry(d *Dentry, flags uint32) (file.File, linux.Errno) {
 
 func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
 	_, itself := d.inode.(SelfOpener)
-	if fileType(d) == linux.S_IFIFO && !itself {
+	if d.FileType() == linux.S_IFIFO && !itself {
 		if OpenFIFO == nil {
 			return nil, linux.ENXIO
 		}
@@ -122,8 +127,8 @@ func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
 	return d.inode.Open(d, flags)
 }
 
-// fileType is the S_IFMT of d.
-func fileType(d *Dentry) uint32 {
+// FileType is the S_IFMT of what d stands for.
+func (d *Dentry) FileType() uint32 {
 	if r, ok := d.inode.(Remote); ok {
 		return r.FileType()
 	}
@@ -174,7 +179,7 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		}
 		link, ok := d.inode.(Symlink)
 		if !ok || flags&linux.O_NOFOLLOW != 0 {
-			return d, false, 0
+			return d, false, mayReuse(l.dir, d)
 		}
 		if m, ok := link.(MagicLink); ok {
 			d, errno := w.jump(m)
@@ -207,6 +212,9 @@ func (w *walker) openTemporary(at *Dentry, path string, flags, mode uint32) (fil
 		return nil, errno
 	}
 	if errno := isDir(dir); errno != 0 {
+		return nil, errno
+	}
+	if errno := dir.May(Write | Execute); errno != 0 {
 		return nil, errno
 	}
 	t, ok := dir.inode.(TemporaryMaker)

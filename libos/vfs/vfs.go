@@ -4,9 +4,9 @@
 // (links, renames, open flags, record locks) and tells inotify what happened.
 //
 // It stands on packages file and linux. Package sys calls it; packages memfs,
-// ninep, proc and dev implement file systems. The program is uid 0: permissions
-// are stored and reported but, as for CAP_DAC_OVERRIDE, never refuse anything.
-// (A server has its own mind of what is allowed.)
+// ninep, proc and dev implement file systems. Package cred says who the program
+// is. It starts as root, whom permissions refuse nothing. (A server has its own
+// mind of what is allowed.)
 package vfs
 
 import (
@@ -160,6 +160,7 @@ const (
 	AttrAtime
 	AttrMtime
 	AttrChown // chown(2) was called, even when it changes neither id
+	AttrTouch // the times are those of now, which who may write may set
 )
 
 // FileSystem is what the inodes of one file system have in common.

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 )
 
@@ -21,6 +22,9 @@ func Cwd() *Dentry {
 func Chdir(d *Dentry) linux.Errno {
 	if _, ok := d.inode.(Dir); !ok {
 		return linux.ENOTDIR
+	}
+	if errno := search(d); errno != 0 {
+		return errno
 	}
 	cwd.Store(d)
 	return 0
@@ -104,13 +108,16 @@ func (w *walker) parent(at *Dentry, path string) (last, linux.Errno) {
 		if i := strings.IndexByte(path, '/'); i >= 0 {
 			name, rest = path[:i], path[i:]
 		}
+		errno := isDir(d)
+		if errno == 0 && name != "" {
+			errno = search(d)
+		}
+		if errno != 0 {
+			return last{}, errno
+		}
 		if strings.Trim(rest, "/") == "" {
-			if _, ok := d.inode.(Dir); !ok {
-				return last{}, linux.ENOTDIR
-			}
 			return last{d, name, rest != ""}, 0
 		}
-		var errno linux.Errno
 		if d, errno = w.step(d, name, true); errno != 0 {
 			return last{}, errno
 		}
@@ -244,6 +251,14 @@ func child(d *Dentry, name string) (*Dentry, linux.Errno) {
 		return nil, errno
 	}
 	return next.top(), 0
+}
+
+// search is 0 when the program may look names up in directory d.
+func search(d *Dentry) linux.Errno {
+	if cred.Has(linux.CAP_DAC_OVERRIDE) {
+		return 0
+	}
+	return d.May(Execute)
 }
 
 // components are the names in path.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -76,8 +77,9 @@ type inode struct {
 
 func (fs *FS) newInode(typ, perm uint32, nlink uint64) inode {
 	now := vfs.Now()
+	c := cred.Current()
 	return inode{
-		fs: fs, ino: fs.NewIno(), typ: typ, perm: perm, nlink: nlink,
+		fs: fs, ino: fs.NewIno(), typ: typ, perm: perm, nlink: nlink, uid: c.UID.FS, gid: c.GID.FS,
 		atime: now, mtime: now, ctime: now,
 	}
 }
@@ -122,6 +124,10 @@ func (i *inode) setAttr(a *vfs.Attr) {
 	if a.Valid&vfs.AttrMode != 0 {
 		i.perm = a.Mode & 0o7777
 	}
+	// A new owner does not inherit the rights of the old (chown(2)).
+	if a.Valid&vfs.AttrChown != 0 && i.typ != linux.S_IFDIR {
+		i.dropSetID()
+	}
 	if a.Valid&vfs.AttrUID != 0 {
 		i.uid = a.UID
 	}
@@ -134,14 +140,16 @@ func (i *inode) setAttr(a *vfs.Attr) {
 	if a.Valid&vfs.AttrMtime != 0 {
 		i.mtime = a.Mtime
 	}
-	// A new owner does not inherit the rights of the old (chown(2)).
-	if a.Valid&vfs.AttrChown != 0 && i.typ != linux.S_IFDIR {
-		i.perm &^= linux.S_ISUID
-		if i.perm&0o010 != 0 {
-			i.perm &^= linux.S_ISGID
-		}
-	}
 	i.ctime = vfs.Now()
+}
+
+// dropSetID takes the bits away that would lend the owner's rights. That of the
+// group means something else where the group may not execute.
+func (i *inode) dropSetID() {
+	i.perm &^= linux.S_ISUID
+	if c := cred.Current(); i.perm&0o010 != 0 || !c.InGroup(i.gid) && !c.Has(linux.CAP_FSETID) {
+		i.perm &^= linux.S_ISGID
+	}
 }
 
 // link counts a name more or less.

@@ -1,6 +1,7 @@
 package memfs
 
 import (
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
 )
@@ -100,8 +101,12 @@ func (r *regular) writeAt(p []byte, off int64) (int, linux.Errno) {
 	return len(p), 0
 }
 
-// modified stamps a change of the data.
+// modified stamps a change of the data. One who could not have given the file
+// its set-id bits takes them away (inode(7)).
 func (r *regular) modified() {
+	if r.perm&(linux.S_ISUID|linux.S_ISGID) != 0 && !cred.Has(linux.CAP_FSETID) {
+		r.dropSetID()
+	}
 	r.mtime = vfs.Now()
 	r.ctime = r.mtime
 }

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"weak"
 
+	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
@@ -89,7 +90,7 @@ func (d *directory) inherit(f *fid, mode uint32) (newMode, gid uint32, errno lin
 		errno = d.statBy(f, &st)
 	}
 	if errno != 0 || st.Mode&linux.S_ISGID == 0 {
-		return mode, 0, errno
+		return mode, cred.Current().GID.FS, errno
 	}
 	if mode&linux.S_IFMT == linux.S_IFDIR {
 		mode |= linux.S_ISGID
