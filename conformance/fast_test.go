@@ -72,15 +72,19 @@ func TestGoFast(t *testing.T) {
 	}
 }
 
-// explain is all that a record has of what went wrong.
+// explain is all that a record has of what went wrong. Its lines do not look
+// like those of this test.
 func (r *record) explain() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, exit code %d", r.Ended, r.ExitCode)
 	for _, f := range r.Failures {
-		fmt.Fprintf(&b, "\n%s:\n%s", f.Test, strings.Join(f.Output, "\n"))
+		fmt.Fprintf(&b, "\n%s", f.Test)
+		for _, line := range f.Output {
+			fmt.Fprintf(&b, "\n| %s", line)
+		}
 	}
-	if len(r.Output) > 0 {
-		fmt.Fprintf(&b, "\n%s", strings.Join(r.Output, "\n"))
+	for _, line := range r.Output {
+		fmt.Fprintf(&b, "\n| %s", line)
 	}
 	return b.String()
 }

@@ -107,6 +107,9 @@ func (r *results) failures() []failure {
 	for test, running := range r.open {
 		if running {
 			names = append(names, test)
+			if r.crashed {
+				delete(r.output, test) // it would be the crash once more
+			}
 		}
 	}
 	slices.Sort(names)

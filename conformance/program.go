@@ -34,6 +34,7 @@ type program struct {
 	folder bool     // its packages are in the folder of its name: rundir
 	single bool     // each file there is a package
 	flags  []string // of go build, or of the compiler when it is a folder
+	more   []string // other files of the program
 	args   []string
 }
 
@@ -135,6 +136,9 @@ func (p *program) parseFlags(words []string) {
 		}
 		words = words[1:]
 	}
+	for len(words) > 0 && strings.HasSuffix(words[0], ".go") { // as go run has it
+		p.more, words = append(p.more, words[0]), words[1:]
+	}
 	p.args = append(p.args, words...)
 }
 
@@ -165,7 +169,8 @@ func (p *program) build(ctx context.Context, d *distribution, dir string) (binar
 		return binary, p.buildFolder(ctx, d, dir, binary)
 	}
 	args := append([]string{"build", "-o", binary}, p.flags...)
-	cmd := d.command(ctx, append(args, p.file)...)
+	args = append(append(args, p.file), p.more...)
+	cmd := d.command(ctx, args...)
 	cmd.Dir = filepath.Join(d.root, programFolder)
 	_, err = output(cmd)
 	return binary, err
@@ -174,13 +179,19 @@ func (p *program) build(ctx context.Context, d *distribution, dir string) (binar
 // runProgram runs a program in the test/ folder: it passes when it ends with 0
 // and has printed what its .out file says, or nothing.
 func (r *runner) runProgram(ctx context.Context, x run, binary string, rec *record, log io.Writer) error {
-	top := filepath.Join(r.on(x.on).root, programFolder)
+	d := r.on(x.on)
+	top := filepath.Join(d.root, programFolder)
 	want, err := os.ReadFile(filepath.Join(top, strings.TrimSuffix(x.program.file, ".go")+".out"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	config, err := d.importcfg()
+	if err != nil {
+		return err
+	}
 	var got bytes.Buffer
 	cmd := r.command(x.on, top, binary, x.program.args)
+	cmd.Env = append(cmd.Env, "GOENV=off", "GOFLAGS=", "STDLIB_IMPORTCFG="+config) // for those that compile
 	both := io.MultiWriter(&got, log)
 	cmd.Stdout, cmd.Stderr = both, both
 	e, err := await(ctx, cmd, min(r.timeout, programTimeout)*time.Duration(x.on.scale), killAfter)

@@ -78,6 +78,7 @@ func TestRecipesOfPrograms(t *testing.T) {
 		"// errorcheck\npackage main\n":                               nil,
 		"// Copyright 2009 it's ours\n\npackage main\n":               nil,
 		"// run arg1 arg2\npackage main\n":                            {args: []string{"arg1", "arg2"}},
+		"// run other.go arg\npackage main\n":                         {more: []string{"other.go"}, args: []string{"arg"}},
 		"// run -gcflags='all=-N -l'\npackage main\n":                 {flags: []string{"-gcflags=all=-N -l"}},
 		"// run -gcflags -l=4\npackage main\n":                        {flags: []string{"-gcflags", "-l=4"}},
 		"// buildrun -t 10  -gcflags=-d=a,b\npackage main\n":          {flags: []string{"-gcflags=-d=a,b"}},
