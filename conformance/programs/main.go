@@ -66,6 +66,7 @@ var domains = []domain{
 	{"tracing", tracing},
 	{"udp", udp},
 	{"unixsockets", unixSockets},
+	{"users", users},
 	{"zones", zones},
 }
 

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"weak"
 )
@@ -98,6 +99,9 @@ func timers() {
 	time.Sleep(20 * time.Millisecond)
 	took := time.Since(start)
 	show("slept", took >= 20*time.Millisecond, took < 10*time.Second)
+
+	var now syscall.Timeval
+	show("time of day", syscall.Gettimeofday(&now), time.Since(time.Unix(now.Unix())).Abs() < 10*time.Second)
 
 	order := make(chan int, 3)
 	for _, n := range []int{3, 1, 2} {

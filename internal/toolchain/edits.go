@@ -130,24 +130,25 @@ func (t tree) edit(goroot string) error {
 	if err := t.redirectCalls(goroot); err != nil {
 		return err
 	}
-	return t.redirectNoError()
+	return t.redirectAssembly()
 }
 
-// redirectNoError makes the assembly function rawSyscallNoError of package
-// syscall, which also golang.org/x/sys/unix is made to use, go to Go code.
-func (t tree) redirectNoError() error {
+// redirected are the assembly functions of package syscall that go to Go code,
+// also when golang.org/x/sys/unix calls them.
+var redirected = []struct{ head, to string }{
+	{"TEXT ·rawSyscallNoError(SB),NOSPLIT,$0-48\n", "pithRawSyscallNoError"},
+	{"TEXT ·gettimeofday(SB),NOSPLIT,$0-16\n", "pithGettimeofday"},
+}
+
+func (t tree) redirectAssembly() error {
 	const name = "src/syscall/asm_linux_amd64.s"
-	const head = "TEXT ·rawSyscallNoError(SB),NOSPLIT,$0-48\n"
-	src := t[name]
-	start := bytes.Index(src, []byte(head))
-	if start < 0 {
-		return fmt.Errorf("%s has no %q", name, head)
+	for _, f := range redirected {
+		before, body, ok := bytes.Cut(t[name], []byte(f.head))
+		if !ok {
+			return fmt.Errorf("%s has no %q", name, f.head)
+		}
+		_, after, _ := bytes.Cut(body, []byte("\n\n"))
+		t[name] = bytes.Join([][]byte{before, []byte(f.head), []byte("\tJMP\t·" + f.to + "(SB)\n\n"), after}, nil)
 	}
-	start += len(head)
-	end := bytes.Index(src[start:], []byte("\n\n"))
-	if end < 0 {
-		return fmt.Errorf("%s: rawSyscallNoError has no end", name)
-	}
-	t[name] = bytes.Join([][]byte{src[:start], []byte("\tJMP\t·pithRawSyscallNoError(SB)"), src[start+end:]}, nil)
 	return nil
 }

@@ -3,6 +3,7 @@
 package syscall
 
 import (
+	"pith/libos/platform"
 	"pith/libos/sys"
 	_ "unsafe" // for go:linkname
 )
@@ -134,6 +135,15 @@ func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
 		return -uintptr(err), 0
 	}
 	return r1, r2
+}
+
+// pithGettimeofday is where the assembly function gettimeofday goes.
+func pithGettimeofday(tv *Timeval) Errno {
+	if tv != nil {
+		sec, nsec := platform.Walltime()
+		*tv = Timeval{Sec: sec, Usec: int64(nsec) / 1000}
+	}
+	return 0
 }
 
 // AllThreadsSyscall is one call: all threads are one machine.
