@@ -43,6 +43,7 @@ type score struct {
 	Tests    struct {
 		Passed, Failed, Skipped, Excluded int
 		FailedOnPlain                     int // of the failed: here plain Linux fails too
+		RunOnPlain                        int // of the skipped: plain Linux does not skip them
 	}
 }
 
@@ -74,6 +75,7 @@ type outcome struct {
 	Older                             bool         `json:",omitempty"` // another binary than today's
 	Failures                          []failedTest `json:",omitempty"`
 	Output                            []string     `json:",omitempty"`
+	RunOnPlain                        []string     `json:",omitempty"` // tests that skip themselves, but not on plain Linux here
 }
 
 // failedTest is a test that failed. OnPlain: on plain Linux here too.
@@ -174,6 +176,7 @@ func (s *score) add(count *units, o *outcome, tests bool) {
 			s.Tests.FailedOnPlain++
 		}
 	}
+	s.Tests.RunOnPlain += len(o.RunOnPlain)
 }
 
 // outcome is the record beside plain Linux's, if there is one.
@@ -185,6 +188,11 @@ func (r *record) outcome(baseline *record) outcome {
 	for _, f := range r.Failures {
 		too := baseline != nil && baseline != r && slices.ContainsFunc(baseline.Failures, func(b failure) bool { return b.Test == f.Test })
 		o.Failures = append(o.Failures, failedTest{f.Test, too, f.Output})
+	}
+	for _, test := range r.Skips {
+		if baseline != nil && !slices.Contains(baseline.Skips, test) {
+			o.RunOnPlain = append(o.RunOnPlain, test)
+		}
 	}
 	return o
 }

@@ -21,8 +21,8 @@ func given(t *testing.T) *document {
 		}
 		records[m+" "+r.Unit] = &r
 	}
-	put(plain, record{Unit: "os", Ended: endedFailed, Passed: 9, Failed: 1, Failures: []failure{{Test: "TestRoot"}}})
-	put("process", record{Unit: "os", Ended: endedFailed, Passed: 7, Failed: 1, Excluded: 2, Failures: []failure{{Test: "TestRoot"}}})
+	put(plain, record{Unit: "os", Ended: endedFailed, Passed: 9, Failed: 1, Skipped: 1, Skips: []string{"TestA"}, Failures: []failure{{Test: "TestRoot"}}})
+	put("process", record{Unit: "os", Ended: endedFailed, Passed: 7, Failed: 1, Skipped: 2, Excluded: 2, Skips: []string{"TestA", "TestExec"}, Failures: []failure{{Test: "TestRoot"}}})
 	put(plain, record{Unit: "net", Ended: endedOK, Passed: 5})
 	put("process", record{Unit: "net", Ended: endedCrash, Passed: 4, Failed: 1, Failures: []failure{{Test: "TestDial|x"}}, Output: []string{"panic: no"}})
 	put("process", record{Unit: "time", Ended: endedOK, Passed: 3, Skipped: 1, Seconds: 1.25, When: made.Add(-49 * time.Hour)})
@@ -64,7 +64,7 @@ func TestTheScoreCountsWhatPassesWhole(t *testing.T) {
 			t.Errorf("%+v, want %+v", s, w)
 		}
 	}
-	if n := d.Monitors[1].Tests; n.Passed != 14 || n.Failed != 2 || n.Excluded != 2 || n.FailedOnPlain != 1 {
+	if n := d.Monitors[1].Tests; n.Passed != 14 || n.Failed != 2 || n.Excluded != 2 || n.FailedOnPlain != 1 || n.Skipped != 3 || n.RunOnPlain != 1 {
 		t.Errorf("tests on process: %+v", n)
 	}
 }
@@ -81,7 +81,7 @@ func TestThePageNamesFailuresExclusionsAndAge(t *testing.T) {
 		"- os `TestFork`: starts itself\n",
 		"- 1: runoutput: is\n",
 		"| time | not run | ok 3 1s, 1.2 (older, 49h0m0s) | ok 0 3e, 0.0 |\n",
-		"| os | **failed** 9 1f, 0.0 | **failed** 7 1f 2e, 0.0 | not run |\n",
+		"| os | **failed** 9 1f 1s, 0.0 | **failed** 7 1f 2s 2e, 0.0 | not run |\n",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q", want)

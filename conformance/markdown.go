@@ -28,7 +28,10 @@ A package passes whole when its binary ends with 0: nothing but the exclusions
 below, and the tests that skip themselves, was left out. **plain** is the
 unchanged Go on Linux on the same machine, without exclusions: a test that
 fails there too (for want of a network, say) is counted apart and named all the
-same. Tests are counted with their subtests. q35 is QEMU's other machine.
+same. Tests are counted with their subtests. Many of Go's tests first try whether
+a program can be started, and skip themselves where none can: those that are
+skipped in images alone are counted, and named in conformance.json. q35 is
+QEMU's other machine.
 
 `
 
@@ -74,6 +77,7 @@ func (d *document) writeScores(b *strings.Builder) {
 	number("tests failed", func(s *score) int { return s.Tests.Failed })
 	number("of these, on plain Linux here too", func(s *score) int { return s.Tests.FailedOnPlain })
 	number("tests that skip themselves", func(s *score) int { return s.Tests.Skipped })
+	number("of these, on plain Linux here they do not", func(s *score) int { return s.Tests.RunOnPlain })
 	number("tests excluded", func(s *score) int { return s.Tests.Excluded })
 	number("programs of the test/ folder", func(s *score) int { return s.Programs.All })
 	number("run", func(s *score) int { return s.Programs.Run - s.Programs.Empty })

@@ -18,8 +18,8 @@ const (
 
 // results is what the events of go tool test2json tell.
 type results struct {
-	passed, skipped int
-	failed          []string
+	passed          int
+	skipped, failed []string
 	complete        bool     // the binary said PASS or FAIL, as its last word
 	last            []string // last lines, or those from the crash on
 
@@ -73,7 +73,7 @@ func (r *results) add(e event) {
 		case "pass":
 			r.passed++
 		case "skip":
-			r.skipped++
+			r.skipped = append(r.skipped, e.Test)
 		case "fail":
 			r.failed = append(r.failed, e.Test)
 			return // its output is still needed

@@ -36,6 +36,7 @@ type record struct {
 	// Tests, with subtests. Programs of test/ are one test each.
 	Passed, Failed, Skipped, Excluded int
 
+	Skips    []string  `json:",omitempty"` // tests that skipped themselves
 	Failures []failure `json:",omitempty"`
 	Output   []string  `json:",omitempty"` // where it did not come to its end
 	Log      string    // file with all output

@@ -222,7 +222,8 @@ func (r *runner) runOne(ctx context.Context, x run, binary string, rec *record) 
 	if err != nil {
 		return err
 	}
-	rec.Passed, rec.Skipped, rec.Failures = res.passed, res.skipped, res.failures()
+	rec.Passed, rec.Skips, rec.Failures = res.passed, res.skipped, res.failures()
+	rec.Skipped = len(rec.Skips)
 	rec.Failed = len(rec.Failures)
 	rec.ExitCode = end.code
 	switch {
