@@ -44,7 +44,12 @@ test/a.go main fork/exec # runs go
 	if len(list) != 4 {
 		t.Errorf("%d exclusions, want 4", len(list))
 	}
-	if err := list.known([]unit{{name: "os"}, {name: "net"}}); err == nil || !strings.Contains(err.Error(), "test/a.go") {
+	units := []unit{{name: "os"}, {name: "net"}}
+	if err := list.known(units); err != nil {
+		t.Errorf("%v, of a distribution without programs", err)
+	}
+	units = append(units, unit{"test/b.go", &program{file: "b.go"}})
+	if err := list.known(units); err == nil || !strings.Contains(err.Error(), "test/a.go") {
 		t.Errorf("error %v for a program that is not there", err)
 	}
 }

@@ -92,6 +92,7 @@ func (l *lab) distribution(root string, command func(context.Context, ...string)
 func (l *lab) prepare(ctx context.Context) error {
 	// Nothing but the sources is to be in the sum: no path, no revision.
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", l.pith, "github.com/pith-os/pith/cmd/pith")
+	build.Env = append(os.Environ(), "GOTOOLCHAIN=auto") // the release to test may be older than pith needs
 	if _, err := output(build); err != nil {
 		return err
 	}
