@@ -102,6 +102,10 @@ func (s *goSource) tidy() error {
 			continue
 		}
 		start, end := fset.Position(spec.Pos()).Offset, fset.Position(spec.End()).Offset
+		if p == "unsafe" && bytes.Contains(s.data, []byte("\n//go:linkname ")) {
+			s.data = slices.Insert(s.data, start, []byte("_ ")...) // which go:linkname wants
+			continue
+		}
 		s.data = slices.Delete(s.data, start, end)
 	}
 	return nil

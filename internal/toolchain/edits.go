@@ -25,7 +25,7 @@ var goEdits = map[string]func(*goSource) error{
 	"runtime/netpoll_epoll.go": func(s *goSource) error {
 		return s.remove("netpollopen", "netpollclose", "netpollIsPollDescriptor")
 	},
-	"runtime/vgetrandom_linux.go": func(s *goSource) error { return s.remove("vgetrandomInit") },
+	"runtime/vgetrandom_linux.go": func(s *goSource) error { return s.remove("vgetrandomInit", "vgetrandom") },
 	"runtime/signal_unix.go":      func(s *goSource) error { return s.remove("dieFromSignal") },
 	"syscall/syscall_linux.go": func(s *goSource) error {
 		return errors.Join(s.remove("RawSyscall", "RawSyscall6", "Syscall", "Syscall6",
@@ -49,7 +49,9 @@ var goEdits = map[string]func(*goSource) error{
 	"net/splice_linux.go": func(s *goSource) error {
 		return s.replace("var pollSplice = poll.Splice", "var pollSplice = pithSplice")
 	},
-	// Its fcntl is the runtime's, which has no descriptors.
+	"crypto/internal/sysrand/rand.go": func(s *goSource) error { return s.remove("urandomRead") },
+	// The second's fcntl is the runtime's, which has no descriptors.
+	"internal/syscall/unix/getrandom.go":  func(s *goSource) error { return s.remove("GetRandom") },
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },
 	// A buffer of 32 MiB that only FIPS 140-3 mode uses. Linux gives a
 	// variable pages at its first use; a virtual machine's loader gives it

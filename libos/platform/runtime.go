@@ -4,6 +4,7 @@ package platform
 
 import (
 	"internal/runtime/exithook"
+	"sync"
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/boot"
@@ -32,6 +33,7 @@ func stopTimer(t unsafe.Pointer) bool
 func getAuxv() []uintptr
 
 func bootLine() string
+func setRandom(fill func(p []byte))
 func exit(code int32)
 func pollReady(pd uintptr, mode int32)
 func setPoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uintptr)
@@ -64,6 +66,7 @@ func init() {
 	}
 	fillIn(&c)
 	config = c
+	setRandom(onStack)
 }
 
 // result splits what the host returned.
@@ -239,6 +242,28 @@ func Random(p []byte) {
 		}
 		p = p[n:]
 	}
+}
+
+// onStack fills p, which may be on a goroutine's stack and move while the host is
+// called: the host gets memory of ours.
+func onStack(p []byte) {
+	if entropy != nil {
+		entropy(p)
+		return
+	}
+	staged.Lock()
+	defer staged.Unlock()
+	for len(p) > 0 {
+		b := staged.buf[:min(len(p), len(staged.buf))]
+		Random(b)
+		p = p[copy(p, b):]
+		clear(b)
+	}
+}
+
+var staged struct {
+	sync.Mutex
+	buf [256]byte
 }
 
 // Exit ends the instance with code.

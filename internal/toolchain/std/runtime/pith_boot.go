@@ -102,6 +102,29 @@ func readGOMEMLIMIT() int64 {
 // system call that a confined process must not make.
 func vgetrandomInit() {}
 
+// pithrandom fills memory with random bytes. The library OS sets it.
+var pithrandom func(p []byte)
+
+//go:linkname pithplatformsetrandom pith/libos/platform.setRandom
+func pithplatformsetrandom(fill func(p []byte)) { pithrandom = fill }
+
+// vgetrandom is getrandom(2) as a function call, as the vDSO has it: memory on
+// the caller's stack may stay there, for it is known by its type, and not by an
+// address that is old when the stack has moved.
+//
+//go:linkname vgetrandom
+func vgetrandom(p []byte, flags uint32) (ret int, supported bool) {
+	const nonblock, random, insecure = 1, 2, 4
+	if pithrandom == nil {
+		return -1, false
+	}
+	if flags&^(nonblock|random|insecure) != 0 || flags&random != 0 && flags&insecure != 0 {
+		return -_EINVAL, true
+	}
+	pithrandom(p)
+	return len(p), true
+}
+
 // dieFromSignal ends the instance as a shell would report a death by signal:
 // in its own process namespace it could not die of it (it is process 1).
 //

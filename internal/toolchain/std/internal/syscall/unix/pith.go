@@ -26,3 +26,16 @@ func fcntl(fd, cmd, arg int32) (int32, int32) {
 	}
 	return int32(r), 0
 }
+
+// GetRandom calls the getrandom system call, and it never by address: what p is
+// made of may be on the caller's stack.
+func GetRandom(p []byte, flags GetRandomFlag) (n int, err error) {
+	ret, supported := vgetrandom(p, uint32(flags))
+	switch {
+	case !supported:
+		return 0, syscall.ENOSYS
+	case ret < 0:
+		return 0, syscall.Errno(-ret)
+	}
+	return ret, nil
+}
