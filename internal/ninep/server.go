@@ -66,7 +66,7 @@ func New(folders []Folder, maxMessage int) (s *Server, err error) {
 		exports: map[string]*export{}, self: -1, maxMessage: maxMessage, size: maxMessage,
 		fids: map[uint32]*entry{}, tags: map[uint16]*pending{},
 		// Each is a descriptor, and the process has others, too.
-		maxFids: int(min(limit.Cur/2, 1<<16)),
+		maxFids: int(min(limit.Cur/4*3, 1<<16)),
 	}
 	defer func() {
 		if err != nil {

@@ -5,6 +5,7 @@
 package folders
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/pith-os/pith/libos/boot"
@@ -58,7 +59,9 @@ type socket struct {
 	host    *platform.Host
 	sending sync.Mutex
 	slots   [maxSlots]slot
-	buf     []byte // of who receives
+	// Of who receives.
+	buf      []byte
+	patience patience
 
 	mu        sync.Mutex
 	receiving bool // somebody does
@@ -175,9 +178,14 @@ func (k *socket) await(s *slot) int {
 
 // receive takes replies to those who wait until there is that for s.
 func (k *socket) receive(s *slot) {
+	k.patience.begin()
 	for {
 		n, errno := k.host.Read(k.buf)
 		if errno == linux.EAGAIN {
+			if k.patience.left() {
+				runtime.Gosched()
+				continue
+			}
 			if errno = k.host.Wait(platform.Readable); errno == 0 {
 				continue
 			}

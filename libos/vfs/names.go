@@ -25,7 +25,7 @@ func (w *walker) vacant(at *Dentry, path string, isDir bool) (last, linux.Errno)
 	if l.special() {
 		return l, linux.EEXIST
 	}
-	switch _, errno := child(l.dir, l.name); {
+	switch _, errno := l.child(); {
 	case errno == 0:
 		return l, linux.EEXIST
 	case errno != linux.ENOENT:
@@ -100,7 +100,7 @@ func Unlink(at *Dentry, path string) linux.Errno {
 		if l.special() {
 			return nil, linux.EISDIR
 		}
-		d, errno := child(l.dir, l.name)
+		d, errno := l.child()
 		if errno != 0 {
 			return nil, errno
 		}
@@ -132,7 +132,7 @@ func Rmdir(at *Dentry, path string) linux.Errno {
 		case "..":
 			return nil, linux.ENOTEMPTY
 		}
-		d, errno := child(l.dir, l.name)
+		d, errno := l.child()
 		if errno != 0 {
 			return nil, errno
 		}
@@ -204,11 +204,11 @@ func Rename(fromAt *Dentry, from string, toAt *Dentry, to string, flags uint) li
 	case dst.special():
 		return linux.EEXIST
 	}
-	old, errno := child(src.dir, src.name)
+	old, errno := src.child()
 	if errno != 0 {
 		return errno
 	}
-	over, errno := child(dst.dir, dst.name)
+	over, errno := dst.child()
 	switch {
 	case errno == linux.ENOENT && exchange:
 		return errno

@@ -159,7 +159,7 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		if l.slash {
 			return nil, false, linux.EISDIR
 		}
-		d, errno := child(l.dir, l.name)
+		d, errno := l.child()
 		if errno == linux.ENOENT {
 			d, errno = l.make(&NewInode{Mode: linux.S_IFREG | mode&0o7777})
 			if errno == linux.EEXIST && flags&linux.O_EXCL == 0 && !raced {

@@ -61,6 +61,16 @@ type Dir interface {
 	List(pos int64, fn func(DirEntry) bool) linux.Errno
 }
 
+// PathDir is a Dir of somebody who is asked for several names at once for little
+// more than for one.
+type PathDir interface {
+	Dir
+	// LookupPath is Lookup of the first of names, and of those that follow,
+	// each in what was found before it, as far as that is convenient. It
+	// returns at least one Dentry or the error of the first.
+	LookupPath(d *Dentry, names []string) ([]*Dentry, linux.Errno)
+}
+
 // Streamer is a Dir that has listings of its own for each open file, in place of
 // List.
 type Streamer interface {

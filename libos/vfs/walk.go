@@ -56,6 +56,9 @@ type walker struct {
 	links   int
 	resolve Resolve
 	base    *Dentry // of ResolveBeneath and ResolveInRoot
+
+	rest  string    // of the path, after the component that is being resolved
+	ahead []*Dentry // what was found of that already
 }
 
 // locked is walk for one who did not lock the tree.
@@ -83,8 +86,9 @@ func (w *walker) walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errn
 // last is the last component of a path and the directory it stands in.
 type last struct {
 	dir   *Dentry
-	name  string // empty for the path "/"
-	slash bool   // slashes follow the name
+	name  string  // empty for the path "/"
+	slash bool    // slashes follow the name
+	found *Dentry // what it stands for, if that is known
 }
 
 // special says whether the name is not one that a directory contains.
@@ -116,8 +120,10 @@ func (w *walker) parent(at *Dentry, path string) (last, linux.Errno) {
 			return last{}, errno
 		}
 		if strings.Trim(rest, "/") == "" {
-			return last{d, name, rest != ""}, 0
+			w.rest = ""
+			return last{d, name, rest != "", w.foundAhead(d, name)}, 0
 		}
+		w.rest = rest
 		if d, errno = w.step(d, name, true); errno != 0 {
 			return last{}, errno
 		}
@@ -133,7 +139,7 @@ func (w *walker) step(d *Dentry, name string, follow bool) (*Dentry, linux.Errno
 	case "..":
 		return w.up(d)
 	}
-	next, errno := child(d, name)
+	next, errno := w.child(d, name)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -251,6 +257,49 @@ func child(d *Dentry, name string) (*Dentry, linux.Errno) {
 		return nil, errno
 	}
 	return next.top(), 0
+}
+
+// child is what the name of l stands for.
+func (l *last) child() (*Dentry, linux.Errno) {
+	if l.found != nil {
+		return l.found.top(), 0
+	}
+	return child(l.dir, l.name)
+}
+
+// child is child for the component of a path. Where many names cost little more
+// than one, those that follow are looked up, too.
+func (w *walker) child(d *Dentry, name string) (*Dentry, linux.Errno) {
+	if next := w.foundAhead(d, name); next != nil {
+		w.ahead = w.ahead[1:]
+		return next.top(), 0
+	}
+	w.ahead = nil
+	dir, ok := d.inode.(PathDir)
+	if !ok || len(name) > NameMax {
+		return child(d, name)
+	}
+	names := []string{name}
+	for next := range components(w.rest) {
+		if next == "." || next == ".." || len(next) > NameMax {
+			break
+		}
+		names = append(names, next)
+	}
+	found, errno := dir.LookupPath(d, names)
+	if errno != 0 {
+		return nil, errno
+	}
+	w.ahead = found[1:]
+	return found[0].top(), 0
+}
+
+// foundAhead is what name in directory d stands for, if that is known.
+func (w *walker) foundAhead(d *Dentry, name string) *Dentry {
+	if len(w.ahead) > 0 && w.ahead[0].parent == d && w.ahead[0].name == name {
+		return w.ahead[0]
+	}
+	return nil
 }
 
 // search is 0 when the program may look names up in directory d.

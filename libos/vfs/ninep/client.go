@@ -1,6 +1,7 @@
 package ninep
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -67,7 +68,7 @@ func connect(t Transport) (*client, linux.Errno) {
 	for slot := range t.Slots() {
 		c.idle = append(c.idle, &exchange{c: c, slot: slot, tag: uint16(slot), in: make([]byte, maxReply)})
 	}
-	c.fids.c = c
+	c.fids.c, c.fids.many = c, manyFids
 	size := min(wantSize, t.MaxMessage())
 	x := c.begin(wire.Tversion)
 	defer c.end(x)
@@ -217,7 +218,12 @@ type fids struct {
 	free   []uint32
 	dying  []uint32 // to be clunked
 	clunks bool     // a goroutine does that
+	many   int      // fids in use, from which on the collector is to look for some
 }
+
+// manyFids is how many fids are left to the collector to find when it runs
+// anyway: each costs a server a descriptor.
+const manyFids = 4096
 
 // take is a number that is free.
 func (s *fids) take() *fid {
@@ -231,14 +237,27 @@ func (s *fids) take() *fid {
 		f.num = s.last
 		s.last++
 	}
+	if used := s.used(); used >= s.many {
+		s.many = 2 * used
+		go runtime.GC()
+	}
 	return f
 }
 
-// unused gives back the number of a fid that the server does not know.
+// used is how many there are, with s.mu held.
+func (s *fids) used() int { return int(s.last) - len(s.free) }
+
+// give takes back the number of a fid that the server does not know.
+func (s *fids) give(num uint32) {
+	s.mu.Lock()
+	s.free = append(s.free, num)
+	s.many = max(manyFids, min(s.many, 4*s.used()))
+	s.mu.Unlock()
+}
+
+// unused gives back a fid that the server does not know.
 func (f *fid) unused() {
-	f.set.mu.Lock()
-	f.set.free = append(f.set.free, f.num)
-	f.set.mu.Unlock()
+	f.set.give(f.num)
 }
 
 func (f *fid) hold() *fid {
@@ -292,7 +311,5 @@ func (s *fids) clunk(num uint32) {
 	x.u32(num)
 	x.call()
 	s.c.end(x)
-	s.mu.Lock()
-	s.free = append(s.free, num)
-	s.mu.Unlock()
+	s.give(num)
 }

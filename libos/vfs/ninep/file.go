@@ -269,5 +269,9 @@ func (f *openFile) Map(off int64, length uintptr, prot int, shared bool) (unsafe
 // Release implements file.File.
 func (f *openFile) Release() {
 	f.dentry.Closed(f)
-	f.fid.close()
+	if f.writable() {
+		f.fid.close()
+	} else {
+		f.fid.drop() // which nobody can tell
+	}
 }

@@ -338,3 +338,49 @@ func TestFidsAreGivenBack(t *testing.T) {
 		runtime.Gosched()
 	}
 }
+
+// Directories that are known cost no request of their own.
+func TestAPathIsOneRequest(t *testing.T) {
+	if err := os.MkdirAll(filepath.Join(folder, "path/to/the"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(filepath.Join(folder, "path"))
+	put(t, "path/to/the/file", nil)
+	walk := func(path string) (*vfs.Dentry, linux.Errno) { return vfs.Walk(vfs.Root(), path, true) }
+	file, errno := walk("/rw/path/to/the/file")
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	var walks atomic.Int32
+	server.Watch(func(typ uint8) {
+		if typ == 110 { // Twalk
+			walks.Add(1)
+		}
+	})
+	again, errno := walk("/rw/path/to//the/file")
+	if errno != 0 || again != file || walks.Load() != 1 {
+		t.Errorf("%d requests, the same: %v, %s", walks.Load(), again == file, errno.Name())
+	}
+	if _, errno := walk("/rw/path/to/the/none"); errno != linux.ENOENT {
+		t.Errorf("a name that is not there: %s", errno.Name())
+	}
+	if up, errno := walk("/rw/path/to/../to/the/.//file"); errno != 0 || up != file {
+		t.Errorf("up and down: %s", errno.Name())
+	}
+	// Another directory has the name now.
+	if err := os.MkdirAll(filepath.Join(folder, "path/other/the"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][2]string{{"path/to", "path/moved"}, {"path/other", "path/to"}} {
+		if err := os.Rename(filepath.Join(folder, names[0]), filepath.Join(folder, names[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, errno := walk("/rw/path/to/the/file"); errno != linux.ENOENT {
+		t.Errorf("in another directory: %s", errno.Name())
+	}
+	if moved, errno := walk("/rw/path/moved/the/file"); errno != 0 || moved.Inode() != file.Inode() {
+		t.Errorf("moved: %s", errno.Name())
+	}
+	runtime.KeepAlive(file)
+}

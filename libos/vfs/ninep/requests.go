@@ -36,39 +36,55 @@ func (c *client) attach(tree string) (*fid, wire.ID, linux.Errno) {
 
 // walk is a new fid for name in directory from.
 func (c *client) walk(from *fid, name string) (*fid, wire.ID, linux.Errno) {
+	f, ids, errno := c.walkPath(from, name)
+	if errno != 0 {
+		return nil, wire.ID{}, errno
+	}
+	return f, ids[0], 0
+}
+
+// walkPath is a new fid for what names lead to, each in what the one before it
+// leads to, and what all of them are. When not all are there, but the first is,
+// there is no fid, and fewer ids than names.
+func (c *client) walkPath(from *fid, names ...string) (*fid, []wire.ID, linux.Errno) {
 	f := c.fids.take()
 	x := c.begin(wire.Twalk)
 	defer c.end(x)
 	x.u32(from.num)
 	x.u32(f.num)
-	x.u16(1)
-	x.str(name)
+	x.u16(uint16(len(names)))
+	for _, name := range names {
+		x.str(name)
+	}
 	r, errno := x.call()
 	if errno != 0 {
 		f.abandon(errno)
-		return nil, wire.ID{}, errno
+		return nil, nil, errno
 	}
-	n, id := r.U16(), r.ID()
-	if n != 1 || r.Bad {
+	n := int(r.U16())
+	if n > len(names) || n == 0 && len(names) > 0 {
 		f.drop()
-		return nil, wire.ID{}, linux.EIO
+		return nil, nil, linux.EIO
 	}
-	return f, id, 0
+	ids := make([]wire.ID, n)
+	for i := range ids {
+		ids[i] = r.ID()
+	}
+	switch {
+	case r.Bad:
+		f.drop()
+		return nil, nil, linux.EIO
+	case n < len(names):
+		f.unused()
+		return nil, ids, 0
+	}
+	return f, ids, 0
 }
 
 // clone is a second fid for what from stands for.
 func (c *client) clone(from *fid) (*fid, linux.Errno) {
-	f := c.fids.take()
-	x := c.begin(wire.Twalk)
-	defer c.end(x)
-	x.u32(from.num)
-	x.u32(f.num)
-	x.u16(0)
-	if _, errno := x.call(); errno != 0 {
-		f.abandon(errno)
-		return nil, errno
-	}
-	return f, 0
+	f, _, errno := c.walkPath(from)
+	return f, errno
 }
 
 // abandon gives up a fid that the server refused to make. When what it said is
