@@ -75,6 +75,7 @@ func (l *lab) distribution(root string, command func(context.Context, ...string)
 	d.command = func(ctx context.Context, args ...string) *exec.Cmd {
 		cmd := command(ctx, args...)
 		cmd.Env = append(cmd.Env, "GOENV=off", "GOFLAGS=", "GOWORK=off")
+		cmd.Dir = l.dir // in no module
 		return cmd
 	}
 	d.importcfg = sync.OnceValues(func() (string, error) {
