@@ -275,8 +275,7 @@ func (r *runner) runTests(ctx context.Context, x run, binary string, args []stri
 		defer close(read)
 		res, readErr = readEvents(events, log)
 	}()
-	d := r.on(x.on)
-	cmd := r.command(x.on, filepath.Join(d.root, "src", filepath.FromSlash(x.name)), binary, args)
+	cmd := r.command(x.on, filepath.Join(r.plain.root, "src", filepath.FromSlash(x.name)), binary, args)
 	cmd.Stdout, cmd.Stderr = in, in
 	e, err = await(ctx, cmd, r.limit(x.on)+quitAfter*time.Duration(x.on.scale), killAfter)
 	err = errors.Join(err, in.Close())
@@ -285,7 +284,8 @@ func (r *runner) runTests(ctx context.Context, x run, binary string, args []stri
 }
 
 // command is the run of a binary in a folder, with what is left of the
-// environment by which go test's would differ from one host to the other.
+// environment by which go test's would differ from one host to the other. Tests
+// that look at Go's sources see those of the distribution in use.
 func (r *runner) command(m monitor, dir, binary string, args []string) *exec.Cmd {
 	argv := append([]string{binary}, args...)
 	if m.image() {
@@ -293,7 +293,7 @@ func (r *runner) command(m monitor, dir, binary string, args []string) *exec.Cmd
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = dir
-	root := r.on(m).root
+	root := r.plain.root
 	cmd.Env = []string{
 		"PATH=" + filepath.Join(root, "bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + os.Getenv("HOME"),

@@ -30,7 +30,7 @@ and go run call it with -exec. Arguments and environment are the executable's as
 they are. It starts in the current folder and sees these folders of the host at
 their own paths: the module's that the current folder is in, go's work folder
 for the executable, those that its -test flags say to write to, and, to read,
-the Go distribution's.`,
+the executable's and the Go distribution's.`,
 		Example: `  pith test ./...
   pith go test -exec "pith exec --monitor qemu" ./...
   pith go test -c -o x.test ./x && pith exec x.test -test.v`,
@@ -119,9 +119,13 @@ func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err e
 // foldersOf are the folders that an executable sees.
 func foldersOf(dir, executable, goroot string, args []string) []monitor.Folder {
 	var l folders
-	l.add(moduleRoot(dir), false)
-	if work := filepath.Dir(executable); strings.HasPrefix(work, filepath.Join(os.TempDir(), "go-build")) {
-		l.add(work, false)
+	module := moduleRoot(dir)
+	l.add(module, within(goroot, module)) // the distribution's files are shared with others
+	switch in := filepath.Dir(executable); {
+	case strings.HasPrefix(in, filepath.Join(os.TempDir(), "go-build")):
+		l.add(in, false)
+	case in != os.TempDir() && in != "/":
+		l.add(in, true)
 	}
 	for _, path := range outputs(dir, args) {
 		l.add(path, false)
@@ -140,13 +144,19 @@ type folders []monitor.Folder
 // add shares a folder, unless it is in one that is, or is none.
 func (l *folders) add(path string, readOnly bool) {
 	for _, f := range *l {
-		if rel, err := filepath.Rel(f.Host, path); err == nil && filepath.IsLocal(rel) && (readOnly || !f.ReadOnly) {
+		if within(f.Host, path) && (readOnly || !f.ReadOnly) {
 			return
 		}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		*l = append(*l, monitor.Folder{Host: path, Guest: path, ReadOnly: readOnly})
 	}
+}
+
+// within says whether path is dir or in it.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // moduleRoot is the nearest folder around dir that has a go.mod; dir when there
