@@ -21,6 +21,7 @@
 #define GATE_SLEEP	9
 #define GATE_KILL	10
 #define GATE_EINVAL	11
+#define GATE_POLLER	12
 
 // pithgate makes system call AX with arguments DI, SI, DX, R10, R8, R9, as
 // SYSCALL does: the result in AX, CX and R11 clobbered, all else kept. It may
@@ -59,6 +60,8 @@ special:
 	JEQ	kill
 	CMPL	CX, $GATE_EINVAL
 	JEQ	inval
+	CMPL	CX, $GATE_POLLER
+	JEQ	poller
 nosys:
 	MOVQ	$-38, AX
 	RET
@@ -73,6 +76,14 @@ zero:
 	RET
 epoll:
 	MOVL	$5, AX	// boot.FDEpoll
+	RET
+poller:	// there is no other epoll instance
+	CMPL	DI, $5	// boot.FDEpoll
+	JNE	badf
+	SYSCALL
+	RET
+badf:
+	MOVQ	$-9, AX
 	RET
 wake:
 	MOVL	$6, AX	// boot.FDWake
@@ -153,8 +164,8 @@ yes:
 	MOVL	$1, AX
 	RET
 
-// The calls that are not answered with ENOSYS. Those with GATE_HOST are the ones
-// that the monitor's seccomp filter permits.
+// The calls that are not answered with ENOSYS. Those with GATE_HOST and
+// GATE_POLLER are the ones that the monitor's seccomp filter permits.
 DATA runtime·pithgatetab+0(SB)/1, $GATE_HOST	// read
 DATA runtime·pithgatetab+1(SB)/1, $GATE_HOST	// write
 DATA runtime·pithgatetab+2(SB)/1, $GATE_ENOENT	// open
@@ -181,7 +192,7 @@ DATA runtime·pithgatetab+186(SB)/1, $GATE_GETTID	// gettid
 DATA runtime·pithgatetab+202(SB)/1, $GATE_HOST	// futex
 DATA runtime·pithgatetab+228(SB)/1, $GATE_HOST	// clock_gettime
 DATA runtime·pithgatetab+231(SB)/1, $GATE_HOST	// exit_group
-DATA runtime·pithgatetab+233(SB)/1, $GATE_HOST	// epoll_ctl
+DATA runtime·pithgatetab+233(SB)/1, $GATE_POLLER	// epoll_ctl
 DATA runtime·pithgatetab+234(SB)/1, $GATE_HOST	// tgkill
 DATA runtime·pithgatetab+257(SB)/1, $GATE_ENOENT	// openat
 DATA runtime·pithgatetab+269(SB)/1, $GATE_ENOENT	// faccessat
