@@ -22,6 +22,7 @@ var reasons = map[string]string{
 	"chroot":    "changes the root folder",
 	"mount":     "mounts file systems or makes namespaces",
 	"ptrace":    "traces another process",
+	"one-heap":  "counts what the process allocates, and the library OS is in it",
 }
 
 // exclusion is a test that is not run in images.
