@@ -17,6 +17,7 @@ const (
 	nrSigprocmask  = 14
 	nrSigreturn    = 15
 	nrSchedYield   = 24
+	nrMincore      = 27
 	nrMadvise      = 28
 	nrNanosleep    = 35
 	nrGetpid       = 39
@@ -142,7 +143,7 @@ func vmSimple(t *vmThread, num uintptr) uintptr {
 		return vmErr(_EBADF)
 	case num == nrOpen || num == nrOpenat || num == nrFaccessat:
 		return vmErr(_ENOENTvm)
-	case num == nrPrctl:
+	case num == nrPrctl || num == nrMincore && t.di&(pageSize4-1) != 0:
 		return vmErr(_EINVAL)
 	case num >= nrDMA:
 		return vmMachine(t, num)
@@ -270,9 +271,12 @@ func vmPages(n uintptr) uintptr { return (n + pageSize4 - 1) &^ (pageSize4 - 1) 
 //go:nosplit
 func vmMmap(addr, n, prot, flags uintptr) uintptr {
 	const fixed, noReplace = 0x10, 0x100000
+	if n == 0 {
+		return vmErr(_EINVAL)
+	}
 	n = vmPages(n)
 	if n == 0 || n >= vmMmapTop {
-		return vmErr(_EINVAL)
+		return vmErr(_ENOMEM)
 	}
 	if flags&fixed != 0 {
 		if r := vmnucleus(callMap, addr, n, prot&3|mapFixed, 0); r != 0 {

@@ -48,28 +48,40 @@ func vmTimer(until int64) (tsc, ticks uintptr) {
 func vmClock(t *vmThread, id uintptr) (ns int64, ok bool) {
 	const realtime, monotonic, process, thread, raw, coarse, monotonicCoarse, boottime = 0, 1, 2, 3, 4, 5, 6, 7
 	now := vmNow()
+	if clock := int32(id); clock < 0 { // of a thread: pthread_getcpuclockid(3)
+		t = vmThreadOf(^(clock >> 3))
+		if clock&7 != 6 || t == nil {
+			return 0, false
+		}
+		return t.cpuTime(now), true
+	}
 	switch {
 	case id == realtime || id == coarse:
 		return now + vmclock.wall, true
 	case id == monotonic || id == raw || id == monotonicCoarse || id == boottime:
 		return now, true
 	case id == thread:
-		return t.used + now - t.since, true
+		return t.cpuTime(now), true
 	case id == process:
 		sum := int64(0)
 		for i := range vm.threads {
-			o := vmThreadOf(int32(i + 1))
-			if o == nil {
-				continue
-			}
-			sum += o.used
-			if o.state == vmRunning {
-				sum += now - o.since
+			if o := vmThreadOf(int32(i + 1)); o != nil {
+				sum += o.cpuTime(now)
 			}
 		}
 		return sum + vm.usedByDead, true
 	}
 	return 0, false
+}
+
+// cpuTime is the CPU time that t has used.
+//
+//go:nosplit
+func (t *vmThread) cpuTime(now int64) int64 {
+	if t.state == vmRunning {
+		return t.used + now - t.since
+	}
+	return t.used
 }
 
 // vmWallStart reads the machine's clock (MC146818: seconds to years, in BCD or

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -33,6 +34,11 @@ func profile() {
 	b.Reset()
 	check(pprof.Lookup("goroutine").WriteTo(&b, 2))
 	show("stack", bytes.Contains(b.Bytes(), []byte("main.profile(")))
+	dump := must(os.CreateTemp("", "heap"))
+	debug.WriteHeapDump(dump.Fd())
+	text := must(os.ReadFile(dump.Name()))
+	show("dump", bytes.HasPrefix(text, []byte("go1.7 heap dump\n")), bytes.Contains(text, []byte("main.profile")), text[len(text)-1])
+	check(os.Remove(dump.Name()))
 	_, file, _, ok := runtime.Caller(0)
 	show("caller", file, ok)
 	info, ok := debug.ReadBuildInfo()

@@ -19,7 +19,8 @@ var goEdits = map[string]func(*goSource) error{
 		return errors.Join(
 			s.rename("osinit", "linuxosinit"),
 			s.rename("goenvs", "linuxgoenvs"),
-			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler"))
+			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler"),
+			s.replace("type mOS struct {", "type mOS struct {\n\tpithprof pithprofm\n"))
 	},
 	"runtime/mgcpacer.go": func(s *goSource) error { return s.rename("readGOMEMLIMIT", "linuxreadGOMEMLIMIT") },
 	"runtime/netpoll_epoll.go": func(s *goSource) error {
@@ -44,8 +45,12 @@ var goEdits = map[string]func(*goSource) error{
 	"runtime/traceback.go": func(s *goSource) error {
 		return s.replace(`return stringslite.HasPrefix(funcname(f), "runtime.")`, "return pithSystem(funcname(f))")
 	},
-	"runtime/heapdump.go":    func(s *goSource) error { return s.remove("runtime_debug_WriteHeapDump") },
-	"runtime/debug/stack.go": func(s *goSource) error { return s.remove("SetCrashOutput") },
+	"runtime/heapdump.go": func(s *goSource) error {
+		s.data = bytes.ReplaceAll(s.data, []byte("write(dumpfd, "), []byte("pithdumpwrite("))
+		return s.remove("runtime_debug_WriteHeapDump")
+	},
+	"runtime/debug/garbage.go": func(s *goSource) error { return s.remove("WriteHeapDump") },
+	"runtime/debug/stack.go":   func(s *goSource) error { return s.remove("SetCrashOutput") },
 	"net/splice_linux.go": func(s *goSource) error {
 		return s.replace("var pollSplice = poll.Splice", "var pollSplice = pithSplice")
 	},
@@ -67,6 +72,7 @@ var goEdits = map[string]func(*goSource) error{
 	"internal/testenv/exec.go": func(s *goSource) error {
 		return s.replace(`case "wasip1", "js", "ios":`, `case "wasip1", "js", "ios", "linux":`)
 	},
+	// A go command that cannot be started has no cgo.
 	"internal/testenv/testenv.go": func(s *goSource) error {
 		return s.replace(`panic(fmt.Sprintf("%v: %v", cmd, out))`, "return false")
 	},

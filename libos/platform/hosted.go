@@ -106,6 +106,24 @@ func Exit(code int) { os.Exit(code) }
 // Raise sends signal sig to the program itself, as kill(getpid(), sig).
 func Raise(sig int) linux.Errno { return errnoOf(unix.Kill(os.Getpid(), unix.Signal(sig))) }
 
+// ThreadID is the id of the calling thread, as gettid(2) gives it: that of the
+// program's first is 1.
+func ThreadID() int {
+	if tid := unix.Gettid(); tid != os.Getpid() {
+		return tid
+	}
+	return 1
+}
+
+// RaiseThread sends signal sig to a thread of the program; 0 only asks whether
+// it is there.
+func RaiseThread(tid, sig int) linux.Errno {
+	if tid == 1 {
+		tid = os.Getpid()
+	}
+	return errnoOf(unix.Tgkill(os.Getpid(), tid, unix.Signal(sig)))
+}
+
 // AtExit has fn called when the program ends by exit or by returning from
 // main, not by a crash.
 func AtExit(fn func()) {}

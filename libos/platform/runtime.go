@@ -274,6 +274,27 @@ func Raise(sig int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_KILL, 0, uintptr(sig), 0, 0, 0, 0))
 }
 
+// ThreadID is the id of the calling thread, as gettid(2) gives it: that of the
+// program's first is 1.
+func ThreadID() int {
+	tid := hostCall(linux.SYS_GETTID, 0, 0, 0, 0, 0, 0)
+	if tid == hostCall(linux.SYS_GETPID, 0, 0, 0, 0, 0, 0) {
+		return 1
+	}
+	return int(tid)
+}
+
+// RaiseThread sends signal sig to a thread of the program; 0 only asks whether
+// it is there.
+func RaiseThread(tid, sig int) linux.Errno {
+	first := hostCall(linux.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	to := uintptr(tid)
+	if tid == 1 {
+		to = first
+	}
+	return errnoOf(hostCall(linux.SYS_TGKILL, first, to, uintptr(sig), 0, 0, 0))
+}
+
 // AtExit has fn called when the program ends by exit or by returning from
 // main, not by a crash.
 func AtExit(fn func()) { exithook.Add(exithook.Hook{F: fn, RunOnFailure: true}) }

@@ -16,12 +16,13 @@ const (
 
 func init() {
 	for num, id := range map[int]uintptr{
-		linux.SYS_GETPID: pid, linux.SYS_GETTID: pid, linux.SYS_GETPGRP: pid,
+		linux.SYS_GETPID: pid, linux.SYS_GETPGRP: pid,
 		linux.SYS_SET_TID_ADDRESS: pid,
 		linux.SYS_GETPPID:         ppid,
 	} {
 		Register(num, func(*Args) (uintptr, linux.Errno) { return id, 0 })
 	}
+	Register(linux.SYS_GETTID, func(*Args) (uintptr, linux.Errno) { return uintptr(platform.ThreadID()), 0 })
 	Register(linux.SYS_GETPGID, ofProcess(pid))
 	Register(linux.SYS_SETPGID, func(a *Args) (uintptr, linux.Errno) {
 		if int32(a.A1) < 0 {
@@ -53,8 +54,12 @@ func registerProcess() {
 	})
 }
 
-// isSelf says whether a process id argument means the program.
-func isSelf(arg uintptr) bool { return int32(arg) == 0 || int32(arg) == pid }
+// isSelf says whether a process id argument means the program, by its own id or
+// that of a thread.
+func isSelf(arg uintptr) bool {
+	id := int32(arg)
+	return id == 0 || id == pid || id > 0 && platform.RaiseThread(int(id), 0) == 0
+}
 
 // ofProcess is a call that asks something of a process.
 func ofProcess(answer uintptr) Handler {

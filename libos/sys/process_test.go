@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ func TestProcessCallsRefuseAsLinux(t *testing.T) {
 		k.do("kill bad signal", linux.SYS_KILL, 0, 65)
 		k.do("tgkill 0", linux.SYS_TGKILL, 0, 0, 0)
 		k.do("tkill 0", linux.SYS_TKILL, 0, 0)
+		k.do("tkill nobody", linux.SYS_TKILL, 99999999, 0)
+		k.do("tgkill nobody's", linux.SYS_TGKILL, 99999999, 1, 0)
 		k.do("uname null", linux.SYS_UNAME, 0)
 		k.do("sysinfo null", linux.SYS_SYSINFO, 0)
 		k.do("getrandom flags", linux.SYS_GETRANDOM, addr(new([8]byte)), 8, 99)
@@ -62,7 +65,7 @@ func TestProcessCallsRefuseAsLinux(t *testing.T) {
 
 func TestTheProgramIsProcessOne(t *testing.T) {
 	for num, want := range map[uintptr]uintptr{
-		linux.SYS_GETPID: 1, linux.SYS_GETTID: 1, linux.SYS_GETPPID: 0,
+		linux.SYS_GETPID: 1, linux.SYS_GETPPID: 0,
 		linux.SYS_GETUID: 0, linux.SYS_GETEGID: 0, linux.SYS_GETPGRP: 1,
 	} {
 		if got, errno := Call(num, 0, 0, 0, 0, 0, 0); got != want || errno != 0 {
@@ -77,6 +80,36 @@ func TestTheProgramIsProcessOne(t *testing.T) {
 		if _, errno := Call(num, 0, 0, 0, 0, 0, 0); errno != want {
 			t.Errorf("call %d: errno %d, want %d", num, errno, want)
 		}
+	}
+}
+
+func TestThreadsAreToldApart(t *testing.T) {
+	const first = 1
+	id := func() (tid uintptr) {
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and ends with it
+			tid, _ = Call(linux.SYS_GETTID, 0, 0, 0, 0, 0, 0)
+			for _, tid := range []uintptr{tid, first} {
+				for _, call := range [][4]uintptr{{linux.SYS_TGKILL, 1, tid, 0}, {linux.SYS_TKILL, tid, 0}, {linux.SYS_GETPGID, tid}} {
+					if _, errno := Call(call[0], call[1], call[2], call[3], 0, 0, 0); errno != 0 {
+						t.Errorf("call %d of thread %d: errno %d", call[0], tid, errno)
+					}
+				}
+				if _, errno := Call(linux.SYS_TGKILL, 1, tid, 99, 0, 0, 0); errno != linux.EINVAL {
+					t.Errorf("no signal, to thread %d: errno %d", tid, errno)
+				}
+			}
+		}()
+		<-done
+		return tid
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	mine, _ := Call(linux.SYS_GETTID, 0, 0, 0, 0, 0, 0)
+	if other := id(); other == mine {
+		t.Errorf("two threads have id %d", mine)
 	}
 }
 

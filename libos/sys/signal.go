@@ -13,10 +13,10 @@ func init() {
 		if int32(a.A0) <= 0 || int32(a.A1) <= 0 {
 			return 0, linux.EINVAL
 		}
-		if !isSelf(a.A0) {
+		if int32(a.A0) != pid {
 			return 0, linux.ESRCH
 		}
-		return raise(a.A1, a.A2)
+		return raiseThread(a.A1, a.A2)
 	})
 	Register(linux.SYS_PAUSE, sysPause)
 }
@@ -26,7 +26,7 @@ func registerSignals() {
 		if int32(a.A0) <= 0 {
 			return 0, linux.EINVAL
 		}
-		return raise(a.A0, a.A1)
+		return raiseThread(a.A0, a.A1)
 	})
 	Register(linux.SYS_RT_SIGQUEUEINFO, func(a *Args) (uintptr, linux.Errno) {
 		if a.A2 < platform.PageSize {
@@ -50,9 +50,24 @@ func sysKill(a *Args) (uintptr, linux.Errno) {
 
 // raise sends a signal to the program; 0 only asks whether it is there.
 func raise(target, sig uintptr) (uintptr, linux.Errno) {
-	switch n := int32(sig); {
-	case !isSelf(target):
+	if !isSelf(target) {
 		return 0, linux.ESRCH
+	}
+	return signal(sig, platform.Raise)
+}
+
+// raiseThread sends a signal to a thread of the program.
+func raiseThread(tid, sig uintptr) (uintptr, linux.Errno) {
+	id := int(int32(tid))
+	if errno := platform.RaiseThread(id, 0); errno != 0 {
+		return 0, errno
+	}
+	return signal(sig, func(sig int) linux.Errno { return platform.RaiseThread(id, sig) })
+}
+
+// signal sends a signal to whom there is.
+func signal(sig uintptr, to func(sig int) linux.Errno) (uintptr, linux.Errno) {
+	switch n := int32(sig); {
 	case n < 0 || n > linux.NSIG:
 		return 0, linux.EINVAL
 	case n == 0:
@@ -62,7 +77,7 @@ func raise(target, sig uintptr) (uintptr, linux.Errno) {
 		// a namespace die of what it sends itself.
 		platform.Exit(128 + int(n))
 	}
-	return 0, platform.Raise(int(int32(sig)))
+	return 0, to(int(int32(sig)))
 }
 
 // sigactionSize is the size of the kernel's struct sigaction.

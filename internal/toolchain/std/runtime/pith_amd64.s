@@ -22,6 +22,7 @@
 #define GATE_KILL	10
 #define GATE_EINVAL	11
 #define GATE_POLLER	12
+#define GATE_MINCORE	13
 
 // pithgate makes system call AX with arguments DI, SI, DX, R10, R8, R9, as
 // SYSCALL does: the result in AX, CX and R11 clobbered, all else kept. It may
@@ -62,6 +63,10 @@ special:
 	JEQ	inval
 	CMPL	CX, $GATE_POLLER
 	JEQ	poller
+	CMPL	CX, $GATE_MINCORE
+	JNE	nosys
+	TESTQ	$4095, DI
+	JNE	inval
 nosys:
 	MOVQ	$-38, AX
 	RET
@@ -177,6 +182,7 @@ DATA runtime·pithgatetab+13(SB)/1, $GATE_HOST	// rt_sigaction
 DATA runtime·pithgatetab+14(SB)/1, $GATE_HOST	// rt_sigprocmask
 DATA runtime·pithgatetab+15(SB)/1, $GATE_HOST	// rt_sigreturn
 DATA runtime·pithgatetab+24(SB)/1, $GATE_HOST	// sched_yield
+DATA runtime·pithgatetab+27(SB)/1, $GATE_MINCORE	// mincore
 DATA runtime·pithgatetab+28(SB)/1, $GATE_HOST	// madvise
 DATA runtime·pithgatetab+35(SB)/1, $GATE_SLEEP	// nanosleep
 DATA runtime·pithgatetab+39(SB)/1, $GATE_GETPID	// getpid

@@ -56,14 +56,6 @@ func pithpark(sema *uint32) {
 //go:linkname pithunpark pith/libos/platform.unpark
 func pithunpark(sema *uint32) { semrelease1(sema, false, 0) }
 
-// runtime_debug_WriteHeapDump would write to a descriptor of the host's: the
-// program's are the library OS's, which cannot run while the world is stopped.
-//
-//go:linkname runtime_debug_WriteHeapDump runtime/debug.WriteHeapDump
-func runtime_debug_WriteHeapDump(fd uintptr) {
-	panic(plainError("runtime/debug: an image cannot dump its heap: use runtime/pprof's heap profile"))
-}
-
 // pithSystem says whether a goroutine that begins with the named function is the
 // system's: the runtime's, as everywhere, or the library OS's. Neither is
 // counted by NumGoroutine or shown in tracebacks and profiles.

@@ -2,16 +2,25 @@
 
 package runtime
 
-import "internal/runtime/atomic"
+import (
+	"internal/runtime/atomic"
+	"unsafe"
+)
 
 // The CPU profiler's clock. There are no interval timers below the runtime: a
-// thread of ours without a P, as sysmon is one, sends SIGPROF to the threads
-// that hold a running P. A thread is sampled by the wall clock while it runs,
-// so on an overcommitted host the time that it waits for a CPU counts too.
+// thread of ours without a P, as sysmon is one, reads the CPU clocks of the
+// threads that run Go code and sends SIGPROF for each period that one has used,
+// as the timers would that the runtime makes for them on Linux.
 
 var pithprof struct {
 	hz      uint32 // atomic; the thread sleeps while it is 0
 	started bool   // under the profiler's own lock (prof.signalLock, cpuprof.lock)
+}
+
+// pithprofm is what a thread (m.mOS) has of it.
+type pithprofm struct {
+	due  atomic.Int64 // its CPU time at the next sample; 0: it is not sampled
+	seen int64        // its CPU time when the profiler's thread last looked
 }
 
 func setProcessCPUProfiler(hz int32) {
@@ -27,7 +36,34 @@ func setProcessCPUProfiler(hz int32) {
 	}
 }
 
-func setThreadCPUProfiler(hz int32) { getg().m.profilehz = hz }
+func setThreadCPUProfiler(hz int32) {
+	mp := getg().m
+	mp.profilehz = hz
+	if hz == 0 {
+		mp.pithprof.due.Store(0)
+		return
+	}
+	mp.pithprof.due.Store(pithprofdue(pithcputime(mp.procid), 1e9/int64(hz)))
+}
+
+// pithprofdue is when a thread that has used CPU time used is sampled first. As
+// with Linux's timers it is anywhere in a period, so that a thread that runs for
+// a tenth of one is seen with a chance of a tenth.
+func pithprofdue(used, period int64) int64 {
+	return used + 1 + int64(cheaprandn(uint32(period)))
+}
+
+// pithcputime is the CPU time in nanoseconds of a thread: clock_gettime(2) of
+// the clock that pthread_getcpuclockid(3) would name.
+func pithcputime(tid uint64) int64 {
+	const sysClockGettime = 228
+	var t timespec
+	clock := uint32(^int32(tid)<<3 | 6)
+	if pithhostcall(sysClockGettime, uintptr(clock), uintptr(noescape(unsafe.Pointer(&t))), 0, 0, 0, 0) != 0 {
+		return 0
+	}
+	return t.tv_sec*1e9 + t.tv_nsec
+}
 
 // pithprofthread never returns.
 //
@@ -37,24 +73,45 @@ func pithprofthread() {
 	sched.nmsys++
 	checkdead()
 	unlock(&sched.lock)
+	begin := true
 	for {
 		hz := atomic.Load(&pithprof.hz)
 		if hz == 0 {
 			futexsleep(&pithprof.hz, 0, -1)
+			begin = true
 			continue
 		}
-		// Not in step with sysmon, whose preemptions would be all it sees.
-		period := max(1e6/hz, 1)
-		usleep(period/2 + cheaprandn(period))
-		lock(&allpLock)
-		for _, pp := range allp {
-			if pp == nil || pp.status != _Prunning {
-				continue
-			}
-			if mp := pp.m.ptr(); mp != nil {
-				signalM(mp, _SIGPROF)
-			}
-		}
-		unlock(&allpLock)
+		// Twice in a period, and not in step with sysmon, whose preemptions
+		// would be all it sees; but soon enough for a change of hz.
+		period := int64(1e9 / hz)
+		us := uint32(min(period, 2e7) / 1e3)
+		usleep(us/4 + cheaprandn(us/2+1))
+		pithprofsample(period, begin)
+		begin = false
 	}
+}
+
+// pithprofsample signals the threads that are due. A new profile begins with
+// none: what a thread used before is not in it.
+//
+//go:nowritebarrierrec
+func pithprofsample(period int64, begin bool) {
+	lock(&sched.lock) // for allm to stay
+	for mp := allm; mp != nil; mp = mp.alllink {
+		p := &mp.pithprof
+		due := p.due.Load()
+		if due == 0 {
+			continue
+		}
+		used := pithcputime(mp.procid)
+		ran := used != p.seen
+		p.seen = used
+		switch {
+		case begin:
+			p.due.CompareAndSwap(due, pithprofdue(used, period))
+		case ran && used >= due && p.due.CompareAndSwap(due, due+period):
+			signalM(mp, _SIGPROF)
+		}
+	}
+	unlock(&sched.lock)
 }
