@@ -20,7 +20,7 @@ type figure struct {
 
 // figures are all of them, each in a file of its own.
 var figures = []figure{
-	readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure,
+	readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure, testFigure,
 	bootFigure, answerFigure, leastFigure, requestsFigure, vmBulkFigure, idleFigure,
 }
 
