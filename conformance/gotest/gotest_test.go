@@ -88,6 +88,7 @@ func TestAsGoTest(t *testing.T) {
 		{"json", []string{"-json", "-run", "Files|Environment", "./calc"}, 0},
 		{"a test by name, twice", []string{"-run", "TestParallel/to", "-v", "-count=2", "./calc"}, 0},
 		{"seeds of a fuzz test", []string{"-run", "Fuzz", "-v", "./calc"}, 0},
+		{"bubbles", []string{"-count=3", "./bubble"}, 0},
 		{"benchmark", []string{"-run", "^$", "-bench", ".", "-benchtime", "10x", "./calc"}, 0},
 		{"coverage", []string{"-coverprofile=cover.out", "./calc"}, 0},
 		{"profiles", []string{"-cpuprofile=cpu.out", "-memprofile=DIR/mem.out", "-trace=trace.out", "-outputdir=.", "-o=calc.test", "./calc"}, 0},

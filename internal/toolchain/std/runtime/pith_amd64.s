@@ -149,8 +149,10 @@ TEXT ·pithhostcall(SB),NOSPLIT,$0-64
 	MOVQ	AX, ret+56(FP)
 	RET
 
-// func syscall.pithOnStack(a1, a2, a3 uintptr) bool
-TEXT syscall·pithOnStack<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
+// func syscall.pithApart(a1, a2, a3 uintptr) bool
+TEXT syscall·pithApart<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
+	CMPQ	g_bubble(R14), $0
+	JNE	yes
 	MOVQ	(g_stack+stack_lo)(R14), DX
 	MOVQ	(g_stack+stack_hi)(R14), SI
 	SUBQ	DX, SI

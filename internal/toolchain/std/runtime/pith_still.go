@@ -4,12 +4,17 @@ package runtime
 
 import "unsafe"
 
-// pithstill is a system call made with pointers into the caller's own stack.
-// Such calls come from assembly (golang.org/x/sys/unix), for which the compiler
-// moves nothing to the heap. The stack must not move while the library OS
-// writes to it, so another goroutine makes the call and this one stands still,
-// as a thread does in a system call: no stack check until it is over, and
-// parkingOnChan to keep the collector from shrinking the stack.
+// pithstill is a system call that another goroutine makes while the caller
+// stands still, as a thread does in a system call. Two kinds of callers need it.
+//
+// Those in a bubble of testing/synctest: what the library OS makes on the way,
+// timers say, would be the bubble's, and so would the times that it reads. The
+// other goroutine is the system's and in no bubble.
+//
+// And those whose pointers lead into their own stack. They come from assembly
+// (golang.org/x/sys/unix), for which the compiler moves nothing to the heap. The
+// stack must not move while the library OS writes to it: no stack check until
+// the call is over, and parkingOnChan to keep the collector from shrinking it.
 type pithstill struct {
 	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
 	args [7]uintptr

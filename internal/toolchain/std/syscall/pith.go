@@ -19,12 +19,13 @@ import (
 // Assembly (golang.org/x/sys/unix) cannot, so its pointers may lead into the
 // caller's own stack: see pithStillCall in the runtime.
 
-// pithOnStack says whether one of three addresses lies in the calling
-// goroutine's stack.
+// pithApart says whether a call is to be made by another goroutine: one of its
+// three addresses lies in the calling goroutine's stack, or that is in a bubble
+// of testing/synctest.
 //
-//go:linkname pithOnStack
+//go:linkname pithApart
 //go:noescape
-func pithOnStack(a1, a2, a3 uintptr) bool
+func pithApart(a1, a2, a3 uintptr) bool
 
 // pithStillCall has call made by another goroutine.
 //
@@ -57,7 +58,7 @@ var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
 //go:nosplit
 //go:linkname pithCall
 func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
-	if pithOnStack(a1, a2, a3) {
+	if pithApart(a1, a2, a3) {
 		r, e := pithStillCall(pithStill, trap, a1, a2, a3, 0, 0, 0)
 		return pithResult(r, Errno(e))
 	}
@@ -71,7 +72,7 @@ func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
 //go:nosplit
 //go:linkname pithCall6
 func pithCall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	if pithOnStack(a1, a2, a3) || pithOnStack(a4, a5, a6) {
+	if pithApart(a1, a2, a3) || pithApart(a4, a5, a6) {
 		r, e := pithStillCall(pithStill, trap, a1, a2, a3, a4, a5, a6)
 		return pithResult(r, Errno(e))
 	}
@@ -94,7 +95,7 @@ func pithResult(r uintptr, e Errno) (r1, r2 uintptr, err Errno) {
 //go:linkname Syscall6
 func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 	// Before the stack may grow.
-	if pithOnStack(a1, a2, a3) || pithOnStack(a4, a5, a6) {
+	if pithApart(a1, a2, a3) || pithApart(a4, a5, a6) {
 		r, e := pithStillCall(pithStillEverything, trap, a1, a2, a3, a4, a5, a6)
 		return pithResult(r, Errno(e))
 	}
