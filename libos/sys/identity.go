@@ -16,6 +16,8 @@ func init() {
 	} {
 		Register(num, func(*Args) (uintptr, linux.Errno) { return uintptr(id(cred.Current())), 0 })
 	}
+	Register(linux.SYS_SETFSUID, func(a *Args) (uintptr, linux.Errno) { return uintptr(cred.User.SetFS(uint32(a.A0))), 0 })
+	Register(linux.SYS_SETFSGID, func(a *Args) (uintptr, linux.Errno) { return uintptr(cred.Group.SetFS(uint32(a.A0))), 0 })
 	Register(linux.SYS_GETGROUPS, getgroups)
 	Register(linux.SYS_CAPGET, sysCapget)
 	Register(linux.SYS_CAPSET, sysCapset)
@@ -36,8 +38,6 @@ func registerIdentities() {
 	Register(linux.SYS_SETRESGID, func(a *Args) (uintptr, linux.Errno) {
 		return 0, cred.Group.SetRES(uint32(a.A0), uint32(a.A1), uint32(a.A2))
 	})
-	Register(linux.SYS_SETFSUID, func(a *Args) (uintptr, linux.Errno) { return uintptr(cred.User.SetFS(uint32(a.A0))), 0 })
-	Register(linux.SYS_SETFSGID, func(a *Args) (uintptr, linux.Errno) { return uintptr(cred.Group.SetFS(uint32(a.A0))), 0 })
 	Register(linux.SYS_GETRESUID, func(a *Args) (uintptr, linux.Errno) { return putIDs(a, cred.Current().UID) })
 	Register(linux.SYS_GETRESGID, func(a *Args) (uintptr, linux.Errno) { return putIDs(a, cred.Current().GID) })
 	Register(linux.SYS_SETGROUPS, setgroups)
