@@ -23,11 +23,18 @@
 #define GATE_EINVAL	11
 #define GATE_POLLER	12
 #define GATE_MINCORE	13
+#define GATE_FD	14
 
 // pithgate makes system call AX with arguments DI, SI, DX, R10, R8, R9, as
 // SYSCALL does: the result in AX, CX and R11 clobbered, all else kept. It may
 // be jumped to instead of called, where the stack must not be touched.
 TEXT runtime·pithgate(SB),NOSPLIT|NOFRAME,$0-0
+	LEAL	-const_pithpipefirst(DI), CX
+	CMPL	CX, $(2*const_pithpipecount)
+	JCS	pipe
+	CMPL	AX, $293	// pipe2
+	JEQ	pipecall
+nopipe:
 	CMPB	runtime·pithvm(SB), $0
 	JEQ	process
 	JMP	runtime·vmgate(SB)
@@ -41,6 +48,8 @@ process:
 	SYSCALL
 	RET
 special:
+	CMPL	CX, $GATE_FD
+	JEQ	fd
 	CMPL	CX, $GATE_ZERO
 	JEQ	zero
 	CMPL	CX, $GATE_ENOENT
@@ -87,12 +96,37 @@ poller:	// there is no other epoll instance
 	JNE	badf
 	SYSCALL
 	RET
+fd:	// the monitor's filter ends a program that names what it never gave
+	CMPL	DI, $const_pithpipefirst
+	JCC	badf
+	SYSCALL
+	RET
 badf:
 	MOVQ	$-9, AX
 	RET
 wake:
 	MOVL	$6, AX	// boot.FDWake
 	RET
+
+	// A pipe of the gate's own: the calls are functions, which keep of the
+	// registers what their callers in assembly need.
+pipe:
+	CMPL	AX, $1	// read, write
+	JLS	pipecall
+	CMPL	AX, $3	// close
+	JEQ	pipecall
+	CMPL	AX, $72	// fcntl
+	JNE	nopipe
+pipecall:
+	SUBQ	$48, SP
+	MOVQ	AX, 8(SP)
+	MOVQ	DI, 16(SP)
+	MOVQ	SI, 24(SP)
+	MOVQ	DX, 32(SP)
+	LEAQ	runtime·pithpiped(SB), R11
+	MOVQ	R11, 0(SP)
+	LEAQ	runtime·pithpipecall(SB), R11
+	JMP	R11	// not by name: the linker would count it to every call's stack
 
 	// The child starts on its own stack: it gets the return address there.
 	// The kernel writes the child's thread id to the word after the one
@@ -136,6 +170,12 @@ kill:
 	SYSCALL
 	RET
 
+// pithpiped is where pithpipecall returns to.
+TEXT runtime·pithpiped(SB),NOSPLIT|NOFRAME,$0-0
+	MOVQ	32(SP), AX
+	ADDQ	$40, SP
+	RET
+
 // func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
 TEXT ·pithhostcall(SB),NOSPLIT,$0-64
 	MOVQ	num+0(FP), AX
@@ -173,10 +213,10 @@ yes:
 
 // The calls that are not answered with ENOSYS. Those with GATE_HOST and
 // GATE_POLLER are the ones that the monitor's seccomp filter permits.
-DATA runtime·pithgatetab+0(SB)/1, $GATE_HOST	// read
-DATA runtime·pithgatetab+1(SB)/1, $GATE_HOST	// write
+DATA runtime·pithgatetab+0(SB)/1, $GATE_FD	// read
+DATA runtime·pithgatetab+1(SB)/1, $GATE_FD	// write
 DATA runtime·pithgatetab+2(SB)/1, $GATE_ENOENT	// open
-DATA runtime·pithgatetab+3(SB)/1, $GATE_HOST	// close
+DATA runtime·pithgatetab+3(SB)/1, $GATE_FD	// close
 DATA runtime·pithgatetab+9(SB)/1, $GATE_HOST	// mmap
 DATA runtime·pithgatetab+10(SB)/1, $GATE_HOST	// mprotect
 DATA runtime·pithgatetab+11(SB)/1, $GATE_HOST	// munmap

@@ -1,0 +1,115 @@
+//go:build pith
+
+package runtime
+
+import (
+	"internal/runtime/atomic"
+	"unsafe"
+)
+
+// The gate's pipes. The runtime can make pipes of its own (nonblockingPipe), as
+// its tests do, and a signal handler may write to them; so they are not the
+// library OS's, and without locks. The gate sends calls of their descriptors
+// here.
+
+const (
+	pithpipefirst = 1 << 16 // descriptor: above all of the host's
+	pithpipecount = 4
+)
+
+// pithpipes are the pipes: reader and writer of the i-th are descriptors
+// pithpipefirst+2*i and the next.
+var pithpipes [pithpipecount]struct {
+	state uint32 // a futex
+	flags uint32 // O_NONBLOCK, O_CLOEXEC
+}
+
+// A pipe's state: what is in it, and which of its ends are open.
+const (
+	pithpipebytes  = 3 // mask of the number of bytes, which follow from bit 8 on
+	pithpipereader = 4
+	pithpipewriter = 8
+)
+
+// pithpipecall is system call num of a pipe's descriptor, or pipe2.
+//
+//go:nosplit
+//go:nowritebarrierrec
+func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
+	const (
+		sysRead, sysWrite, sysClose, sysFcntl, sysPipe2 = 0, 1, 3, 72, 293
+		errAgain, errBadf, errInval, errMfile, errPipe  = 11, 9, 22, 24, 32
+		getfd, setfd, getfl, setfl                      = 1, 2, 3, 4
+	)
+	if num == sysPipe2 {
+		for i := range pithpipes {
+			if p := &pithpipes[i]; atomic.Cas(&p.state, 0, pithpipereader|pithpipewriter) {
+				p.flags = uint32(a2)
+				r := int32(pithpipefirst + 2*i)
+				*(*[2]int32)(unsafe.Pointer(a1)) = [2]int32{r, r + 1}
+				return 0
+			}
+		}
+		return vmErr(errMfile)
+	}
+	p := &pithpipes[(a1-pithpipefirst)/2&(pithpipecount-1)]
+	end, other := uint32(pithpipereader), uint32(pithpipewriter)
+	if a1&1 != 0 {
+		end, other = other, end
+	}
+	for done := uintptr(0); ; {
+		s := atomic.Load(&p.state)
+		n := s & pithpipebytes
+		next, wait := s, false
+		switch {
+		case s&end == 0:
+			return vmErr(errBadf)
+		case num == sysFcntl && a2 == getfl:
+			return uintptr(p.flags&_O_NONBLOCK) | a1&1
+		case num == sysFcntl && a2 == getfd:
+			return uintptr(p.flags & _O_CLOEXEC / _O_CLOEXEC)
+		case num == sysFcntl && a2 == setfl:
+			p.flags = p.flags&^_O_NONBLOCK | uint32(a3)&_O_NONBLOCK
+			return 0
+		case num == sysFcntl && a2 == setfd:
+			p.flags = p.flags&^_O_CLOEXEC | uint32(a3)&1*_O_CLOEXEC
+			return 0
+		case num == sysFcntl:
+			return vmErr(errInval)
+		case num == sysClose:
+			if next &^= end; next&other == 0 {
+				next = 0
+			}
+		case done == a3:
+			return done
+		case num == sysRead && n > 0:
+			*(*byte)(unsafe.Pointer(a2 + done)) = byte(s >> 8)
+			next = s&0xff - 1 | s>>8&^0xff
+		case num == sysRead && (done > 0 || s&other == 0):
+			return done
+		case num == sysWrite && s&other == 0:
+			return vmErr(errPipe)
+		case num == sysWrite && n < 3:
+			next = s + 1 | uint32(*(*byte)(unsafe.Pointer(a2 + done)))<<(8+8*n)
+		default:
+			wait = true
+		}
+		switch {
+		case !wait:
+			if !atomic.Cas(&p.state, s, next) {
+				continue
+			}
+			futexwakeup(&p.state, 1<<30)
+			if num == sysClose {
+				return 0
+			}
+			done++
+		case p.flags&_O_NONBLOCK == 0:
+			futexsleep(&p.state, s, -1)
+		case done > 0:
+			return done
+		default:
+			return vmErr(errAgain)
+		}
+	}
+}
