@@ -3,12 +3,17 @@ package sys
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
+
+	"golang.org/x/sys/unix"
 )
 
 // asRoot runs f on a thread that ends with it, whatever f makes of the thread's
@@ -138,6 +143,96 @@ func TestCapabilitiesAreGivenUpAsOnLinux(t *testing.T) {
 			set(0, 0, 0)
 			k.do("another's", linux.SYS_CAPSET, addr(&linux.CapHeader{Version: linux.LINUX_CAPABILITY_VERSION_3, PID: 99999999}), addr(new([2]linux.CapData)))
 			k.do("another's", linux.SYS_CAPGET, addr(&linux.CapHeader{Version: linux.LINUX_CAPABILITY_VERSION_3, PID: 99999999}), addr(new([2]linux.CapData)))
+		})
+	})
+}
+
+// received writes the credentials of a message down, the own process as 1.
+func (k *kernel) received(fd uintptr) {
+	oob, buf := make([]byte, 64), make([]byte, 8)
+	h := msg(oob, nil, buf)
+	if n, errno := k.raw(linux.SYS_RECVMSG, fd, addr(h), 0); errno != 0 {
+		k.note("%d %v", n, errno)
+		return
+	}
+	msgs, _ := unix.ParseSocketControlMessage(oob[:h.Controllen])
+	for _, m := range msgs {
+		c, err := unix.ParseUnixCredentials(&m)
+		k.note("%v %v", k.anyPID(*c), err)
+	}
+}
+
+func (k *kernel) anyPID(c unix.Ucred) unix.Ucred {
+	if pid, _ := k.raw(linux.SYS_GETPID); c.Pid == int32(pid) {
+		c.Pid = 1
+	}
+	return c
+}
+
+func TestSocketsTellWhoTheProgramIsAsOnLinux(t *testing.T) {
+	needRoot(t)
+	for _, typ := range []int{stream, dgram} {
+		asRoot(func() {
+			differ(t, func(t *testing.T, k *kernel) {
+				pid, _ := k.raw(linux.SYS_GETPID)
+				a, b := k.socketpair(t, typ|nonblock)
+				on := int32(1)
+				k.raw(linux.SYS_SETSOCKOPT, b, linux.SOL_SOCKET, linux.SO_PASSCRED, addr(&on), 4)
+				give := func(uid, gid uint32) {
+					c := unix.UnixCredentials(&unix.Ucred{Pid: int32(pid), Uid: uid, Gid: gid})
+					k.sendmsg("give", a, 0, msg(c, nil, []byte("given")))
+					k.received(b)
+				}
+				k.write("as root", a, "root")
+				give(5, 6)
+				k.do("setresgid", linux.SYS_SETRESGID, 7, 8, 9)
+				k.do("setresuid", linux.SYS_SETRESUID, 1, 2, 3)
+				k.write("as another", a, "another")
+				k.received(b)
+				k.received(b)
+				give(1, 7)
+				give(2, 9)
+				give(4, 7)
+				give(1, 4)
+				c, d := k.socketpair(t, typ|nonblock)
+				n, peer := new(int32), new(unix.Ucred)
+				*n = 12
+				k.do("peer", linux.SYS_GETSOCKOPT, c, linux.SOL_SOCKET, linux.SO_PEERCRED, addr(peer), addr(n))
+				k.note("%v", k.anyPID(*peer))
+				k.close(a, b, c, d)
+			})
+		})
+	}
+}
+
+func TestSocketsOfOthersRefuseAsOnLinux(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	for parent := dir; parent != "/tmp" && parent != "/"; parent = filepath.Dir(parent) {
+		if err := os.Chmod(parent, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asRoot(func() {
+		differ(t, func(t *testing.T, k *kernel) {
+			path := dir + "/socket"
+			made := ""
+			for _, name := range strings.Split(dir, "/")[1:] {
+				made += "/" + name
+				k.raw(linux.SYS_MKDIR, addr(unsafe.StringData(made+"\x00")), 0o755)
+			}
+			s, c := k.socket(t, dgram), k.socket(t, dgram)
+			sa := unixAddr(path)
+			k.do("bind", linux.SYS_BIND, s, addr(&sa[0]), uintptr(len(sa)))
+			k.do("connect", linux.SYS_CONNECT, c, addr(&sa[0]), uintptr(len(sa)))
+			k.do("setuid", linux.SYS_SETUID, 1000)
+			k.do("connect", linux.SYS_CONNECT, c, addr(&sa[0]), uintptr(len(sa)))
+			k.sendto("send", c, "x", 0, path)
+			k.sendto("send to nobody", c, "x", 0, dir+"/none")
+			own := unixAddr(dir + "/own")
+			d := k.socket(t, dgram)
+			k.do("bind", linux.SYS_BIND, d, addr(&own[0]), uintptr(len(own)))
+			k.close(s, c, d)
 		})
 	})
 }
