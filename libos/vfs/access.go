@@ -192,6 +192,10 @@ func (d *Dentry) maySet(a *Attr) linux.Errno {
 		return errno
 	}
 	mine := st.UID == c.UID.FS
+	// chown(2) of a file that lends its owner's rights is a chmod(2), too.
+	lends := st.Mode&linux.S_ISUID != 0 ||
+		st.Mode&linux.S_ISGID != 0 && (st.Mode&0o010 != 0 || !c.InGroup(st.GID) && !c.Has(linux.CAP_FSETID))
+	chmod := a.Valid&AttrMode != 0 || a.Valid&AttrChown != 0 && lends && st.Mode&linux.S_IFMT != linux.S_IFDIR
 	switch {
 	case a.Valid&AttrSize != 0:
 		if errno := d.May(Write); errno != 0 {
@@ -199,7 +203,7 @@ func (d *Dentry) maySet(a *Attr) linux.Errno {
 		}
 	case a.Valid&AttrTouch != 0 && !c.Owns(st.UID):
 		return d.May(Write)
-	case a.Valid&(AttrAtime|AttrMtime|AttrMode) != 0 && !c.Owns(st.UID):
+	case (chmod || a.Valid&(AttrAtime|AttrMtime) != 0) && !c.Owns(st.UID):
 		return linux.EPERM
 	case c.Has(linux.CAP_CHOWN):
 	case a.Valid&AttrUID != 0 && !(mine && a.UID == st.UID),
