@@ -172,12 +172,15 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// outputs are the folders that a test is told to write to, by flags as the go
-// command gives them: -test.NAME=VALUE (see go help testflag).
+// outputs are the folders that a test is told to write to, by -test.NAME=VALUE
+// as the go command gives it or -test.NAME VALUE (see go help testflag).
 func outputs(dir string, args []string) (paths []string) {
 	into := dir
-	for _, arg := range args {
-		name, value, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	for i, arg := range args {
+		name, value, ok := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if !ok && i+1 < len(args) {
+			value = args[i+1]
+		}
 		if value == "" {
 			continue
 		}
