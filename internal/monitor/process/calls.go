@@ -81,7 +81,7 @@ func permitted(b bounds) []call {
 		{unix.SYS_EPOLL_PWAIT, "epoll_pwait", "an idle program waits for packets, files and connections",
 			"epfd is the epoll instance, sigmask is null",
 			[]seccomp.Rule{one(0, boot.FDEpoll), seccomp.Equal(4, allBits, 0)}},
-		{unix.SYS_CLOCK_GETTIME, "clock_gettime", "the vDSO makes it where it cannot read the host's clock itself",
+		{unix.SYS_CLOCK_GETTIME, "clock_gettime", "CPU clocks; the vDSO makes it where it cannot read the host's clock itself",
 			"", nil},
 		{unix.SYS_SCHED_YIELD, "sched_yield", "a thread that spins for a lock lets others run",
 			"", nil},
