@@ -19,7 +19,7 @@ var goEdits = map[string]func(*goSource) error{
 		return errors.Join(
 			s.rename("osinit", "linuxosinit"),
 			s.rename("goenvs", "linuxgoenvs"),
-			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler"),
+			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler", "validSIGPROF"),
 			s.replace("type mOS struct {", "type mOS struct {\n\tpithprof pithprofm\n"))
 	},
 	"runtime/mgcpacer.go": func(s *goSource) error { return s.rename("readGOMEMLIMIT", "linuxreadGOMEMLIMIT") },

@@ -53,6 +53,30 @@ func pithprofdue(used, period int64) int64 {
 	return used + 1 + int64(cheaprandn(uint32(period)))
 }
 
+// validSIGPROF says, in the handler, whether the signal is a sample: of several
+// for the same period the first. A thread that has used more periods since, for
+// the profiler's own waited long for a CPU, is sampled once more at once.
+//
+//go:nosplit
+func validSIGPROF(mp *m, c *sigctxt) bool {
+	hz := atomic.Load(&pithprof.hz)
+	if mp == nil || hz == 0 {
+		return true // not the profiler's
+	}
+	due := mp.pithprof.due.Load()
+	if due == 0 {
+		return true
+	}
+	used, next := pithcputime(mp.procid), due+int64(1e9/hz)
+	if used < due || !mp.pithprof.due.CompareAndSwap(due, next) {
+		return false
+	}
+	if used >= next {
+		signalM(mp, _SIGPROF)
+	}
+	return true
+}
+
 // pithcputime is the CPU time in nanoseconds of a thread: clock_gettime(2) of
 // the clock that pthread_getcpuclockid(3) would name.
 func pithcputime(tid uint64) int64 {
@@ -109,7 +133,7 @@ func pithprofsample(period int64, begin bool) {
 		switch {
 		case begin:
 			p.due.CompareAndSwap(due, pithprofdue(used, period))
-		case ran && used >= due && p.due.CompareAndSwap(due, due+period):
+		case ran && used >= due:
 			signalM(mp, _SIGPROF)
 		}
 	}
