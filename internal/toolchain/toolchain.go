@@ -52,16 +52,18 @@ func find(ctx context.Context, dir string) (h host, err error) {
 	if err != nil {
 		return h, errNoGo
 	}
-	cmd := exec.CommandContext(ctx, tool, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOHOSTOS", "GOHOSTARCH")
-	cmd.Dir = dir
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return h, fmt.Errorf("asking %s for its version: %w: %s", tool, err, bytes.TrimSpace(stderr.Bytes()))
+	if h, err = ask(ctx, tool, dir); err != nil {
+		return h, err
 	}
-	if err := json.Unmarshal(out, &h); err != nil {
-		return h, fmt.Errorf("reading the output of go env: %w", err)
+	if isFolder(filepath.Join(h.GOROOT, "src", "pith")) {
+		// GOROOT says to use a derived distribution, as for the go command in it.
+		pkg, err := filepath.EvalSymlinks(filepath.Join(h.GOROOT, "pkg"))
+		if err != nil {
+			return h, fmt.Errorf("finding what %s was derived from: %w", h.GOROOT, err)
+		}
+		if h, err = ask(ctx, tool, dir, "GOROOT="+filepath.Dir(pkg)); err != nil {
+			return h, err
+		}
 	}
 	if h.GOHOSTOS != "linux" || h.GOHOSTARCH != "amd64" {
 		return h, fmt.Errorf("this Go is for %s/%s: images are built on linux/amd64", h.GOHOSTOS, h.GOHOSTARCH)
@@ -73,6 +75,23 @@ func find(ctx context.Context, dir string) (h host, err error) {
 	}
 	return h, fmt.Errorf("%s is not supported: use Go %s (for example GOTOOLCHAIN=go%s.0)",
 		h.GOVERSION, supportedList(), Supported[len(Supported)-1])
+}
+
+// ask asks a go command what it is, in dir and with more variables.
+func ask(ctx context.Context, tool, dir string, env ...string) (h host, err error) {
+	cmd := exec.CommandContext(ctx, tool, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOHOSTOS", "GOHOSTARCH")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return h, fmt.Errorf("asking %s for its version: %w: %s", tool, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	if err := json.Unmarshal(out, &h); err != nil {
+		return h, fmt.Errorf("reading the output of go env: %w", err)
+	}
+	return h, nil
 }
 
 // Derive makes the derived distribution for the go command as seen from dir,
