@@ -92,6 +92,7 @@ func TestAsGoTest(t *testing.T) {
 		{"benchmark", []string{"-run", "^$", "-bench", ".", "-benchtime", "10x", "./calc"}, 0},
 		{"coverage", []string{"-coverprofile=cover.out", "./calc"}, 0},
 		{"profiles", []string{"-cpuprofile=cpu.out", "-memprofile=DIR/mem.out", "-trace=trace.out", "-outputdir=.", "-o=calc.test", "./calc"}, 0},
+		{"nothing optimised, as for a debugger", []string{"-gcflags=all=-N -l", "./other"}, 0},
 		{"no race detector asked for", []string{"-race=false", "./other"}, 0},
 		{"failure", []string{"./calc", "-mode=fail"}, 1},
 		{"a flag after -args", []string{"./calc", "-args", "-mode=fail"}, 1},

@@ -15,6 +15,8 @@ import "unsafe"
 // (golang.org/x/sys/unix), for which the compiler moves nothing to the heap. The
 // stack must not move while the library OS writes to it: no stack check until
 // the call is over, and parkingOnChan to keep the collector from shrinking it.
+//
+// The type is package syscall's, too.
 type pithstill struct {
 	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
 	args [7]uintptr
@@ -28,30 +30,36 @@ var pithstills struct {
 	head uintptr // *pithstill
 }
 
-// pithstillfn is the worker, as a value so that starting it allocates nothing.
-var pithstillfn = pithstillworker
+// The worker and what starts it, as values that are there already.
+var (
+	pithstillfn      = pithstillworker
+	pithstillstartfn = pithstillstart
+)
 
+// pithstillcall has s made while the caller is parked. Its callers check no
+// stack, and have to fit into what is left of it when the compiler optimises
+// nothing (-N -l): it calls nothing that would be inlined, and stores pointers
+// that the collector need not know of, to the stack and to static data, as
+// numbers, without write barriers.
+//
 //go:linkname pithstillcall syscall.pithStillCall
 //go:nosplit
-func pithstillcall(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
-	var s pithstill
-	s.call = call
-	s.args = [7]uintptr{num, a1, a2, a3, a4, a5, a6}
+func pithstillcall(s *pithstill) {
 	gp := getg()
-	s.gp.set(gp)
-	gp.parkingOnChan.Store(true)
+	s.gp = guintptr(unsafe.Pointer(gp))
+	parking := (*uint8)(unsafe.Pointer(&gp.parkingOnChan))
+	*parking = 1
 	// This is gopark, without its stack check.
 	mp := gp.m
 	mp.locks++
-	mp.waitlock = noescape(unsafe.Pointer(&s))
-	mp.waitunlockf = pithstillstart
+	*(*uintptr)(unsafe.Pointer(&mp.waitlock)) = uintptr(unsafe.Pointer(s))
+	*(*uintptr)(unsafe.Pointer(&mp.waitunlockf)) = *(*uintptr)(unsafe.Pointer(&pithstillstartfn))
 	gp.waitreason = waitReasonIOWait
 	mp.waitTraceBlockReason = traceBlockNet
 	mp.waitTraceSkip = 1
 	mp.locks--
 	mcall(park_m)
-	gp.parkingOnChan.Store(false)
-	return s.r, s.e
+	*parking = 0
 }
 
 // pithstillstart runs on the system stack when the caller is parked.

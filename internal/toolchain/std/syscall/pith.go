@@ -27,21 +27,42 @@ import (
 //go:noescape
 func pithApart(a1, a2, a3 uintptr) bool
 
-// pithStillCall has call made by another goroutine.
+// pithStill is a system call for another goroutine to make; the runtime has the
+// same type, and the last two fields.
+type pithStill struct {
+	call     func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
+	args     [7]uintptr
+	r, e     uintptr
+	gp, next uintptr
+}
+
+// pithStillCall has s made by another goroutine.
 //
 //go:linkname pithStillCall
 //go:noescape
-func pithStillCall(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
+func pithStillCall(s *pithStill)
 
-// pithStill and pithStillEverything are what pithStillCall is given.
-func pithStill(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+// pithElsewhere has another goroutine make a call.
+//
+//go:nosplit
+func pithElsewhere(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+	var s pithStill
+	s.call = call
+	s.args[0], s.args[1], s.args[2], s.args[3] = trap, a1, a2, a3
+	s.args[4], s.args[5], s.args[6] = a4, a5, a6
+	pithStillCall(&s)
+	return pithResult(s.r, Errno(s.e))
+}
+
+// pithStillBasic and pithStillAny are what it calls.
+func pithStillBasic(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
 	r, e := sys.Call(num, a1, a2, a3, a4, a5, a6)
 	return r, uintptr(e)
 }
 
-func pithStillEverything(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
+func pithStillAny(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
 	sys.Everything()
-	return pithStill(num, a1, a2, a3, a4, a5, a6)
+	return pithStillBasic(num, a1, a2, a3, a4, a5, a6)
 }
 
 func init() {
@@ -59,8 +80,7 @@ var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
 //go:linkname pithCall
 func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
 	if pithApart(a1, a2, a3) {
-		r, e := pithStillCall(pithStill, trap, a1, a2, a3, 0, 0, 0)
-		return pithResult(r, Errno(e))
+		return pithElsewhere(pithStillBasic, trap, a1, a2, a3, 0, 0, 0)
 	}
 	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3}))
 	return pithResult(r, Errno(e))
@@ -73,8 +93,7 @@ func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
 //go:linkname pithCall6
 func pithCall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 	if pithApart(a1, a2, a3) || pithApart(a4, a5, a6) {
-		r, e := pithStillCall(pithStill, trap, a1, a2, a3, a4, a5, a6)
-		return pithResult(r, Errno(e))
+		return pithElsewhere(pithStillBasic, trap, a1, a2, a3, a4, a5, a6)
 	}
 	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
 	return pithResult(r, Errno(e))
@@ -96,8 +115,7 @@ func pithResult(r uintptr, e Errno) (r1, r2 uintptr, err Errno) {
 func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 	// Before the stack may grow.
 	if pithApart(a1, a2, a3) || pithApart(a4, a5, a6) {
-		r, e := pithStillCall(pithStillEverything, trap, a1, a2, a3, a4, a5, a6)
-		return pithResult(r, Errno(e))
+		return pithElsewhere(pithStillAny, trap, a1, a2, a3, a4, a5, a6)
 	}
 	sys.Everything()
 	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
@@ -127,15 +145,26 @@ func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errn
 	return Syscall6(trap, a1, a2, a3, a4, a5, a6)
 }
 
-// pithRawSyscallNoError is where the assembly function rawSyscallNoError goes.
+// pithRawSyscallNoError is where the assembly function rawSyscallNoError goes. It
+// does what pithCall does, which would be one frame too many below the stack
+// check's limit where nothing is optimised (-gcflags=all='-N -l').
 //
 //go:nosplit
 func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
-	r1, r2, err := pithCall(trap, a1, a2, a3)
-	if err != 0 {
-		return -uintptr(err), 0
+	if pithApart(a1, a2, a3) {
+		r, _, err := pithElsewhere(pithStillBasic, trap, a1, a2, a3, 0, 0, 0)
+		return pithNoError(r, err)
 	}
-	return r1, r2
+	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3}))
+	return pithNoError(r, Errno(e))
+}
+
+//go:nosplit
+func pithNoError(r uintptr, e Errno) (r1, r2 uintptr) {
+	if e != 0 {
+		r = -uintptr(e)
+	}
+	return r, 0
 }
 
 // pithGettimeofday is where the assembly function gettimeofday goes.
