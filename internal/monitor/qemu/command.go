@@ -76,7 +76,7 @@ func (q *command) inherit(f *os.File) int {
 
 // character adds a character device, one end of a pair of unix sockets, and
 // returns the other.
-func (q *command) character(id string) (*os.File, error) {
+func (q *command) character(id string, options ...string) (*os.File, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socket for %s: %w", id, err)
@@ -84,23 +84,20 @@ func (q *command) character(id string) (*os.File, error) {
 	theirs, end := os.NewFile(uintptr(pair[0]), id), os.NewFile(uintptr(pair[1]), id)
 	q.own = append(q.own, theirs)
 	q.ends = append(q.ends, end)
-	q.option("-chardev", "socket", "id="+id, "fd="+strconv.Itoa(q.inherit(theirs)))
+	q.option("-chardev", append([]string{"socket", "id=" + id, "fd=" + strconv.Itoa(q.inherit(theirs))}, options...)...)
 	return end, nil
 }
 
-// port adds a port of the console device.
-func (q *command) port(name string) (*os.File, error) {
-	end, err := q.character(name)
+// port adds a port of the console device, over a character device of its name.
+func (q *command) port(name string, options ...string) (*os.File, error) {
+	end, err := q.character(name, options...)
 	q.option("-device", "virtserialport", "chardev="+name, "name="+name)
 	return end, err
 }
 
-// debug adds an I/O port of one-byte messages.
-func (q *command) debug(port int) (*os.File, error) {
-	id := fmt.Sprintf("debug%x", port)
-	end, err := q.character(id)
+// debugOn adds an I/O port of one-byte messages over a character device.
+func (q *command) debugOn(id string, port int) {
 	q.option("-device", "isa-debugcon", fmt.Sprintf("iobase=%#x", port), "chardev="+id)
-	return end, err
 }
 
 // close closes what QEMU has got by now.
@@ -253,15 +250,21 @@ func (q *command) noROM() string {
 func (q *command) ports(vm *machine, c *monitor.Config) error {
 	// Port 0 is for a console, which there is none of.
 	q.device("virtio-serial", q.noROM(), "max_ports=5")
-	var errs [6]error
+	var errs [5]error
 	vm.streams.in, errs[0] = q.port(boot.PortStdin)
-	vm.streams.out, errs[1] = q.port(boot.PortStdout)
-	if !sameFile(c.Stdout, c.Stderr) {
-		vm.streams.err, errs[2] = q.port(boot.PortStderr)
+	// What is said without a driver goes where standard error goes, in order.
+	last := boot.PortStdout
+	if sameFile(c.Stdout, c.Stderr) {
+		vm.streams.out, errs[1] = q.port(last, "mux=on")
+	} else {
+		last = boot.PortStderr
+		vm.streams.out, errs[1] = q.port(boot.PortStdout)
+		vm.streams.err, errs[2] = q.port(last, "mux=on")
 	}
+	q.debugOn(last, boot.DebugText)
 	vm.control.port, errs[3] = q.port(boot.PortControl)
-	vm.streams.text, errs[4] = q.debug(boot.DebugText)
-	vm.debugControl, errs[5] = q.debug(boot.DebugControl)
+	vm.debugControl, errs[4] = q.character("debug")
+	q.debugOn("debug", boot.DebugControl)
 	return errors.Join(errs[:]...)
 }
 

@@ -462,26 +462,6 @@ func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
 	}
 }
 
-func TestDrainPutsTheEarlierSourceFirst(t *testing.T) {
-	r1, w1, err1 := os.Pipe()
-	r2, w2, err2 := os.Pipe()
-	outR, outW, err3 := os.Pipe()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(w2, "crash")
-	io.WriteString(w1, "output, ")
-	w1.Close()
-	w2.Close()
-	if err := drain(outW, r1, r2); err != nil {
-		t.Fatal(err)
-	}
-	outW.Close()
-	if b, err := io.ReadAll(outR); string(b) != "output, crash" || err != nil {
-		t.Errorf("%q, %v", b, err)
-	}
-}
-
 func TestSlowReaderLosesNothing(t *testing.T) {
 	var q command
 	end, err := q.character("test")

@@ -18,7 +18,6 @@ import (
 type streams struct {
 	in, out *os.File
 	err     *os.File // nil: standard error is the same file as standard output
-	text    *os.File // what is said without a driver, to standard error
 }
 
 // serve moves bytes until the machine has ended and all it wrote is written;
@@ -35,19 +34,15 @@ func (s *streams) serve(ctx context.Context, c *monitor.Config, log func(string,
 		// not just shut down.
 		<-ctx.Done()
 	})
-	outputs := []struct {
-		name string
-		to   *os.File
-		from []*os.File
-	}{{"standard output", c.Stdout, []*os.File{s.out}}, {"standard error", c.Stderr, []*os.File{s.err, s.text}}}
-	if s.err == nil {
-		outputs = outputs[:1]
-		outputs[0].from = append(outputs[0].from, s.text)
-	}
-	for _, o := range outputs {
+	tasks.Go(func() {
+		if err := drain(c.Stdout, s.out); err != nil {
+			log("standard output: %v", err)
+		}
+	})
+	if s.err != nil {
 		tasks.Go(func() {
-			if err := drain(o.to, o.from...); err != nil {
-				log("%s: %v", o.name, err)
+			if err := drain(c.Stderr, s.err); err != nil {
+				log("standard error: %v", err)
 			}
 		})
 	}
@@ -65,46 +60,23 @@ func sameFile(a, b *os.File) bool {
 
 const chunk = 64 << 10
 
-// drain writes to a file (nil: nowhere) what comes from sockets, until all have
-// ended, and closes them. Where several have something, the earlier one goes
-// first: what a program wrote comes before what its crash says. When writing
-// fails the sockets are closed early, so that the program finds out.
-func drain(to *os.File, from ...*os.File) error {
-	defer func() {
-		for _, f := range from {
-			f.Close()
-		}
-	}()
+// drain writes to a file (nil: nowhere) what comes from a socket, until that has
+// ended, and closes it. When writing fails it is closed early, so that the
+// program finds out.
+func drain(to, from *os.File) error {
+	defer from.Close()
 	buf := make([]byte, chunk)
-	polls := make([]unix.PollFd, len(from))
-	for i, f := range from {
-		polls[i] = unix.PollFd{Fd: int32(f.Fd()), Events: unix.POLLIN}
-	}
-	for open := len(from); open > 0; {
-		if _, err := unix.Poll(polls, -1); err != nil {
-			if errors.Is(err, unix.EINTR) {
-				continue
+	for {
+		n, err := from.Read(buf)
+		if n > 0 && to != nil {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return err
 			}
-			return os.NewSyscallError("poll", err)
 		}
-		for i := range polls {
-			if polls[i].Revents == 0 {
-				continue
-			}
-			n, err := from[i].Read(buf)
-			if n > 0 && to != nil {
-				if _, err := to.Write(buf[:n]); err != nil {
-					return err
-				}
-			}
-			if err != nil { // the end, or a reset, which is one
-				polls[i].Fd = -1 // poll(2) ignores it
-				open--
-			}
-			break
+		if err != nil { // the end, or a reset, which is one
+			return nil
 		}
 	}
-	return nil
 }
 
 // backgroundCheck is how often a process in the background looks whether it
