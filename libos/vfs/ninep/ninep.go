@@ -74,7 +74,11 @@ func (s *Session) Attach(name string, readOnly bool) (*FS, linux.Errno) {
 	fs := &FS{FileSystem: vfs.NewFileSystem("9p", linux.V9FS_MAGIC), c: c, nodes: map[wire.ID]weak.Pointer[node]{}}
 	fs.ReadOnly = readOnly
 	fs.Usage = fs.usage
-	fs.root = fs.node(f, id)
+	// There is nothing to tidy up after the root, which stays as long as fs.
+	root := fs.newNode(id)
+	root.handle.fid = f
+	fs.nodes[id] = weak.Make(root)
+	fs.root = root.inode
 	return fs, 0
 }
 
