@@ -63,8 +63,8 @@ func newLab(ctx context.Context) (*lab, error) {
 // plainDistribution is the user's own Go.
 func (l *lab) plainDistribution(root string) *distribution {
 	return l.distribution(root, func(ctx context.Context, args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "go"), args...)
-		cmd.Env = append(os.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local", "CGO_ENABLED=0")
+		cmd := toolchain.HostCommand(ctx, root, args...)
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
 		return cmd
 	})
 }

@@ -129,7 +129,7 @@ func (s *session) becomeGo(ctx context.Context, execFlags, args []string) error 
 			words := append([]string{self, "exec"}, execFlags...)
 			args = slices.Insert(slices.Clone(args), at+1, "-exec="+quoteWords(words))
 		case "tool":
-			cmd = d.HostCommand(ctx)
+			cmd = toolchain.HostCommand(ctx, d.Host)
 		}
 	}
 	if err := unix.Exec(cmd.Path, append(cmd.Args, args...), cmd.Environ()); err != nil {

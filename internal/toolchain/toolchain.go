@@ -24,7 +24,7 @@ var Supported = []string{"1.25", "1.26", "1.27"}
 type Distribution struct {
 	Root    string // its GOROOT
 	Version string // of the Go it was made from: go1.26.8
-	goTool  string // the user's go command, of that version
+	Host    string // the GOROOT of that Go
 }
 
 // errNoGo is returned where there is no go command.
@@ -113,7 +113,7 @@ func Derive(ctx context.Context, dir string, progress func(string)) (*Distributi
 	d := &Distribution{
 		Root:    filepath.Join(cache, "pith", "go", h.GOVERSION+"-"+files.digest(h)),
 		Version: h.GOVERSION,
-		goTool:  filepath.Join(h.GOROOT, "bin", "go"),
+		Host:    h.GOROOT,
 	}
 	now := time.Now()
 	if err := os.Chtimes(d.Root, now, now); err == nil {
@@ -151,15 +151,15 @@ func prune(dir string, t time.Time) error {
 // Command is the go command of the derived distribution with the given
 // arguments. GOFLAGS, GOWORK and the module settings stay the user's.
 func (d *Distribution) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, d.goTool, args...)
-	cmd.Env = append(os.Environ(),
-		"GOROOT="+d.Root, "GOTOOLCHAIN=local",
-		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	cmd := HostCommand(ctx, d.Host, args...)
+	cmd.Env = append(cmd.Env, "GOROOT="+d.Root, "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	return cmd
 }
 
-// HostCommand is the go command that the distribution was derived from: what it
-// builds runs on this host.
-func (d *Distribution) HostCommand(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, d.goTool, args...)
+// HostCommand is the go command of a distribution that was not derived, whatever
+// GOROOT says: what it builds runs on this host.
+func HostCommand(ctx context.Context, goroot string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(goroot, "bin", "go"), args...)
+	cmd.Env = append(os.Environ(), "GOROOT="+goroot, "GOTOOLCHAIN=local")
+	return cmd
 }
