@@ -285,6 +285,6 @@ func (w *world) become(id uintptr) linux.Errno {
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs uid 0")
+		t.Skip("only root can become another user: run the test as root")
 	}
 }
