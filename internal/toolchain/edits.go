@@ -54,9 +54,10 @@ var goEdits = map[string]func(*goSource) error{
 	"net/splice_linux.go": func(s *goSource) error {
 		return s.replace("var pollSplice = poll.Splice", "var pollSplice = pithSplice")
 	},
-	"crypto/internal/sysrand/rand.go": func(s *goSource) error { return s.remove("urandomRead") },
-	// The second's fcntl is the runtime's, which has no descriptors.
-	"internal/syscall/unix/getrandom.go":  func(s *goSource) error { return s.remove("GetRandom") },
+	// Neither gives memory of its callers, which may be on a stack, by address.
+	"crypto/internal/sysrand/rand.go":    func(s *goSource) error { return s.remove("urandomRead") },
+	"internal/syscall/unix/getrandom.go": func(s *goSource) error { return s.remove("GetRandom") },
+	// Its fcntl is the runtime's, which has no descriptors.
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },
 	// A buffer of 32 MiB that only FIPS 140-3 mode uses. Linux gives a
 	// variable pages at its first use; a virtual machine's loader gives it
