@@ -63,8 +63,36 @@ type Config struct {
 	// exactly when Boot.Net is.
 	Network Network
 
+	// Disks are the virtual machine's, in the order of their names there.
+	Disks []Disk
+	// Vsock is the path of a unix socket by which the host reaches the
+	// virtual machine's AF_VSOCK sockets, and below which the machine
+	// reaches the host's (internal/device/vsock); empty: no such device.
+	Vsock string
+	// Tap is the host's network interface that the network device is
+	// plugged into; empty: it is Network.
+	Tap string
+
+	Limits Limits
+
 	// Log receives what --verbose shows; nil: nothing.
 	Log func(format string, args ...any)
+}
+
+// Disk is a disk of a virtual machine: a raw file or a block device.
+type Disk struct {
+	Path     string
+	ReadOnly bool
+}
+
+// Limits bound what an instance takes of the host. Zero: no limit.
+type Limits struct {
+	NetRate  uint64 // bytes a second, in each direction
+	DiskRate uint64 // bytes a second of each disk
+	DiskIOPS uint64 // requests a second of each disk
+
+	HugePages bool   // the machine's memory is of the host's huge pages
+	Cgroup    string // path of a cgroup that the instance is placed in; empty: the monitor's
 }
 
 // Machine is what an instance asks of its virtual machine. What is empty is
