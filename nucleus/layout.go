@@ -99,7 +99,7 @@ type nucleus struct {
 	nruns uintptr
 
 	image  [2]uintptr // from and to
-	gate   uintptr    // where CPL 3 calls from
+	gate   [2]uintptr // where CPL 3 calls from, by SYSCALL and by a fault
 	shared uintptr    // *vmShared, in nucleusDirect
 
 	free  uintptr // bitmap of the free frames, nucleusDirect; one bit a frame
@@ -205,6 +205,8 @@ type vmShared struct {
 
 	xcr0     uintptr // what XSAVE saves; 0: use FXSAVE
 	fsgsbase bool    // WRFSBASE works at CPL 3
+
+	faultgate bool // the nucleus is called by vmfaultgate
 }
 
 // What nucleusaddress knows.
@@ -217,6 +219,7 @@ const (
 	addressResume
 	addressResumeEnd
 	addressGate
+	addressFaultGate
 	addressEntry
 )
 

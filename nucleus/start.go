@@ -220,7 +220,7 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	n.upcall = linked(addressUpcall)
 	n.resumed = linked(addressResumed)
 	n.resume[0], n.resume[1] = linked(addressResume), linked(addressResumeEnd)
-	n.gate = linked(addressGate)
+	n.gate[0], n.gate[1] = linked(addressGate), linked(addressFaultGate)
 	n.entry = linked(addressEntry)
 	n.image[0], n.image[1] = image[0], image[3]
 	n.shared = nucleusDirect + sh

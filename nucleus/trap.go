@@ -14,6 +14,7 @@ type trapFrame struct {
 
 const (
 	vectorDebug       = 1
+	vectorInvalid     = 6
 	vectorDoubleFault = 8
 	vectorPageFault   = 14
 
@@ -32,8 +33,14 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 	n := nuc()
 	user := f.cs&3 != 0
 	switch {
+	case f.vector == vectorInvalid && user && f.ip == n.gate[1]:
+		f.ax = nucleusCall(c, f.ax, f.di, f.si, f.dx, f.r10, f.ip)
+		f.ip += ud2Size
 	case f.vector == vectorPageFault && user:
 		va := nucleuscr2()
+		if n.notRaised(f) {
+			return
+		}
 		if f.code&faultPresent == 0 {
 			n.acquire(c)
 			r := n.pageIn(va, f.code&faultWrite != 0)
@@ -79,6 +86,24 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 		}
 		n.divert(f, c, 0)
 	}
+}
+
+const ud2Size = 2
+
+// notRaised reports whether the fault is that of a SYSCALL which went to its
+// target but stayed at CPL 3, as KVM does where it is itself virtualised and
+// interprets what runs at CPL 0. From then on the gate is another one, where a
+// fault raises; the call that showed it is made there.
+//
+//go:nosplit
+func (n *nucleus) notRaised(f *trapFrame) bool {
+	s := n.sharedPage()
+	if f.ip != nucleusaddress(addressSyscall) || f.cx-n.gate[0] > 64 {
+		return false
+	}
+	s.faultgate = true
+	f.ip, f.flags = n.gate[1], f.r11
+	return true
 }
 
 // divert has CPL 3 continue in its thread layer, on that one's stack, with the

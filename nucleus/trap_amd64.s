@@ -290,6 +290,10 @@ TEXT runtime·nucleusaddress<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
 	JNE	3(PC)
 	LEAQ	runtime·vmnucleus<ABIInternal>(SB), AX
 	RET
+	CMPQ	AX, $const_addressFaultGate
+	JNE	3(PC)
+	LEAQ	runtime·vmfaultgate(SB), AX
+	RET
 	CMPQ	AX, $const_addressEntry
 	JNE	3(PC)
 	LEAQ	runtime·vmentry(SB), AX

@@ -203,12 +203,25 @@ other:
 	JMP	runtime·vmrestore(SB)
 
 // func vmnucleus(num, a1, a2, a3, a4 uintptr) uintptr
+//
+// The gate into the nucleus: SYSCALL, or where that stays at CPL 3 (see
+// notRaised), an undefined instruction.
 TEXT runtime·vmnucleus<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-48
 	MOVQ	SI, R10
 	MOVQ	DI, DX
 	MOVQ	CX, SI
 	MOVQ	BX, DI
+	MOVQ	$const_userShared, R11
+	CMPB	vmShared_faultgate(R11), $0
+	JNE	fault
 	SYSCALL
+	XORPS	X15, X15
+	RET
+fault:
+	JMP	runtime·vmfaultgate(SB)
+
+TEXT runtime·vmfaultgate(SB),NOSPLIT|NOFRAME,$0-0
+	UNDEF
 	XORPS	X15, X15
 	RET
 

@@ -1,0 +1,151 @@
+// Package kvm is Linux's interface to hardware virtualisation, as far as a
+// monitor of x86-64 machines without legacy devices needs it (Linux,
+// Documentation/virt/kvm/api.rst; <linux/kvm.h>, and <asm/kvm.h> of x86). It
+// knows nothing of what runs in a machine. Names are KVM's, errors say which
+// request failed.
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Device is where KVM is.
+const Device = "/dev/kvm"
+
+// apiVersion is the only one that there has ever been.
+const apiVersion = 12
+
+// Requests of the system's, a machine's and a CPU's descriptor.
+const (
+	getAPIVersion     = 0xae00
+	createVM          = 0xae01
+	checkExtension    = 0xae03
+	getVCPUMmapSize   = 0xae04
+	getSupportedCPUID = 0xc008ae05
+
+	createVCPU          = 0xae41
+	setUserMemoryRegion = 0x4020ae46
+	setTSSAddr          = 0xae47
+	setIdentityMapAddr  = 0x4008ae48
+	registerCoalesced   = 0x4010ae67
+	SetGSIRouting       = 0x4008ae6a
+	AssignIRQFD         = 0x4020ae76
+	assignIOEventFD     = 0x4040ae79
+	enableCap           = 0x4068aea3
+
+	Run       = 0xae80
+	GetRegs   = 0x8090ae81
+	setRegs   = 0x4090ae82
+	GetSregs  = 0x8138ae83
+	setSregs  = 0x4138ae84
+	getMSRs   = 0xc008ae88
+	setMSRs   = 0x4008ae89
+	setCPUID2 = 0x4008ae90
+	getTSCKHz = 0xaea3
+)
+
+// Capabilities.
+const (
+	capCoalescedMMIO = 15
+	capSplitIRQChip  = 121
+	capImmediateExit = 136
+)
+
+// System is /dev/kvm.
+type System struct {
+	fd      int
+	runSize int // bytes of a CPU's shared memory
+	ring    int // offset there of the ring of coalesced writes; 0: there is none
+}
+
+// Open opens /dev/kvm.
+func Open() (*os.File, error) {
+	f, err := os.OpenFile(Device, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w: add yourself to the group kvm", err)
+	}
+	return f, err
+}
+
+// New is the system of an open /dev/kvm.
+func New(fd int) (*System, error) {
+	v, err := ioctl("KVM_GET_API_VERSION", fd, getAPIVersion, 0)
+	if err != nil {
+		return nil, err
+	}
+	if v != apiVersion {
+		return nil, fmt.Errorf("KVM has version %d of its interface, not %d", v, apiVersion)
+	}
+	s := &System{fd: fd}
+	for _, c := range []struct {
+		id   uintptr
+		name string
+	}{{capSplitIRQChip, "KVM_CAP_SPLIT_IRQCHIP"}, {capImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"}} {
+		n, err := ioctl("KVM_CHECK_EXTENSION", fd, checkExtension, c.id)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("KVM lacks %s, which Linux has since 4.12", c.name)
+		}
+	}
+	page, err := ioctl("KVM_CHECK_EXTENSION", fd, checkExtension, capCoalescedMMIO)
+	if err != nil {
+		return nil, err
+	}
+	s.ring = page * os.Getpagesize()
+	if s.runSize, err = ioctl("KVM_GET_VCPU_MMAP_SIZE", fd, getVCPUMmapSize, 0); err != nil {
+		return nil, err
+	}
+	if s.runSize < runData || s.ring != 0 && s.ring+os.Getpagesize() > s.runSize {
+		return nil, fmt.Errorf("KVM shares %d bytes for a CPU, too little", s.runSize)
+	}
+	return s, nil
+}
+
+// CPUID is what a CPU may tell of itself: struct kvm_cpuid_entry2.
+type CPUID struct {
+	Function, Index, Flags uint32
+	EAX, EBX, ECX, EDX     uint32
+	_                      [3]uint32
+}
+
+const maxCPUID = 256
+
+// cpuidTable is struct kvm_cpuid2.
+type cpuidTable struct {
+	n, _    uint32
+	entries [maxCPUID]CPUID
+}
+
+// SupportedCPUID is what the host's CPU and KVM have.
+func (s *System) SupportedCPUID() ([]CPUID, error) {
+	t := cpuidTable{n: maxCPUID}
+	if _, err := ioctlPointer("KVM_GET_SUPPORTED_CPUID", s.fd, getSupportedCPUID, unsafe.Pointer(&t)); err != nil {
+		return nil, err
+	}
+	return t.entries[:t.n], nil
+}
+
+// ioctl is ioctl(2) with a number; name is the request's.
+func ioctl(name string, fd int, request, arg uintptr) (int, error) {
+	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, arg)
+	if errno != 0 {
+		return 0, os.NewSyscallError(name, errno)
+	}
+	return int(r), nil
+}
+
+// ioctlPointer is ioctl(2) with memory.
+func ioctlPointer(name string, fd int, request uintptr, arg unsafe.Pointer) (int, error) {
+	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+	if errno != 0 {
+		return 0, os.NewSyscallError(name, errno)
+	}
+	return int(r), nil
+}

@@ -1,0 +1,146 @@
+package kvm
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// VM is a virtual machine. Its end is that of all its descriptors, CPUs
+// included.
+type VM struct {
+	fd  int
+	sys *System
+}
+
+// legacyPages is where KVM may keep four pages of its own, out of the guest's
+// memory, for CPUs that cannot run real mode themselves.
+const legacyPages = 0xfeffc000
+
+// CreateVM makes a machine with a local APIC for each CPU, in the kernel, and
+// no other interrupt controller: interrupts are messages.
+func (s *System) CreateVM() (*VM, error) {
+	fd, err := ioctl("KVM_CREATE_VM", s.fd, createVM, 0)
+	if err != nil {
+		return nil, err
+	}
+	vm := &VM{fd, s}
+	if err := vm.setUp(); err != nil {
+		_ = unix.Close(fd) // the first error is the one to tell
+		return nil, err
+	}
+	return vm, nil
+}
+
+func (vm *VM) setUp() error {
+	unix.CloseOnExec(vm.fd)
+	if _, err := ioctl("KVM_SET_TSS_ADDR", vm.fd, setTSSAddr, legacyPages+4096); err != nil {
+		return err
+	}
+	identity := uint64(legacyPages)
+	if _, err := ioctlPointer("KVM_SET_IDENTITY_MAP_ADDR", vm.fd, setIdentityMapAddr, unsafe.Pointer(&identity)); err != nil {
+		return err
+	}
+	// struct kvm_enable_cap
+	split := struct {
+		capability, flags uint32
+		args              [4]uint64
+		_                 [64]byte
+	}{capability: capSplitIRQChip}
+	_, err := ioctlPointer("KVM_ENABLE_CAP", vm.fd, enableCap, unsafe.Pointer(&split))
+	return err
+}
+
+// FD is the machine's descriptor.
+func (vm *VM) FD() int { return vm.fd }
+
+// Close closes the machine's own descriptor.
+func (vm *VM) Close() error { return unix.Close(vm.fd) }
+
+// SetMemory has the guest have mem at address guest. The two are multiples of a
+// page; mem stays mapped as long as the machine is there.
+func (vm *VM) SetMemory(slot int, guest uint64, mem []byte) error {
+	// struct kvm_userspace_memory_region
+	region := struct {
+		slot, flags            uint32
+		guest, size, userspace uint64
+	}{uint32(slot), 0, guest, uint64(len(mem)), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
+	_, err := ioctlPointer("KVM_SET_USER_MEMORY_REGION", vm.fd, setUserMemoryRegion, unsafe.Pointer(&region))
+	return err
+}
+
+// Notify has a 32-bit write of value to the guest's address addr signal the
+// eventfd fd, and go no further.
+func (vm *VM) Notify(fd int, addr uint64, value uint32) error {
+	// struct kvm_ioeventfd
+	event := struct {
+		datamatch, addr uint64
+		length          uint32
+		fd              int32
+		flags           uint32
+		_               [36]byte
+	}{uint64(value), addr, 4, int32(fd), 1, [36]byte{}}
+	_, err := ioctlPointer("KVM_IOEVENTFD", vm.fd, assignIOEventFD, unsafe.Pointer(&event))
+	return err
+}
+
+// Interrupt has the eventfd fd raise the interrupt of the route gsi.
+func (vm *VM) Interrupt(fd int, gsi uint32) error {
+	// struct kvm_irqfd
+	irq := struct {
+		fd, gsi, flags, resample uint32
+		_                        [16]byte
+	}{fd: uint32(fd), gsi: gsi}
+	_, err := ioctlPointer("KVM_IRQFD", vm.fd, AssignIRQFD, unsafe.Pointer(&irq))
+	return err
+}
+
+// Message is a message-signalled interrupt. The zero value is none.
+type Message struct {
+	Addr uint64
+	Data uint32
+}
+
+// MaxRoutes is how many interrupts a machine may have.
+const MaxRoutes = 256
+
+// SetRoutes has route i be the message routes[i], for all of them.
+func (vm *VM) SetRoutes(routes []Message) error {
+	const routeMSI = 2
+	// struct kvm_irq_routing
+	var table struct {
+		n, flags uint32
+		entries  [MaxRoutes]struct {
+			gsi, kind, flags, _ uint32
+			low, high, data     uint32
+			_                   [5]uint32
+		}
+	}
+	for i, r := range routes {
+		if r == (Message{}) {
+			continue
+		}
+		e := &table.entries[table.n]
+		e.gsi, e.kind = uint32(i), routeMSI
+		e.low, e.high, e.data = uint32(r.Addr), uint32(r.Addr>>32), r.Data
+		table.n++
+	}
+	_, err := ioctlPointer("KVM_SET_GSI_ROUTING", vm.fd, SetGSIRouting, unsafe.Pointer(&table))
+	return err
+}
+
+// Coalesce has the guest's writes to [addr, addr+size) not end Run: they are
+// told before what does next, in order (VCPU.Coalesced). It reports false where
+// KVM cannot.
+func (vm *VM) Coalesce(addr uint64, size uint32) (bool, error) {
+	if vm.sys.ring == 0 {
+		return false, nil
+	}
+	// struct kvm_coalesced_mmio_zone
+	zone := struct {
+		addr    uint64
+		size, _ uint32
+	}{addr: addr, size: size}
+	_, err := ioctlPointer("KVM_REGISTER_COALESCED_MMIO", vm.fd, registerCoalesced, unsafe.Pointer(&zone))
+	return err == nil, err
+}

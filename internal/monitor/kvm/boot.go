@@ -1,0 +1,115 @@
+package kvm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/pith-os/pith/internal/kvm"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the PVH boot ABI has in memory (Xen, docs/misc/pvh.pandoc and
+// xen/include/public/arch-x86/hvm/start_info.h), and where it is put here.
+const (
+	startInfoAddr = 0x1000
+	memoryMapAddr = 0x2000
+	lineAddr      = 0x10000 // of boot parameters that end below lineEnd, else behind the image
+	lineEnd       = 0x90000
+
+	startMagic   = 0x336ec578
+	startVersion = 1
+	memoryRAM    = 1
+
+	noteEntry = 18 // XEN_ELFNOTE_PHYS32_ENTRY
+	noteName  = "Xen\x00"
+)
+
+// findEntry looks for the entry's note: sizes of name and value, type, name and
+// value, each padded to 4 bytes.
+func findEntry(order binary.ByteOrder, notes []byte) (uint64, bool) {
+	for len(notes) >= 12 {
+		name, value := uint64(order.Uint32(notes)), uint64(order.Uint32(notes[4:]))
+		kind := order.Uint32(notes[8:])
+		at := 12 + (name+3)&^3
+		next := at + (value+3)&^3
+		if next > uint64(len(notes)) {
+			return 0, false
+		}
+		if kind == noteEntry && bytes.Equal(notes[12:12+name], []byte(noteName)) {
+			switch value {
+			case 4:
+				return uint64(order.Uint32(notes[at:])), true
+			case 8:
+				return order.Uint64(notes[at:]), true
+			}
+		}
+		notes = notes[next:]
+	}
+	return 0, false
+}
+
+// writeStart writes what the guest is told at its start.
+func (m *memory) writeStart(line string) error {
+	at := uint64(lineAddr)
+	if len(line) >= lineEnd-lineAddr {
+		at = m.ram[1].addr
+	}
+	text, ok := m.queue.Slice(at, uint64(len(line))+1)
+	if !ok {
+		return fmt.Errorf("%d bytes of boot parameters do not fit the memory: give it more with --memory", len(line))
+	}
+	copy(text, line)
+
+	le := binary.LittleEndian
+	var table []byte
+	entries := uint32(0)
+	add := func(addr, size uint64) {
+		table = le.AppendUint64(le.AppendUint64(table, addr), size)
+		table = le.AppendUint64(table, memoryRAM)
+		entries++
+	}
+	add(0, min(m.size, lowEnd))
+	if m.size > lowEnd {
+		add(highStart, m.size-lowEnd)
+	}
+	info := le.AppendUint32(nil, startMagic)
+	info = le.AppendUint32(info, startVersion)
+	info = le.AppendUint64(info, 0) // flags, number of modules
+	for _, v := range []uint64{0, at, 0, memoryMapAddr, uint64(entries)} {
+		info = le.AppendUint64(info, v)
+	}
+	copy(m.ram[0].mem[startInfoAddr:], info)
+	copy(m.ram[0].mem[memoryMapAddr:], table)
+	return nil
+}
+
+// begin has the CPU begin at the image's entry as PVH has it: 32-bit protected
+// mode without paging, flat segments, EBX at the start info.
+func begin(c *kvm.VCPU, entry uint64) error {
+	s, err := c.Sregs()
+	if err != nil {
+		return err
+	}
+	data := kvm.Segment{Limit: 0xffffffff, Selector: 16, Type: 3, Present: 1, DB: 1, S: 1, G: 1}
+	s.CS, s.DS, s.ES, s.FS, s.GS, s.SS = data, data, data, data, data, data
+	s.CS.Selector, s.CS.Type = 8, 11
+	s.TR = kvm.Segment{Limit: 0x67, Selector: 0, Type: 11, Present: 1}
+	s.CR0 = 1<<0 | 1<<4 // PE, ET
+	s.CR4, s.EFER = 0, 0
+	return errors.Join(c.SetSregs(&s), c.SetRegs(&kvm.Regs{RIP: entry, RBX: startInfoAddr, RFLAGS: 2}))
+}
+
+// remap maps a part of a file over memory that is mapped already.
+func remap(over []byte, file *os.File, off int64, access int) error {
+	_, _, errno := unix.Syscall6(unix.SYS_MMAP, uintptr(unsafe.Pointer(unsafe.SliceData(over))), uintptr(len(over)),
+		uintptr(access), unix.MAP_PRIVATE|unix.MAP_FIXED, file.Fd(), uintptr(off))
+	if errno != 0 {
+		return os.NewSyscallError("mmap", errno)
+	}
+	return nil
+}
