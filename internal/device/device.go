@@ -44,8 +44,9 @@ type Device interface {
 	Features() uint64
 	// Queues is the largest size of each queue, a power of two.
 	Queues() []int
-	// Config is the configuration as the driver reads it now; the caller
-	// does not change it.
+	// Config is the configuration as the driver reads it now. Nobody changes
+	// what was returned while another may read it: a configuration that the
+	// host changes is one that is copied, or replaced.
 	Config() []byte
 	// SetConfig is a write of the driver's to the configuration. What lies
 	// beyond it, or is not the driver's to write, is ignored.
@@ -68,8 +69,10 @@ type Queue struct {
 	Call *event.Event // to be signalled when the driver wants to be notified
 }
 
-// Bus is what a device that has been started may tell its transport, from any
-// goroutine, but not while Start or Stop runs.
+// Bus is what a device that is being or has been started may tell its transport,
+// from any goroutine, until Stop has returned; what comes later is ignored. It
+// waits for no other call: Stop may wait for a goroutine that has something to
+// tell.
 type Bus interface {
 	// ConfigChanged tells the driver to read the configuration again.
 	ConfigChanged()

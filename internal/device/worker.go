@@ -10,7 +10,7 @@ import (
 type Worker struct {
 	queue Queue
 	q     *virtqueue.Queue
-	done  chan struct{}
+	done  chan struct{} // nil: it has not begun
 }
 
 // NewWorker is the worker of the queue that l lies at, in mem, with the features
@@ -23,7 +23,7 @@ func NewWorker(mem *virtqueue.Memory, queue Queue, features uint64) (*Worker, er
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{queue: queue, q: q, done: make(chan struct{})}, nil
+	return &Worker{queue: queue, q: q}, nil
 }
 
 // Queue is the queue. While the worker runs it is for what the worker calls.
@@ -37,10 +37,10 @@ func (w *Worker) Queue() *virtqueue.Queue { return w.q }
 func (w *Worker) Run(bus Bus, do func(c *virtqueue.Chain) (written int, err error)) {
 	var c virtqueue.Chain
 	w.Each(bus, func() error {
+		defer w.Flush()
 		for {
-			ok, err := w.q.Pop(&c)
+			ok, err := w.Pop(&c)
 			if err != nil || !ok {
-				w.Flush()
 				return err
 			}
 			n, err := do(&c)
@@ -54,11 +54,12 @@ func (w *Worker) Run(bus Bus, do func(c *virtqueue.Chain) (written int, err erro
 
 // Each calls work in the worker's goroutine, once and then for each
 // notification of the driver's, until Stop or an error, which goes to bus. It
-// is for devices that keep chains; work takes all chains that there are.
+// is for devices that keep chains; work takes all chains that there are, by Pop.
 func (w *Worker) Each(bus Bus, work func() error) {
+	w.done = make(chan struct{})
 	go func() {
 		defer close(w.done)
-		for {
+		for !w.queue.Kick.Stopped() {
 			w.q.DisableNotify()
 			if err := work(); err != nil {
 				bus.Fail(fmt.Errorf("queue: %w", err))
@@ -74,6 +75,15 @@ func (w *Worker) Each(bus Bus, work func() error) {
 	}()
 }
 
+// Pop is the queue's, but finds no chain once Stop was asked for: a driver that
+// adds chains without end, which only a liar can, does not hold up a reset.
+func (w *Worker) Pop(c *virtqueue.Chain) (bool, error) {
+	if w.queue.Kick.Stopped() {
+		return false, nil
+	}
+	return w.q.Pop(c)
+}
+
 // Flush shows the driver what was pushed, and notifies it if it wants that.
 func (w *Worker) Flush() {
 	if w.q.Flush() {
@@ -81,9 +91,12 @@ func (w *Worker) Flush() {
 	}
 }
 
-// Stop ends the work that Run or Each began, and waits for its end. What work is doing it
-// finishes: a device whose work can wait has that end first.
+// Stop ends the work that Run or Each began, if one did, and waits for its end.
+// What work is doing it finishes: a device whose work can wait has that end
+// first.
 func (w *Worker) Stop() {
 	w.queue.Kick.Stop()
-	<-w.done
+	if w.done != nil {
+		<-w.done
+	}
 }

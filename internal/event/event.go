@@ -71,8 +71,11 @@ func (e *Event) Signal() {
 // Wait waits until the event was signalled since the last Wait. It reports
 // false once the event is closed or stopped. One goroutine waits at a time.
 func (e *Event) Wait() bool {
+	if e.Stopped() {
+		return false // a Wait before may have taken Stop's own signal
+	}
 	_, err := e.file.Read(e.count[:])
-	return err == nil && !e.stopped.Load()
+	return err == nil && !e.Stopped()
 }
 
 // Stop ends a Wait, and those to come until Resume. The event stays open for
@@ -82,11 +85,19 @@ func (e *Event) Stop() {
 	e.Signal()
 }
 
+// Stopped says whether Stop was called, for who has so much to do that it does
+// not come to wait.
+func (e *Event) Stopped() bool { return e.stopped.Load() }
+
 // Resume has Wait wait again, after Stop, when nobody waits. What was signalled
 // before is forgotten.
 func (e *Event) Resume() {
-	// EAGAIN: nothing was.
-	_, _ = unix.Read(e.fd, e.count[:])
+	// It fails when the event is closed.
+	_ = e.raw.Read(func(fd uintptr) bool {
+		// EAGAIN: nothing was signalled.
+		_, _ = unix.Read(int(fd), e.count[:])
+		return true
+	})
 	e.stopped.Store(false)
 }
 
