@@ -1,9 +1,9 @@
 // Package vhostuser gives a virtual machine's network card to another process
-// (QEMU's docs/interop/vhost-user.rst, the back end's side): the front end,
-// which is QEMU, keeps the card's registers and shares the guest's memory; this
-// end works on the queues in it. It stands on package virtqueue; a [Device]
-// does the work, in practice package virtionet's, which is also the gateway's
-// Link:
+// (QEMU's docs/interop/vhost-user.rst): the front end, which runs the machine,
+// keeps the card's registers and shares the guest's memory; the back end works
+// on the queues in it. It stands on package virtqueue. A [Client] is a front
+// end; in a back end a [Device] does the work, in practice package virtionet's,
+// which is also the gateway's Link. With QEMU as the front end:
 //
 //	card, err := virtionet.New(1)
 //	front, err := vhostuser.Attach(card)
@@ -103,8 +103,7 @@ func newBackend(conn *net.UnixConn, dev Device) *backend {
 	return &backend{conn: conn, dev: dev, rings: make([]vring, dev.Queues())}
 }
 
-// serve answers messages until the front end hangs up, for which it returns
-// nil. In the end the device has no queues, and all is closed.
+// serve answers messages until one end hangs up, for which it returns nil. In the end the device has no queues, and all is closed.
 func (b *backend) serve() error {
 	defer b.close()
 	r := reader{conn: b.conn}
@@ -119,7 +118,7 @@ func (b *backend) serve() error {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE), errors.Is(err, net.ErrClosed):
 			return nil
 		default:
 			return fmt.Errorf("vhost-user: %w", err)

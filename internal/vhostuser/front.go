@@ -6,31 +6,70 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// Front is where a front end connects, once: a listening socket without a name.
-// QEMU takes no connected one: of those that it connects itself it knows that
-// they pass descriptors.
+// Front is where the one front end of a back end is, in another process.
 type Front struct {
-	file   *os.File
-	listen *net.UnixListener
-	done   chan struct{} // closed when the back end has ended
+	file *os.File
+	done chan struct{} // closed when the back end has ended
+
+	mu     sync.Mutex
+	listen *net.UnixListener // nil: there is nothing to wait for
+	conn   *net.UnixConn     // nil: there is none yet
+	closed bool
 }
 
-// Attach starts a back end for dev, in a goroutine of its own. It lasts until
-// the front end hangs up.
+// Attach starts a back end for dev, in a goroutine of its own, to which QEMU
+// connects: File is a listening socket without a name. QEMU takes no connected
+// one: of those that it connects itself it knows that they pass descriptors.
 func Attach(dev Device) (*Front, error) {
 	f, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: listen: %w", err)
 	}
-	go func() {
-		defer close(f.done)
-		dev.End(f.serve(dev))
-	}()
+	f.start(dev)
 	return f, nil
+}
+
+// Connect is Attach for a front end that takes a connected socket, as a
+// [Client] does. That it has hung up is seen once File is closed here, too.
+func Connect(dev Device) (*Front, error) {
+	theirs, ours, err := connectedPair()
+	if err != nil {
+		return nil, fmt.Errorf("vhost-user: %w", err)
+	}
+	f := &Front{file: theirs, conn: ours, done: make(chan struct{})}
+	f.start(dev)
+	return f, nil
+}
+
+func connectedPair() (*os.File, *net.UnixConn, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	theirs := os.NewFile(uintptr(fds[0]), "vhost-user")
+	ours, err := unixConn(os.NewFile(uintptr(fds[1]), "vhost-user"))
+	if err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return theirs, ours, nil
+}
+
+// unixConn is the connection of f, which it owns, also when it fails.
+func unixConn(f *os.File) (*net.UnixConn, error) {
+	c, err := net.FileConn(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errors.New("not a unix socket"), c.Close())
+	}
+	return conn, nil
 }
 
 // listen makes the socket in a folder of the user's own, which goes at once.
@@ -53,28 +92,67 @@ func listen() (_ *Front, err error) {
 	return &Front{file: os.NewFile(uintptr(fd), path), listen: l, done: make(chan struct{})}, nil
 }
 
+func (f *Front) start(dev Device) {
+	go func() {
+		defer close(f.done)
+		dev.End(f.serve(dev))
+	}()
+}
+
 func (f *Front) serve(dev Device) error {
-	conn, err := f.listen.AcceptUnix()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	if err = errors.Join(err, f.listen.Close()); err != nil {
-		return fmt.Errorf("vhost-user: %w", err)
+	conn, err := f.connection()
+	if err != nil || conn == nil {
+		return err
 	}
 	return newBackend(conn, dev).serve()
 }
 
-// File is the socket, for the front end's process. There, as descriptor n, it
-// has the path /proc/self/fd/n.
+// connection waits for the front end; nil: it is waited for no more.
+func (f *Front) connection() (*net.UnixConn, error) {
+	if f.listen == nil {
+		return f.conn, nil
+	}
+	conn, err := f.listen.AcceptUnix()
+	if errors.Is(err, net.ErrClosed) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vhost-user: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conn = conn
+	if f.closed {
+		return nil, conn.Close()
+	}
+	return conn, f.listen.Close()
+}
+
+// File is the socket, for the front end's process. That of Attach has there, as
+// descriptor n, the path /proc/self/fd/n.
 func (f *Front) File() *os.File { return f.file }
 
-// Close ends what no front end connected to, or waits until it has hung up: it
-// is for when the front end's process has ended.
+// Close hangs up, if the front end has not, and returns when the back end has
+// ended. A front end that runs sees that its device is gone.
 func (f *Front) Close() error {
-	err := f.file.Close()
-	if closeErr := f.listen.Close(); !errors.Is(closeErr, net.ErrClosed) {
-		err = errors.Join(err, closeErr)
+	err := openStill(f.file.Close())
+	f.mu.Lock()
+	f.closed = true
+	if f.listen != nil {
+		err = errors.Join(err, openStill(f.listen.Close()))
 	}
+	if f.conn != nil {
+		err = errors.Join(err, openStill(f.conn.Close()))
+	}
+	f.mu.Unlock()
 	<-f.done
+	return err
+}
+
+// openStill is the error of a Close that need not be the first.
+func openStill(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
 	return err
 }
