@@ -56,24 +56,39 @@ func (w *Worker) Run(bus Bus, do func(c *virtqueue.Chain) (written int, err erro
 // notification of the driver's, until Stop or an error, which goes to bus. It
 // is for devices that keep chains; work takes all chains that there are, by Pop.
 func (w *Worker) Each(bus Bus, work func() error) {
-	w.done = make(chan struct{})
-	go func() {
-		defer close(w.done)
+	w.Go(bus, func() error {
 		for !w.queue.Kick.Stopped() {
 			w.q.DisableNotify()
 			if err := work(); err != nil {
-				bus.Fail(fmt.Errorf("queue: %w", err))
-				return
+				return err
 			}
-			if w.q.EnableNotify() {
-				continue
+			if !w.q.EnableNotify() && !w.Wait() {
+				break
 			}
-			if !w.queue.Kick.Wait() {
-				return
-			}
+		}
+		return nil
+	})
+}
+
+// Go runs work in the worker's goroutine. It is for devices that wait for more
+// than the driver: work returns when Wait reports false, or with an error, which
+// goes to bus.
+func (w *Worker) Go(bus Bus, work func() error) {
+	w.done = make(chan struct{})
+	go func() {
+		defer close(w.done)
+		if err := work(); err != nil {
+			bus.Fail(fmt.Errorf("queue: %w", err))
 		}
 	}()
 }
+
+// Wait waits for a notification of the driver's. It reports false once the
+// worker is to stop.
+func (w *Worker) Wait() bool { return w.queue.Kick.Wait() }
+
+// KickFD is the descriptor that can be read when Wait would not wait.
+func (w *Worker) KickFD() int { return w.queue.Kick.FD() }
 
 // Pop is the queue's, but finds no chain once Stop was asked for: a driver that
 // adds chains without end, which only a liar can, does not hold up a reset.
@@ -91,7 +106,7 @@ func (w *Worker) Flush() {
 	}
 }
 
-// Stop ends the work that Run or Each began, if one did, and waits for its end.
+// Stop ends the work that Run, Each or Go began, if one did, and waits for its end.
 // What work is doing it finishes: a device whose work can wait has that end
 // first.
 func (w *Worker) Stop() {
