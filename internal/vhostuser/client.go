@@ -70,23 +70,18 @@ type question struct {
 // NewClient is the front end on conn, a connected stream socket, which it owns,
 // also when it fails. It shares the guest's memory with the back end.
 func NewClient(conn *os.File, memory []Region) (*Client, error) {
-	c, err := newClient(conn, memory)
+	return newClient(conn, memory, patience)
+}
+
+func newClient(conn *os.File, memory []Region, patience time.Duration) (*Client, error) {
+	u, err := unixConn(conn)
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: %w", err)
 	}
-	return c, nil
-}
-
-func newClient(f *os.File, memory []Region) (*Client, error) {
-	conn, err := unixConn(f)
-	if err != nil {
-		return nil, err
-	}
-	c := &Client{conn: conn, patience: patience, answers: make(chan answer, maxExchange), gone: make(chan struct{})}
+	c := &Client{conn: u, patience: patience, answers: make(chan answer, maxExchange), gone: make(chan struct{})}
 	go c.read()
 	if err := c.begin(memory); err != nil {
-		c.Close()
-		return nil, err
+		return nil, c.fail(err)
 	}
 	return c, nil
 }
