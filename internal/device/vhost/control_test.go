@@ -1,0 +1,105 @@
+package vhost
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/virtqueue"
+	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
+)
+
+// pairsOn is a back end that notes which pairs are on.
+type pairsOn struct {
+	on  []bool
+	bad error // of enable
+}
+
+func (b *pairsOn) features() uint64 { return featuresPassed }
+func (b *pairsOn) start(_ uint64, queues []device.Queue) error {
+	b.on = make([]bool, len(queues)/2)
+	return nil
+}
+func (b *pairsOn) enable(pair int, on bool) error {
+	b.on[pair] = on
+	return b.bad
+}
+func (b *pairsOn) stop()                 {}
+func (b *pairsOn) gone() <-chan struct{} { return nil }
+func (b *pairsOn) err() error            { return nil }
+func (b *pairsOn) close()                {}
+
+func TestCommandFailsWithTheBackEnd(t *testing.T) {
+	m := newMachine(t, 5, 16)
+	d, err := newDevice(m.mem, &pairsOn{bad: errors.New("gone")}, Card{Pairs: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.start(d, features|featureControl|featureQueues)
+	defer d.Stop()
+	if got := m.command(4, 4, 0, 2, 0); got != statusError {
+		t.Errorf("two pairs of a back end that is gone: %d", got)
+	}
+}
+
+// FuzzControl has a driver write anything to the control queue's memory, 4 KiB
+// of which the first part is the queue: no command panics, and pairs that the
+// driver has not set up stay as they are.
+func FuzzControl(f *testing.F) {
+	const size, pairs, absent = 8, 4, 2
+	memory := func() (*virtqueue.Memory, []byte, *virtqueuetest.Driver) {
+		b := make([]byte, 8192)
+		mem, err := virtqueue.NewMemory([]virtqueue.Region{{Mem: b}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		return mem, b, virtqueuetest.New(mem, 0, size, false)
+	}
+	for _, command := range [][]byte{{4, 0, 1, 0}, {4, 0, 2, 0}, {4, 0, 3, 0}, {4, 0, 0, 0}, {1, 2, 3}} {
+		_, b, driver := memory()
+		copy(b[1024:], command)
+		for i := range 3 {
+			n := uint32(len(command))
+			driver.Add([]virtqueuetest.Buffer{{Addr: 1024, Len: 1}, {Addr: 1025, Len: n - 1}}, []virtqueuetest.Buffer{{Addr: uint64(2048 + i), Len: 1}})
+		}
+		driver.Publish()
+		f.Add(b[:2048])
+	}
+	f.Fuzz(func(t *testing.T, written []byte) {
+		mem, b, driver := memory()
+		back := &pairsOn{on: make([]bool, pairs)}
+		d, err := newDevice(mem, back, Card{Pairs: pairs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.running = make([]device.Queue, 2*pairs)
+		for i := range d.running {
+			if i/2 != absent {
+				d.running[i].Size = size
+			}
+		}
+		copy(b[:4096], written)
+		q, err := virtqueue.New(mem, driver.Layout, virtqueue.Options{Indirect: true}, 0)
+		if err != nil {
+			return // its used ring was not empty
+		}
+		var c virtqueue.Chain
+		for {
+			ok, err := q.Pop(&c)
+			if !ok || err != nil {
+				break
+			}
+			n, err := d.command(&c)
+			if err != nil {
+				break
+			}
+			if n != 1 {
+				t.Fatalf("an answer of %d bytes", n)
+			}
+			q.Push(&c, n)
+		}
+		if back.on[absent] || back.on[absent+1] {
+			t.Fatalf("pairs that are on: %v", back.on)
+		}
+	})
+}
