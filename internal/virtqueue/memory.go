@@ -49,6 +49,9 @@ func NewMemory(regions []Region) (*Memory, error) {
 	return &Memory{regions: sorted}, nil
 }
 
+// Regions are those of the memory, by address. They are not to be changed.
+func (m *Memory) Regions() []Region { return m.regions }
+
 // from is the mapped memory from addr to its region's end, nil if there is none.
 func (m *Memory) from(addr uint64) []byte {
 	for i := range m.regions {
