@@ -1,0 +1,784 @@
+package mmio_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/mmio"
+	"github.com/pith-os/pith/internal/event"
+	"github.com/pith-os/pith/internal/virtqueue"
+	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
+
+	"golang.org/x/sys/unix"
+)
+
+// Registers (virtio 1.2 §4.2.2) and those of messages.
+const (
+	magic             = 0x000
+	version           = 0x004
+	deviceID          = 0x008
+	vendorID          = 0x00c
+	deviceFeatures    = 0x010
+	deviceFeaturesSel = 0x014
+	driverFeatures    = 0x020
+	driverFeaturesSel = 0x024
+	queueSel          = 0x030
+	queueNumMax       = 0x034
+	queueNum          = 0x038
+	queueReady        = 0x044
+	interruptStatus   = 0x060
+	interruptACK      = 0x064
+	status            = 0x070
+	queueDesc         = 0x080
+	queueDriver       = 0x090
+	queueDevice       = 0x0a0
+	shmLen            = 0x0b0
+	messageAddr       = 0x0d0
+	messageData       = 0x0d8
+	configGeneration  = 0x0fc
+	config            = 0x100
+)
+
+// Status bits (§2.1).
+const (
+	acknowledge = 1
+	driver      = 2
+	driverOK    = 4
+	featuresOK  = 8
+	needsReset  = 64
+	failed      = 128
+)
+
+const (
+	ramSize = 1 << 16
+	rings   = 0x1000 // of queue 0; others follow
+	ringGap = 0x1000
+	buffers = 0x8000
+)
+
+// newRAM is a guest's memory. It is mapped, as a monitor's: what a driver and a
+// device do to it at the same time is no race of this program's.
+func newRAM(t testing.TB) []byte {
+	t.Helper()
+	ram, err := unix.Mmap(-1, 0, ramSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Munmap(ram); err != nil {
+			t.Error(err)
+		}
+	})
+	return ram
+}
+
+// echo is a device with two queues whose workers answer each chain with what it
+// says.
+type echo struct {
+	mem      *virtqueue.Memory
+	startErr error
+	work     func(c *virtqueue.Chain) error // nil: nothing more
+
+	mu     sync.Mutex
+	config []byte
+
+	features uint64 // of the last Start
+	layouts  []virtqueue.Layout
+	bus      device.Bus
+	workers  []*device.Worker
+	starts   int
+	stops    int
+}
+
+func newEcho(t testing.TB, ram []byte) *echo {
+	t.Helper()
+	mem, err := virtqueue.NewMemory([]virtqueue.Region{{Addr: 0, Mem: ram}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &echo{mem: mem, config: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}
+}
+
+func (e *echo) ID() uint32       { return device.IDConsole }
+func (e *echo) Features() uint64 { return device.FeaturesOfQueues | 1<<5 }
+func (e *echo) Queues() []int    { return []int{8, 4} }
+
+func (e *echo) Config() []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.config
+}
+
+func (e *echo) SetConfig(off int, p []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.config = bytes.Clone(e.config)
+	if n := copy(e.config[off:], p); n < len(p) {
+		panic("a write beyond the configuration")
+	}
+}
+
+func (e *echo) Start(features uint64, queues []device.Queue, bus device.Bus) error {
+	e.features, e.bus, e.layouts, e.workers = features, bus, nil, nil
+	if e.startErr != nil {
+		return e.startErr
+	}
+	for _, q := range queues {
+		e.layouts = append(e.layouts, q.Layout)
+		if q.Size == 0 {
+			continue
+		}
+		w, err := device.NewWorker(e.mem, q, features)
+		if err != nil {
+			return err
+		}
+		e.workers = append(e.workers, w)
+	}
+	for _, w := range e.workers {
+		w.Run(bus, func(c *virtqueue.Chain) (int, error) {
+			if e.work != nil {
+				if err := e.work(c); err != nil {
+					return 0, err
+				}
+			}
+			if len(c.Out) == 0 || len(c.In) == 0 {
+				return 0, nil
+			}
+			return copy(c.In[0], c.Out[0]), nil
+		})
+	}
+	e.starts++
+	return nil
+}
+
+func (e *echo) Stop() {
+	for _, w := range e.workers {
+		w.Stop()
+	}
+	e.stops++
+}
+
+// router notes what raises what.
+type router struct {
+	err    error
+	routed []route
+}
+
+type route struct {
+	call *event.Event
+	addr uint64
+	data uint32
+}
+
+func (r *router) Route(call *event.Event, addr uint64, data uint32) error {
+	r.routed = append(r.routed, route{call, addr, data})
+	return r.err
+}
+
+// guest is the driver of an echo device.
+type guest struct {
+	testing.TB
+	*mmio.Transport
+	dev    *echo
+	ram    []byte
+	router *router
+
+	mu   sync.Mutex
+	said []string
+}
+
+func newGuest(t testing.TB) *guest {
+	t.Helper()
+	ram := newRAM(t)
+	g := &guest{TB: t, ram: ram, dev: newEcho(t, ram), router: &router{}}
+	var err error
+	g.Transport, err = mmio.New(g.dev, g.router, func(format string, args ...any) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.said = append(g.said, fmt.Sprintf(format, args...))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	return g
+}
+
+// log is what the transport has logged.
+func (g *guest) log() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.said
+}
+
+func (g *guest) get(off uint64) uint32 {
+	var p [4]byte
+	g.Read(off, p[:])
+	return binary.LittleEndian.Uint32(p[:])
+}
+
+func (g *guest) set(off uint64, v uint32) {
+	var p [4]byte
+	binary.LittleEndian.PutUint32(p[:], v)
+	g.Write(off, p[:])
+}
+
+func (g *guest) want(what string, got, want uint32) {
+	g.Helper()
+	if got != want {
+		g.Errorf("%s: %#x, want %#x", what, got, want)
+	}
+}
+
+func (g *guest) accept(features uint64) {
+	for i := range uint32(2) {
+		g.set(driverFeaturesSel, i)
+		g.set(driverFeatures, uint32(features>>(32*i)))
+	}
+}
+
+// agree brings the device up to where queues are set up.
+func (g *guest) agree(features uint64) {
+	g.set(status, acknowledge)
+	g.set(status, acknowledge|driver)
+	g.accept(features)
+	g.set(status, acknowledge|driver|featuresOK)
+}
+
+// setUp sets queue i up, and routes its interrupt.
+func (g *guest) setUp(i uint32, l virtqueue.Layout) {
+	g.set(queueSel, i)
+	g.set(queueNum, uint32(l.Size))
+	for _, part := range []struct {
+		reg  uint64
+		addr uint64
+	}{{queueDesc, l.Desc}, {queueDriver, l.Driver}, {queueDevice, l.Device}} {
+		g.set(part.reg, uint32(part.addr))
+		g.set(part.reg+4, uint32(part.addr>>32))
+	}
+	g.set(queueReady, 1)
+	g.message(i, 0xfee00000, 0x40+i)
+}
+
+func (g *guest) message(queue uint32, addr uint64, data uint32) {
+	g.set(queueSel, queue)
+	g.set(messageAddr, uint32(addr))
+	g.set(messageAddr+4, uint32(addr>>32))
+	g.set(messageData, data)
+}
+
+const allOK = acknowledge | driver | featuresOK | driverOK
+
+// start brings the device up, with both queues, and returns their drivers.
+func (g *guest) start(features uint64) []*virtqueuetest.Driver {
+	g.Helper()
+	g.agree(features)
+	var ds []*virtqueuetest.Driver
+	for i, n := range g.dev.Queues() {
+		d := virtqueuetest.New(g.dev.mem, rings+uint64(i)*ringGap, n, features&device.FeatureEventIdx != 0)
+		g.setUp(uint32(i), d.Layout)
+		ds = append(ds, d)
+	}
+	g.message(math.MaxUint32, 0xfee01000, 0x30)
+	g.set(status, allOK)
+	g.want("status", g.get(status), allOK)
+	return ds
+}
+
+// call is what raises the message of data.
+func (g *guest) call(data uint32) *event.Event {
+	g.Helper()
+	for i := len(g.router.routed) - 1; i >= 0; i-- {
+		if r := g.router.routed[i]; r.data == data {
+			return r.call
+		}
+	}
+	g.Fatalf("nothing raises %#x", data)
+	return nil
+}
+
+// raised says whether call was signalled since it was last asked.
+func raised(call *event.Event) bool {
+	var count [8]byte
+	_, err := unix.Read(call.FD(), count[:])
+	return err == nil
+}
+
+// exchange has queue i echo s, and notifies by way of notify.
+func (g *guest) exchange(i int, d *virtqueuetest.Driver, s string, notify func()) {
+	g.Helper()
+	out := virtqueuetest.Buffer{Addr: buffers + uint64(i)*256, Len: uint32(len(s))}
+	in := virtqueuetest.Buffer{Addr: out.Addr + 128, Len: 100}
+	copy(d.Bytes(out), s)
+	if _, ok := d.Add([]virtqueuetest.Buffer{out}, []virtqueuetest.Buffer{in}); !ok {
+		g.Fatal("full")
+	}
+	more := d.Listen()
+	if d.Publish() {
+		notify()
+	}
+	if !more && !g.call(0x40+uint32(i)).Wait() {
+		g.Fatal("closed")
+	}
+	if _, n, ok := d.Take(); !ok || string(d.Bytes(in)[:n]) != s {
+		g.Fatalf("queue %d: %d bytes, %t", i, n, ok)
+	}
+}
+
+func (g *guest) notify(i int) func() { return func() { g.set(mmio.QueueNotify, uint32(i)) } }
+
+func TestADeviceComesUpAndEchoes(t *testing.T) {
+	for _, features := range []uint64{device.FeatureVersion1, device.FeatureVersion1 | device.FeatureEventIdx, device.FeaturesOfQueues | 1<<5} {
+		t.Run(fmt.Sprintf("%#x", features), func(t *testing.T) {
+			g := newGuest(t)
+			for off, want := range map[uint64]uint32{magic: 0x74726976, version: 2, deviceID: 3, vendorID: 0x48544950,
+				status: 0, interruptStatus: 0, configGeneration: 0, queueReady: 0} {
+				g.want(fmt.Sprintf("register %#x", off), g.get(off), want)
+			}
+			for i, want := range []uint32{1<<5 | 3<<28, 1, 0, 0} {
+				g.set(deviceFeaturesSel, uint32(i))
+				g.want("features", g.get(deviceFeatures), want)
+			}
+			for range 3 {
+				ds := g.start(features)
+				if g.dev.features != features || g.dev.layouts[1] != ds[1].Layout {
+					t.Errorf("features %#x, queue 1 at %+v", g.dev.features, g.dev.layouts[1])
+				}
+				for n := range 20 {
+					for i, d := range ds {
+						g.exchange(i, d, fmt.Sprint("hello ", n), g.notify(i))
+						g.exchange(i, d, "by ioeventfd", g.Kick(i).Signal)
+					}
+				}
+				g.want("interrupt status", g.get(interruptStatus), 0)
+				g.set(status, 0)
+				g.want("status", g.get(status), 0)
+				if g.dev.starts != g.dev.stops {
+					t.Errorf("%d starts, %d stops", g.dev.starts, g.dev.stops)
+				}
+			}
+			if g.Queues() != 2 || len(g.log()) > 0 {
+				t.Errorf("%d queues; %q", g.Queues(), g.log())
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	const v1 = device.FeatureVersion1
+	for _, c := range []struct {
+		name   string
+		accept uint64
+		writes []uint32
+		want   uint32
+		starts int
+	}{
+		{"as the specification has it", v1, []uint32{1, 3, 11, 15}, 15, 1},
+		{"once is enough", v1, []uint32{1, 3, 11, 15, 15, 15}, 15, 1},
+		{"FEATURES_OK without VERSION_1", 1 << 28, []uint32{1, 3, 11, 15}, 3, 0},
+		{"FEATURES_OK with a feature that is not offered", v1 | 1<<6, []uint32{1, 3, 11, 15}, 3, 0},
+		{"FEATURES_OK with a high one", v1 | 1<<34, []uint32{1, 3, 11}, 3, 0},
+		{"FEATURES_OK without DRIVER", v1, []uint32{1, 9, 13}, 1, 0},
+		{"FEATURES_OK without ACKNOWLEDGE", v1, []uint32{2, 10, 14}, 2, 0},
+		{"DRIVER_OK without FEATURES_OK", v1, []uint32{1, 3, 7}, 3, 0},
+		{"DRIVER_OK after FAILED", v1, []uint32{1, 3, 11, 128, 15}, 128 | 11, 0},
+		{"bits are not taken back", v1, []uint32{1, 3, 11, 15, 1}, 15, 1},
+		{"FAILED alone", v1, []uint32{1, 3, 128}, 128 | 3, 0},
+		{"the device's own and unknown bits", v1, []uint32{64, 0xffffff30}, 0, 0},
+		{"only 0 is a reset", v1, []uint32{1, 3, 0x100}, 3, 0},
+		{"a reset", v1, []uint32{1, 3, 11, 15, 0}, 0, 1},
+		{"resets of what does nothing", v1, []uint32{0, 0, 1, 0, 3, 0}, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGuest(t)
+			g.accept(c.accept)
+			for _, v := range c.writes {
+				g.set(status, v)
+			}
+			g.want("status", g.get(status), c.want)
+			if g.dev.starts != c.starts {
+				t.Errorf("started %d times", g.dev.starts)
+			}
+		})
+	}
+}
+
+func TestWhatWasAgreedOnStays(t *testing.T) {
+	g := newGuest(t)
+	g.agree(device.FeatureVersion1)
+	g.accept(device.FeaturesOfQueues)
+	g.set(status, allOK)
+	if g.dev.features != device.FeatureVersion1 {
+		t.Errorf("features %#x", g.dev.features)
+	}
+	g.set(status, 0)
+	g.agree(0)
+	g.want("status without a feature after a reset", g.get(status), acknowledge|driver)
+}
+
+func TestQueuesAreSetUpInTime(t *testing.T) {
+	g := newGuest(t)
+	try := func(size uint32) uint32 {
+		g.set(queueNum, size)
+		g.set(queueReady, 1)
+		return g.get(queueReady)
+	}
+	g.want("before anything", try(8), 0)
+	g.set(status, acknowledge|driver)
+	g.want("before FEATURES_OK", try(8), 0)
+	g.set(status, 0)
+	g.agree(device.FeatureVersion1)
+	for _, size := range []uint32{0, 3, 16, 1 << 31, math.MaxUint32} {
+		g.want(fmt.Sprint("size ", size), try(size), 0)
+	}
+	for i, want := range map[uint32]uint32{0: 8, 1: 4, 2: 0, 1 << 16: 0, math.MaxUint32: 0} {
+		g.set(queueSel, i)
+		g.want(fmt.Sprintf("queue %#x: QueueNumMax", i), g.get(queueNumMax), want)
+		if want == 0 {
+			g.want(fmt.Sprintf("queue %#x", i), try(8), 0)
+		}
+	}
+	g.set(queueSel, 0)
+	g.set(queueDesc, 0x1000)
+	g.set(queueDesc+4, 0)
+	g.set(queueDriver, 0x2000)
+	g.set(queueDevice, 0x3000)
+	g.want("as it should be", try(4), 1)
+	g.set(queueNum, 8)
+	g.set(queueDesc, 0x5000) // it is ready: too late
+	g.set(queueReady, 0)
+	g.want("no longer", g.get(queueReady), 0)
+	g.set(queueReady, 1)
+	g.set(status, allOK)
+	if want := (virtqueue.Layout{Size: 4, Desc: 0x1000, Driver: 0x2000, Device: 0x3000}); g.dev.layouts[0] != want {
+		t.Errorf("queue 0: %+v", g.dev.layouts[0])
+	}
+	if g.dev.layouts[1] != (virtqueue.Layout{}) {
+		t.Errorf("queue 1, which was not set up: %+v", g.dev.layouts[1])
+	}
+	g.set(queueReady, 0)
+	g.want("of a live device", g.get(queueReady), 1)
+	g.set(status, 0)
+	g.want("after a reset", g.get(queueReady), 0)
+}
+
+func TestADeviceThatCannotStartNeedsAReset(t *testing.T) {
+	g := newGuest(t)
+	g.dev.startErr = errors.New("no such thing")
+	g.agree(device.FeatureVersion1)
+	g.message(math.MaxUint32, 0xfee00000, 0x30)
+	g.set(status, allOK)
+	g.want("status", g.get(status), allOK|needsReset)
+	g.want("interrupt status", g.get(interruptStatus), 2)
+	if !raised(g.call(0x30)) {
+		t.Error("the driver is not told")
+	}
+	if log := g.log(); len(log) != 1 || !strings.Contains(log[0], "device 3 needs a reset: no such thing") {
+		t.Errorf("logged %q", log)
+	}
+	g.set(status, allOK)
+	g.set(status, 0)
+	g.want("status after a reset", g.get(status), 0)
+	g.want("interrupt status after a reset", g.get(interruptStatus), 0)
+	if g.dev.stops != 0 {
+		t.Error("stopped what has not begun")
+	}
+	g.dev.startErr = nil
+	ds := g.start(device.FeatureVersion1)
+	g.exchange(0, ds[0], "again", g.notify(0))
+}
+
+func TestALieNeedsAResetAndIsLoggedOnce(t *testing.T) {
+	g := newGuest(t)
+	for range 3 {
+		ds := g.start(device.FeatureVersion1)
+		binary.LittleEndian.PutUint16(ds[0].Avail[2:], 100)
+		g.set(mmio.QueueNotify, 0)
+		if !g.call(0x30).Wait() {
+			t.Fatal("closed")
+		}
+		g.want("status", g.get(status), allOK|needsReset)
+		g.exchange(1, ds[1], "the other queue goes on", g.notify(1))
+		g.set(status, 0)
+	}
+	if log := g.log(); len(log) != 1 || !strings.Contains(log[0], "the driver lies") {
+		t.Errorf("logged %q", log)
+	}
+}
+
+func TestMessages(t *testing.T) {
+	g := newGuest(t)
+	ds := g.start(device.FeatureVersion1)
+	g.message(1, 0x1234_5678_fee02000, 0x77)
+	if r := g.router.routed[len(g.router.routed)-1]; r != (route{g.call(0x41), 0x1234_5678_fee02000, 0x77}) {
+		t.Errorf("routed %+v", r)
+	}
+	g.exchange(1, ds[1], "moved", g.notify(1))
+	n := len(g.router.routed)
+	for _, i := range []uint32{2, 1 << 16, math.MaxUint32 - 1} {
+		g.message(i, 0xfee00000, 1)
+	}
+	if len(g.router.routed) != n {
+		t.Error("routed what is not there")
+	}
+	g.router.err = errors.New("no such interrupt")
+	g.message(0, 0, 1)
+	g.want("status", g.get(status), allOK|needsReset)
+	if log := g.log(); len(log) != 1 || !strings.Contains(log[0], "no such interrupt") {
+		t.Errorf("logged %q", log)
+	}
+}
+
+func TestADeviceWithoutItsInterruptsDoesNotStart(t *testing.T) {
+	g := newGuest(t)
+	g.router.err = errors.New("no such interrupt")
+	g.agree(device.FeatureVersion1)
+	g.message(0, 0, 1)
+	g.want("status", g.get(status), acknowledge|driver|featuresOK|needsReset)
+	g.router.err = nil
+	g.message(math.MaxUint32, 0xfee00000, 0x30)
+	raised(g.call(0x30))
+	g.set(status, allOK)
+	g.want("status", g.get(status), allOK|needsReset)
+	if g.dev.starts != 0 || !raised(g.call(0x30)) {
+		t.Error("started, or the driver is not told")
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	g := newGuest(t)
+	read := func(off uint64, n int) []byte {
+		p := bytes.Repeat([]byte{0xee}, n)
+		g.Read(off, p)
+		return p
+	}
+	for _, c := range []struct {
+		off  uint64
+		want []byte
+	}{
+		{0, []byte{0}}, {9, []byte{9}}, {10, []byte{0}}, {2, []byte{2, 3}}, {8, []byte{8, 9}},
+		{4, []byte{4, 5, 6, 7}}, {8, []byte{8, 9, 0, 0}}, {12, []byte{0, 0, 0, 0}},
+		{0, []byte{0, 1, 2, 3, 4, 5, 6, 7}}, {8, []byte{8, 9, 0, 0, 0, 0, 0, 0}},
+		{1, []byte{0, 0}}, {2, []byte{0, 0, 0, 0}}, {4, []byte{0, 0, 0, 0, 0, 0, 0, 0}}, // not aligned
+		{0, nil}, {0, make([]byte, 3)}, {0, make([]byte, 16)}, // not an access
+		{0xeff, []byte{0}}, {0xef8, make([]byte, 8)}, {0xf00, []byte{0}}, {math.MaxUint64 - 0x107, make([]byte, 8)},
+	} {
+		if got := read(config+c.off, len(c.want)); !bytes.Equal(got, c.want) {
+			t.Errorf("%d bytes at %d: %v, want %v", len(c.want), c.off, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		off  uint64
+		p    []byte
+		want []byte
+	}{
+		{1, []byte{100}, []byte{0, 100, 2, 3, 4, 5, 6, 7, 8, 9}},
+		{8, []byte{1, 2, 3, 4}, []byte{0, 100, 2, 3, 4, 5, 6, 7, 1, 2}},
+		{0, []byte{9, 9, 9, 9, 9, 9, 9, 9}, []byte{9, 9, 9, 9, 9, 9, 9, 9, 1, 2}},
+		{1, []byte{5, 5}, []byte{9, 9, 9, 9, 9, 9, 9, 9, 1, 2}},
+		{12, []byte{5, 5, 5, 5}, []byte{9, 9, 9, 9, 9, 9, 9, 9, 1, 2}},
+		{0xf00, []byte{5}, []byte{9, 9, 9, 9, 9, 9, 9, 9, 1, 2}},
+		{math.MaxUint64 - 0xff, []byte{5}, []byte{9, 9, 9, 9, 9, 9, 9, 9, 1, 2}},
+	} {
+		g.Write(config+c.off, c.p)
+		if got := g.dev.Config(); !bytes.Equal(got, c.want) {
+			t.Errorf("%v written at %d: %v, want %v", c.p, c.off, got, c.want)
+		}
+	}
+}
+
+func TestAChangeOfTheConfigurationIsTold(t *testing.T) {
+	g := newGuest(t)
+	g.start(device.FeatureVersion1)
+	for range 2 { // without an acknowledgement between
+		before := g.get(configGeneration)
+		g.dev.bus.ConfigChanged()
+		if g.get(configGeneration) == before {
+			t.Error("the generation is the same")
+		}
+		if !raised(g.call(0x30)) {
+			t.Error("the driver is not told")
+		}
+		g.want("interrupt status", g.get(interruptStatus), 2)
+	}
+	g.set(interruptACK, 1)
+	g.want("interrupt status, another acknowledged", g.get(interruptStatus), 2)
+	g.set(interruptACK, 2)
+	g.want("interrupt status, acknowledged", g.get(interruptStatus), 0)
+
+	// The driver reads it in parts, before it is told.
+	before := g.get(configGeneration)
+	g.get(config)
+	g.dev.SetConfig(0, []byte{1, 1, 1, 1, 1, 1, 1, 1})
+	g.get(config + 4)
+	g.dev.SetConfig(0, []byte{0, 1, 2, 3, 4, 5, 6, 7})
+	if g.get(configGeneration) == before {
+		t.Error("the generation is the same after a read of two configurations")
+	}
+}
+
+func TestOtherAccessesDoNothing(t *testing.T) {
+	g := newGuest(t)
+	g.agree(device.FeatureVersion1)
+	for off := uint64(0); off < config; off++ {
+		for _, n := range []int{1, 2, 3, 8} {
+			p := bytes.Repeat([]byte{0xff}, n)
+			g.Write(off, p)
+			if g.Read(off, p); !bytes.Equal(p, make([]byte, n)) {
+				t.Errorf("%d bytes at %#x: %v", n, off, p)
+			}
+		}
+		if off%4 != 0 {
+			g.set(off, math.MaxUint32)
+			g.want(fmt.Sprintf("register %#x", off), g.get(off), 0)
+		}
+	}
+	g.want("status", g.get(status), acknowledge|driver|featuresOK)
+	for off := range uint64(16) {
+		want := uint32(0)
+		if off%4 == 0 {
+			want = math.MaxUint32 // no region of shared memory (§4.2.2)
+		}
+		g.want("shared memory", g.get(shmLen+off), want)
+	}
+	for _, i := range []uint32{2, math.MaxUint32} {
+		g.set(mmio.QueueNotify, i) // of no queue
+	}
+}
+
+func TestAStaleBusChangesNothing(t *testing.T) {
+	g := newGuest(t)
+	g.start(device.FeatureVersion1)
+	stale := g.dev.bus
+	g.set(status, 0)
+	g.start(device.FeatureVersion1)
+	stale.ConfigChanged()
+	stale.Fail(errors.New("late"))
+	g.want("status", g.get(status), allOK)
+	g.want("interrupt status", g.get(interruptStatus), 0)
+}
+
+func TestClose(t *testing.T) {
+	g := newGuest(t)
+	g.start(device.FeatureVersion1)
+	bus := g.dev.bus
+	g.Close()
+	g.Close()
+	if g.dev.stops != 1 {
+		t.Errorf("stopped %d times", g.dev.stops)
+	}
+	g.agree(device.FeatureVersion1)
+	g.set(status, allOK)
+	g.set(mmio.QueueNotify, 0)
+	g.set(config, 1)
+	g.want("magic", g.get(magic), 0)
+	bus.ConfigChanged()
+	bus.Fail(errors.New("late"))
+	if g.dev.starts != 1 || g.Kick(0).Wait() {
+		t.Error("it goes on")
+	}
+}
+
+// A worker that fails while the driver resets the device: Stop waits for the
+// worker, and the worker for nothing.
+func TestAResetWhileTheDeviceFails(t *testing.T) {
+	g := newGuest(t)
+	for range 100 {
+		entered, leave := make(chan bool), make(chan bool)
+		g.dev.work = func(*virtqueue.Chain) error {
+			entered <- true
+			<-leave
+			return errors.New("the disk is gone")
+		}
+		ds := g.start(device.FeatureVersion1)
+		ds[0].Add([]virtqueuetest.Buffer{{Addr: buffers, Len: 1}}, nil)
+		ds[0].Publish()
+		g.set(mmio.QueueNotify, 0)
+		<-entered
+		reset := make(chan bool)
+		go func() {
+			g.set(status, 0)
+			close(reset)
+		}()
+		close(leave)
+		g.dev.bus.ConfigChanged()
+		<-reset
+		g.want("status", g.get(status), 0)
+		g.want("interrupt status", g.get(interruptStatus), 0)
+	}
+}
+
+func TestVCPUsAccessAtTheSameTime(t *testing.T) {
+	g := newGuest(t)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			for i := range 200 {
+				g.agree(device.FeatureVersion1)
+				g.setUp(uint32(i)%3, virtqueue.Layout{Size: 4, Desc: rings, Driver: rings + 0x400, Device: rings + 0x800})
+				g.set(status, allOK)
+				g.set(mmio.QueueNotify, uint32(i)%3)
+				g.get(interruptStatus)
+				g.get(config)
+				g.set(config+4, uint32(i))
+				g.get(configGeneration)
+				g.set(status, 0)
+			}
+		})
+	}
+	all.Wait()
+	if g.dev.starts != g.dev.stops {
+		t.Errorf("%d starts, %d stops", g.dev.starts, g.dev.stops)
+	}
+}
+
+func TestANotificationDoesNotAllocate(t *testing.T) {
+	g := newGuest(t)
+	g.start(device.FeatureVersion1 | device.FeatureEventIdx)
+	p := make([]byte, 4)
+	if n := testing.AllocsPerRun(1000, func() { g.Write(mmio.QueueNotify, p) }); n != 0 {
+		t.Errorf("a notification: %v allocations", n)
+	}
+	call := g.call(0x40)
+	if n := testing.AllocsPerRun(1000, call.Signal); n != 0 {
+		t.Errorf("an interrupt: %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() { g.Read(interruptStatus, p) }); n != 0 {
+		t.Errorf("a read: %v allocations", n)
+	}
+}
+
+func TestADeviceMustBeWellFormed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		dev  device.Device
+		want string
+	}{
+		{"an old device", &odd{features: 1}, "VERSION_1"},
+		{"a queue of nothing", &odd{features: device.FeatureVersion1, queues: []int{8, 0}}, "queue 1: 0 entries"},
+		{"an odd queue", &odd{features: device.FeatureVersion1, queues: []int{7}}, "queue 0: 7 entries"},
+		{"a long queue", &odd{features: device.FeatureVersion1, queues: []int{1 << 16}}, "65536 entries"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := mmio.New(c.dev, &router{}, t.Logf); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v; want %q", err, c.want)
+			}
+		})
+	}
+}
+
+type odd struct {
+	echo
+	features uint64
+	queues   []int
+}
+
+func (o *odd) Features() uint64 { return o.features }
+func (o *odd) Queues() []int    { return o.queues }
