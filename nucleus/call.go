@@ -38,7 +38,7 @@ const (
 //go:nosplit
 func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 	n := nuc()
-	if from-n.gate[0] > 64 && from != n.gate[1] {
+	if from-n.gate[0] > 64 && from-n.gate[1] != ud2Size {
 		nucleusDie(dieForeign)
 	}
 	switch num {

@@ -77,18 +77,12 @@ func (b *bootMemory) cpu(n *nucleus, number uintptr) uintptr {
 	at := nucleusCPUs + number*cpuStride
 	state := b.page()
 	b.put(n.root, at, state, pteWrite|pteNX, 1)
-	for va := uintptr(cpuStackLow); va < cpuStackTop; va += pageSize4 {
-		b.put(n.root, at+va, b.page(), pteWrite|pteNX, 1)
-	}
-	for va := uintptr(cpuFaultLow); va < cpuFaultTop; va += pageSize4 {
-		b.put(n.root, at+va, b.page(), pteWrite|pteNX, 1)
-	}
+	b.pages(n.root, at+cpuStackLow, at+cpuStackTop, pteWrite|pteNX)
+	b.pages(n.root, at+cpuFaultLow, at+cpuFaultTop, pteWrite|pteNX)
 	block := b.page()
 	user := userCPUs + number*userStride
 	b.put(n.root, user, block, pteUser|pteWrite|pteNX|pteFixed, 1)
-	for va := uintptr(userStackLow); va < userStackTop; va += pageSize4 {
-		b.put(n.root, user+va, b.page(), pteUser|pteWrite|pteNX|pteFixed, 1)
-	}
+	b.pages(n.root, user+userStackLow, user+userStackTop, pteUser|pteWrite|pteNX|pteFixed)
 
 	c := (*cpuState)(unsafe.Pointer(b.base + state))
 	c.number = number
@@ -113,14 +107,17 @@ func (b *bootMemory) cpu(n *nucleus, number uintptr) uintptr {
 	store64(t+4, at+cpuStackTop)  // RSP0
 	store64(t+36, at+cpuFaultTop) // IST1
 	*(*uint16)(unsafe.Pointer(t + 102)) = tssBitmap
-	for i := uintptr(0); i <= 0xd00/8; i++ {
-		*(*uint8)(unsafe.Pointer(t + tssBitmap + i)) = 0xff
+	for i := uintptr(0); i < 0xd00/8; i += 8 {
+		store64(t+tssBitmap+i, ^uintptr(0))
 	}
-	allowPorts(t+tssBitmap, 0x70, 0x71)   // clock
-	allowPorts(t+tssBitmap, 0xe9, 0xea)   // debug console
-	allowPorts(t+tssBitmap, 0x3f8, 0x3ff) // serial line
-	allowPorts(t+tssBitmap, 0x600, 0x67f) // ACPI
-	allowPorts(t+tssBitmap, 0xcf8, 0xcff) // PCI configuration
+	*(*uint8)(unsafe.Pointer(t + tssBitmap + 0xd00/8)) = 0xff
+	allowPorts(t+tssBitmap, 0x70, 0b11)  // clock
+	allowPorts(t+tssBitmap, 0xe8, 0b110) // debug console
+	allowPorts(t+tssBitmap, 0x3f8, 0xff) // serial line
+	for port := uintptr(0x600); port < 0x680; port += 8 {
+		allowPorts(t+tssBitmap, port, 0xff) // ACPI
+	}
+	allowPorts(t+tssBitmap, 0xcf8, 0xff) // PCI configuration
 	n.cpus[number&(maxCPUs-1)] = at
 	return at
 }
@@ -133,14 +130,12 @@ func tableRegister(at, base uintptr, limit uint16) {
 	store64(at+2, base)
 }
 
-// allowPorts lets CPL 3 use I/O ports (SDM 1 §19.5.2).
+// allowPorts lets CPL 3 use those of the eight I/O ports from port on that are
+// set in mask (SDM 1 §19.5.2).
 //
 //go:nosplit
-func allowPorts(bitmap, from, to uintptr) {
-	for p := from; p <= to; p++ {
-		b := (*uint8)(unsafe.Pointer(bitmap + p/8))
-		*b &^= 1 << (p % 8)
-	}
+func allowPorts(bitmap, port uintptr, mask uint8) {
+	*(*uint8)(unsafe.Pointer(bitmap + port/8)) &^= mask
 }
 
 // stubSize is the length of a stub in nucleusstubs.
@@ -150,18 +145,17 @@ const stubSize = 9
 //
 //go:nosplit
 func gates(table uintptr) {
-	for v := uintptr(0); v < vectors; v++ {
-		stub := nucleusaddress(addressStubs) + v*stubSize
-		kind := uintptr(0x8e00)
-		if v == 3 {
-			kind = 0xee00 // INT3 is the program's
-		}
-		if v == 2 || v == 8 || v == 18 {
-			kind |= 1 // on the fault stack
-		}
-		store64(table+v*16, stub&0xffff|selCode0<<16|kind<<32|stub>>16&0xffff<<48)
-		store64(table+v*16+8, stub>>32)
+	stub := nucleusaddress(addressStubs)
+	for at := table; at < table+vectors*16; at += 16 {
+		store64(at, stub&0xffff|selCode0<<16|0x8e00<<32|stub>>16<<48)
+		store64(at+8, stub>>32)
+		stub += stubSize
 	}
+	const onFaultStack, fromProgram = 1 << 32, 3 << 45
+	store64(table+2*16, load64(table+2*16)|onFaultStack)
+	store64(table+8*16, load64(table+8*16)|onFaultStack)
+	store64(table+18*16, load64(table+18*16)|onFaultStack)
+	store64(table+3*16, load64(table+3*16)|fromProgram) // INT3
 }
 
 // nucleusCPU sets up the CPU that runs it, with the machine's page tables.

@@ -132,8 +132,8 @@ GLOBL runtime·nucleusgdt(SB), NOPTR|RODATA, $32
 GLOBL runtime·nucleusearly(SB), NOPTR, $(4096*11)
 
 TEXT runtime·nucleus32(SB),NOSPLIT|NOFRAME,$0-0
-	// Tables for the first 4 GiB where they are, and for the first 2 GiB
-	// again at nucleusAlias, where the nucleus runs.
+	// Tables for the memory below 4 GiB where it is, and for the first 2 GiB
+	// again at nucleusAlias, where the nucleus runs. They are zero yet.
 	MOVL	LINK_TABLES(DI), SI
 	ADDL	$4095, SI
 	ANDL	$~4095, SI
@@ -152,13 +152,40 @@ TEXT runtime·nucleus32(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	AX, 0x1010(SI)
 	ADDL	$0x1000, AX
 	MOVL	AX, 0x1018(SI)
+	// As many pages of 2 MiB as the memory below 4 GiB has: CX.
+	MOVL	40(BX), BP
+	MOVL	48(BX), DX
+	MOVL	$0, CX
+range:
+	CMPL	DX, $0
+	JEQ	ranged
+	CMPL	16(BP), $const_hvmRAM
+	JNE	other
+	CMPL	4(BP), $0
+	JNE	other
+	CMPL	12(BP), $0
+	JNE	whole
+	MOVL	0(BP), AX
+	ADDL	8(BP), AX
+	JCS	whole
+	ADDL	$0x1fffff, AX
+	JCS	whole
+	SHRL	$21, AX
+	CMPL	AX, CX
+	JLS	other
+	MOVL	AX, CX
+other:
+	ADDL	$24, BP
+	SUBL	$1, DX
+	JMP	range
+whole:
+	MOVL	$2048, CX
+ranged:
 	MOVL	SI, DX
 	ADDL	$0x2000, DX
 	MOVL	$0x83, AX	// present, writable, 2 MiB
-	MOVL	$2048, CX
 large:
 	MOVL	AX, 0(DX)
-	MOVL	$0, 4(DX)
 	ADDL	$0x200000, AX
 	ADDL	$8, DX
 	SUBL	$1, CX

@@ -4,8 +4,11 @@ package runtime
 
 import "unsafe"
 
-// Page frames. A bitmap says which are free, for runs of them to be found: for
-// devices, and to be given back to the host. All of this is under nucleus.lock.
+// Page frames. Those that never were in use are known by where they begin and
+// end (pageRun), so that a start takes as long with much memory as with little.
+// Of those that were given back a bitmap says which they are, for runs of them
+// to be found: for devices, and to be given back to the host. All of this is
+// under nucleus.lock.
 
 //go:nosplit
 func bitWord(bitmap, frame uintptr) uintptr { return bitmap + frame/64*8 }
@@ -30,13 +33,53 @@ func clearBit(bitmap, frame uintptr) {
 //go:nosplit
 func (n *nucleus) setFree(frame uintptr) {
 	setBit(n.free, frame)
+	n.last = max(n.last, frame/64)
+	n.nback++
 	n.nfree++
 }
 
-// takeFrame gives the address of a frame that is not zeroed, or 0.
+// monitorZeroes reports whether the monitor says that the machine's memory was
+// zero before it wrote to it: ours does, by a leaf of CPUID that is its own.
 //
 //go:nosplit
-func (n *nucleus) takeFrame() uintptr {
+func monitorZeroes() bool {
+	const leaf, signature, zeroes = 0x40000100, 0x68746950, 1 << 0
+	_, _, c, _ := nucleuscpuid(1, 0)
+	if c>>31 == 0 {
+		return false
+	}
+	most, s1, s2, s3 := nucleuscpuid(leaf, 0)
+	if most < leaf+1 || s1 != signature || s2 != signature || s3 != signature {
+		return false
+	}
+	features, _, _, _ := nucleuscpuid(leaf+1, 0)
+	return features&zeroes != 0
+}
+
+// takeFresh gives the address of the first of count frames in a row that never
+// were in use, or 0.
+//
+//go:nosplit
+func (n *nucleus) takeFresh(count uintptr) uintptr {
+	for i := range n.nruns {
+		r := n.run(i)
+		if r.top-r.fresh >= count*pageSize4 {
+			f := r.fresh
+			r.fresh += count * pageSize4
+			n.nfree -= count
+			return f
+		}
+	}
+	return 0
+}
+
+// takeBack gives the address of a frame that was in use before, or 0.
+//
+//go:nosplit
+func (n *nucleus) takeBack() uintptr {
+	if n.nback == 0 {
+		return 0
+	}
 	i := n.next
 	for range n.words {
 		if w := load64(n.free + i*8); w != 0 {
@@ -45,11 +88,12 @@ func (n *nucleus) takeFrame() uintptr {
 			t := n.told + i*8
 			store64(t, load64(t)&^(1<<bit))
 			n.next = i
+			n.nback--
 			n.nfree--
 			return (i*64 + bit) * pageSize4
 		}
 		i++
-		if i >= n.words {
+		if i > n.last {
 			i = 0
 		}
 	}
@@ -70,13 +114,20 @@ func lowestBit(w uintptr) uintptr {
 	return n
 }
 
-// zeroFrame is takeFrame with the frame zeroed.
+// zeroFrame gives the address of a frame that is zero, or 0. It would rather
+// have one that was in use before: the host has memory for it.
 //
 //go:nosplit
 func (n *nucleus) zeroFrame() uintptr {
-	f := n.takeFrame()
+	f := n.takeBack()
+	if f == 0 {
+		f = n.takeFresh(1)
+		if n.zeroed {
+			return f
+		}
+	}
 	if f != 0 {
-		nucleuszero(nucleusDirect+f, pageSize4)
+		nucleusfill(nucleusDirect+f, pageSize4, 0)
 	}
 	return f
 }
@@ -93,13 +144,24 @@ func (n *nucleus) isFree(frame uintptr) bool {
 	return frame/64 < n.words && hasBit(n.free, frame)
 }
 
-// takeRun gives the first of count frames in a row, zeroed, or 0. It looks from
-// the end: single frames are taken from the beginning.
+// takeRun gives the first of count frames in a row, zeroed, or 0. It takes
+// them from the end: single frames are taken from the beginning.
 //
 //go:nosplit
 func (n *nucleus) takeRun(count uintptr) uintptr {
+	for i := range n.nruns {
+		r := n.run(i)
+		if r.top-r.fresh >= count*pageSize4 {
+			r.top -= count * pageSize4
+			n.nfree -= count
+			if !n.zeroed {
+				nucleusfill(nucleusDirect+r.top, count*pageSize4, 0)
+			}
+			return r.top
+		}
+	}
 	have := uintptr(0)
-	for f := n.words * 64; f > 0; {
+	for f := n.last*64 + 64; f > 0; {
 		f--
 		if !n.isFree(f) {
 			have = 0
@@ -110,7 +172,7 @@ func (n *nucleus) takeRun(count uintptr) uintptr {
 			for i := f; i < f+count; i++ {
 				n.useFrame(i)
 			}
-			nucleuszero(nucleusDirect+f*pageSize4, count*pageSize4)
+			nucleusfill(nucleusDirect+f*pageSize4, count*pageSize4, 0)
 			return f * pageSize4
 		}
 	}
@@ -121,6 +183,7 @@ func (n *nucleus) takeRun(count uintptr) uintptr {
 func (n *nucleus) useFrame(frame uintptr) {
 	clearBit(n.free, frame)
 	clearBit(n.told, frame)
+	n.nback--
 	n.nfree--
 }
 
@@ -134,7 +197,7 @@ const minTold = 16
 //go:nosplit
 func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 	const most = 4 << 20 / pageSize4
-	for f := from; f < n.words*64; f++ {
+	for f := from; f <= n.last*64+63; f++ {
 		if f%64 == 0 && load64(n.free+f/8)&^load64(n.told+f/8) == 0 && count < minTold {
 			f += 63
 			count = 0

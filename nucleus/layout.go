@@ -102,11 +102,14 @@ type nucleus struct {
 	gate   [2]uintptr // where CPL 3 calls from, by SYSCALL and by a fault
 	shared uintptr    // *vmShared, in nucleusDirect
 
-	free  uintptr // bitmap of the free frames, nucleusDirect; one bit a frame
-	told  uintptr // of those among them that the host has back
-	words uintptr // length of each in words
-	next  uintptr // the word to look for a frame in next
-	nfree uintptr
+	free   uintptr // bitmap of the frames given back, nucleusDirect; one bit a frame
+	told   uintptr // of those among them that the host has back
+	words  uintptr // length of each in words
+	next   uintptr // the word to look for a frame in next
+	last   uintptr // the last word that ever had one
+	nback  uintptr // how many are in the bitmap
+	nfree  uintptr // those and the ones that never were in use
+	zeroed bool    // the latter are zero
 
 	powerPort, powerByte, powerValue uintptr // see setPower; 0: not known
 
@@ -133,8 +136,9 @@ const (
 	cpuGivenUp = 2
 )
 
-// pageRun are the frames from start to end, both physical addresses.
-type pageRun struct{ start, end uintptr }
+// pageRun are the frames from start to end, both physical addresses. Those
+// from fresh to top never were in use, and are in no bitmap.
+type pageRun struct{ start, end, fresh, top uintptr }
 
 // cpuState is a CPU's own, at the start of its region in nucleusCPUs. Behind
 // it, up to a page, is its TSS. The stack ends 4 KiB before the region does.
@@ -257,7 +261,8 @@ func nucleussetcr4(v uintptr)
 func nucleusxsetbv(v uintptr)
 func nucleusflushall()
 func nucleusinvlpg(addr uintptr)
-func nucleuszero(addr, n uintptr)
+func nucleusfill(addr, n, v uintptr)
+func nucleusempty(addr, words uintptr) uintptr
 func nucleuscopy(to, from, n uintptr)
 func nucleushalt(c *cpuState)
 func nucleusrelax()

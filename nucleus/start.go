@@ -61,6 +61,7 @@ type bootMemory struct {
 	first, next, end uintptr
 	base             uintptr // of physical addresses: 0 or nucleusDirect
 	root             uintptr // of the machine's page tables
+	zeroed           bool    // memory is zero but for what the monitor wrote
 }
 
 //go:nosplit
@@ -77,7 +78,9 @@ func (b *bootMemory) page() uintptr {
 		nucleusDie(dieMemory)
 	}
 	b.next += pageSize4
-	nucleuszero(p, pageSize4)
+	if !b.zeroed {
+		nucleusfill(p, pageSize4, 0)
+	}
 	return p
 }
 
@@ -85,6 +88,16 @@ func (b *bootMemory) page() uintptr {
 //
 //go:nosplit
 func (b *bootMemory) put(root, va, pa, bits, level uintptr) {
+	if level == 2 {
+		bits |= pteLarge
+	}
+	store64(b.entry(root, va, level), pa|bits|ptePresent)
+}
+
+// entry is the address of the entry for va in its table of the given level.
+//
+//go:nosplit
+func (b *bootMemory) entry(root, va, level uintptr) uintptr {
 	table := root
 	for l := uintptr(4); l > level; l-- {
 		e := b.base + table + va>>tableShift(l)&511*8
@@ -98,26 +111,42 @@ func (b *bootMemory) put(root, va, pa, bits, level uintptr) {
 		}
 		table = load64(e) & pteFrame
 	}
-	if level == 2 {
-		bits |= pteLarge
-	}
-	store64(b.base+table+va>>tableShift(level)&511*8, pa|bits|ptePresent)
+	return b.base + table + va>>tableShift(level)&511*8
 }
 
-// putRange maps [va, va+size) at pa, with large pages where they fit.
+// putRange maps [va, va+size) at pa, with large pages where they fit. Of the
+// start this takes the most instructions, and there are hosts that interpret
+// them.
 //
 //go:nosplit
 func (b *bootMemory) putRange(root, va, pa, size, bits uintptr) {
+	bits |= ptePresent
 	for end := va + size; va < end; {
+		level, step := uintptr(1), uintptr(pageSize4)
+		entry := pa | bits
 		if (va|pa)&(pageSize2-1) == 0 && end-va >= pageSize2 {
-			b.put(root, va, pa, bits, 2)
-			va += pageSize2
-			pa += pageSize2
-			continue
+			level, step = 2, pageSize2
+			entry |= pteLarge
 		}
-		b.put(root, va, pa, bits, 1)
-		va += pageSize4
-		pa += pageSize4
+		shift := tableShift(level)
+		e := b.entry(root, va, level)
+		count := min((end-va)>>shift, 512-va>>shift&511) // in this table
+		va += count << shift
+		pa += count << shift
+		for last := e + count*8; e != last; e += 8 {
+			store64(e, entry)
+			entry += step
+		}
+	}
+}
+
+// pages maps [va, end), all in one table, at pages of their own.
+//
+//go:nosplit
+func (b *bootMemory) pages(root, va, end, bits uintptr) {
+	for e := b.entry(root, va, 1); va < end; va += pageSize4 {
+		store64(e, b.page()|bits|ptePresent)
+		e += 8
 	}
 }
 
@@ -143,6 +172,7 @@ func nucleusStart(info, link uintptr) (cpu, root uintptr) {
 	// The run of memory that holds the image, behind its end and behind what
 	// the monitor left there.
 	b := &nucleusboot
+	b.zeroed = monitorZeroes()
 	b.next = (image[3] + pageSize4 - 1) &^ (pageSize4 - 1)
 	for i := range uintptr(h.entries) {
 		m := hvmEntry(h, i)
@@ -372,7 +402,7 @@ func (b *bootMemory) frames(n *nucleus, h *hvmStartInfo, s *vmShared) {
 			continue
 		}
 		r := n.run(n.nruns)
-		r.start, r.end = from, to
+		r.start, r.end, r.fresh, r.top = from, to, from, to
 		n.nruns++
 		last = max(last, to)
 	}
@@ -407,42 +437,31 @@ func (n *nucleus) overlaps(from, to uintptr) bool {
 	return false
 }
 
-// done frees what was not taken. What the monitor left has been read by now.
+// done frees what was not taken. What the monitor left has been read by now: in
+// front of the pages that were taken, or behind where they may go.
 //
 //go:nosplit
 func (b *bootMemory) done(n *nucleus) {
-	bitmap := n.free - nucleusDirect
+	n.zeroed = b.zeroed
 	for i := range n.nruns {
 		r := n.run(i)
-		markFrames(bitmap, r.start/pageSize4, r.end/pageSize4, true)
-	}
-	markFrames(bitmap, b.first/pageSize4, b.next/pageSize4, false)
-	for i := range n.words {
-		for w := load64(bitmap + i*8); w != 0; w &= w - 1 {
-			if w == ^uintptr(0) {
-				n.nfree += 64
-				break
-			}
-			n.nfree++
+		if b.next-r.start <= r.end-r.start {
+			r.fresh, r.top = b.next, b.end
+			n.freeAll(r.start, b.first)
+			n.freeAll(b.end, r.end)
 		}
+		n.nfree += (r.top - r.fresh) / pageSize4
 	}
 }
 
-// markFrames sets or clears the bits from first to last.
+// freeAll frees the frames from from to to, while the direct map is not yet in
+// use.
 //
 //go:nosplit
-func markFrames(bitmap, first, last uintptr, free bool) {
-	for first < last {
-		mask := ^uintptr(0) << (first % 64)
-		if next := first&^63 + 64; last < next {
-			mask &= 1<<(last%64) - 1
-		}
-		w := bitWord(bitmap, first)
-		if free {
-			store64(w, load64(w)|mask)
-		} else {
-			store64(w, load64(w)&^mask)
-		}
-		first = first&^63 + 64
+func (n *nucleus) freeAll(from, to uintptr) {
+	n.free -= nucleusDirect
+	for ; from < to; from += pageSize4 {
+		n.setFree(from / pageSize4)
 	}
+	n.free += nucleusDirect
 }

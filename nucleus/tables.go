@@ -61,9 +61,7 @@ func (n *nucleus) expand(e uintptr) uintptr {
 		return 0
 	}
 	if old&pteMark != 0 {
-		for i := uintptr(0); i < pageSize4; i += 8 {
-			store64(nucleusDirect+t+i, old)
-		}
+		nucleusfill(nucleusDirect+t, pageSize4, old)
 	}
 	store64(e, t|ptePresent|pteWrite|pteUser)
 	return t
@@ -85,60 +83,64 @@ const (
 //
 //go:nosplit
 func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
+	table, level := n.root, uintptr(4)
 	for va < end {
-		table, level := n.root, uintptr(4)
-		for {
-			e := entryOf(table, level, va)
-			size := uintptr(1) << tableShift(level)
-			old := load64(e)
-			whole := va&(size-1) == 0 && end-va >= size
-			if level == 1 {
-				if !n.alterEntry(op, access, e, va, old, d) {
-					return false
-				}
-				va += size
-				break
+		shift := tableShift(level)
+		size := uintptr(1) << shift
+		e := entryOf(table, level, va)
+		whole := va&(size-1) == 0 && end-va >= size
+		if whole && level <= 3 && (op == changeMap || op == changeCheck) {
+			// Most of what is mapped was not: a row of entries at once.
+			count := nucleusempty(e, min((end-va)>>shift, 512-va>>shift&511))
+			if op == changeMap {
+				nucleusfill(e, count*8, pteMark|access)
 			}
-			if old&ptePresent != 0 {
-				if old&pteLarge != 0 {
-					return false // the image's own
+			if va += count << shift; count > 0 {
+				if va>>shift&511 == 0 {
+					table, level = n.root, 4
 				}
-				if whole && level == 2 && (op == changeUnmap || op == changeMap) {
-					store64(e, 0)
-					d.frame(old&pteFrame | droppedTable)
-					d.all = true
-					old = 0
-				} else {
-					table = old & pteFrame
-					level--
-					continue
-				}
+				continue
 			}
-			// Nothing, or a mark.
-			if op == changeCheck && old != 0 || op == changeCheckAll && old == 0 {
+		}
+		old := load64(e)
+		if level > 1 && old&ptePresent != 0 {
+			if old&pteLarge != 0 {
+				return false // the image's own
+			}
+			if !whole || level != 2 || op != changeUnmap && op != changeMap {
+				table = old & pteFrame
+				level--
+				continue
+			}
+			store64(e, 0)
+			d.frame(old&pteFrame | droppedTable)
+			d.all = true
+			old = 0
+		}
+		switch {
+		case level == 1:
+			if !n.alterEntry(op, access, e, va, old, d) {
 				return false
 			}
-			if op == changeCheck || op == changeCheckAll || op == changeDiscard || old == 0 && op != changeMap {
-				va = va&^(size-1) + size
-				if va == 0 {
-					return true
-				}
-				break
-			}
-			if whole && level <= 3 {
-				if op == changeUnmap {
-					store64(e, 0)
-				} else {
-					store64(e, pteMark|access)
-				}
-				va += size
-				break
-			}
+		// Nothing, or a mark.
+		case op == changeCheck && old != 0 || op == changeCheckAll && old == 0:
+			return false
+		case op == changeCheck || op == changeCheckAll || op == changeDiscard || old == 0 && op != changeMap:
+		case !whole || level > 3:
 			table = n.expand(e)
 			if table == 0 {
 				return false
 			}
 			level--
+			continue
+		case op == changeUnmap:
+			store64(e, 0)
+		default:
+			store64(e, pteMark|access)
+		}
+		va = va&^(size-1) + size
+		if va>>shift&511 == 0 {
+			table, level = n.root, 4
 		}
 	}
 	return true

@@ -26,20 +26,21 @@ const (
 )
 
 // nucleusTrap handles an exception or an interrupt. Most of them become upcalls:
-// the interrupted thread is diverted to CPL 3's thread layer.
+// the interrupted thread is diverted to CPL 3's thread layer. It reports whether
+// it is a call, which goes on behind the instruction that faulted.
 //
 //go:nosplit
-func nucleusTrap(f *trapFrame, c *cpuState) {
+func nucleusTrap(f *trapFrame, c *cpuState) (call bool) {
 	n := nuc()
 	user := f.cs&3 != 0
 	switch {
 	case f.vector == vectorInvalid && user && f.ip == n.gate[1]:
-		f.ax = nucleusCall(c, f.ax, f.di, f.si, f.dx, f.r10, f.ip)
 		f.ip += ud2Size
+		return true
 	case f.vector == vectorPageFault && user:
 		va := nucleuscr2()
 		if n.notRaised(f) {
-			return
+			return false
 		}
 		if f.code&faultPresent == 0 {
 			n.acquire(c)
@@ -47,7 +48,7 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 			n.release()
 			switch r {
 			case faultDone:
-				return
+				return false
 			case faultMemory:
 				nucleusDie(dieMemory)
 			case faultAccess:
@@ -69,7 +70,7 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 		n.apicWrite(apicEOI, 0)
 		if f.vector == vectorFlush {
 			n.obey(c)
-			return
+			return false
 		}
 		if f.vector < vectorTimer {
 			s := uintptr(unsafe.Pointer(n.sharedPage()))
@@ -82,10 +83,11 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 		}
 		if !user || b.masked != 0 {
 			b.pending = 1
-			return
+			return false
 		}
 		n.divert(f, c, 0)
 	}
+	return false
 }
 
 const ud2Size = 2

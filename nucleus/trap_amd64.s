@@ -39,7 +39,8 @@ TEXT runtime·nucleusstubs(SB),NOSPLIT|NOFRAME,$0-0
 	STUB8(120)
 
 // nucleustrap saves the registers below the stub's two words (trapFrame) and
-// calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on.
+// calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on,
+// and says whether the trap is a call of the nucleus.
 TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$120, SP
 	MOVQ	AX, 0(SP)
@@ -67,6 +68,22 @@ TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$const_spill, SP
 	CALL	runtime·nucleusTrap<ABIInternal>(SB)
 	ADDQ	$const_spill, SP
+	TESTB	AX, AX
+	JEQ	restore
+	// A call of the nucleus, as in nucleussyscall.
+	MOVQ	SP, AX
+	ANDQ	$~0xffff, AX
+	MOVQ	trapFrame_ax(SP), BX
+	MOVQ	trapFrame_di(SP), CX
+	MOVQ	trapFrame_si(SP), DI
+	MOVQ	trapFrame_dx(SP), SI
+	MOVQ	trapFrame_r10(SP), R8
+	MOVQ	trapFrame_ip(SP), R9
+	SUBQ	$const_spill, SP
+	CALL	runtime·nucleusCall<ABIInternal>(SB)
+	ADDQ	$const_spill, SP
+	MOVQ	AX, trapFrame_ax(SP)
+restore:
 	MOVQ	0(SP), AX
 	MOVQ	8(SP), BX
 	MOVQ	16(SP), CX
@@ -166,19 +183,37 @@ TEXT runtime·nucleusinvlpg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	INVLPG	(AX)
 	RET
 
-// func nucleuszero(addr, n uintptr)
-TEXT runtime·nucleuszero<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+// func nucleusfill(addr, n, v uintptr): n bytes of words v
+TEXT runtime·nucleusfill<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	MOVQ	AX, DI
+	MOVQ	CX, AX
 	MOVQ	BX, CX
 	SHRQ	$3, CX
-	MOVL	$0, AX
 	REP; STOSQ
+	RET
+
+// func nucleusempty(addr, words uintptr) uintptr: how many of the first words are 0
+TEXT runtime·nucleusempty<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
+	MOVQ	AX, DI
+	MOVQ	BX, CX
+	MOVL	$0, AX
+	CMPQ	AX, AX
+	REP; SCASQ
+	JEQ	2(PC)
+	ADDQ	$1, CX	// the one that is not
+	SUBQ	CX, BX
+	MOVQ	BX, AX
 	RET
 
 // func nucleuscopy(to, from, n uintptr)
 TEXT runtime·nucleuscopy<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	MOVQ	AX, DI
 	MOVQ	BX, SI
+	MOVQ	CX, AX
+	SHRQ	$3, CX
+	REP; MOVSQ
+	MOVQ	AX, CX
+	ANDQ	$7, CX
 	REP; MOVSB
 	RET
 

@@ -18,6 +18,7 @@ import (
 const (
 	startInfoAddr = 0x1000
 	memoryMapAddr = 0x2000
+	modulesAddr   = 0x3000
 	lineAddr      = 0x10000 // of boot parameters that end below lineEnd, else behind the image
 	lineEnd       = 0x90000
 
@@ -53,13 +54,15 @@ func findEntry(order binary.ByteOrder, notes []byte) (uint64, bool) {
 	return 0, false
 }
 
-// writeStart writes what the guest is told at its start.
+// writeStart writes what the guest is told at its start. The boot parameters are
+// a module: its length is known, where a command line would have to be read for
+// it.
 func (m *memory) writeStart(line string) error {
 	at := uint64(lineAddr)
 	if len(line) >= lineEnd-lineAddr {
 		at = m.ram[1].addr
 	}
-	text, ok := m.queue.Slice(at, uint64(len(line))+1)
+	text, ok := m.queue.Slice(at, uint64(len(line)))
 	if !ok {
 		return fmt.Errorf("%d bytes of boot parameters do not fit the memory: give it more with --memory", len(line))
 	}
@@ -79,10 +82,16 @@ func (m *memory) writeStart(line string) error {
 	}
 	info := le.AppendUint32(nil, startMagic)
 	info = le.AppendUint32(info, startVersion)
-	info = le.AppendUint64(info, 0) // flags, number of modules
-	for _, v := range []uint64{0, at, 0, memoryMapAddr, uint64(entries)} {
+	info = le.AppendUint32(info, 0) // flags
+	info = le.AppendUint32(info, 1) // modules
+	for _, v := range []uint64{modulesAddr, 0, 0, memoryMapAddr, uint64(entries)} {
 		info = le.AppendUint64(info, v)
 	}
+	var modules []byte
+	for _, v := range []uint64{at, uint64(len(line)), 0, 0} {
+		modules = le.AppendUint64(modules, v)
+	}
+	copy(m.ram[0].mem[modulesAddr:], modules)
 	copy(m.ram[0].mem[startInfoAddr:], info)
 	copy(m.ram[0].mem[memoryMapAddr:], table)
 	return nil

@@ -16,6 +16,15 @@ const (
 	leafKVM       = 0x40000000
 	leafTiming    = 0x40000010 // EAX: the TSC's frequency, EBX: the APIC timer's, both in kHz
 
+	// Ours: which they are in EAX, "PithPithPith" in the others; then what the
+	// machine has.
+	leafPith    = 0x40000100
+	leafMachine = 0x40000101
+	signature   = 0x68746950
+	// memoryZeroed is that memory was zero before the start was written, so
+	// that the image need not make it so.
+	memoryZeroed = 1 << 0
+
 	apicTimerKHz = 1000000 // KVM's
 
 	htt         = 1 << 28 // leaf 1, EDX: there may be more than one
@@ -53,5 +62,7 @@ func cpuid(host []kvm.CPUID, id, n, tscKHz int) []kvm.CPUID {
 		kvm.CPUID{Function: leafTopology, Index: 1, Flags: bySubleaf, EAX: uint32(shift), EBX: uint32(n), ECX: 1 | core, EDX: uint32(id)},
 		kvm.CPUID{Function: leafTopology, Index: 2, Flags: bySubleaf, ECX: 2, EDX: uint32(id)},
 		kvm.CPUID{Function: leafTiming, EAX: uint32(tscKHz), EBX: apicTimerKHz},
+		kvm.CPUID{Function: leafPith, EAX: leafMachine, EBX: signature, ECX: signature, EDX: signature},
+		kvm.CPUID{Function: leafMachine, EAX: memoryZeroed},
 	)
 }
