@@ -3,6 +3,7 @@ package virtio
 import (
 	"strconv"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 )
@@ -12,6 +13,7 @@ const (
 	mmioMagic             = 0x000
 	mmioVersion           = 0x004
 	mmioDeviceID          = 0x008
+	mmioVendorID          = 0x00c
 	mmioDeviceFeatures    = 0x010
 	mmioDeviceFeaturesSel = 0x014
 	mmioDriverFeatures    = 0x020
@@ -38,14 +40,17 @@ const (
 
 // mmio is a device in memory (§4.2). It has one interrupt, a pin of the I/O
 // APIC, which it holds up until the interrupt is acknowledged: an edge comes
-// only when all of its causes have been.
+// only when all of its causes have been. A device of our own monitor has
+// messages instead, for each queue and for the configuration (boot.MMIOVendor),
+// and nothing to acknowledge.
 type mmio struct {
 	registers
-	name   string
-	id     uint32
-	config int // bytes of configuration that there is room for
-	gsi    uint32
-	routed bool
+	name     string
+	id       uint32
+	config   int // bytes of configuration that there is room for
+	messages bool
+	gsi      uint32 // without messages
+	routed   bool   // gsi is
 }
 
 // newMMIO is the device whose registers are size bytes at addr. ENODEV: there
@@ -64,6 +69,7 @@ func newMMIO(r registers, addr uint64, size int, gsi uint32) (Transport, linux.E
 			") is a legacy device, older than virtio 1.0; QEMU has modern ones with -global virtio-mmio.force-legacy=false\n")
 		return nil, linux.ENODEV
 	}
+	m.messages = r.Read(mmioVendorID, 4) == boot.MMIOVendor
 	return m, 0
 }
 
@@ -113,7 +119,7 @@ func (m *mmio) QueueSize(i int) int {
 }
 
 func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno {
-	if errno := m.SetConfigInterrupt(irq); errno != 0 {
+	if errno := m.setInterrupt(uint32(i), irq); errno != 0 {
 		return errno
 	}
 	m.Write(mmioQueueSel, 4, uint32(i))
@@ -134,18 +140,40 @@ func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.
 
 func (m *mmio) Notify(i int) { m.Write(mmioQueueNotify, 4, uint32(i)) }
 
-func (m *mmio) OwnInterrupts() (queues, config bool) { return false, false }
+func (m *mmio) OwnInterrupts() (queues, config bool) { return m.messages, m.messages }
 
 func (m *mmio) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
-	if m.routed {
-		return 0
-	}
-	errno := irq.Route(m.gsi)
-	m.routed = errno == 0
-	return errno
+	return m.setInterrupt(boot.MMIOConfigSel, irq)
 }
 
+// setInterrupt has irq raised for what selector names, a queue or the
+// configuration, by a message that the device must take, or the device's pin.
+func (m *mmio) setInterrupt(selector uint32, irq *platform.Interrupt) linux.Errno {
+	if !m.messages {
+		if m.routed {
+			return 0
+		}
+		errno := irq.Route(m.gsi)
+		m.routed = errno == 0
+		return errno
+	}
+	addr, data := irq.Message()
+	m.Write(mmioQueueSel, 4, selector)
+	m.Write(boot.MMIOMessageAddr, 4, uint32(addr))
+	m.Write(boot.MMIOMessageAddrTop, 4, uint32(addr>>32))
+	m.Write(boot.MMIOMessageData, 4, data)
+	if m.Status()&StatusNeedsReset != 0 {
+		return linux.ENOSPC
+	}
+	return 0
+}
+
+// AckInterrupt asks what for the pin is up, and has it go down. What comes by a
+// message is for queues that share one.
 func (m *mmio) AckInterrupt() (queue, config bool) {
+	if m.messages {
+		return true, false
+	}
 	return ackAll(
 		func() uint32 { return m.Read(mmioInterruptStatus, 4) },
 		func(bits uint32) { m.Write(mmioInterruptACK, 4, bits) })

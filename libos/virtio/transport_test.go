@@ -72,6 +72,11 @@ var transports = []struct {
 		m := memory{0xfeb00e00: virtiotest.NewMMIO(d, 12)}
 		return only(t, virtio.NamedDevices([]string{"virtio_mmio.device=512@0xfeb00e00:12"}, m.Map))
 	}},
+	{"mmio d0000000", func(t testing.TB, d *virtiotest.Device) virtio.Transport {
+		m := virtiotest.NewMMIO(d, 0)
+		m.Messages = 3
+		return only(t, virtio.NamedDevices([]string{"virtio_mmio.device=4K@0xd0000000:0"}, memory{0xd0000000: m}.Map))
+	}},
 	{"pci 00:1f.0", func(t testing.TB, d *virtiotest.Device) virtio.Transport {
 		b := bus{0x1f << 3: virtiotest.NewPCI(d, 0x4000_0000_0000, 4)}
 		return only(t, virtio.PCIDevices(b, b.Map))
@@ -226,6 +231,28 @@ func TestManyQueuesShareAnInterrupt(t *testing.T) {
 		if token, _, ok := q.Take(); !ok || token != i {
 			t.Errorf("queue %d: took %d, %v", i, token, ok)
 		}
+	}
+}
+
+func TestMessagesThatTheDeviceCannotTake(t *testing.T) {
+	for messages, want := range map[int][3]linux.Errno{3: {}, 2: {2: linux.ENOSPC}, 1: {1: linux.ENOSPC, 2: linux.ENOSPC}} {
+		virtio.CaptureReports(t)
+		m := virtiotest.NewMMIO(virtiotest.New(1, 0, nil, 8, 8), 0)
+		m.Messages = messages
+		d, errno := virtio.Open(only(t, virtio.NamedDevices([]string{"virtio_mmio.device=4K@0xd0000000:0"}, memory{0xd0000000: m}.Map)), 0)
+		if errno != 0 {
+			t.Fatal(errno.Name())
+		}
+		var got [3]linux.Errno
+		for i := range 2 {
+			_, got[i] = d.NewQueue(i, 8)
+		}
+		d.OnConfig(func() {})
+		got[2] = d.Start()
+		if got != want {
+			t.Errorf("%d messages: %v, want %v", messages, got, want)
+		}
+		d.Shutdown()
 	}
 }
 

@@ -6,28 +6,58 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 )
 
 // MMIO are the registers of a Device in memory (virtio 1.2 §4.2.2), as a
 // driver of virtio-mmio accesses them. Its interrupt is a pin whose level is
-// that of the interrupt status: pending or not.
+// that of the interrupt status: pending or not; or messages, of each queue and
+// of the configuration (boot.MMIOVendor).
 type MMIO struct {
-	Device  *Device
-	Version uint32
-	pin     uint32
-	status  atomic.Uint32 // of the interrupt
+	Device   *Device
+	Version  uint32
+	Messages int // that the device can take, all in all; 0: it has a pin
+	pin      uint32
+	status   atomic.Uint32 // of the interrupt
 
 	mu                   sync.Mutex // of the driver's accesses
 	features, drivers    uint32     // selectors
 	queue, size          uint32
 	desc, driver, device uint64
+	message              uint64            // its address
+	routes               map[uint32]func() // that send messages, by selector
 }
 
 // NewMMIO gives the registers of d, with its interrupt on pin gsi.
 func NewMMIO(d *Device, gsi uint32) *MMIO {
-	return &MMIO{Device: d, Version: 2, pin: gsi}
+	return &MMIO{Device: d, Version: 2, pin: gsi, routes: map[uint32]func(){}}
+}
+
+// send has the message be sent of what the queue selector names.
+func (m *MMIO) send(data uint32) {
+	if len(m.routes) == m.Messages {
+		m.Device.NeedReset()
+		return
+	}
+	addr := m.message
+	fire := func() { platform.HostedMessage(addr, data) }
+	m.routes[m.queue] = fire
+	if m.queue == boot.MMIOConfigSel {
+		m.Device.setConfigured(fire)
+	}
+}
+
+// interrupt is how the queue that is being enabled interrupts.
+func (m *MMIO) interrupt() func() {
+	if m.Messages == 0 {
+		return func() { m.raise(1) }
+	}
+	if fire := m.routes[m.queue]; fire != nil {
+		return fire
+	}
+	panic("virtiotest: a queue without its interrupt")
 }
 
 func (m *MMIO) raise(bits uint32) {
@@ -53,6 +83,10 @@ func (m *MMIO) Read(off, width int) uint32 {
 		return m.Version
 	case 0x008:
 		return m.Device.DeviceID()
+	case 0x00c:
+		if m.Messages > 0 {
+			return boot.MMIOVendor
+		}
 	case 0x010:
 		return half(m.Device.Features(), m.features)
 	case 0x034:
@@ -62,6 +96,9 @@ func (m *MMIO) Read(off, width int) uint32 {
 			return 1
 		}
 	case 0x060:
+		if m.Messages > 0 {
+			panic("virtiotest: the driver asks what an interrupt was for that says so by itself")
+		}
 		return m.status.Load()
 	case 0x070:
 		return uint32(m.Device.Status())
@@ -99,7 +136,7 @@ func (m *MMIO) Write(off, width int, v uint32) {
 		m.size = v
 	case 0x044:
 		if v == 1 && m.Device.QueueSize(int(m.queue)) > 0 {
-			m.Device.Queue(int(m.queue)).set(int(m.size), m.desc, m.driver, m.device, func() { m.raise(1) })
+			m.Device.Queue(int(m.queue)).set(int(m.size), m.desc, m.driver, m.device, m.interrupt())
 		}
 	case 0x064:
 		m.status.And(^v)
@@ -107,7 +144,10 @@ func (m *MMIO) Write(off, width int, v uint32) {
 		m.Device.SetStatus(uint8(v))
 		if v == 0 {
 			m.status.Store(0)
-			m.Device.setConfigured(func() { m.raise(2) })
+			if m.Messages == 0 {
+				m.Device.setConfigured(func() { m.raise(2) })
+			}
+			clear(m.routes)
 		}
 	case 0x080, 0x084:
 		setHalf(&m.desc, off&4 != 0, v)
@@ -115,6 +155,10 @@ func (m *MMIO) Write(off, width int, v uint32) {
 		setHalf(&m.driver, off&4 != 0, v)
 	case 0x0a0, 0x0a4:
 		setHalf(&m.device, off&4 != 0, v)
+	case boot.MMIOMessageAddr, boot.MMIOMessageAddrTop:
+		setHalf(&m.message, off == boot.MMIOMessageAddrTop, v)
+	case boot.MMIOMessageData:
+		m.send(v)
 	}
 }
 
