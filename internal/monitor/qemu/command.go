@@ -11,6 +11,7 @@ import (
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
 	"github.com/pith-os/pith/libos/boot"
@@ -125,7 +126,7 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 	if !slices.Contains(MachineTypes, q.machine) {
 		return fmt.Errorf("machine type %s is not known: choose %s", q.machine, strings.Join(MachineTypes, " or "))
 	}
-	line, err := bootLine(c)
+	line, err := guest.BootLine(c)
 	if err != nil {
 		return err
 	}
@@ -262,7 +263,7 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 		vm.streams.err, errs[2] = q.port(last, "mux=on")
 	}
 	q.debugOn(last, boot.DebugText)
-	vm.control.port, errs[3] = q.port(boot.PortControl)
+	vm.control.Port, errs[3] = q.port(boot.PortControl)
 	vm.debugControl, errs[4] = q.character("debug")
 	q.debugOn("debug", boot.DebugControl)
 	return errors.Join(errs[:]...)
@@ -322,22 +323,4 @@ func (q *command) frames(vm *machine) error {
 	}
 	q.option("-netdev", "dgram", "id=net", "local.type=fd", fmt.Sprintf("local.str=%d", q.inherit(theirs)))
 	return nil
-}
-
-// bootLine are the machine's boot parameters.
-func bootLine(c *monitor.Config) (string, error) {
-	b := c.Boot
-	b.PID, b.Args, b.Env = 1, c.Args, c.Env
-	b.TTY = monitor.Terminals(c.Stdin, c.Stdout, c.Stderr)
-	b.Publish = nil
-	for _, p := range c.Publish {
-		b.Publish = append(b.Publish, p.Guest)
-	}
-	b.Mounts = monitor.Mounts(c.Folders)
-	line := b.String()
-	if len(line) > boot.MaxLine {
-		return "", fmt.Errorf("arguments, environment and the rest of the boot parameters are %d bytes: a virtual machine takes %d; "+
-			"give the program less, or a file", len(line), boot.MaxLine)
-	}
-	return line, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -41,7 +42,7 @@ func find() (string, error) {
 type machine struct {
 	process
 	streams      streams
-	control      control
+	control      guest.Control
 	debugControl *os.File
 	words        words
 	link         gateway.Link     // of the network device, if there is one
@@ -54,7 +55,7 @@ func start(ctx context.Context, program, accel string, c *monitor.Config) (*mach
 		return nil, err
 	}
 	var q command
-	vm := &machine{control: newControl()}
+	vm := &machine{control: guest.NewControl()}
 	err := q.compose(vm, accel, c)
 	if err == nil {
 		if vm.process, vm.words, err = run(program, q.args, q.files); err != nil {
@@ -90,7 +91,7 @@ func (vm *machine) signal(sig unix.Signal) {
 	case unix.SIGCONT:
 		vm.process.signal(sig)
 	}
-	vm.control.say(boot.Signal(sig).String())
+	vm.control.Say(boot.Signal(sig).String())
 }
 
 // result is how the machine ended, given what it said last.

@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/guest"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,14 +102,14 @@ func (vm *machine) supervise(ctx context.Context, c *monitor.Config, listeners [
 		default: // the first is enough
 		}
 	}
-	ports := published{network: c.Network}
+	ports := guest.Published{Network: c.Network}
 	exit := noExit
 	var tasks sync.WaitGroup
 	tasks.Go(func() { vm.streams.serve(serving, c, log) })
-	tasks.Go(func() { vm.control.serve(serving) })
+	tasks.Go(func() { vm.control.Serve(serving) })
 	tasks.Go(func() {
-		vm.control.hear(func(message string) {
-			if err := monitor.Obey(message, listeners, ports.listen, log); err != nil {
+		vm.control.Hear(func(message string) {
+			if err := monitor.Obey(message, listeners, ports.Listen, log); err != nil {
 				fail(err)
 			}
 		})
@@ -145,7 +146,7 @@ func (vm *machine) supervise(ctx context.Context, c *monitor.Config, listeners [
 	cancel()
 	err := vm.unplug()
 	tasks.Wait()
-	ports.close()
+	ports.Close()
 	if failure = errors.Join(failure, err); failure != nil {
 		return 0, failure
 	}
