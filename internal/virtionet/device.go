@@ -141,6 +141,9 @@ func (d *Device) End(err error) {
 	})
 }
 
+// Done is closed when the link has ended.
+func (d *Device) Done() <-chan struct{} { return d.ended }
+
 // Close implements gateway.Link.
 func (d *Device) Close() error {
 	d.End(nil)

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// endless is a link that always has packets, of size bytes of frame each, and
+// room for more. It notes what passed.
+type endless struct {
+	size     int
+	read     int // packets
+	written  int
+	next     byte // number of the packet that is written next
+	disorder bool
+	done     chan struct{}
+	plain    bool
+}
+
+func (e *endless) ReadPackets(pkts []Packet, sizes []int) (int, error) {
+	for i := range pkts {
+		pkts[i][0][0] = byte(e.read)
+		sizes[i] = boot.VirtioNetHeaderSize + e.size
+		e.read++
+	}
+	return len(pkts), nil
+}
+
+func (e *endless) WritePackets(pkts []Packet) error {
+	for _, p := range pkts {
+		e.disorder = e.disorder || p[0][0] != e.next
+		e.next++
+		e.written++
+	}
+	return nil
+}
+
+func (e *endless) Close() error          { return nil }
+func (e *endless) Done() <-chan struct{} { return e.done }
+func (e *endless) NoOffload() bool       { return e.plain }
+
+// run reads from and writes to a link until it ends, and returns how many bytes
+// of frames passed each way within d.
+func run(l Link, size int, d time.Duration) (in, out int) {
+	ended := make(chan struct{}, 2)
+	end := time.Now().Add(d)
+	go func() {
+		pkts, sizes := make([]Packet, batch), make([]int, batch)
+		for i := range pkts {
+			pkts[i] = Packet{make([]byte, 1)}
+		}
+		next := byte(0)
+		for {
+			n, err := l.ReadPackets(pkts, sizes)
+			if err != nil || time.Now().After(end) {
+				break
+			}
+			for i, s := range sizes[:n] {
+				in += s - boot.VirtioNetHeaderSize
+				if pkts[i][0][0] != next {
+					panic("a packet is lost")
+				}
+				next++
+			}
+		}
+		ended <- struct{}{}
+	}()
+	go func() {
+		pkts := make([]Packet, batch)
+		b := make([]byte, boot.VirtioNetHeaderSize+size)
+		next := byte(0)
+		for {
+			for i := range pkts {
+				pkts[i] = Packet{{next}, b[1:]}
+				next++
+			}
+			if l.WritePackets(pkts) != nil || time.Now().After(end) {
+				break
+			}
+			out += len(pkts) * size
+		}
+		ended <- struct{}{}
+	}()
+	<-ended
+	<-ended
+	return in, out
+}
+
+func TestLimitIsKeptAndUsed(t *testing.T) {
+	for _, rate := range []int{50_000, 1_000_000, 100_000_000} {
+		for _, size := range []int{60, 1514, 9000, maxFrame} {
+			synctest.Test(t, func(t *testing.T) {
+				e := &endless{size: size}
+				seconds := 3 + 40_000_000/rate // many packets in any case
+				in, out := run(Limit(e, uint64(rate)), size, time.Duration(seconds)*time.Second)
+				// What begins within the time may end after it.
+				burst, slack := max(rate/10, maxFrame), 2*batch*size
+				for way, n := range map[string]int{"from": in, "to": out} {
+					if n > rate*seconds+burst || n < rate*seconds+burst-slack {
+						t.Errorf("%d bytes a second, frames of %d: %d bytes %s the guest in %d s, %.4f of the limit",
+							rate, size, n, way, seconds, float64(n)/float64(rate*seconds))
+					}
+				}
+				if e.disorder {
+					t.Errorf("%d bytes a second, frames of %d: packets are lost, or not in order", rate, size)
+				}
+			})
+		}
+	}
+}
+
+func TestLimitSavesATenthOfASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate, size = 10_000_000, 1000
+		l := Limit(&endless{size: size}, rate)
+		time.Sleep(time.Hour)
+		begin := time.Now()
+		pkt := []Packet{{make([]byte, boot.VirtioNetHeaderSize+size)}}
+		for range rate / 10 / size {
+			if err := l.WritePackets(pkt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("a burst takes %v", d)
+		}
+		if err := l.WritePackets(pkt); err != nil {
+			t.Fatal(err)
+		}
+		if d, want := time.Since(begin), time.Second*size/rate; d < want || d > 2*want {
+			t.Errorf("the packet behind it takes %v, not %v", d, want)
+		}
+	})
+}
+
+func TestLimitEndsWithItsLink(t *testing.T) {
+	for _, how := range []string{"it is closed", "its guest is gone"} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &endless{size: maxFrame, done: make(chan struct{})}
+			l := Limit(e, 1) // a packet takes most of a day
+			begin := time.Now()
+			ended := make(chan struct{})
+			go func() {
+				run(l, maxFrame, 1<<62)
+				close(ended)
+			}()
+			synctest.Wait()
+			select {
+			case <-ended:
+				t.Fatal("it does not wait")
+			default:
+			}
+			if how == "it is closed" {
+				for range 2 {
+					if err := l.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			} else {
+				close(e.done)
+			}
+			<-ended
+			if d := time.Since(begin); d != 0 {
+				t.Errorf("%s: it ends after %v", how, d)
+			}
+			if _, err := l.ReadPackets([]Packet{{make([]byte, 1)}}, make([]int, 1)); err != io.EOF {
+				t.Errorf("%s: ReadPackets: %v", how, err)
+			}
+		})
+	}
+}
+
+func TestLimitKeepsWhatTheLinkIs(t *testing.T) {
+	e := &endless{}
+	if l := Limit(e, 0); l != Link(e) {
+		t.Error("without a limit the link is another")
+	}
+	for _, plain := range []bool{true, false} {
+		l, ok := Limit(&endless{plain: plain}, 1).(interface{ NoOffload() bool })
+		if !ok || l.NoOffload() != plain {
+			t.Errorf("offload of a link without: %v", plain)
+		}
+	}
+}
+
+func TestLimitAllocatesNothing(t *testing.T) {
+	for _, rate := range []uint64{1 << 40, 4 << 20} { // the latter waits
+		l := Limit(&endless{size: 60}, rate)
+		in, sizes := make([]Packet, batch), make([]int, batch)
+		var out []Packet
+		for i := range in {
+			in[i] = Packet{make([]byte, 1)}
+			out = append(out, Packet{make([]byte, 500), make([]byte, 1012)})
+		}
+		for range 30 { // the burst
+			if err := l.WritePackets(out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := testing.AllocsPerRun(50, func() {
+			if _, err := l.ReadPackets(in, sizes); err != nil {
+				t.Error(err)
+			}
+			if err := l.WritePackets(out); err != nil {
+				t.Error(err)
+			}
+		}); n > 0 {
+			t.Errorf("%.0f allocations at %d bytes a second", n, rate)
+		}
+	}
+}
