@@ -2,10 +2,10 @@ package process
 
 import (
 	"flag"
-	"fmt"
-	"os"
-	"strings"
 	"testing"
+
+	"github.com/pith-os/pith/internal/monitor/jail"
+	"github.com/pith-os/pith/internal/monitor/jail/jailtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,53 +22,10 @@ const (
 // any instance will do for the words of the table.
 var table = permitted(bounds{pid: 1})
 
-func TestAtMost24SystemCalls(t *testing.T) {
-	seen := map[uint32]bool{}
-	for _, c := range table {
-		if seen[c.number] {
-			t.Errorf("%s is there twice", c.name)
-		}
-		seen[c.number] = true
-		if c.reason == "" {
-			t.Errorf("%s has no reason", c.name)
-		}
-		if (c.bound == "") != (len(c.rules) == 0) {
-			t.Errorf("%s: the words %q do not fit its %d rules", c.name, c.bound, len(c.rules))
-		}
-	}
-	if len(table) > 24 {
-		t.Errorf("%d system calls are permitted", len(table))
-	}
-}
+func TestAtMost24SystemCalls(t *testing.T) { jailtest.Check(t, table, 24) }
 
 func TestTableOfTheDocument(t *testing.T) {
-	var b strings.Builder
-	b.WriteString("| System call | Why | Arguments |\n|---|---|---|\n")
-	for _, c := range table {
-		bound := c.bound
-		if bound == "" {
-			bound = "any"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.name, c.reason, bound)
-	}
-	text, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), tableStart)
-	old, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", document)
-	}
-	if old == b.String() {
-		return
-	}
-	if !*update {
-		t.Fatalf("the table in %s is not that of calls.go; write it with -update", document)
-	}
-	if err := os.WriteFile(document, []byte(before+tableStart+b.String()+tableEnd+after), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	jailtest.Document(t, document, tableStart, tableEnd, table, *update)
 }
 
 func TestFilterFitsEveryInstance(t *testing.T) {
@@ -77,7 +34,7 @@ func TestFilterFitsEveryInstance(t *testing.T) {
 		{pid: 4194304, network: true, listeners: 1},
 		{pid: 1, network: true, folders: true, listeners: 1000, exec: execCall{1008, 0xc000000001, 0xc000001000, 0xc000002000}},
 	} {
-		code, err := filter(b)
+		code, err := jail.Filter(permitted(b))
 		if err != nil {
 			t.Error(err)
 		}

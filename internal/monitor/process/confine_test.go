@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 
 	"golang.org/x/sys/unix"
@@ -74,7 +75,7 @@ func checkStatus(t *testing.T, pid int, h host) {
 		"CapInh": "0000000000000000", "CapPrm": "0000000000000000", "CapEff": "0000000000000000",
 		"CapAmb": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2", "Threads": "1", "SigBlk": "0000000000000000",
 	}
-	if h == sameUser && os.Geteuid() == 0 && canChangeUser(unprivileged, unprivileged) {
+	if h == sameUser && os.Geteuid() == 0 && jail.CanChangeUser(jail.Unprivileged, jail.Unprivileged) {
 		want["Uid"], want["Gid"], want["Groups"] = nobody, nobody, ""
 	}
 	for line := range strings.Lines(string(status)) {
@@ -137,17 +138,17 @@ func checkLimits(t *testing.T, pid int) {
 // namespacesOf are the kinds of namespace that differ from this process's.
 func namespacesOf(t *testing.T, pid int) (own []string) {
 	t.Helper()
-	for _, ns := range namespaces {
-		theirs, err := os.Readlink(filepath.Join("/proc", fmt.Sprint(pid), "ns", ns.name))
+	for _, ns := range jail.AllNamespaces {
+		theirs, err := os.Readlink(filepath.Join("/proc", fmt.Sprint(pid), "ns", ns.Name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		ours, err := os.Readlink(filepath.Join("/proc/self/ns", ns.name))
+		ours, err := os.Readlink(filepath.Join("/proc/self/ns", ns.Name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if theirs != ours {
-			own = append(own, ns.name)
+			own = append(own, ns.Name)
 		}
 	}
 	return own

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -77,7 +78,7 @@ func (h host) attributes(t *testing.T) *syscall.SysProcAttr {
 		if os.Geteuid() != 0 {
 			t.Skip("only root can start a process of another user")
 		}
-		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
+		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: jail.Unprivileged, Gid: jail.Unprivileged}}
 	}
 	// Root of a user namespace, where it can take rights from itself.
 	return &syscall.SysProcAttr{

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -35,7 +36,7 @@ func (Monitor) Name() string { return "process" }
 func (m Monitor) Probe(ctx context.Context) (string, error) {
 	var trial tinyelf.Program
 	trial.Exit(0)
-	image, err := inMemory(bytes.NewReader(trial.Bytes()))
+	image, err := jail.InMemory(bytes.NewReader(trial.Bytes()))
 	if err != nil {
 		return "", err
 	}
@@ -110,20 +111,20 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	done := ctx.Done()
 	for running := true; running; {
 		select {
-		case err := <-img.ended:
+		case err := <-img.Ended:
 			failure = errors.Join(failure, err)
 			running = false
 		case sig := <-signals.C:
-			signals.Relay(sig, img.signal)
+			signals.Relay(sig, img.Signal)
 		case err := <-failed:
 			failure = errors.Join(failure, err)
-			img.signal(unix.SIGKILL)
+			img.Signal(unix.SIGKILL)
 		case <-done:
 			done = nil
-			img.signal(unix.SIGKILL)
+			img.Signal(unix.SIGKILL)
 		}
 	}
-	status, err := img.reap()
+	status, err := img.Reap()
 	cancel()
 	img.control.Close()
 	if img.files != nil {

@@ -1,4 +1,4 @@
-package process
+package jail
 
 import (
 	"errors"
@@ -9,17 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emptyRoot leaves the image without a file system, in the strongest way that
+// emptyRoot leaves the jail without a file system, in the strongest way that
 // the host allows, and says which. The filter permits no call that takes a
-// path; this is for the day when something is wrong with the filter.
-func emptyRoot(ownMounts bool, image int) string {
-	if ownMounts && pivotToEmpty() == nil {
+// path; this is for the day when something is wrong with the filter. What is
+// to be executed, program, may need libraries: then the root stays the host's.
+func emptyRoot(ownMounts bool, program int, libraries []string) string {
+	alone := len(libraries) == 0
+	if alone && ownMounts && pivotToEmpty() == nil {
 		return "empty, read-only"
 	}
-	if chrootToRemoved() == nil {
+	if alone && chrootToRemoved() == nil {
 		return "a removed directory"
 	}
-	if denyFiles(image) == nil {
+	if denyFiles(program, libraries) == nil {
 		return "the host's, denied by Landlock"
 	}
 	return "the host's, out of reach without system calls for it"
@@ -74,8 +76,8 @@ func chrootToRemoved() error {
 
 // denyFiles needs no privilege, but Linux 5.13 with Landlock: all access to
 // files is denied to this thread and what it executes (landlock(7)), except
-// that the image may be executed.
-func denyFiles(image int) error {
+// that the program may be executed, and its libraries.
+func denyFiles(program int, libraries []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
@@ -94,17 +96,31 @@ func denyFiles(image int) error {
 		return errno
 	}
 	ruleset := int(r)
-	allowed := unix.LandlockPathBeneathAttr{Allowed_access: execute, Parent_fd: int32(image)}
-	_, _, errno = unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, r, unix.LANDLOCK_RULE_PATH_BENEATH,
+	err := allowFile(ruleset, program, execute)
+	for _, path := range libraries {
+		if err != nil {
+			break
+		}
+		var fd int
+		if fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
+			err = errors.Join(allowFile(ruleset, fd, execute), unix.Close(fd))
+		}
+	}
+	if err == nil {
+		if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, r, 0, 0); errno != 0 {
+			err = errno
+		}
+	}
+	return errors.Join(err, unix.Close(ruleset))
+}
+
+// allowFile has a ruleset allow an access to one file.
+func allowFile(ruleset, fd int, access uint64) error {
+	allowed := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
+	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH,
 		uintptr(unsafe.Pointer(&allowed)), 0, 0, 0)
-	if errno == unix.EBADFD { // a file in memory only, which Landlock leaves alone
-		errno = 0
+	if errno != 0 && errno != unix.EBADFD { // EBADFD: a file in memory only, which Landlock leaves alone
+		return errno
 	}
-	if errno == 0 {
-		_, _, errno = unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, r, 0, 0)
-	}
-	if errno != 0 {
-		return errors.Join(errno, unix.Close(ruleset))
-	}
-	return unix.Close(ruleset)
+	return nil
 }

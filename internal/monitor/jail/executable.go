@@ -1,4 +1,4 @@
-package process
+package jail
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// executable returns image or, where the jail's user could not execute it, a
+// Executable returns image or, where the jail's user could not execute it, a
 // copy in memory: no permission for that user, or a file system mounted
 // noexec. The caller closes what is not image.
-func executable(image *os.File, uid int) (*os.File, error) {
+func Executable(image *os.File, uid int) (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(image.Fd()), &st); err != nil {
 		return nil, &os.PathError{Op: "stat", Path: image.Name(), Err: err}
@@ -34,25 +34,25 @@ func executable(image *os.File, uid int) (*os.File, error) {
 	if st.Mode&permission != 0 && fs.Flags&unix.ST_NOEXEC == 0 {
 		return image, nil
 	}
-	return inMemory(io.NewSectionReader(image, 0, st.Size))
+	return InMemory(io.NewSectionReader(image, 0, st.Size))
 }
 
-// inMemory is an executable file with the bytes of r that is on no file system.
-func inMemory(r io.Reader) (*os.File, error) {
-	fd, err := unix.MemfdCreate("image", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+// InMemory is an executable file with the bytes of r that is on no file system.
+func InMemory(r io.Reader) (*os.File, error) {
+	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
-		fd, err = unix.MemfdCreate("image", unix.MFD_CLOEXEC)
+		fd, err = unix.MemfdCreate("program", unix.MFD_CLOEXEC)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("copy the image to memory: %w", err)
+		return nil, fmt.Errorf("copy the program to memory: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "image")
+	f := os.NewFile(uintptr(fd), "program")
 	defer f.Close() // a file open for writing is not executed (ETXTBSY)
 	if _, err := io.Copy(f, r); err != nil {
-		return nil, fmt.Errorf("copy the image to memory: %w", err)
+		return nil, fmt.Errorf("copy the program to memory: %w", err)
 	}
 	if err := f.Chmod(0o555); err != nil {
-		return nil, fmt.Errorf("copy the image to memory: %w", err)
+		return nil, fmt.Errorf("copy the program to memory: %w", err)
 	}
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 }

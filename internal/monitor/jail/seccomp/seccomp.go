@@ -1,8 +1,8 @@
 // Package seccomp compiles a list of permitted system calls, with conditions
 // on their arguments, into a filter program for seccomp(2): classic BPF that
 // the kernel runs before each system call of a thread. It is for x86-64 and
-// knows nothing of what the list is for; package process writes the list and
-// loads the filter.
+// knows nothing of what the list is for; package jail has the lists made of tables
+// and loads the filters.
 package seccomp
 
 import (

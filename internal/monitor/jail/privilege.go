@@ -1,4 +1,4 @@
-package process
+package jail
 
 import (
 	"errors"
@@ -12,6 +12,26 @@ import (
 const securebits = 1<<0 | 1<<1 | // SECBIT_NOROOT, SECBIT_NOROOT_LOCKED
 	1<<5 | // SECBIT_KEEP_CAPS_LOCKED
 	1<<6 | 1<<7 // SECBIT_NO_CAP_AMBIENT_RAISE and its lock
+
+// Enter gives up what the process has, on this thread: the root directory, but
+// for the open file program, and every privilege. It says what is there for a
+// root directory. From here on it ends when the monitor does.
+func (r Request) Enter(program int) (root string, err error) {
+	return r.enter(program, nil)
+}
+
+func (r Request) enter(program int, libraries []string) (root string, err error) {
+	root = emptyRoot(r.OwnMounts, program, libraries)
+	if err := dropPrivileges(r.UID, r.GID); err != nil {
+		return "", err
+	}
+	// Not before now: a change of user clears it (prctl(2)). If the monitor
+	// has ended already, the report has no receiver.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return "", fmt.Errorf("end with the monitor: %w", err)
+	}
+	return root, nil
+}
 
 // dropPrivileges leaves this thread without a capability and without a way to
 // one, as user uid when that is not 0. The system calls are made for this
@@ -38,7 +58,7 @@ func dropPrivileges(uid, gid int) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
-	// Writable memory of the image never becomes executable, not by its
+	// Writable memory of the jail never becomes executable, not by its
 	// program headers either. Linux has it since 6.3; the filter refuses
 	// PROT_EXEC everywhere.
 	err = unix.Prctl(unix.PR_SET_MDWE, unix.PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)

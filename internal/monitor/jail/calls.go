@@ -1,0 +1,87 @@
+package jail
+
+import (
+	"github.com/pith-os/pith/internal/monitor/jail/seccomp"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is a row of a table of permitted system calls: what the filter checks,
+// and why it is needed. docs/security.md shows the tables. A system call may
+// have several rows: one of them must permit it.
+type Call struct {
+	Number uint32
+	Name   string
+	Reason string
+	Bound
+}
+
+// Permit is a row.
+func Permit(number uint32, name, reason string, b Bound) Call { return Call{number, name, reason, b} }
+
+// Bound is what a row asks of the arguments.
+type Bound struct {
+	Words string         // what Rules say; empty: nothing to check
+	Rules []seccomp.Rule // all must hold
+}
+
+// Filter compiles a table.
+//
+// restart_syscall is not permitted but answered: the kernel makes it in the
+// place of a timed futex wait that SIGSTOP or a debugger interrupted
+// (restart_syscall(2)). The waiter sees EINTR, as from any early wake-up.
+func Filter(table []Call) ([]unix.SockFilter, error) {
+	var calls []seccomp.Call
+	for _, c := range table {
+		calls = append(calls, seccomp.Call{Number: c.Number, Rules: c.Rules})
+	}
+	return seccomp.Compile(calls, []seccomp.Answer{{Number: unix.SYS_RESTART_SYSCALL, Errno: unix.EINTR}})
+}
+
+// The kernel's names that package unix does not have.
+const (
+	futexWaitPrivate = 0 | 128 // FUTEX_WAIT | FUTEX_PRIVATE_FLAG, linux/futex.h
+	futexWakePrivate = 1 | 128 // FUTEX_WAKE | FUTEX_PRIVATE_FLAG
+)
+
+// threadFlags are the flags of clone with which the Go runtime makes a thread
+// (runtime/os_linux.go); threadOptions may be added.
+const (
+	threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
+		unix.CLONE_SYSVSEM | unix.CLONE_THREAD
+	threadOptions = unix.CLONE_SETTLS | unix.CLONE_CHILD_SETTID
+)
+
+const (
+	memoryFlags   = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
+	memoryOptions = unix.MAP_FIXED | unix.MAP_FIXED_NOREPLACE | unix.MAP_NORESERVE |
+		unix.MAP_POPULATE | unix.MAP_STACK
+)
+
+// Where is a bound of the given words and rules.
+func Where(words string, rules ...seccomp.Rule) Bound { return Bound{words, rules} }
+
+// Bounds of what the Go runtime does.
+var (
+	AnyArguments = Bound{}
+
+	PrivateFutex = Where("op is FUTEX_WAIT or FUTEX_WAKE, private",
+		seccomp.In(1, seccomp.One(futexWaitPrivate), seccomp.One(futexWakePrivate)))
+
+	NewThread = Where("flags are CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_SYSVSEM and CLONE_THREAD, "+
+		"with or without CLONE_SETTLS, CLONE_CHILD_SETTID",
+		seccomp.Equal(0, ^uint64(threadOptions), threadFlags))
+
+	PrivateMemory = Where("prot without PROT_EXEC; flags are MAP_PRIVATE and MAP_ANONYMOUS, with or without "+
+		"MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE, MAP_STACK",
+		seccomp.Equal(2, ^uint64(unix.PROT_READ|unix.PROT_WRITE), 0),
+		seccomp.Equal(3, ^uint64(memoryOptions), memoryFlags))
+
+	NotExecutable = Where("prot is PROT_NONE, PROT_READ, PROT_WRITE or both",
+		seccomp.Equal(2, ^uint64(unix.PROT_READ|unix.PROT_WRITE), 0))
+
+	Advice = Where("advice is NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE or COLLAPSE",
+		seccomp.In(2,
+			seccomp.Range{First: unix.MADV_NORMAL, Last: unix.MADV_DONTNEED}, seccomp.One(unix.MADV_FREE),
+			seccomp.Range{First: unix.MADV_HUGEPAGE, Last: unix.MADV_NOHUGEPAGE}, seccomp.One(unix.MADV_COLLAPSE)))
+)

@@ -1,0 +1,84 @@
+package jail
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Namespace is a kind of namespace (namespaces(7)).
+type Namespace struct {
+	Name string // in /proc/self/ns
+	flag uintptr
+}
+
+// Namespaces is a set of them.
+type Namespaces []Namespace
+
+// AllNamespaces are the kinds that a jail tries to get, the least important
+// last: user is what lets the others be had without privilege.
+var AllNamespaces = Namespaces{
+	{"user", unix.CLONE_NEWUSER},
+	{"mnt", unix.CLONE_NEWNS},
+	{"pid", unix.CLONE_NEWPID},
+	{"net", unix.CLONE_NEWNET},
+	{"ipc", unix.CLONE_NEWIPC},
+	{"uts", unix.CLONE_NEWUTS},
+	{"cgroup", unix.CLONE_NEWCGROUP},
+}
+
+// attempts are the sets of namespaces to try, strongest first: all that the
+// kernel knows, then fewer, then the same without a user namespace (which
+// takes privilege), then none.
+func attempts() []Namespaces {
+	var known Namespaces
+	for _, ns := range AllNamespaces {
+		if _, err := os.Lstat(filepath.Join("/proc/self/ns", ns.Name)); err == nil {
+			known = append(known, ns)
+		}
+	}
+	var sets []Namespaces
+	for len(known) > 0 {
+		for n := len(known); n > 0; n-- {
+			sets = append(sets, known[:n])
+		}
+		if known[0].flag != unix.CLONE_NEWUSER {
+			break
+		}
+		known = known[1:]
+	}
+	return append(sets, nil)
+}
+
+// refused says whether err means that the host does not allow a set of
+// namespaces, so that a smaller one is worth a try (clone(2), "ERRORS").
+func refused(err error) bool {
+	for _, e := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (set Namespaces) flags() (flags uintptr) {
+	for _, ns := range set {
+		flags |= ns.flag
+	}
+	return flags
+}
+
+// String names them.
+func (set Namespaces) String() string {
+	if len(set) == 0 {
+		return "none"
+	}
+	names := make([]string, len(set))
+	for i, ns := range set {
+		names[i] = ns.Name
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,124 @@
+// Package jail starts processes that can do almost nothing, and has what such
+// a process does to become one: namespaces, an empty root, an unprivileged
+// user, no capability, limits, and a filter of system calls by table (package
+// seccomp). It stands on Linux alone. Package process has images run in a jail,
+// and the virtual machine monitor (package kvm) is in one itself.
+//
+// What is given up belongs to a thread: capabilities, user, filter. So this
+// program is executed again as the jail, which gives it all up on one thread
+// and then executes what is to be in the jail: every thread of that begins
+// without it.
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+
+	"github.com/pith-os/pith/internal/cgroup"
+
+	"golang.org/x/sys/unix"
+)
+
+// Child is this program, to be executed again.
+type Child struct {
+	Name   string // argument 0, by which it knows what it is
+	Args   []string
+	Files  []int // its descriptors, by number
+	Cgroup *cgroup.Cgroup
+}
+
+// environment has the Go runtime of a jail do what [Exec] relies on: no other
+// thread runs Go code, no goroutine is preempted, no garbage is collected. The
+// rest saves reading what the host's cgroup allows, and names for memory.
+var environment = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0,decoratemappings=0"}
+
+// Process is a started child. Its process id stays its own until Reap, so that
+// a signal never meets another process.
+type Process struct {
+	Namespaces Namespaces
+	PID        int
+	Ended      <-chan error // receives once, when the process has ended
+}
+
+// Signal sends sig. That the process has ended already is no error.
+func (p *Process) Signal(sig unix.Signal) { _ = unix.Kill(p.PID, sig) }
+
+// Reap forgets a process that has ended and says how it did.
+func (p *Process) Reap() (status unix.WaitStatus, err error) {
+	_, err = unix.Wait4(p.PID, &status, 0, nil)
+	return status, err
+}
+
+// Kill ends and forgets a process that has not ended, or has by itself.
+func (p *Process) Kill() error {
+	p.Signal(unix.SIGKILL)
+	<-p.Ended
+	_, err := p.Reap()
+	return err
+}
+
+// Spawn executes this program again, in as many namespaces as the host allows. A
+// thread does it that lives as long as the child: the kernel kills the child
+// when the thread that started it ends (PR_SET_PDEATHSIG in prctl(2)), which is
+// to happen when the monitor ends, in whatever way.
+func Spawn(c Child, id Identity) (*Process, error) {
+	type result struct {
+		p   *Process
+		err error
+	}
+	started := make(chan result)
+	go func() {
+		runtime.LockOSThread()
+		p, err := fork(c, id)
+		if err != nil {
+			started <- result{nil, err}
+			return
+		}
+		ended := make(chan error, 1)
+		p.Ended = ended
+		started <- result{p, nil}
+		ended <- awaitEnd(p.PID)
+	}()
+	r := <-started
+	return r.p, r.err
+}
+
+func fork(c Child, id Identity) (*Process, error) {
+	files := make([]uintptr, len(c.Files))
+	for i, fd := range c.Files {
+		files[i] = uintptr(fd)
+	}
+	argv := append([]string{c.Name}, c.Args...)
+	var err error
+	for _, set := range attempts() {
+		attr := id.attributes(set)
+		if err := c.Cgroup.Place(attr); err != nil {
+			return nil, err
+		}
+		var pid int
+		pid, _, err = syscall.StartProcess("/proc/self/exe", argv,
+			&syscall.ProcAttr{Files: files, Env: environment, Sys: attr})
+		if err == nil {
+			return &Process{Namespaces: set, PID: pid}, nil
+		}
+		if !refused(err) {
+			break
+		}
+	}
+	if c.Cgroup != nil {
+		err = fmt.Errorf("%w (in cgroup %s)", err, c.Cgroup)
+	}
+	return nil, err
+}
+
+// awaitEnd waits for the end of a child and leaves it to be reaped.
+func awaitEnd(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
