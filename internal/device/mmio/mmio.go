@@ -59,6 +59,10 @@ const (
 	configSpace      = 0x100
 )
 
+// Deferrable are the registers, from and to, that a write needs to have reached
+// only when the driver accesses another one: most of what sets up a queue.
+var Deferrable = [][2]uint64{{deviceFeatures, QueueNotify}, {queueDescLow, boot.MMIOMessageData + 4}}
+
 const (
 	magicValue = 0x74726976 // "virt"
 	modern     = 2          // version; 1 is legacy
