@@ -40,6 +40,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/virtqueue"
 
 	"golang.org/x/sys/unix"
@@ -91,9 +92,9 @@ type vring struct {
 	addr    ringAddr
 	hasAddr bool
 	next    uint16
-	kick    *event
-	call    atomic.Pointer[event] // the device signals it
-	queue   *virtqueue.Queue      // nil: stopped
+	kick    *event.Event
+	call    atomic.Pointer[event.Event] // the device signals it
+	queue   *virtqueue.Queue            // nil: stopped
 }
 
 // ringAddr is where the front end has a queue.
@@ -129,8 +130,8 @@ func (b *backend) serve() error {
 func (b *backend) close() {
 	for i := range b.rings {
 		b.stop(i)
-		b.rings[i].kick.close()
-		b.rings[i].call.Swap(nil).close()
+		b.rings[i].kick.Close()
+		b.rings[i].call.Swap(nil).Close()
 	}
 	b.mem.unmap()
 	_ = b.conn.Close()
@@ -154,7 +155,7 @@ func (b *backend) answer(m *message) error {
 		}
 		b.stop(i)
 		r := &b.rings[i]
-		r.kick.close()
+		r.kick.Close()
 		r.kick = nil
 		return reply(b.conn, m.request, le.AppendUint32(le.AppendUint32(nil, uint32(i)), uint32(r.next)))
 	}
@@ -352,14 +353,18 @@ func (b *backend) setKick(m *message) error {
 	if fd < 0 {
 		return fmt.Errorf("queue %d without an event, to be polled", i)
 	}
-	kick, err := newEvent(m.takeFD())
+	kick, err := event.From(m.takeFD())
 	if err != nil {
 		return err
 	}
 	r := &b.rings[i]
-	r.kick.close()
+	r.kick.Close()
 	r.kick = kick
-	go kick.each(func() { b.dev.Kick(i) })
+	go func() {
+		for kick.Wait() {
+			b.dev.Kick(i)
+		}
+	}()
 	if r.queue != nil {
 		b.dev.Kick(i) // the event before may have had one
 		return nil
@@ -374,14 +379,14 @@ func (b *backend) setCall(m *message) error {
 	if err != nil {
 		return err
 	}
-	var call *event
+	var call *event.Event
 	if fd >= 0 {
-		if call, err = newEvent(m.takeFD()); err != nil {
+		if call, err = event.From(m.takeFD()); err != nil {
 			return err
 		}
 	}
-	b.rings[i].call.Swap(call).close()
-	call.signal()
+	b.rings[i].call.Swap(call).Close()
+	call.Signal()
 	return nil
 }
 
@@ -416,7 +421,7 @@ func (b *backend) start(i int) error {
 	if b.features&featureProtocol == 0 {
 		b.dev.Enable(i, true) // there is no message for it
 	}
-	b.dev.Start(i, q, b.features, func() { r.call.Load().signal() })
+	b.dev.Start(i, q, b.features, func() { r.call.Load().Signal() })
 	return nil
 }
 
