@@ -84,11 +84,17 @@ func (t *vmThread) cpuTime(now int64) int64 {
 	return t.used
 }
 
-// vmWallStart reads the machine's clock (MC146818: seconds to years, in BCD or
-// binary), which gives seconds.
+// vmWallStart takes the time of day from the boot parameters, or else reads the
+// machine's clock (MC146818: seconds to years, in BCD or binary), which gives
+// seconds.
 //
 //go:nosplit
 func vmWallStart() {
+	line := vmSharedPage().parameters()
+	if at := line.number("time="); at != 0 {
+		vmclock.wall = int64(at) + int64(vmscale(vmclock.base-line.number("tsc="), vmclock.mult))
+		return
+	}
 	const index, data = 0x70, 0x71
 	if vmin8(index) == 0xff && vmrtc(0) == 0xff {
 		return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pith-os/pith/internal/image"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/kvm"
 	"github.com/pith-os/pith/internal/monitor/process"
 	"github.com/pith-os/pith/internal/monitor/qemu"
 	"github.com/pith-os/pith/libos/boot"
@@ -19,7 +20,7 @@ import (
 
 // monitors are the monitors in the order of preference of --monitor auto. The
 // first makes no virtual machine, the others do.
-var monitors = []monitor.Monitor{process.Monitor{}, qemu.Monitor{}}
+var monitors = []monitor.Monitor{process.Monitor{}, kvm.Monitor{}, qemu.Monitor{}}
 
 const (
 	minMemory        = 16 << 20 // the Go runtime, the library OS and a little of the program's own
@@ -123,8 +124,8 @@ func (i *instanceFlags) chooseMonitor(vm monitor.Machine) (monitor.Monitor, erro
 		n = len(monitors) - 1
 	case n < 0:
 		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", i.monitor, strings.Join(monitorNames(), ", "))
-	case n == 0 && !vm.IsZero():
-		return nil, fmt.Errorf("--machine, --accel, --cpu-model and --gdb are for virtual machines, which monitor %s does not make: use --monitor qemu", i.monitor)
+	case n < len(monitors)-1 && !vm.IsZero():
+		return nil, fmt.Errorf("--machine, --accel, --cpu-model and --gdb are for QEMU's virtual machines, not for monitor %s: use --monitor qemu", i.monitor)
 	}
 	return monitors[n], nil
 }

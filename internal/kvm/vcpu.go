@@ -255,3 +255,23 @@ func (c *VCPU) SetMSR(index uint32, value uint64) error {
 
 // TSCKHz is the frequency of the CPU's time stamp counter in kHz.
 func (c *VCPU) TSCKHz() (int, error) { return ioctl("KVM_GET_TSC_KHZ", c.fd, getTSCKHz, 0) }
+
+// Begin has the CPU begin at entry as the PVH boot ABI has it (Xen,
+// docs/misc/pvh.pandoc): 32-bit protected mode without paging, flat segments,
+// EBX at the start info.
+func (c *VCPU) Begin(entry, startInfo uint64) error {
+	s, err := c.Sregs()
+	if err != nil {
+		return err
+	}
+	data := Segment{Limit: 0xffffffff, Selector: 16, Type: 3, Present: 1, DB: 1, S: 1, G: 1}
+	s.CS, s.DS, s.ES, s.FS, s.GS, s.SS = data, data, data, data, data, data
+	s.CS.Selector, s.CS.Type = 8, 11
+	s.TR = Segment{Limit: 0x67, Type: 11, Present: 1}
+	s.CR0 = 1<<0 | 1<<4 // PE, ET
+	s.CR4, s.EFER = 0, 0
+	if err := c.SetSregs(&s); err != nil {
+		return err
+	}
+	return c.SetRegs(&Regs{RIP: entry, RBX: startInfo, RFLAGS: 2})
+}

@@ -129,12 +129,11 @@ func (vm *VM) SetRoutes(routes []Message) error {
 	return err
 }
 
-// Coalesce has the guest's writes to [addr, addr+size) not end Run: they are
-// told before what does next, in order (VCPU.Coalesced). It reports false where
-// KVM cannot.
-func (vm *VM) Coalesce(addr uint64, size uint32) (bool, error) {
+// Coalesce has the guest's writes to [addr, addr+size) not end Run, where KVM
+// can do that: they are told before what does next, in order (VCPU.Coalesced).
+func (vm *VM) Coalesce(addr uint64, size uint32) error {
 	if vm.sys.ring == 0 {
-		return false, nil
+		return nil
 	}
 	// struct kvm_coalesced_mmio_zone
 	zone := struct {
@@ -142,5 +141,5 @@ func (vm *VM) Coalesce(addr uint64, size uint32) (bool, error) {
 		size, _ uint32
 	}{addr: addr, size: size}
 	_, err := ioctlPointer("KVM_REGISTER_COALESCED_MMIO", vm.fd, registerCoalesced, unsafe.Pointer(&zone))
-	return err == nil, err
+	return err
 }

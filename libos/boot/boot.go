@@ -64,12 +64,22 @@ type Config struct {
 
 	Mounts []Mount // folders of the host, in the order in which they are mounted
 
+	// Clock is the time of day when a virtual machine's time stamp counter
+	// had a value; zero: it has to ask.
+	Clock Clock
+
 	// Virtual machines only: a process has them from execve(2), or not.
 	Args []string // arguments of the program, its name first
 	Env  []string // environment of the program, KEY=VALUE
 	// Devices are the words of the line that hypervisors add for the
 	// kernel, as they stand: virtio_mmio.device=512@0xfeb00e00:12.
 	Devices []string
+}
+
+// Clock is a time of day and the value that the time stamp counter had then.
+type Clock struct {
+	Time int64 // nanoseconds since the Unix epoch
+	TSC  uint64
 }
 
 // Mount is a folder of the host, shared by 9P.
@@ -147,6 +157,10 @@ func (c Config) String() string {
 		w.add("trace", "1")
 	}
 	w.add("dir", c.Dir)
+	if c.Clock.Time != 0 {
+		w.add("time", strconv.FormatInt(c.Clock.Time, 10))
+		w.add("tsc", strconv.FormatUint(c.Clock.TSC, 10))
+	}
 	tty := ""
 	for i, t := range c.TTY {
 		if t {
@@ -266,6 +280,10 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 			return errors.New("not an absolute path")
 		}
 		c.Dir = val
+	case "time":
+		c.Clock.Time, err = strconv.ParseInt(val, 10, 64)
+	case "tsc":
+		c.Clock.TSC, err = strconv.ParseUint(val, 10, 64)
 	case "tty":
 		for i := range c.TTY {
 			c.TTY[i] = strings.Contains(val, strconv.Itoa(i))

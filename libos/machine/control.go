@@ -31,7 +31,9 @@ func startControl(port stream) *control {
 	c := &control{port: port}
 	platform.SetControl(c.send)
 	go func() {
-		c.send(boot.TimeRequest)
+		if platform.Config().Clock.Time == 0 {
+			c.send(boot.TimeRequest)
+		}
 		c.listen()
 	}()
 	return c

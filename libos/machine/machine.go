@@ -43,7 +43,9 @@ func Start() {
 		startBalloons()
 		startButton()
 	})
-	control.awaitTime()
+	if platform.Config().Clock.Time == 0 {
+		control.awaitTime()
+	}
 }
 
 // exitCode is that of an image that cannot start, as for boot parameters that

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/libos/boot"
@@ -23,4 +24,14 @@ func BootLine(c *monitor.Config) (string, error) {
 			"give the program less, or a file", len(line), boot.MaxLine)
 	}
 	return line, nil
+}
+
+// SameFile says that the program's output and error go to the same place.
+func SameFile(a, b *os.File) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	fa, err1 := a.Stat()
+	fb, err2 := b.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(fa, fb)
 }

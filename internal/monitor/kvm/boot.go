@@ -3,12 +3,9 @@ package kvm
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"unsafe"
-
-	"github.com/pith-os/pith/internal/kvm"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,22 +92,6 @@ func (m *memory) writeStart(line string) error {
 	copy(m.ram[0].mem[startInfoAddr:], info)
 	copy(m.ram[0].mem[memoryMapAddr:], table)
 	return nil
-}
-
-// begin has the CPU begin at the image's entry as PVH has it: 32-bit protected
-// mode without paging, flat segments, EBX at the start info.
-func begin(c *kvm.VCPU, entry uint64) error {
-	s, err := c.Sregs()
-	if err != nil {
-		return err
-	}
-	data := kvm.Segment{Limit: 0xffffffff, Selector: 16, Type: 3, Present: 1, DB: 1, S: 1, G: 1}
-	s.CS, s.DS, s.ES, s.FS, s.GS, s.SS = data, data, data, data, data, data
-	s.CS.Selector, s.CS.Type = 8, 11
-	s.TR = kvm.Segment{Limit: 0x67, Selector: 0, Type: 11, Present: 1}
-	s.CR0 = 1<<0 | 1<<4 // PE, ET
-	s.CR4, s.EFER = 0, 0
-	return errors.Join(c.SetSregs(&s), c.SetRegs(&kvm.Regs{RIP: entry, RBX: startInfoAddr, RFLAGS: 2}))
 }
 
 // remap maps a part of a file over memory that is mapped already.

@@ -4,35 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/mmio"
+	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/kvm"
-	"github.com/pith-os/pith/libos/boot"
 )
 
-// machine is the virtual machine.
-type machine struct {
-	vm     *kvm.VM
-	memory *memory
-	ports  ports
-	cpus   []*cpu
+// Devices are in memory from here on, mmio.Size apart.
+const (
+	deviceBase = 0xd0000000
+	maxDevices = 64
+)
 
-	// mu is held while writes that were coalesced are done: those of one CPU
-	// must be done before what it does next.
-	mu sync.Mutex
+// machine is the virtual machine: CPUs, memory and devices, and nothing else.
+type machine struct {
+	vm      *kvm.VM
+	memory  *memory
+	ports   ports
+	cpus    []*cpu
+	devices []*mmio.Transport
+	log     func(format string, args ...any)
+
+	// coalesced is held while writes that did not stop a CPU are done: those
+	// of one CPU must be done before what it does next.
+	coalesced sync.Mutex
+
+	routing sync.Mutex
+	routes  []kvm.Message
+	lines   map[*event.Event]int // in routes
 
 	ended chan error // receives once
 	end   sync.Once
 }
 
-// newMachine makes a machine of n CPUs, the first of which begins at entry.
-func newMachine(sys *kvm.System, mem *memory, n int, entry uint64, text *os.File) (*machine, error) {
+// newMachine is a machine of n CPUs with memory mem. What it says without a
+// driver goes to text.
+func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(string, ...any)) (*machine, error) {
 	vm, err := sys.CreateVM()
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{vm: vm, memory: mem, ports: ports{text: text}, ended: make(chan error, 1)}
+	m := &machine{vm: vm, memory: mem, ports: ports{text: text, exit: noExit}, log: log, lines: map[*event.Event]int{}, ended: make(chan error, 1)}
 	if err := mem.give(vm); err != nil {
 		return nil, err
 	}
@@ -41,7 +55,7 @@ func newMachine(sys *kvm.System, mem *memory, n int, entry uint64, text *os.File
 		return nil, err
 	}
 	for i := range n {
-		c, err := newCPU(m, i)
+		c, err := vm.CreateVCPU(i)
 		if err != nil {
 			return nil, err
 		}
@@ -52,23 +66,70 @@ func newMachine(sys *kvm.System, mem *memory, n int, entry uint64, text *os.File
 		if err := c.SetCPUID(cpuid(host, i, n, khz)); err != nil {
 			return nil, err
 		}
-		if i == 0 {
-			if err := begin(c.VCPU, entry); err != nil {
-				return nil, err
-			}
-		}
-		m.cpus = append(m.cpus, c)
+		m.cpus = append(m.cpus, &cpu{c, m, i})
 	}
 	return m, nil
 }
 
-// run runs the machine until its end and returns the exit code.
-func (m *machine) run() (int, error) {
+// add gives the machine a device, and returns the word of the boot parameters
+// by which the guest finds it.
+func (m *machine) add(d device.Device) (word string, err error) {
+	if len(m.devices) == maxDevices {
+		return "", fmt.Errorf("more than %d devices", maxDevices)
+	}
+	t, err := mmio.New(d, m, m.log)
+	if err != nil {
+		return "", err
+	}
+	addr := uint64(deviceBase + len(m.devices)*mmio.Size)
+	m.devices = append(m.devices, t)
+	for i := range t.Queues() {
+		if err := m.vm.Notify(t.Kick(i).FD(), addr+mmio.QueueNotify, uint32(i)); err != nil {
+			return "", err
+		}
+	}
+	for _, part := range mmio.Deferrable {
+		if err := m.vm.Coalesce(addr+part[0], uint32(part[1]-part[0])); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("virtio_mmio.device=4K@%#x:0", addr), nil
+}
+
+// Route implements [mmio.Router].
+func (m *machine) Route(call *event.Event, addr uint64, data uint32) error {
+	m.routing.Lock()
+	defer m.routing.Unlock()
+	line, ok := m.lines[call]
+	if !ok {
+		line = len(m.routes)
+		if line == kvm.MaxRoutes {
+			return fmt.Errorf("more than %d interrupts", line)
+		}
+		m.lines[call] = line
+		m.routes = append(m.routes, kvm.Message{})
+	}
+	m.routes[line] = kvm.Message{Addr: addr, Data: data}
+	if err := m.vm.SetRoutes(m.routes); err != nil || ok {
+		return err
+	}
+	return m.vm.Interrupt(call.FD(), uint32(line))
+}
+
+// run has the first CPU begin at entry, and waits for the machine's end. It
+// returns the exit code.
+func (m *machine) run(entry uint64, confine func(*kvm.VCPU) error) (int, error) {
+	if err := m.cpus[0].Begin(entry, startInfoAddr); err != nil {
+		return 0, err
+	}
 	for _, c := range m.cpus {
-		go c.loop()
+		go c.loop(confine)
 	}
 	if err := <-m.ended; err != nil {
 		return 0, err
+	}
+	if m.ports.exit < 0 {
+		return 0, errors.New("the image crashed: it ended the machine without an exit code")
 	}
 	return m.ports.exit, nil
 }
@@ -77,138 +138,19 @@ func (m *machine) run() (int, error) {
 // first one counts.
 func (m *machine) stop(err error) { m.end.Do(func() { m.ended <- err }) }
 
-// cpu is a virtual CPU.
-type cpu struct {
-	*kvm.VCPU
-	m  *machine
-	id int
-}
-
-func newCPU(m *machine, id int) (*cpu, error) {
-	c, err := m.vm.CreateVCPU(id)
-	if err != nil {
-		return nil, err
-	}
-	return &cpu{c, m, id}, nil
-}
-
-// loop runs the guest on a thread of its own.
-func (c *cpu) loop() {
-	runtime.LockOSThread()
-	for {
-		reason, err := c.Run()
-		if err == nil {
-			err = c.handle(reason)
-		}
-		if err != nil {
-			if errors.Is(err, errEnd) {
-				err = nil
-			} else {
-				err = fmt.Errorf("CPU %d: %w", c.id, err)
-			}
-			c.m.stop(err)
-			return
-		}
-	}
-}
-
-// errEnd is that the guest has ended itself.
-var errEnd = errors.New("end")
-
-// handle does what the guest's CPU stopped for.
-func (c *cpu) handle(reason uint32) error {
-	c.m.mu.Lock()
-	c.Coalesced(c.m.access)
-	c.m.mu.Unlock()
-	switch reason {
-	case kvm.ExitIO:
-		io, err := c.IO()
-		if err != nil {
-			return err
-		}
-		return c.m.ports.access(io)
-	case kvm.ExitMMIO:
-		c.m.access(c.MMIO())
-		return nil
-	case kvm.ExitInterrupted:
-		return nil
-	case kvm.ExitShutdown, kvm.ExitSystemEvent:
-		return errors.New("the guest crashed: it reset itself" + c.registers())
-	case kvm.ExitInternalError:
-		return errors.New("KVM stopped: " + c.InternalError() + c.registers())
-	}
-	return fmt.Errorf("KVM stopped for reason %d%s", reason, c.registers())
-}
-
-// registers shows where the CPU is, as the end of an error.
-func (c *cpu) registers() string {
-	r, err := c.Regs()
-	if err != nil {
-		return ""
-	}
-	s, err := c.Sregs()
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf(" (ip %#x cs %#x flags %#x sp %#x ax %#x cr2 %#x cr3 %#x)", r.RIP, s.CS.Selector, r.RFLAGS, r.RSP, r.RAX, s.CR2, s.CR3)
-}
-
 // access is the guest's access to an address without memory.
 func (m *machine) access(a kvm.MMIO) {
-	if !a.Write {
-		for i := range a.Data {
-			a.Data[i] = 0xff
-		}
-	}
-}
-
-// ports are the machine's I/O ports: what an image says without a driver, and
-// its end (libos/boot).
-type ports struct {
-	text *os.File // nil: nowhere
-
-	mu      sync.Mutex
-	control []byte // the line that is being written
-	exit    int
-}
-
-// maxLine is the longest line that an image has to say.
-const maxLine = 256
-
-// debugThere is what a port of the debug console reads.
-const debugThere = 0xe9
-
-func (p *ports) access(io kvm.IO) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	i, off := (a.Addr-deviceBase)/mmio.Size, a.Addr%mmio.Size
 	switch {
-	case !io.Write:
-		v := byte(0xff)
-		if io.Port == boot.DebugText || io.Port == boot.DebugControl {
-			v = debugThere
-		}
-		for i := range io.Data {
-			io.Data[i] = v
-		}
-	case io.Port == boot.DebugText:
-		if p.text != nil {
-			// That nobody reads is the program's matter.
-			_, _ = p.text.Write(io.Data)
-		}
-	case io.Port == boot.DebugControl:
-		for _, b := range io.Data {
-			if b != '\n' {
-				p.control = append(p.control, b)
-				p.control = p.control[:min(len(p.control), maxLine)]
-				continue
+	case a.Addr < deviceBase || i >= uint64(len(m.devices)):
+		if !a.Write {
+			for i := range a.Data {
+				a.Data[i] = 0xff
 			}
-			if e, err := boot.ParseMachineExit(string(p.control)); err == nil {
-				p.exit = int(e)
-			}
-			p.control = p.control[:0]
 		}
-	case io.Port == boot.DebugExit:
-		return errEnd
+	case a.Write:
+		m.devices[i].Write(off, a.Data)
+	default:
+		m.devices[i].Read(off, a.Data)
 	}
-	return nil
 }

@@ -255,7 +255,7 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 	vm.streams.in, errs[0] = q.port(boot.PortStdin)
 	// What is said without a driver goes where standard error goes, in order.
 	last := boot.PortStdout
-	if sameFile(c.Stdout, c.Stderr) {
+	if guest.SameFile(c.Stdout, c.Stderr) {
 		vm.streams.out, errs[1] = q.port(last, "mux=on")
 	} else {
 		last = boot.PortStderr

@@ -48,16 +48,6 @@ func (s *streams) serve(ctx context.Context, c *monitor.Config, log func(string,
 	}
 }
 
-// sameFile says that the program's output and error go to the same place.
-func sameFile(a, b *os.File) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	fa, err1 := a.Stat()
-	fb, err2 := b.Stat()
-	return err1 == nil && err2 == nil && os.SameFile(fa, fb)
-}
-
 const chunk = 64 << 10
 
 // drain writes to a file (nil: nowhere) what comes from a socket, until that has

@@ -78,6 +78,13 @@ func (m *Machine) Until(addr, mask, v uint32, body func()) {
 	m.word(start - m.Here() - 4)
 }
 
+// Loop takes n times two instructions. ECX is lost.
+func (m *Machine) Loop(n uint32) {
+	m.Raw(0xb9) // MOV ECX, n
+	m.word(n)
+	m.Raw(0x49, 0x75, 0xfd) // DEC ECX; JNZ to it
+}
+
 // Forever repeats what body appends.
 func (m *Machine) Forever(body func()) {
 	start := m.Here()

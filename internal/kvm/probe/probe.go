@@ -1,0 +1,176 @@
+// Package probe finds out what KVM does here by running code in a virtual
+// machine of its own. That /dev/kvm opens says little: on a host that is a
+// virtual machine itself, privileged code may be interpreted, and not all of it.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// Found is what KVM does here.
+type Found struct {
+	// Instruction is how long one takes at CPL 0.
+	Instruction time.Duration
+	// Interpreted is that KVM interprets code at CPL 0, for want of hardware
+	// that runs it, and so runs less than a CPU would: QEMU's machines do not
+	// work with it, our own do.
+	Interpreted bool
+	// Exit is how long it takes to the monitor and back.
+	Exit time.Duration
+}
+
+func (f Found) String() string {
+	how := "runs code at CPL 0"
+	if f.Interpreted {
+		how = "interprets code at CPL 0, as it is itself virtualised"
+	}
+	return fmt.Sprintf("KVM %s; %v an instruction there, %v an exit to the monitor", how, f.Instruction, f.Exit.Round(100*time.Nanosecond))
+}
+
+// timeout is far more than the trial takes.
+const timeout = 2 * time.Second
+
+// native is more than an instruction takes that a CPU runs, and less than one
+// that is interpreted.
+const native = 50 * time.Nanosecond
+
+const (
+	loops = 2000 // of two instructions
+	exits = 20
+)
+
+// Run tries KVM.
+func Run(ctx context.Context) (Found, error) {
+	device, err := kvm.Open()
+	if err != nil {
+		return Found{}, err
+	}
+	type result struct {
+		found Found
+		err   error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		defer device.Close()
+		f, err := try(device)
+		ended <- result{f, err}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r := result{}
+	select {
+	case r = <-ended:
+	case <-ctx.Done():
+		r.err = ctx.Err()
+	}
+	if r.err != nil {
+		return Found{}, fmt.Errorf("KVM does not run a trial: %w", r.err)
+	}
+	return r.found, nil
+}
+
+// errVector is that KVM could not interpret the trial's vector instruction.
+var errVector = errors.New("it cannot interpret a vector instruction")
+
+// try runs the trials: first how long things take, then a vector instruction.
+func try(device *os.File) (f Found, err error) {
+	var timing tinyelf.Machine
+	for range exits {
+		timing.Out(boot.DebugText, "\x00")
+	}
+	timing.Loop(loops)
+	timing.Out(boot.DebugText, "\x00")
+	timing.Out(boot.DebugExit, "\x00")
+	timing.Halt()
+	var at []time.Time
+	if err := run(device, timing.Code(), func() { at = append(at, time.Now()) }); err != nil {
+		return f, err
+	}
+	if len(at) != exits+1 {
+		return f, fmt.Errorf("a trial made %d exits instead of %d", len(at), exits+1)
+	}
+	f.Exit = at[exits-1].Sub(at[0]) / (exits - 1)
+	f.Instruction = max(0, at[exits].Sub(at[exits-1])-f.Exit) / (2 * loops)
+
+	var vector tinyelf.Machine
+	vector.EnableVector()
+	vector.Out(boot.DebugExit, "\x00")
+	vector.Halt()
+	err = run(device, vector.Code(), func() {})
+	f.Interpreted = f.Instruction > native || errors.Is(err, errVector)
+	if errors.Is(err, errVector) {
+		err = nil
+	}
+	return f, err
+}
+
+// run runs code in a machine of one CPU until it writes to boot.DebugExit, and
+// calls text for each write to boot.DebugText.
+func run(device *os.File, code []byte, text func()) error {
+	runtime.LockOSThread() // which a virtual CPU is bound to
+	defer runtime.UnlockOSThread()
+	sys, err := kvm.New(int(device.Fd()))
+	if err != nil {
+		return err
+	}
+	vm, err := sys.CreateVM()
+	if err != nil {
+		return err
+	}
+	defer vm.Close()
+	memory, err := unix.Mmap(-1, 0, tinyelf.MachineSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return os.NewSyscallError("mmap", err)
+	}
+	defer unix.Munmap(memory)
+	copy(memory, code)
+	if err := vm.SetMemory(0, tinyelf.MachineAddr, memory); err != nil {
+		return err
+	}
+	cpu, err := vm.CreateVCPU(0)
+	if err != nil {
+		return err
+	}
+	defer cpu.Close()
+	if err := cpu.Begin(tinyelf.MachineAddr, 0); err != nil {
+		return err
+	}
+	for {
+		reason, err := cpu.Run()
+		if err != nil {
+			return err
+		}
+		switch reason {
+		case kvm.ExitInterrupted:
+			continue
+		case kvm.ExitInternalError:
+			return errVector
+		case kvm.ExitIO:
+		default:
+			return fmt.Errorf("it stopped with exit reason %d", reason)
+		}
+		io, err := cpu.IO()
+		if err != nil {
+			return err
+		}
+		switch io.Port {
+		case boot.DebugExit:
+			return nil
+		case boot.DebugText:
+			text()
+		default:
+			return fmt.Errorf("it wrote to port %#x", io.Port)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/monitor/guest"
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// cpu is a virtual CPU.
+type cpu struct {
+	*kvm.VCPU
+	m  *machine
+	id int
+}
+
+// loop runs the guest, on a thread of its own that confine confines first.
+func (c *cpu) loop(confine func(*kvm.VCPU) error) {
+	runtime.LockOSThread()
+	err := confine(c.VCPU)
+	for err == nil {
+		var reason uint32
+		if reason, err = c.Run(); err == nil {
+			err = c.handle(reason)
+		}
+	}
+	if errors.Is(err, errEnd) {
+		c.m.stop(nil)
+		return
+	}
+	c.m.stop(fmt.Errorf("CPU %d: %w", c.id, err))
+}
+
+// errEnd is that the guest has ended itself.
+var errEnd = errors.New("end")
+
+// handle does what the guest's CPU stopped for.
+func (c *cpu) handle(reason uint32) error {
+	c.m.coalesced.Lock()
+	c.Coalesced(c.m.access)
+	c.m.coalesced.Unlock()
+	switch reason {
+	case kvm.ExitIO:
+		io, err := c.IO()
+		if err != nil {
+			return err
+		}
+		return c.m.ports.access(io)
+	case kvm.ExitMMIO:
+		c.m.access(c.MMIO())
+		return nil
+	case kvm.ExitInterrupted:
+		return nil
+	case kvm.ExitShutdown, kvm.ExitSystemEvent:
+		return errors.New("the image crashed: it reset the machine" + c.registers())
+	case kvm.ExitInternalError:
+		return fmt.Errorf("KVM stopped: %s%s", c.InternalError(), c.registers())
+	}
+	return fmt.Errorf("KVM stopped for reason %d%s", reason, c.registers())
+}
+
+// registers shows where the CPU is, as the end of an error.
+func (c *cpu) registers() string {
+	r, err := c.Regs()
+	if err != nil {
+		return ""
+	}
+	s, err := c.Sregs()
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (ip %#x cs %#x flags %#x sp %#x ax %#x cr2 %#x cr3 %#x)",
+		r.RIP, s.CS.Selector, r.RFLAGS, r.RSP, r.RAX, s.CR2, s.CR3)
+}
+
+// ports are the machine's I/O ports: what an image says without a driver, and
+// its end (package boot).
+type ports struct {
+	text *os.File // nil: nowhere
+
+	mu      sync.Mutex
+	control []byte // the line that is being written
+	exit    int    // noExit at first
+}
+
+// noExit is the exit code of a machine that said none.
+const noExit = -1
+
+// debugThere is what a port of a debug console reads.
+const debugThere = 0xe9
+
+func (p *ports) access(io kvm.IO) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !io.Write:
+		v := byte(0xff)
+		if io.Port == boot.DebugText || io.Port == boot.DebugControl {
+			v = debugThere
+		}
+		for i := range io.Data {
+			io.Data[i] = v
+		}
+	case io.Port == boot.DebugText:
+		if p.text != nil {
+			// That nobody reads is no reason to end the program.
+			_, _ = p.text.Write(io.Data)
+		}
+	case io.Port == boot.DebugControl:
+		p.hear(io.Data)
+	case io.Port == boot.DebugExit:
+		return errEnd
+	}
+	return nil
+}
+
+// hear takes the exit code from what is written to boot.DebugControl.
+func (p *ports) hear(said []byte) {
+	for _, b := range said {
+		if b != '\n' {
+			if len(p.control) < guest.MaxLine {
+				p.control = append(p.control, b)
+			}
+			continue
+		}
+		if e, err := boot.ParseMachineExit(string(p.control)); err == nil {
+			p.exit = int(e)
+		}
+		p.control = p.control[:0]
+	}
+}

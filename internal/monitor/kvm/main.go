@@ -1,0 +1,54 @@
+package kvm
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/jail"
+)
+
+// vmmName is the argument 0 by which a process knows that it is to be the VMM.
+const vmmName = "pith-vmm"
+
+func now() int64 { return time.Now().UnixNano() }
+
+// Main becomes the VMM when this process was started as one, and returns at once
+// when it was not. It must be the first call of main.
+func Main() {
+	if os.Args[0] != vmmName {
+		return
+	}
+	code, err := serve()
+	if err != nil {
+		// When the monitor is gone there is nobody to tell.
+		_ = jail.Tell(statusFD, jail.Report{Error: err.Error()})
+		code = monitor.ExitFailure
+	}
+	os.Exit(code)
+}
+
+// serve runs the machine that the monitor asks for.
+func serve() (exit int, err error) {
+	var req request
+	if err := jail.Receive(statusFD, &req); err != nil {
+		return 0, err
+	}
+	v, err := build(&req, logTo(os.Stderr))
+	if err != nil {
+		return 0, err
+	}
+	if err := jail.Tell(statusFD, jail.Report{Root: "none"}); err != nil {
+		return 0, fmt.Errorf("report to the monitor: %w", err)
+	}
+	exit, err = v.run(v.entry, func(*kvm.VCPU) error { return nil })
+	v.console.Drain()
+	return exit, err
+}
+
+// logTo says what goes wrong with a device to the user.
+func logTo(f *os.File) func(string, ...any) {
+	return func(format string, args ...any) { fmt.Fprintf(f, "pith: "+format+"\n", args...) }
+}

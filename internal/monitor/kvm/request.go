@@ -1,0 +1,66 @@
+package kvm
+
+import (
+	"os"
+
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// request is what the monitor asks of the VMM, on the status socket. Its files
+// are descriptors that the VMM starts with; -1 is none.
+type request struct {
+	KVM     int
+	Image   int
+	Control int // stream socket for lines (boot.PortControl)
+
+	Line      string // boot parameters
+	CPUs      int
+	Memory    uint64
+	HugePages bool
+
+	Streams   [3]bool // which of the standard streams are there
+	OneOutput bool    // standard error goes where standard output goes
+	Window    bool    // standard output is a terminal
+
+	Net     *netRequest // nil: no card
+	Folders []folderRequest
+}
+
+// netRequest is a network card whose packets this process's parent moves.
+type netRequest struct {
+	Socket int // stream socket to a vhost-user back end
+	MAC    string
+	Pairs  int
+	MTU    int
+}
+
+// folderRequest is a folder of the host, served by this process's parent.
+type folderRequest struct {
+	Tag    string
+	Socket int // SOCK_SEQPACKET, one message of 9P2000.L each
+}
+
+// report is the VMM's answer: one when it is confined and runs, with how, and one
+// when it failed.
+type report struct {
+	How   string
+	Error string
+}
+
+// Descriptors that are at their places in the VMM.
+const statusFD = 3
+
+// files are the VMM's descriptors in the making.
+type files struct{ list []*os.File }
+
+// add has the VMM have f, and returns its number there.
+func (l *files) add(f *os.File) int {
+	l.list = append(l.list, f)
+	return len(l.list) - 1
+}
+
+// bootLine completes the boot parameters: with the devices and the time.
+func bootLine(line string, devices []string, clock boot.Clock) string {
+	b := boot.Config{PID: 1, Clock: clock, Devices: devices}
+	return line + " " + b.String()
+}

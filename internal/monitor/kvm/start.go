@@ -1,0 +1,196 @@
+package kvm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/guest"
+	"github.com/pith-os/pith/internal/monitor/jail"
+	"github.com/pith-os/pith/internal/vhostuser"
+	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// instance is a running machine, as this process sees it.
+type instance struct {
+	process *jail.Process
+	how     string
+	status  *os.File
+	answers *json.Decoder
+	control guest.Control
+	link    gateway.Link     // of the network device; nil: there is none
+	front   *vhostuser.Front // what the VMM connects to for it, or nil
+}
+
+// maxPairs is how many pairs of queues the network device has at most: one
+// gateway serves them all.
+const maxPairs = 4
+
+// start starts the VMM and waits until its machine runs.
+func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var own []*os.File // closed here once the VMM has them, or has not
+	defer func() {
+		for _, f := range own {
+			f.Close()
+		}
+	}()
+	i := &instance{control: guest.NewControl()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.abandon())
+		}
+	}()
+
+	var fds files
+	for _, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+		if f == nil {
+			if f, err = null(); err != nil {
+				return nil, err
+			}
+		}
+		fds.add(f)
+	}
+	pair := func(name string) (ours, theirs *os.File, err error) {
+		ours, theirs, err = socketpair(name, unix.SOCK_STREAM)
+		own = append(own, theirs)
+		return ours, theirs, err
+	}
+	var theirs *os.File
+	if i.status, theirs, err = pair("status"); err != nil {
+		return nil, err
+	}
+	fds.add(theirs) // statusFD
+	device, err := kvm.Open()
+	if err != nil {
+		return nil, err
+	}
+	own = append(own, device)
+	req := request{
+		KVM: fds.add(device), Image: fds.add(c.Image),
+		CPUs: max(1, c.Boot.CPUs), Memory: c.Boot.Memory, HugePages: c.Limits.HugePages,
+		Streams:   [3]bool{c.Stdin != nil, c.Stdout != nil, c.Stderr != nil},
+		OneOutput: guest.SameFile(c.Stdout, c.Stderr),
+	}
+	if i.control.Port, theirs, err = pair(boot.PortControl); err != nil {
+		return nil, err
+	}
+	req.Control = fds.add(theirs)
+	if req.Line, err = guest.BootLine(c); err != nil {
+		return nil, err
+	}
+	if c.Network != nil {
+		n := c.Boot.Net
+		req.Net = &netRequest{MAC: n.MAC, MTU: n.MTU, Pairs: min(req.CPUs, maxPairs)}
+		card, err := virtionet.New(req.Net.Pairs)
+		if err != nil {
+			return nil, err
+		}
+		i.link = card
+		if i.front, err = vhostuser.Connect(card); err != nil {
+			return nil, err
+		}
+		own = append(own, i.front.File())
+		req.Net.Socket = fds.add(i.front.File())
+	}
+	return i, i.launch(ctx, &fds, &req)
+}
+
+// launch has the VMM run what is asked for.
+func (i *instance) launch(ctx context.Context, fds *files, req *request) error {
+	numbers := make([]int, len(fds.list))
+	for n, f := range fds.list {
+		numbers[n] = int(f.Fd())
+	}
+	var err error
+	if i.process, err = jail.Spawn(jail.Child{Name: vmmName, Files: numbers}, jail.Identity{}); err != nil {
+		return fmt.Errorf("start the virtual machine monitor: %w", err)
+	}
+	line, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	// When the VMM has ended early, its answer says more than this error.
+	_, writeErr := i.status.Write(line)
+	i.answers = json.NewDecoder(i.status)
+	var r jail.Report
+	switch err := i.answers.Decode(&r); {
+	case err != nil:
+		return fmt.Errorf("the virtual machine monitor ended early: %w", errors.Join(ctx.Err(), writeErr, err))
+	case r.Error != "":
+		return errors.New(r.Error)
+	}
+	i.how = fmt.Sprintf("namespaces: %s; root: %s", i.process.Namespaces, r.Root)
+	return nil
+}
+
+// last is what the VMM says when it fails.
+func (i *instance) last() error {
+	defer i.status.Close()
+	var r jail.Report
+	err := i.answers.Decode(&r)
+	if err == nil && r.Error != "" {
+		return errors.New(r.Error)
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("the virtual machine monitor: %w", err)
+	}
+	return nil
+}
+
+// signal sends the program a signal; those that stop, continue and kill are
+// for the VMM, and no business of what goes on inside.
+func (i *instance) signal(sig unix.Signal) {
+	switch sig {
+	case unix.SIGKILL, unix.SIGSTOP:
+		i.process.Signal(sig)
+		return
+	case unix.SIGCONT:
+		i.process.Signal(sig)
+	}
+	i.control.Say(boot.Signal(sig).String())
+}
+
+// unplug ends the network device, once the VMM has ended.
+func (i *instance) unplug() error {
+	if i.front == nil {
+		return nil
+	}
+	return i.front.Close()
+}
+
+// abandon ends what was begun of an instance that does not run.
+func (i *instance) abandon() (err error) {
+	if i.process != nil {
+		err = i.process.Kill()
+	}
+	for _, f := range []*os.File{i.status, i.control.Port} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if i.link != nil {
+		err = errors.Join(err, i.link.Close())
+	}
+	return errors.Join(err, i.unplug())
+}
+
+// socketpair is a pair of connected unix sockets.
+func socketpair(name string, kind int) (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socket for %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name), nil
+}
