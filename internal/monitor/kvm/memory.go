@@ -40,7 +40,7 @@ type memory struct {
 
 // newMemory is size bytes of memory with the image in its place.
 func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
-	flags := unix.MFD_CLOEXEC
+	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	if huge {
 		flags |= unix.MFD_HUGETLB
 	}
@@ -51,6 +51,10 @@ func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
 	m := &memory{file: os.NewFile(uintptr(fd), "memory"), size: size}
 	if err := m.file.Truncate(int64(size)); err != nil {
 		return nil, fmt.Errorf("memory of %d bytes: %w", size, err)
+	}
+	// Whoever else maps it relies on its size.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		return nil, fmt.Errorf("memory of %d bytes: %w", size, os.NewSyscallError("fcntl", err))
 	}
 	all, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
