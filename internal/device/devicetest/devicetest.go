@@ -22,10 +22,11 @@ import (
 // one test at a time. Its addresses are those that it has in this process.
 func Memory(t testing.TB, n int) *virtqueue.Memory {
 	t.Helper()
-	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		platform.HostedDMA = nil
+		platform.HostedForgetDMA()
+	})
+	mem := Pages(t, n)
 	base := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))
 	m, err := virtqueue.NewMemory([]virtqueue.Region{{Addr: base, Mem: mem}})
 	if err != nil {
@@ -43,14 +44,23 @@ func Memory(t testing.TB, n int) *virtqueue.Memory {
 		}
 		return mem[at:][:n:n], base + uint64(at), 0
 	}
+	return m
+}
+
+// Pages is n bytes of memory for as long as t runs, outside of the heap: of what
+// two sides share on purpose, the race detector is to say nothing.
+func Pages(t testing.TB, n int) []byte {
+	t.Helper()
+	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		platform.HostedDMA = nil
-		platform.HostedForgetDMA()
 		if err := unix.Munmap(mem); err != nil {
 			t.Error(err)
 		}
 	})
-	return m
+	return mem
 }
 
 // Transport is the way of a driver to a device. It is a virtio.Transport, and
