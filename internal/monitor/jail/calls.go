@@ -30,12 +30,12 @@ type Bound struct {
 // restart_syscall is not permitted but answered: the kernel makes it in the
 // place of a timed futex wait that SIGSTOP or a debugger interrupted
 // (restart_syscall(2)). The waiter sees EINTR, as from any early wake-up.
-func Filter(table []Call) ([]unix.SockFilter, error) {
+func Filter(table []Call, answers ...seccomp.Answer) ([]unix.SockFilter, error) {
 	var calls []seccomp.Call
 	for _, c := range table {
 		calls = append(calls, seccomp.Call{Number: c.Number, Rules: c.Rules})
 	}
-	return seccomp.Compile(calls, []seccomp.Answer{{Number: unix.SYS_RESTART_SYSCALL, Errno: unix.EINTR}})
+	return seccomp.Compile(calls, append(answers, seccomp.Answer{Number: unix.SYS_RESTART_SYSCALL, Errno: unix.EINTR}))
 }
 
 // The kernel's names that package unix does not have.
@@ -44,10 +44,10 @@ const (
 	futexWakePrivate = 1 | 128 // FUTEX_WAKE | FUTEX_PRIVATE_FLAG
 )
 
-// threadFlags are the flags of clone with which the Go runtime makes a thread
+// ThreadFlags are the flags of clone with which the Go runtime makes a thread
 // (runtime/os_linux.go); threadOptions may be added.
 const (
-	threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
+	ThreadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
 		unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 	threadOptions = unix.CLONE_SETTLS | unix.CLONE_CHILD_SETTID
 )
@@ -70,7 +70,7 @@ var (
 
 	NewThread = Where("flags are CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_SYSVSEM and CLONE_THREAD, "+
 		"with or without CLONE_SETTLS, CLONE_CHILD_SETTID",
-		seccomp.Equal(0, ^uint64(threadOptions), threadFlags))
+		seccomp.Equal(0, ^uint64(threadOptions), ThreadFlags))
 
 	PrivateMemory = Where("prot without PROT_EXEC; flags are MAP_PRIVATE and MAP_ANONYMOUS, with or without "+
 		"MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE, MAP_STACK",

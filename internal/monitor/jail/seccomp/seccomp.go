@@ -7,11 +7,13 @@ package seccomp
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// Call is a system call that a filter lets through.
+// Call is a system call that a filter lets through. Where a number is there
+// several times, one of the Calls must let it through.
 type Call struct {
 	Number uint32
 	Rules  []Rule // all must hold
@@ -74,9 +76,9 @@ func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
 	a.place(kill)
 	a.ret(unix.SECCOMP_RET_KILL_PROCESS)
 	a.place(ours)
-	for _, c := range calls {
+	for _, c := range byNumber(calls) {
 		this, next := a.label(), a.label()
-		a.jump(unix.BPF_JEQ, c.Number, this, next)
+		a.jump(unix.BPF_JEQ, c[0].Number, this, next)
 		a.place(this)
 		a.call(c)
 		a.place(next)
@@ -92,26 +94,44 @@ func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
 	return a.link()
 }
 
-// call is the part of the filter that checks c's arguments. It leaves the
-// system call's number in the accumulator only when it does not return.
-func (a *assembler) call(c Call) {
-	kill := a.label()
-	for _, r := range c.Rules {
-		if r.isIn {
-			a.in(r, kill)
-			continue
+// byNumber groups calls, in the order of their first ones.
+func byNumber(calls []Call) (groups [][]Call) {
+	at := map[uint32]int{}
+	for _, c := range calls {
+		i, ok := at[c.Number]
+		if !ok {
+			i = len(groups)
+			at[c.Number] = i
+			groups = append(groups, nil)
 		}
-		a.equal(offArgs+8*r.arg, uint32(r.mask), uint32(r.value), kill)
-		a.equal(offArgs+8*r.arg+4, uint32(r.mask>>32), uint32(r.value>>32), kill)
+		groups[i] = append(groups[i], c)
 	}
-	a.ret(unix.SECCOMP_RET_ALLOW)
-	if len(c.Rules) > 0 {
-		a.place(kill)
-		a.ret(unix.SECCOMP_RET_KILL_PROCESS)
-	}
+	return groups
 }
 
-func (a *assembler) in(r Rule, kill label) {
+// call is the part of the filter that checks the arguments of the calls of one
+// number. It leaves that in the accumulator only when it does not return.
+func (a *assembler) call(calls []Call) {
+	for _, c := range calls {
+		other := a.label()
+		for _, r := range c.Rules {
+			if r.isIn {
+				a.in(r, other)
+				continue
+			}
+			a.equal(offArgs+8*r.arg, uint32(r.mask), uint32(r.value), other)
+			a.equal(offArgs+8*r.arg+4, uint32(r.mask>>32), uint32(r.value>>32), other)
+		}
+		a.ret(unix.SECCOMP_RET_ALLOW)
+		a.place(other)
+		if len(c.Rules) == 0 {
+			return // nothing is left for the others
+		}
+	}
+	a.ret(unix.SECCOMP_RET_KILL_PROCESS)
+}
+
+func (a *assembler) in(r Rule, fails label) {
 	holds := a.label()
 	a.load(offArgs + 8*r.arg)
 	for _, x := range r.ranges {
@@ -128,11 +148,11 @@ func (a *assembler) in(r Rule, kill label) {
 		}
 		a.place(next)
 	}
-	a.always(kill)
+	a.always(fails)
 	a.place(holds)
 }
 
-func (a *assembler) equal(offset int, mask, value uint32, kill label) {
+func (a *assembler) equal(offset int, mask, value uint32, fails label) {
 	if mask == 0 {
 		return
 	}
@@ -141,7 +161,7 @@ func (a *assembler) equal(offset int, mask, value uint32, kill label) {
 	if mask != ^uint32(0) {
 		a.and(mask)
 	}
-	a.jump(unix.BPF_JEQ, value, holds, kill)
+	a.jump(unix.BPF_JEQ, value, holds, fails)
 	a.place(holds)
 }
 
@@ -190,23 +210,62 @@ func (a *assembler) always(to label) {
 	a.emit(unix.BPF_JMP|unix.BPF_JA, 0)
 }
 
-// link fills in the jumps: forward only, and 255 instructions at most when
-// conditional, as BPF has them.
+// farthest is how many instructions a conditional jump skips at most; others
+// have no limit.
+const farthest = 255
+
+// link fills in the jumps, which go forward only. A conditional jump that goes
+// too far becomes one over two others.
 func (a *assembler) link() ([]unix.SockFilter, error) {
+	for {
+		i := slices.IndexFunc(a.jumps, func(j jump) bool {
+			return j.conditional && max(a.distance(j.at, j.yes), a.distance(j.at, j.no)) > farthest
+		})
+		if i < 0 {
+			break
+		}
+		a.lengthen(i)
+	}
 	if len(a.code) > unix.BPF_MAXINSNS {
 		return nil, fmt.Errorf("seccomp filter: %d instructions, more than %d", len(a.code), unix.BPF_MAXINSNS)
 	}
 	for _, j := range a.jumps {
-		yes := a.places[j.yes] - j.at - 1
-		if !j.conditional {
-			a.code[j.at].K = uint32(yes)
-			continue
+		if j.conditional {
+			a.code[j.at].Jt, a.code[j.at].Jf = uint8(a.distance(j.at, j.yes)), uint8(a.distance(j.at, j.no))
+		} else {
+			a.code[j.at].K = uint32(a.distance(j.at, j.yes))
 		}
-		no := a.places[j.no] - j.at - 1
-		if yes < 0 || yes > 255 || no < 0 || no > 255 {
-			return nil, fmt.Errorf("seccomp filter: the jump at instruction %d is too long", j.at)
-		}
-		a.code[j.at].Jt, a.code[j.at].Jf = uint8(yes), uint8(no)
 	}
 	return a.code, nil
+}
+
+// distance is how many instructions are between one and a label.
+func (a *assembler) distance(at int, l label) int { return a.places[l] - at - 1 }
+
+// lengthen puts two unconditional jumps behind the jump i.
+func (a *assembler) lengthen(i int) {
+	at := a.jumps[i].at
+	always := unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA}
+	a.code = slices.Insert(a.code, at+1, always, always)
+	for k := range a.places {
+		if a.places[k] > at {
+			a.places[k] += 2
+		}
+	}
+	for k := range a.jumps {
+		if a.jumps[k].at > at {
+			a.jumps[k].at += 2
+		}
+	}
+	yes, no := a.jumps[i].yes, a.jumps[i].no
+	for k, to := range []label{yes, no} {
+		near := a.label()
+		a.places[near] = at + 1 + k
+		a.jumps = append(a.jumps, jump{at: at + 1 + k, yes: to})
+		if k == 0 {
+			a.jumps[i].yes = near
+		} else {
+			a.jumps[i].no = near
+		}
+	}
 }

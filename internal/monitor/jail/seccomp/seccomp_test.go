@@ -109,8 +109,66 @@ func TestFilterDecides(t *testing.T) {
 	}
 }
 
-func TestTooLongJumpIsAnError(t *testing.T) {
-	many := make([]Range, 300)
+func TestOneOfSeveralCallsLetsThrough(t *testing.T) {
+	prog, err := Compile([]Call{
+		{Number: 16, Rules: []Rule{In(0, Range{10, 13}), In(1, One(0xae80))}},
+		{Number: 1, Rules: []Rule{In(0, One(1))}},
+		{Number: 16, Rules: []Rule{In(0, One(9)), Equal(1, ^uint64(0), 0x4008ae6a)}},
+		{Number: 1},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		number  uint32
+		args    [6]uint64
+		allowed bool
+	}{
+		{16, [6]uint64{10, 0xae80}, true},
+		{16, [6]uint64{9, 0x4008ae6a}, true},
+		{16, [6]uint64{9, 0xae80}, false},
+		{16, [6]uint64{10, 0x4008ae6a}, false},
+		{16, [6]uint64{8, 0xae80}, false},
+		{1, [6]uint64{1}, true},
+		{1, [6]uint64{7}, true},
+	} {
+		if got := run(t, prog, data{test.number, unix.AUDIT_ARCH_X86_64, test.args}); (got == unix.SECCOMP_RET_ALLOW) != test.allowed {
+			t.Errorf("call %d with %#x: action %#x", test.number, test.args, got)
+		}
+	}
+}
+
+func TestJumpsAreAsLongAsTheyMustBe(t *testing.T) {
+	many := make([]Range, 500)
+	for i := range many {
+		many[i] = Range{uint32(4 * i), uint32(4*i + 1)}
+	}
+	prog, err := Compile([]Call{
+		{Number: 0, Rules: []Rule{In(0, many...), Equal(1, ^uint64(0), 1<<40|5)}},
+		{Number: 0, Rules: []Rule{Equal(1, ^uint64(0), 7), In(0, many...)}},
+		{Number: 3},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, second := range []uint64{1<<40 | 5, 7, 5} {
+		for fd := range uint64(2010) {
+			want := uint32(unix.SECCOMP_RET_ALLOW)
+			if fd%4 > 1 || fd >= 2000 || second == 5 {
+				want = unix.SECCOMP_RET_KILL_PROCESS
+			}
+			if got := run(t, prog, data{0, unix.AUDIT_ARCH_X86_64, [6]uint64{fd, second}}); got != want {
+				t.Fatalf("arguments %d, %#x: action %#x, want %#x", fd, second, got, want)
+			}
+		}
+	}
+	if got := run(t, prog, data{3, unix.AUDIT_ARCH_X86_64, [6]uint64{}}); got != unix.SECCOMP_RET_ALLOW {
+		t.Errorf("the call behind: action %#x", got)
+	}
+}
+
+func TestTooLongFilterIsAnError(t *testing.T) {
+	many := make([]Range, unix.BPF_MAXINSNS)
 	for i := range many {
 		many[i] = One(uint32(2 * i))
 	}
