@@ -43,8 +43,20 @@ func serve() (exit int, err error) {
 	if err := jail.Tell(statusFD, jail.Report{Root: "none"}); err != nil {
 		return 0, fmt.Errorf("report to the monitor: %w", err)
 	}
+	var counted []*kvm.Stats
+	if req.Verbose {
+		for _, c := range v.cpus {
+			// Older kernels have none.
+			if s, err := c.Stats(); err == nil {
+				counted = append(counted, s)
+			}
+		}
+	}
 	exit, err = v.run(v.entry, func(*kvm.VCPU) error { return nil })
 	v.console.Drain()
+	for i, s := range counted {
+		v.log("CPU %d: %v", i, s)
+	}
 	return exit, err
 }
 

@@ -22,6 +22,8 @@ type request struct {
 	OneOutput bool    // standard error goes where standard output goes
 	Window    bool    // standard output is a terminal
 
+	Verbose bool // say at the end what KVM counted
+
 	Net     *netRequest // nil: no card
 	Folders []folderRequest
 }

@@ -81,6 +81,7 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		KVM: fds.add(device), Image: fds.add(c.Image),
 		CPUs: max(1, c.Boot.CPUs), Memory: c.Boot.Memory, HugePages: c.Limits.HugePages,
 		Streams:   [3]bool{c.Stdin != nil, c.Stdout != nil, c.Stderr != nil},
+		Verbose:   c.Log != nil,
 		OneOutput: guest.SameFile(c.Stdout, c.Stderr),
 	}
 	if i.control.Port, theirs, err = pair(boot.PortControl); err != nil {
