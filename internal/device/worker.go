@@ -57,7 +57,7 @@ func (w *Worker) Run(bus Bus, do func(c *virtqueue.Chain) (written int, err erro
 // is for devices that keep chains; work takes all chains that there are, by Pop.
 func (w *Worker) Each(bus Bus, work func() error) {
 	w.Go(bus, func() error {
-		for !w.queue.Kick.Stopped() {
+		for !w.Stopped() {
 			w.q.DisableNotify()
 			if err := work(); err != nil {
 				return err
@@ -87,13 +87,16 @@ func (w *Worker) Go(bus Bus, work func() error) {
 // worker is to stop.
 func (w *Worker) Wait() bool { return w.queue.Kick.Wait() }
 
+// Stopped says whether the worker is to stop, for Go's work.
+func (w *Worker) Stopped() bool { return w.queue.Kick.Stopped() }
+
 // KickFD is the descriptor that can be read when Wait would not wait.
 func (w *Worker) KickFD() int { return w.queue.Kick.FD() }
 
 // Pop is the queue's, but finds no chain once Stop was asked for: a driver that
 // adds chains without end, which only a liar can, does not hold up a reset.
 func (w *Worker) Pop(c *virtqueue.Chain) (bool, error) {
-	if w.queue.Kick.Stopped() {
+	if w.Stopped() {
 		return false, nil
 	}
 	return w.q.Pop(c)

@@ -176,7 +176,7 @@ func TestTheSizeThatTheHostWantsIsTold(t *testing.T) {
 	if n := d.Pages(); n != 0x1332211 {
 		t.Errorf("%#x pages", n)
 	}
-	d.Stop()
+	r.Stop()
 	if n := d.Pages(); n != 0 {
 		t.Errorf("%#x pages of a guest that is not there", n)
 	}

@@ -19,14 +19,15 @@ import (
 )
 
 // Memory is n bytes of memory that a test's drivers have for DMA while t runs,
-// one test at a time. Its addresses are those that it has in this process.
+// one test at a time. Its addresses are those that it has in this process. It
+// stays, for what a driver does in the background does not end with the test.
 func Memory(t testing.TB, n int) *virtqueue.Memory {
 	t.Helper()
 	t.Cleanup(func() {
 		platform.HostedDMA = nil
 		platform.HostedForgetDMA()
 	})
-	mem := Pages(t, n)
+	mem := pages(t, n)
 	base := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))
 	m, err := virtqueue.NewMemory([]virtqueue.Region{{Addr: base, Mem: mem}})
 	if err != nil {
@@ -51,15 +52,21 @@ func Memory(t testing.TB, n int) *virtqueue.Memory {
 // two sides share on purpose, the race detector is to say nothing.
 func Pages(t testing.TB, n int) []byte {
 	t.Helper()
-	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mem := pages(t, n)
 	t.Cleanup(func() {
 		if err := unix.Munmap(mem); err != nil {
 			t.Error(err)
 		}
 	})
+	return mem
+}
+
+func pages(t testing.TB, n int) []byte {
+	t.Helper()
+	mem, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return mem
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -29,6 +30,7 @@ type Raw struct {
 	Queues  []device.Queue
 	Failed  chan error    // by the device
 	Changed chan struct{} // of the configuration
+	Stop    func()        // stops the device, once
 	mem     []byte
 }
 
@@ -46,7 +48,8 @@ func Begin[D device.Device](t testing.TB, features uint64, make func(mem *virtqu
 	if err := d.Start(features|device.FeatureVersion1, r.Queues, r); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Stop)
+	r.Stop = sync.OnceFunc(d.Stop)
+	t.Cleanup(r.Stop)
 	return d, r
 }
 
