@@ -72,7 +72,7 @@ func (s *datagram) received(n int, err tcpip.Error) (int, linux.Errno) {
 	case nil, *tcpip.ErrBadBuffer:
 		return n, 0
 	}
-	return 0, errnoOf(err)
+	return 0, s.orDown(errnoOf(err))
 }
 
 // Recv implements socket.Socket.

@@ -11,6 +11,12 @@ func errnoOf(err tcpip.Error) linux.Errno {
 	switch err.(type) {
 	case nil, *tcpip.ErrClosedForReceive:
 		return 0
+	case *tcpip.ErrAborted, *tcpip.ErrNoBufferSpace:
+		if networkDown() {
+			return linux.ENETDOWN
+		}
+	}
+	switch err.(type) {
 	case *tcpip.ErrAborted, *tcpip.ErrClosedForSend:
 		return linux.EPIPE
 	case *tcpip.ErrAddressFamilyNotSupported:

@@ -26,6 +26,7 @@ type host struct {
 	*stack.Stack
 	link         *link
 	addr4, addr6 string
+	fd           int // of the wire
 }
 
 // wire makes two stacks that are connected as an instance is to its gateway.
@@ -50,7 +51,7 @@ func wire(t *testing.T) (a, b *host) {
 			}
 			s.Close()
 		})
-		return &host{s, l, addr4, addr6}
+		return &host{s, l, addr4, addr6, fd}
 	}
 	return side(fds[0], "02:00:00:00:00:01", "10.0.2.15", "fd00::15"), side(fds[1], "02:00:00:00:00:02", "10.0.2.2", "fd00::2")
 }

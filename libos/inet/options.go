@@ -215,7 +215,11 @@ func (s *base) socketOption(name int, val []byte) (int, linux.Errno) {
 	}
 	switch name {
 	case linux.SO_ERROR:
-		return socket.PutInt(val, int(errnoOf(so.GetLastError()))), 0
+		errno := errnoOf(so.GetLastError())
+		if errno == 0 && s.down.Swap(false) {
+			errno = linux.ENETDOWN
+		}
+		return socket.PutInt(val, int(errno)), 0
 	case linux.SO_ACCEPTCONN:
 		return socket.PutBool(val, so.GetAcceptConn()), 0
 	case linux.SO_SNDBUF:

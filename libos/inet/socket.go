@@ -3,6 +3,7 @@ package inet
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/socket"
@@ -20,6 +21,7 @@ type base struct {
 	queue  *waiter.Queue // the endpoint's
 	entry  waiter.Entry  // passes the endpoint's events on to Base.Queue
 	groups groups
+	down   atomic.Bool // the device has ended, and the program is to be told
 
 	sendMu sync.Mutex
 	out    payload
@@ -47,7 +49,11 @@ func (s *base) NotifyEvent(mask waiter.EventMask) {
 
 // Ready implements file.File.
 func (s *base) Ready() wait.Events {
-	return wait.Events(s.ep.Readiness(waiter.AllEvents)) & (wait.In | wait.Pri | wait.Out | wait.Err | wait.Hup | wait.RdHup)
+	ev := wait.Events(s.ep.Readiness(waiter.AllEvents)) & (wait.In | wait.Pri | wait.Out | wait.Err | wait.Hup | wait.RdHup)
+	if s.down.Load() {
+		ev |= wait.In | wait.Err
+	}
+	return ev
 }
 
 // LocalAddr implements socket.Socket.

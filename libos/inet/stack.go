@@ -40,6 +40,7 @@ const (
 // that never opens a socket does not wait for one.
 var network = sync.OnceValue(func() *stack.Stack {
 	l := openLink()
+	plugged.Store(l)
 	switch {
 	case l == nil:
 		// Without its device an instance is as one without a network: the
@@ -99,7 +100,7 @@ const datagramBufferMax = 16 << 20
 // addLink adds the network device, with a link-local address, and returns its
 // routes.
 func addLink(s *stack.Stack, l *link) []tcpip.Route {
-	l.gone = func() { s.DisableNIC(etherNIC) }
+	l.gone = func() { unplug(s, l) }
 	must(s.CreateNICWithOptions(etherNIC, l, stack.NICOptions{Name: etherName, QDisc: l, DeliverLinkPackets: true, Context: l}))
 	linkLocal := header.LinkLocalAddr(l.addr).As16()
 	return []tcpip.Route{addAddress(s, etherNIC, netip.PrefixFrom(netip.AddrFrom16(linkLocal), 64))}

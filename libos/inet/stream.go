@@ -160,7 +160,7 @@ func (s *stream) Accept() (socket.Socket, linux.Errno) {
 	}
 	ep, q, err := s.ep.Accept(nil)
 	if err != nil {
-		return nil, errnoOf(err)
+		return nil, s.orDown(errnoOf(err))
 	}
 	c := newStream(s.domain, ep, q)
 	c.tcp.inherit(&s.tcp)
