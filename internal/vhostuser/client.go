@@ -186,6 +186,15 @@ func state(on bool) uint32 {
 	return 0
 }
 
+// FD is the connection's descriptor.
+func (c *Client) FD() int {
+	fd := -1
+	if raw, err := c.conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(n uintptr) { fd = int(n) }) // it fails when there was an error
+	}
+	return fd
+}
+
 // Gone is closed when the back end has hung up, or there was an error.
 func (c *Client) Gone() <-chan struct{} { return c.gone }
 

@@ -228,5 +228,14 @@ func (d *Device) Stop() {
 	d.back.stop()
 }
 
+// Socket is the descriptor of the connection to the back end, for who confines
+// this process; -1: there is none.
+func (d *Device) Socket() int {
+	if u, ok := d.back.(*user); ok {
+		return u.FD()
+	}
+	return -1
+}
+
 // Close ends the back end's work for good. It comes after Stop.
 func (d *Device) Close() { d.back.close() }

@@ -395,6 +395,9 @@ func TestDriversThatLie(t *testing.T) {
 func TestBackEndGoes(t *testing.T) {
 	m := newMachine(t, 2, 64)
 	d, packets, front := m.connect(Card{Pairs: 1})
+	if typ, err := unix.GetsockoptInt(d.Socket(), unix.SOL_SOCKET, unix.SO_TYPE); typ != unix.SOCK_STREAM || err != nil {
+		t.Errorf("the connection is a socket of type %d, %v", typ, err)
+	}
 	m.start(d, features)
 	m.exchange(packets, 0, 100)
 	if err := front.Close(); err != nil {

@@ -49,7 +49,7 @@ func TestRequestsAreThoseOfTheHeader(t *testing.T) {
 			t.Errorf("%s is %#x, not %#x", c.name, c.got, want)
 		}
 	}
-	a := vringAddr{}
+	var a vringAddr
 	if unsafe.Offsetof(a.desc) != 8 || unsafe.Offsetof(a.device) != 16 || unsafe.Offsetof(a.driver) != 24 {
 		t.Error("the order of struct vhost_vring_addr is descriptors, used ring, available ring")
 	}
