@@ -36,7 +36,7 @@ func sockets(t testing.TB) (dev *os.File, server int) {
 }
 
 // serve serves a folder, with messages as long as a process's.
-func serve(t *testing.T, dir string, fd int) {
+func serve(t testing.TB, dir string, fd int) {
 	t.Helper()
 	s, err := ninep.New([]ninep.Folder{{Path: dir}}, boot.MaxFilesMessage)
 	if err != nil {
@@ -54,7 +54,7 @@ func serve(t *testing.T, dir string, fd int) {
 	})
 }
 
-func mount(t *testing.T, d *Device) *driver.Device {
+func mount(t testing.TB, d *Device) *driver.Device {
 	t.Helper()
 	x := devicetest.Attach(t, d)
 	v, errno := driver.Open(x)
