@@ -3,10 +3,10 @@ package devicetest
 import (
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/pith-os/pith/internal/device"
@@ -124,7 +124,7 @@ func (r *Raw) Used(queue int) {
 	d := r.Drivers[queue]
 	used := (*uint32)(unsafe.Pointer(&d.Used[0]))
 	for uint16(atomic.LoadUint32(used)>>16) != binary.LittleEndian.Uint16(d.Avail[2:]) {
-		runtime.Gosched()
+		time.Sleep(10 * time.Microsecond)
 	}
 }
 
