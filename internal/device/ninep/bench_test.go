@@ -23,7 +23,7 @@ func BenchmarkReads(b *testing.B) {
 			}
 			mem := devicetest.Memory(b, 8<<20)
 			dev, fd := sockets(b)
-			serve(b, dir, fd)
+			serve(b, dir, fd, MaxMessage)
 			fs, errno := client.New(mount(b, New(mem, "share", dev)), false)
 			if errno != 0 {
 				b.Fatal(errno.Name())

@@ -25,13 +25,12 @@ import (
 // tag[tag_len], is there.
 const featureMountTag = 1 << 0
 
-const (
-	queueSize = 64
-	// maxReply is the longest reply that is passed on: libos' driver asks for
-	// no longer messages (libos/virtio/ninep). The server may say that they
-	// are to be shorter.
-	maxReply = 128<<10 + wire.IOHead
-)
+const queueSize = 64
+
+// MaxMessage is the longest message that the server should agree to, in bytes:
+// libos' driver asks for no longer ones (libos/virtio/ninep), longer replies are
+// not passed on, and a socket of Linux's usual buffer takes it.
+const MaxMessage = 128<<10 + wire.IOHead
 
 // Device is the transport of one folder.
 type Device struct {
@@ -218,7 +217,7 @@ func (d *Device) answer(r *request, n int) {
 // receive takes replies until the server is gone. All requests fail then, and
 // so do those that come later, which cannot be sent.
 func (d *Device) receive() {
-	reply := make([]byte, maxReply+1) // a longer one is seen to be so
+	reply := make([]byte, MaxMessage+1) // a longer one is seen to be so
 	for {
 		n, err := unix.Read(d.fd, reply)
 		if errors.Is(err, unix.EINTR) {
@@ -251,7 +250,7 @@ func (d *Device) deliver(reply []byte) {
 			continue
 		}
 		n := 0
-		if len(reply) <= min(r.chain.InLen, maxReply) && binary.LittleEndian.Uint32(reply) == uint32(len(reply)) {
+		if len(reply) <= min(r.chain.InLen, MaxMessage) && binary.LittleEndian.Uint32(reply) == uint32(len(reply)) {
 			for _, to := range r.chain.In {
 				n += copy(to, reply[n:])
 			}

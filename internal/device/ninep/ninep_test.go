@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/pith-os/pith/internal/device/devicetest"
 	"github.com/pith-os/pith/internal/ninep"
 	"github.com/pith-os/pith/internal/virtqueue"
-	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
 	client "github.com/pith-os/pith/libos/vfs/ninep"
@@ -35,10 +35,10 @@ func sockets(t testing.TB) (dev *os.File, server int) {
 	return dev, pair[1]
 }
 
-// serve serves a folder, with messages as long as a process's.
-func serve(t testing.TB, dir string, fd int) {
+// serve serves a folder, with messages of at most n bytes.
+func serve(t testing.TB, dir string, fd, n int) {
 	t.Helper()
-	s, err := ninep.New([]ninep.Folder{{Path: dir}}, boot.MaxFilesMessage)
+	s, err := ninep.New([]ninep.Folder{{Path: dir}}, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +68,17 @@ func mount(t testing.TB, d *Device) *driver.Device {
 }
 
 func TestAFolderIsReadAndWrittenByManyAtOnce(t *testing.T) {
+	for _, n := range []int{4096, MaxMessage, 2 * MaxMessage} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) { readAndWrite(t, n) })
+	}
+}
+
+// readAndWrite has a server whose messages are at most size bytes long.
+func readAndWrite(t *testing.T, size int) {
 	dir := t.TempDir()
 	mem := devicetest.Memory(t, 8<<20)
 	dev, fd := sockets(t)
-	serve(t, dir, fd)
+	serve(t, dir, fd, size)
 	v := mount(t, New(mem, "share", dev))
 	if v.Tag() != "share" {
 		t.Errorf("tag %q", v.Tag())
@@ -193,7 +200,7 @@ func TestWhatCannotBeAnsweredFails(t *testing.T) {
 		{"a request of another size", append(message(1, 20), 0), nil},
 		{"a request that no socket takes", message(1, 0xe_0000), nil},
 		{"a reply longer than its room", message(1, 20), message(1, 101)},
-		{"a reply longer than any", message(1, 20), message(1, maxReply+1)},
+		{"a reply longer than any", message(1, 20), message(1, MaxMessage+1)},
 		{"a reply of another size", message(1, 20), append(message(1, 20), 0)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
