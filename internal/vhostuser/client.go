@@ -134,6 +134,17 @@ func descriptor(f *os.File) (fd int) {
 // Features are the bits that the back end offers for the device and its queues.
 func (c *Client) Features() uint64 { return c.features &^ featureProtocol }
 
+// Descriptor is the connection's, or -1 once that is closed.
+func (c *Client) Descriptor() int {
+	fd := -1
+	raw, err := c.conn.SyscallConn()
+	if err == nil {
+		// It fails for a closed one.
+		_ = raw.Control(func(n uintptr) { fd = int(n) })
+	}
+	return fd
+}
+
 // Pairs is how many pairs of queues the back end has at most.
 func (c *Client) Pairs() int { return c.pairs }
 

@@ -63,6 +63,13 @@ const (
 // only when the driver accesses another one: most of what sets up a queue.
 var Deferrable = [][2]uint64{{deviceFeatures, QueueNotify}, {queueDescLow, boot.MMIOMessageData + 4}}
 
+// Acts says whether a write of the register at off may start or stop the device,
+// or choose an interrupt: whatever else is written changes what is in memory
+// here, or signals an event.
+func Acts(off uint64) bool {
+	return off == deviceStatus || off == boot.MMIOMessageData || off >= configSpace
+}
+
 const (
 	magicValue = 0x74726976 // "virt"
 	modern     = 2          // version; 1 is legacy

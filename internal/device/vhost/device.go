@@ -237,5 +237,14 @@ func (d *Device) Socket() int {
 	return -1
 }
 
+// Descriptor is that of the connection to a back end which is another process,
+// or -1.
+func (d *Device) Descriptor() int {
+	if u, ok := d.back.(*user); ok {
+		return u.Client.Descriptor()
+	}
+	return -1
+}
+
 // Close ends the back end's work for good. It comes after Stop.
 func (d *Device) Close() { d.back.close() }

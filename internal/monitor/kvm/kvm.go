@@ -30,6 +30,15 @@ var _ monitor.Monitor = Monitor{}
 // Name implements [monitor.Monitor].
 func (Monitor) Name() string { return "kvm" }
 
+// Can implements [monitor.Monitor].
+func (Monitor) Can(n monitor.Need) bool {
+	switch n {
+	case monitor.NeedDisks, monitor.NeedVsock, monitor.NeedTap, monitor.NeedHugePages:
+		return true
+	}
+	return false
+}
+
 // Run implements [monitor.Monitor].
 func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	if (c.Network != nil) != (c.Boot.Net != nil) || c.Network == nil && len(c.Publish) > 0 {
@@ -83,6 +92,13 @@ func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners [
 			}
 		})
 	}
+	for _, f := range i.folders {
+		tasks.Go(func() {
+			if err := f.Serve(); err != nil {
+				fail(err)
+			}
+		})
+	}
 	told := make(chan error, 1)
 	tasks.Go(func() { told <- i.last() })
 
@@ -106,7 +122,13 @@ func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners [
 	status, err := i.process.Reap()
 	cancel()
 	err = errors.Join(failure, err, i.unplug())
+	for _, f := range i.folders {
+		f.Stop()
+	}
 	tasks.Wait()
+	for _, f := range i.folders {
+		f.Close()
+	}
 	ports.Close()
 	if err = errors.Join(err, <-told); err != nil {
 		return 0, err

@@ -35,6 +35,10 @@ type machine struct {
 	routes  []kvm.Message
 	lines   map[*event.Event]int // in routes
 
+	// outside has what a device does for a CPU that takes system calls: the
+	// CPU's thread may make none of them.
+	outside chan access
+
 	ended chan error // receives once
 	end   sync.Once
 }
@@ -46,7 +50,7 @@ func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(str
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{vm: vm, memory: mem, ports: ports{text: text, exit: noExit}, log: log, lines: map[*event.Event]int{}, ended: make(chan error, 1)}
+	m := &machine{vm: vm, memory: mem, ports: ports{text: text, exit: noExit}, log: log, lines: map[*event.Event]int{}, outside: make(chan access), ended: make(chan error, 1)}
 	if err := mem.give(vm); err != nil {
 		return nil, err
 	}
@@ -116,12 +120,15 @@ func (m *machine) Route(call *event.Event, addr uint64, data uint32) error {
 	return m.vm.Interrupt(call.FD(), uint32(line))
 }
 
-// run has the first CPU begin at entry, and waits for the machine's end. It
-// returns the exit code.
-func (m *machine) run(entry uint64, confine func(*kvm.VCPU) error) (int, error) {
-	if err := m.cpus[0].Begin(entry, startInfoAddr); err != nil {
-		return 0, err
-	}
+// run runs the machine until its end and returns the exit code. Before the
+// guest's first instruction it has confine confine each CPU's thread.
+func (m *machine) run(confine func(*kvm.VCPU) error) (int, error) {
+	go func() {
+		for a := range m.outside {
+			a.device.Write(a.off, a.data)
+			close(a.done)
+		}
+	}()
 	for _, c := range m.cpus {
 		go c.loop(confine)
 	}
@@ -138,6 +145,14 @@ func (m *machine) run(entry uint64, confine func(*kvm.VCPU) error) (int, error) 
 // first one counts.
 func (m *machine) stop(err error) { m.end.Do(func() { m.ended <- err }) }
 
+// access is a CPU's write to a device's register.
+type access struct {
+	device *mmio.Transport
+	off    uint64
+	data   []byte
+	done   chan struct{}
+}
+
 // access is the guest's access to an address without memory.
 func (m *machine) access(a kvm.MMIO) {
 	i, off := (a.Addr-deviceBase)/mmio.Size, a.Addr%mmio.Size
@@ -148,6 +163,10 @@ func (m *machine) access(a kvm.MMIO) {
 				a.Data[i] = 0xff
 			}
 		}
+	case a.Write && mmio.Acts(off):
+		done := make(chan struct{})
+		m.outside <- access{m.devices[i], off, a.Data, done}
+		<-done
 	case a.Write:
 		m.devices[i].Write(off, a.Data)
 	default:

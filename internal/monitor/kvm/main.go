@@ -8,6 +8,7 @@ import (
 	"github.com/pith-os/pith/internal/kvm"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/jail"
+	"github.com/pith-os/pith/internal/monitor/kvm/confine"
 )
 
 // vmmName is the argument 0 by which a process knows that it is to be the VMM.
@@ -40,7 +41,7 @@ func serve() (exit int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := jail.Tell(statusFD, jail.Report{Root: "none"}); err != nil {
+	if err := jail.Tell(statusFD, jail.Report{}); err != nil {
 		return 0, fmt.Errorf("report to the monitor: %w", err)
 	}
 	var counted []*kvm.Stats
@@ -52,10 +53,18 @@ func serve() (exit int, err error) {
 			}
 		}
 	}
-	exit, err = v.run(v.entry, func(*kvm.VCPU) error { return nil })
+	confined, err := confine.Confine(v.fds)
+	if err != nil {
+		return 0, err
+	}
+	exit, err = v.run(func(c *kvm.VCPU) error { return confined.VCPU(c.FD()) })
 	v.console.Drain()
 	for i, s := range counted {
-		v.log("CPU %d: %v", i, s)
+		text, err := s.Read()
+		if err != nil {
+			text = err.Error()
+		}
+		v.log("CPU %d: %s", i, text)
 	}
 	return exit, err
 }

@@ -3,6 +3,7 @@ package kvm
 import (
 	"os"
 
+	"github.com/pith-os/pith/internal/device/block"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -26,6 +27,7 @@ type request struct {
 
 	Net     *netRequest // nil: no card
 	Folders []folderRequest
+	Disks   []diskRequest
 }
 
 // netRequest is a network card whose packets this process's parent moves.
@@ -42,11 +44,13 @@ type folderRequest struct {
 	Socket int // SOCK_SEQPACKET, one message of 9P2000.L each
 }
 
-// report is the VMM's answer: one when it is confined and runs, with how, and one
-// when it failed.
-type report struct {
-	How   string
-	Error string
+// diskRequest is a disk.
+type diskRequest struct {
+	File   int
+	Info   block.Info
+	Queues int
+	Rate   int64 // bytes a second; 0: no limit
+	IOPS   int64 // requests a second; 0: no limit
 }
 
 // Descriptors that are at their places in the VMM.

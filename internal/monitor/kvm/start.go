@@ -8,11 +8,16 @@ import (
 	"io"
 	"os"
 
+	"github.com/pith-os/pith/internal/cgroup"
+	"github.com/pith-os/pith/internal/device/block"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/kvm"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/monitor/jail"
+	"github.com/pith-os/pith/internal/monitor/kvm/confine"
+	"github.com/pith-os/pith/internal/ninep"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
 	"github.com/pith-os/pith/libos/boot"
@@ -29,6 +34,7 @@ type instance struct {
 	control guest.Control
 	link    gateway.Link     // of the network device; nil: there is none
 	front   *vhostuser.Front // what the VMM connects to for it, or nil
+	folders []*folders.Server
 }
 
 // maxPairs is how many pairs of queues the network device has at most: one
@@ -53,6 +59,7 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		}
 	}()
 
+	var disks []*block.Backend
 	var fds files
 	for _, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
 		if f == nil {
@@ -77,6 +84,14 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		return nil, err
 	}
 	own = append(own, device)
+	for _, d := range c.Disks {
+		b, err := block.Open(d.Path, d.ReadOnly)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, b.File)
+		disks = append(disks, b)
+	}
 	req := request{
 		KVM: fds.add(device), Image: fds.add(c.Image),
 		CPUs: max(1, c.Boot.CPUs), Memory: c.Boot.Memory, HugePages: c.Limits.HugePages,
@@ -105,17 +120,37 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		own = append(own, i.front.File())
 		req.Net.Socket = fds.add(i.front.File())
 	}
-	return i, i.launch(ctx, &fds, &req)
+	for _, f := range c.Folders {
+		socket, err := i.serveFolder(f)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, socket)
+		tag := monitor.Mounts(c.Folders)[len(req.Folders)].Tag
+		req.Folders = append(req.Folders, folderRequest{tag, fds.add(socket)})
+	}
+	for _, b := range disks {
+		req.Disks = append(req.Disks, diskRequest{fds.add(b.File), b.Info, min(req.CPUs, maxPairs),
+			int64(c.Limits.DiskRate), int64(c.Limits.DiskIOPS)})
+	}
+	return i, i.launch(ctx, c, &fds, &req)
 }
 
 // launch has the VMM run what is asked for.
-func (i *instance) launch(ctx context.Context, fds *files, req *request) error {
+func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, req *request) error {
 	numbers := make([]int, len(fds.list))
 	for n, f := range fds.list {
 		numbers[n] = int(f.Fd())
 	}
-	var err error
-	if i.process, err = jail.Spawn(jail.Child{Name: vmmName, Files: numbers}, jail.Identity{}); err != nil {
+	group, err := cgroup.Open(c.Limits.Cgroup)
+	if err != nil {
+		return err
+	}
+	i.process, i.how, err = jail.Start(ctx, jail.Program{
+		Name: vmmName, Env: append(confine.Environment, "GOGC=50"), Files: numbers,
+		Limits: limits, Threads: maxThreads, Cgroup: group,
+	})
+	if err := errors.Join(err, group.Close()); err != nil {
 		return fmt.Errorf("start the virtual machine monitor: %w", err)
 	}
 	line, err := json.Marshal(req)
@@ -132,8 +167,33 @@ func (i *instance) launch(ctx context.Context, fds *files, req *request) error {
 	case r.Error != "":
 		return errors.New(r.Error)
 	}
-	i.how = fmt.Sprintf("namespaces: %s; root: %s", i.process.Namespaces, r.Root)
 	return nil
+}
+
+// What the VMM's process may use.
+var limits = map[int]uint64{
+	unix.RLIMIT_CORE: 0, unix.RLIMIT_MEMLOCK: 0, unix.RLIMIT_MSGQUEUE: 0, unix.RLIMIT_NICE: 0, unix.RLIMIT_RTPRIO: 0,
+	unix.RLIMIT_NOFILE: 4096,
+}
+
+// maxThreads is far above what the CPUs, the devices and the Go runtime take.
+const maxThreads = 512
+
+// serveFolder serves a folder of the host, and returns the VMM's end of the
+// socket for it.
+func (i *instance) serveFolder(f monitor.Folder) (*os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket for %s: %w", f.Host, err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), f.Host)
+	folders.GrowBuffer(fds[1])
+	s, err := folders.New(fds[0], []ninep.Folder{{Path: f.Host, ReadOnly: f.ReadOnly}})
+	if err != nil {
+		return nil, errors.Join(err, theirs.Close())
+	}
+	i.folders = append(i.folders, s)
+	return theirs, nil
 }
 
 // last is what the VMM says when it fails.
@@ -183,6 +243,9 @@ func (i *instance) abandon() (err error) {
 	}
 	if i.link != nil {
 		err = errors.Join(err, i.link.Close())
+	}
+	for _, f := range i.folders {
+		f.Close()
 	}
 	return errors.Join(err, i.unplug())
 }

@@ -6,9 +6,14 @@ import (
 	"os"
 
 	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/balloon"
+	"github.com/pith-os/pith/internal/device/block"
 	"github.com/pith-os/pith/internal/device/console"
+	"github.com/pith-os/pith/internal/device/ninep"
+	"github.com/pith-os/pith/internal/device/rng"
 	"github.com/pith-os/pith/internal/device/vhost"
 	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/monitor/kvm/confine"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 )
@@ -18,9 +23,9 @@ import (
 type vmm struct {
 	*machine
 	req     *request
-	entry   uint64
 	console *console.Device
 	words   []string // of the boot parameters: where the devices are
+	fds     confine.Descriptors
 }
 
 // build makes the machine that is asked for. It opens nothing: files are what
@@ -28,8 +33,8 @@ type vmm struct {
 func build(req *request, log func(string, ...any)) (*vmm, error) {
 	image := os.NewFile(uintptr(req.Image), "image")
 	v := &vmm{req: req}
-	var err error
-	if v.entry, err = entry(image); err != nil {
+	entry, err := entry(image)
+	if err != nil {
 		return nil, err
 	}
 	sys, err := kvm.New(req.KVM)
@@ -47,7 +52,18 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	if v.machine, err = newMachine(sys, mem, req.CPUs, text, log); err != nil {
 		return nil, err
 	}
-	if err := v.plugIn(); err != nil {
+	var cpus []int
+	for _, c := range v.cpus {
+		cpus = append(cpus, c.FD())
+	}
+	v.fds = confine.None(v.vm.FD(), cpus)
+	v.fds.Inputs = []int{0}
+	v.fds.Outputs = []int{1, 2}
+	v.fds.Sockets = []int{statusFD}
+	if err := v.plugIn(log); err != nil {
+		return nil, err
+	}
+	if err := v.cpus[0].Begin(entry, startInfoAddr); err != nil {
 		return nil, err
 	}
 	tsc, err := v.cpus[0].MSR(msrTSC)
@@ -69,15 +85,34 @@ func (v *vmm) stream(fd int) *os.File {
 }
 
 // plugIn makes the devices.
-func (v *vmm) plugIn() error {
-	v.console = console.New(v.memory.queue, v.ports()...)
-	devices := []device.Device{v.console}
+func (v *vmm) plugIn(log func(string, ...any)) error {
+	mem := v.memory.queue
+	v.console = console.New(mem, v.ports()...)
+	devices := []device.Device{v.console, rng.New(mem), balloon.New(mem, balloon.Discard)}
 	if v.req.Net != nil {
 		card, err := v.card(v.req.Net)
 		if err != nil {
 			return err
 		}
 		devices = append(devices, card)
+	}
+	for _, f := range v.req.Folders {
+		devices = append(devices, ninep.New(mem, f.Tag, v.socket(f.Socket, f.Tag)))
+	}
+	for _, r := range v.req.Disks {
+		list := &v.fds.Disks
+		if r.Info.ReadOnly {
+			list = &v.fds.ReadOnlyDisks
+		}
+		*list = append(*list, r.File)
+		d, err := block.New(mem, os.NewFile(uintptr(r.File), r.Info.ID), r.Info, block.Options{
+			Queues: r.Queues, Rate: r.Rate, IOPS: r.IOPS,
+			Report: func(err error) { log("disk %s: %v", r.Info.ID, err) },
+		})
+		if err != nil {
+			return err
+		}
+		devices = append(devices, d)
 	}
 	for _, d := range devices {
 		word, err := v.add(d)
@@ -91,7 +126,7 @@ func (v *vmm) plugIn() error {
 
 // ports are the console's.
 func (v *vmm) ports() []console.Port {
-	control := os.NewFile(uintptr(v.req.Control), boot.PortControl)
+	control := v.socket(v.req.Control, boot.PortControl)
 	ports := []console.Port{
 		{Name: boot.PortStdin, Input: v.stream(0)},
 		{Name: boot.PortStdout, Output: v.stream(1), Window: v.req.Window},
@@ -100,6 +135,12 @@ func (v *vmm) ports() []console.Port {
 		ports = append(ports, console.Port{Name: boot.PortStderr, Output: v.stream(2)})
 	}
 	return append(ports, console.Port{Name: boot.PortControl, Input: control, Output: control})
+}
+
+// socket is one to the parent.
+func (v *vmm) socket(fd int, name string) *os.File {
+	v.fds.Sockets = append(v.fds.Sockets, fd)
+	return os.NewFile(uintptr(fd), name)
 }
 
 // card is a network card whose packets the parent moves.
@@ -117,5 +158,6 @@ func (v *vmm) card(r *netRequest) (device.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network card: %w", err)
 	}
+	v.fds.Sockets = append(v.fds.Sockets, d.Descriptor())
 	return d, nil
 }

@@ -5,13 +5,11 @@ import (
 	"os"
 
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/folders"
+	"github.com/pith-os/pith/internal/ninep"
 
 	"golang.org/x/sys/unix"
 )
-
-// packetBuffer is the size that is asked for the buffer of packets: some tens
-// of the largest. The kernel gives less to an unprivileged monitor.
-const packetBuffer = 4 << 20
 
 // layout are the descriptors of a jail, by their numbers there, and the
 // monitor's ends of its sockets.
@@ -20,8 +18,8 @@ type layout struct {
 	owned []int // those of jail that were opened here
 
 	control, status *os.File
-	link            *os.File    // nil: no network device
-	files           *fileServer // nil: no folders
+	link            *os.File        // nil: no network device
+	files           *folders.Server // nil: no folders
 }
 
 // newLayout makes the descriptors that libos/boot describes, then the image
@@ -125,7 +123,7 @@ func (l *layout) socket(name string, kind int) (*os.File, error) {
 
 // folders adds the way to the folders' server, and makes that. The image's end
 // does not block.
-func (l *layout) folders(folders []monitor.Folder) (*fileServer, error) {
+func (l *layout) folders(list []monitor.Folder) (*folders.Server, error) {
 	fd, err := l.pair("files", unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -135,8 +133,12 @@ func (l *layout) folders(folders []monitor.Folder) (*fileServer, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("files socket: %w", err)
 	}
-	growBuffer(image)
-	return newFileServer(fd, folders)
+	folders.GrowBuffer(image)
+	var exports []ninep.Folder
+	for i, m := range monitor.Mounts(list) {
+		exports = append(exports, ninep.Folder{Name: m.Tag, Path: list[i].Host, ReadOnly: m.ReadOnly})
+	}
+	return folders.New(fd, exports)
 }
 
 // packets adds the network device. Its end in the image does not block. The
@@ -150,16 +152,8 @@ func (l *layout) packets() (*os.File, error) {
 	if err := unix.SetNonblock(image, true); err != nil {
 		return nil, fmt.Errorf("packets socket: %w", err)
 	}
-	growBuffer(image)
+	folders.GrowBuffer(image)
 	return link, nil
-}
-
-// growBuffer enlarges the send buffer, which is what bounds a unix socket, as
-// far as the host allows. A smaller one is slower and no more.
-func growBuffer(fd int) {
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, packetBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, packetBuffer)
-	}
 }
 
 // closeJail closes what was opened for the jail, which has it by now.
@@ -179,6 +173,6 @@ func (l *layout) closeMonitor() {
 		}
 	}
 	if l.files != nil {
-		l.files.close()
+		l.files.Close()
 	}
 }

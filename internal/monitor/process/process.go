@@ -32,6 +32,9 @@ var _ monitor.Monitor = Monitor{}
 // Name implements [monitor.Monitor].
 func (Monitor) Name() string { return "process" }
 
+// Can implements [monitor.Monitor]: all of it is for virtual machines.
+func (Monitor) Can(monitor.Need) bool { return false }
+
 // Probe implements [monitor.Monitor]: it runs an image that exits at once.
 func (m Monitor) Probe(ctx context.Context) (string, error) {
 	var trial tinyelf.Program
@@ -101,7 +104,7 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	}
 	if img.files != nil {
 		tasks.Go(func() {
-			if err := img.files.serve(); err != nil {
+			if err := img.files.Serve(); err != nil {
 				failed <- err
 			}
 		})
@@ -128,11 +131,11 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 	cancel()
 	img.control.Close()
 	if img.files != nil {
-		img.files.stop()
+		img.files.Stop()
 	}
 	tasks.Wait()
 	if img.files != nil {
-		img.files.close()
+		img.files.Close()
 	}
 	if err := errors.Join(failure, err); err != nil {
 		return 0, err

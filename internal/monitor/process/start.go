@@ -9,6 +9,7 @@ import (
 
 	"github.com/pith-os/pith/internal/cgroup"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/monitor/jail"
 )
 
@@ -16,8 +17,8 @@ import (
 type image struct {
 	*jail.Process
 	control *os.File
-	link    *os.File    // nil: no network device
-	files   *fileServer // nil: no folders
+	link    *os.File        // nil: no network device
+	files   *folders.Server // nil: no folders
 }
 
 // start makes the jail and waits until it has become the image. It says how

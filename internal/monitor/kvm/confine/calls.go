@@ -50,6 +50,7 @@ func process(b *bounds) []jail.Call {
 		permit(unix.SYS_PPOLL, "ppoll", "a device waits for its input",
 			jail.Where("sigmask is null", seccomp.Equal(3, allBits, 0))),
 		permit(unix.SYS_SENDMSG, "sendmsg", "the parent gets what it works on: memory and events", sockets(b)),
+		permit(unix.SYS_WRITEV, "writev", "requests for folders of the host go to the parent", sockets(b)),
 		permit(unix.SYS_RECVMSG, "recvmsg", "answers of the parent's, connections that it has made", sockets(b)),
 	}
 	if len(b.Disks)+len(b.ReadOnlyDisks) > 0 {
