@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,9 +84,30 @@ func (c *Cgroup) Close() error {
 	return c.dir.Close()
 }
 
+// Thread calls f in a goroutine of its own, on a thread that ends with it: one
+// for Place.
+func Thread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		// The process's first thread stays, and its memory is counted where
+		// that is. While this goroutine has it, another gets another one.
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(locked)
+			f()
+		}()
+		<-locked
+		runtime.UnlockOSThread()
+	}()
+}
+
 // Place has a process that is started with attr, by this thread, begin in the
-// cgroup. The thread itself may be placed there: it is to be locked, and of no
-// other use.
+// cgroup. The thread, one of Thread's, may be placed there itself.
 func (c *Cgroup) Place(attr *syscall.SysProcAttr) error {
 	switch {
 	case c == nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -71,7 +72,8 @@ func isHelp(args []string) bool {
 
 // testFlags are the flags of exec that test has, too. The others would be taken
 // for go test's, which has a -trace and a -v.
-var testFlags = []string{"--monitor", "--machine", "--accel", "--cpu-model", "--memory", "--cpus", "--net", "--hostname"}
+var testFlags = []string{"--monitor", "--machine", "--accel", "--cpu-model", "--memory", "--cpus", "--hostname",
+	"--net", "--net-rate", "--disk", "--disk-rate", "--disk-iops", "--vsock", "--hugepages", "--cgroup"}
 
 // splitTestFlags tells the flags for pith exec from go's, and refuses those of
 // go's that no image can do.
@@ -84,13 +86,15 @@ func splitTestFlags(args []string) (own, rest []string, err error) {
 			rest = append(rest, arg)
 		case name == "--args":
 			return own, append(rest, args[i:]...), nil
+		case name == "--hugepages" && !valued: // the one that needs no value
+			own = append(own, name)
 		case slices.Contains(testFlags, name) && !valued && i+1 == len(args):
 			return nil, nil, fmt.Errorf("%s has no value: see pith test --help", arg)
 		case slices.Contains(testFlags, name) && !valued:
 			i++
-			own = append(own, name+"="+args[i])
+			own = append(own, name+"="+fromHere(name, args[i]))
 		case slices.Contains(testFlags, name):
-			own = append(own, name+"="+value)
+			own = append(own, name+"="+fromHere(name, value))
 		case slices.Contains([]string{"--race", "--msan", "--asan"}, name) && value != "false":
 			return nil, nil, fmt.Errorf("%s needs cgo, which no image has: use go test %s beside pith test", arg, arg)
 		case name == "--fuzz":
@@ -100,6 +104,19 @@ func splitTestFlags(args []string) (own, rest []string, err error) {
 		}
 	}
 	return own, rest, nil
+}
+
+// fromHere has a path lead where it leads from the current folder: tests start in
+// their packages'.
+func fromHere(flag, value string) string {
+	if flag != "--disk" && flag != "--vsock" {
+		return value
+	}
+	abs, err := filepath.Abs(value)
+	if err != nil { // there is no current folder
+		return value
+	}
+	return abs
 }
 
 // becomeGo executes the go command of the derived distribution in place of

@@ -31,12 +31,12 @@ const (
 // instanceFlags say what an image runs in; run and exec have them.
 type instanceFlags struct {
 	machineFlags
+	deviceFlags
 	memory   string
 	cpus     int
 	hostname string
 	folders  []string
 	monitor  string
-	net      string
 	trace    bool
 }
 
@@ -46,8 +46,8 @@ func (i *instanceFlags) register(f *pflag.FlagSet, memory string) {
 	f.StringVar(&i.hostname, "hostname", defaultHostname, "`NAME` of the instance")
 	f.StringArrayVarP(&i.folders, "volume", "v", nil, "share a folder with the program, `HOST:GUEST[:ro]`; repeatable")
 	f.StringVar(&i.monitor, "monitor", "auto", "what runs the image, a `MONITOR`: "+strings.Join(monitorNames(), ", "))
-	f.StringVar(&i.net, "net", "user", "`NETWORK` of the instance: none, user")
 	f.BoolVar(&i.trace, "trace", false, "print system calls to standard error, as strace does")
+	i.deviceFlags.register(f)
 	i.machineFlags.register(f)
 }
 
@@ -64,9 +64,9 @@ func monitorNames() []string {
 type instance struct {
 	monitor monitor.Monitor
 	machine monitor.Machine
+	devices devices
 	folders []monitor.Folder
 	boot    boot.Config // without network
-	net     bool        // with the user's network
 	ports   []portMapping
 	verbose bool
 
@@ -76,21 +76,19 @@ type instance struct {
 
 // instance reads the flags.
 func (i *instanceFlags) instance() (*instance, error) {
-	inst := &instance{net: i.net == "user", boot: boot.Config{
-		CPUs: i.cpus, Hostname: i.hostname, Trace: i.trace,
-	}}
+	inst := &instance{boot: boot.Config{CPUs: i.cpus, Hostname: i.hostname, Trace: i.trace}}
 	var err error
 	if inst.machine, err = i.machineFlags.check(); err != nil {
+		return nil, err
+	}
+	if inst.devices, err = i.deviceFlags.check(); err != nil {
 		return nil, err
 	}
 	if inst.folders, err = parseFolders(i.folders); err != nil {
 		return nil, err
 	}
-	if inst.monitor, err = i.chooseMonitor(inst.machine); err != nil {
+	if inst.monitor, err = chooseMonitor(i.monitor, inst.needs()); err != nil {
 		return nil, err
-	}
-	if i.net != "none" && i.net != "user" {
-		return nil, fmt.Errorf("--net %s is not known: choose none or user", i.net)
 	}
 	if inst.boot.Memory, err = parseSize(i.memory); err != nil {
 		return nil, fmt.Errorf("--memory %s: %w", i.memory, err)
@@ -101,6 +99,9 @@ func (i *instanceFlags) instance() (*instance, error) {
 	}
 	if inst.boot.Memory < least {
 		return nil, fmt.Errorf("--memory %s is too little: give at least %dM", i.memory, least>>20)
+	}
+	if inst.devices.limits.HugePages && inst.boot.Memory%hugePage != 0 {
+		return nil, fmt.Errorf("--memory %s: with --hugepages it is in pages of %dM: give a multiple of that", i.memory, hugePage>>20)
 	}
 	switch {
 	case i.cpus == 0:
@@ -114,18 +115,57 @@ func (i *instanceFlags) instance() (*instance, error) {
 	return inst, nil
 }
 
-// chooseMonitor is the monitor that was asked for, or one that can do what was.
-func (i *instanceFlags) chooseMonitor(vm monitor.Machine) (monitor.Monitor, error) {
-	n := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return i.monitor == m.Name() })
+// needs are what the instance asks for that not every monitor can do.
+func (inst *instance) needs() (needs []monitor.Need) {
+	vm, d := inst.machine, inst.devices
+	for _, n := range []struct {
+		need  monitor.Need
+		asked bool
+	}{
+		{monitor.NeedType, vm.Type != ""},
+		{monitor.NeedAccel, vm.Accel != ""},
+		{monitor.NeedCPU, vm.CPU != ""},
+		{monitor.NeedGDB, vm.GDB != ""},
+		{monitor.NeedDisks, len(d.disks) > 0},
+		{monitor.NeedVsock, d.vsock != ""},
+		{monitor.NeedTap, d.tap != ""},
+		{monitor.NeedHugePages, d.limits.HugePages},
+	} {
+		if n.asked {
+			needs = append(needs, n.need)
+		}
+	}
+	return needs
+}
+
+// chooseMonitor is the monitor that was asked for, or the first one that can do
+// what is needed.
+func chooseMonitor(name string, needs []monitor.Need) (monitor.Monitor, error) {
+	cannot := func(m monitor.Monitor) int {
+		return slices.IndexFunc(needs, func(n monitor.Need) bool { return !m.Can(n) })
+	}
+	var able []string
+	for _, m := range monitors {
+		if cannot(m) < 0 {
+			if name == "auto" {
+				return m, nil
+			}
+			able = append(able, m.Name())
+		}
+	}
+	n := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return name == m.Name() })
 	switch {
-	case i.monitor == "auto" && vm.IsZero():
-		n = 0
-	case i.monitor == "auto":
-		n = len(monitors) - 1
+	case name == "auto" || n >= 0 && len(able) == 0:
+		words := make([]string, len(needs))
+		for i, n := range needs {
+			words[i] = string(n)
+		}
+		return nil, fmt.Errorf("no monitor can do all of %s: leave some of it out", strings.Join(words, ", "))
 	case n < 0:
-		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", i.monitor, strings.Join(monitorNames(), ", "))
-	case n < len(monitors)-1 && !vm.IsZero():
-		return nil, fmt.Errorf("--machine, --accel, --cpu-model and --gdb are for QEMU's virtual machines, not for monitor %s: use --monitor qemu", i.monitor)
+		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", name, strings.Join(monitorNames(), ", "))
+	}
+	if i := cannot(monitors[n]); i >= 0 {
+		return nil, fmt.Errorf("%s is not for monitor %s: use --monitor %s", needs[i], name, strings.Join(able, " or "))
 	}
 	return monitors[n], nil
 }
@@ -145,14 +185,15 @@ func (s *session) start(ctx context.Context, inst *instance, img *image.Image) (
 	c := &monitor.Config{
 		Image: img.File(), Args: inst.args, Env: inst.env,
 		Boot: inst.boot, Folders: inst.folders, Machine: inst.machine,
+		Disks: inst.devices.disks, Vsock: inst.devices.vsock, Limits: inst.devices.limits,
 		Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr,
 	}
-	if inst.net && slices.Contains(img.Manifest.Parts, "net") {
-		g, err := newUserNetwork(c, inst.ports)
+	if slices.Contains(img.Manifest.Parts, "net") {
+		network, err := inst.newNetwork(c)
 		if err != nil {
 			return &exitError{monitor.ExitFailure, err}
 		}
-		defer func() { err = errors.Join(err, g.Close()) }()
+		defer func() { err = errors.Join(err, network.Close()) }()
 	}
 	if inst.verbose {
 		c.Log = func(format string, args ...any) { fmt.Fprintf(s.stderr, "pith: "+format+"\n", args...) }

@@ -1,12 +1,36 @@
 package cli
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/tap"
+	"github.com/pith-os/pith/libos/boot"
 )
+
+// newNetwork gives c the network that was asked for, if one was. The caller
+// closes it.
+func (inst *instance) newNetwork(c *monitor.Config) (network io.Closer, err error) {
+	d := inst.devices
+	switch {
+	case d.tap != "":
+		network, err = newTap(c, d.tap)
+	case d.net:
+		network, err = newUserNetwork(c, inst.ports)
+	default:
+		return io.NopCloser(nil), nil
+	}
+	if err == nil && d.netRate > 0 {
+		c.Network = limited{c.Network, d.netRate}
+	}
+	return network, err
+}
 
 // newUserNetwork gives c a network, a gateway in this process, with the given
 // published ports. TCP ports are the monitor's to publish.
@@ -31,4 +55,38 @@ func newUserNetwork(c *monitor.Config, ports []portMapping) (*gateway.Gateway, e
 	guest := g.Guest()
 	c.Boot.Net, c.Network = &guest, g
 	return g, nil
+}
+
+// newTap gives c an interface of the host's, where the instance asks for its
+// addresses.
+func newTap(c *monitor.Config, name string) (*tap.Interface, error) {
+	t, err := tap.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("--net tap: %w", err)
+	}
+	mtu, err := t.MTU()
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	c.Boot.Net, c.Network = &boot.Net{MAC: tapAddress(name).String(), MTU: mtu}, t
+	return t, nil
+}
+
+// tapAddress is the Ethernet address of an instance at an interface, always the
+// same, so that it keeps its lease: one that is locally administered
+// (IEEE 802, 8.4).
+func tapAddress(name string) net.HardwareAddr {
+	sum := sha256.Sum256([]byte(name))
+	return append(net.HardwareAddr{0x02}, sum[:5]...)
+}
+
+// limited is a network that moves so many bytes a second at most.
+type limited struct {
+	monitor.Network
+	rate uint64
+}
+
+// Serve implements [monitor.Network].
+func (l limited) Serve(ctx context.Context, link gateway.Link) error {
+	return l.Network.Serve(ctx, gateway.Limit(link, l.rate))
 }

@@ -48,7 +48,8 @@ the program could not be started.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith run web.pith -p 8080:80 -e GREETING=hi -- -flag arg
   pith run example.com/tool@latest --net none -- -h
-  pith run --monitor qemu web.pith -p 8080:80 -v ./data:/data:ro`,
+  pith run --monitor qemu web.pith -p 8080:80 -v ./data:/data:ro
+  pith run --monitor kvm db.pith --disk data.img --disk-rate 50M --net tap:tap0`,
 		Args: oneArg("PACKAGE or IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.run(cmd, &r, args[0], args[1:])
@@ -149,7 +150,11 @@ func (r *runFlags) check() (*instance, error) {
 		return nil, err
 	}
 	inst.verbose = r.verbose
-	if r.net == "none" && len(r.publish) > 0 {
+	switch {
+	case len(r.publish) == 0:
+	case inst.devices.tap != "":
+		return nil, fmt.Errorf("-p %s: an instance with --net tap has its ports at an address of its own: leave -p out", r.publish[0])
+	case !inst.devices.net:
 		return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
 	}
 	if inst.ports, err = parsePorts(r.publish); err != nil {

@@ -79,7 +79,7 @@ func TestEnvironmentIsWhatWasGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runFlags{
-		instanceFlags: instanceFlags{memory: "100M", net: "none", monitor: "auto", hostname: "h"},
+		instanceFlags: instanceFlags{deviceFlags: deviceFlags{net: "none"}, memory: "100M", monitor: "auto", hostname: "h"},
 		env:           []string{"A=flag", "HOME=/h"}, envFiles: []string{file},
 	}
 	inst, err := r.check()

@@ -23,6 +23,9 @@ type Monitor interface {
 	// Name is the monitor's name on the command line.
 	Name() string
 
+	// Can says whether instances can have what n is.
+	Can(n Need) bool
+
 	// Probe starts a trial image and says in a few words how it was
 	// confined. An error says why this machine cannot run images this way
 	// and what would change that.
@@ -51,8 +54,7 @@ type Config struct {
 	// Folders are those of the host that the program sees.
 	Folders []Folder
 
-	// Machine is the virtual machine, for the monitors that make one; the
-	// others run no instance that asks for any of it.
+	// Machine is the virtual machine, for the monitors that make one.
 	Machine Machine
 
 	// Publish are the TCP ports of the program that clients reach on the
@@ -68,11 +70,7 @@ type Config struct {
 	// Vsock is the path of a unix socket by which the host reaches the
 	// virtual machine's AF_VSOCK sockets, and below which the machine
 	// reaches the host's (internal/device/vsock); empty: no such device.
-	Vsock string
-	// Tap is the host's network interface that the network device is
-	// plugged into; empty: it is Network.
-	Tap string
-
+	Vsock  string
 	Limits Limits
 
 	// Log receives what --verbose shows; nil: nothing.
@@ -85,9 +83,9 @@ type Disk struct {
 	ReadOnly bool
 }
 
-// Limits bound what an instance takes of the host. Zero: no limit.
+// Limits bound what an instance takes of the host. Zero: no limit. (What it
+// sends and receives is the Network's matter.)
 type Limits struct {
-	NetRate  uint64 // bytes a second, in each direction
 	DiskRate uint64 // bytes a second of each disk
 	DiskIOPS uint64 // requests a second of each disk
 
@@ -103,6 +101,21 @@ type Machine struct {
 	CPU   string // model of its CPUs
 	GDB   string // HOST:PORT, where a debugger is waited for at the first instruction
 }
+
+// Need is something that not every monitor can do, by the flag that asks for it.
+type Need string
+
+// What instances may need.
+const (
+	NeedType      Need = "--machine"
+	NeedAccel     Need = "--accel"
+	NeedCPU       Need = "--cpu-model"
+	NeedGDB       Need = "--gdb"
+	NeedDisks     Need = "--disk"
+	NeedVsock     Need = "--vsock"
+	NeedTap       Need = "--net tap"
+	NeedHugePages Need = "--hugepages"
+)
 
 // Folder is a folder of the host that an instance has, too.
 type Folder struct {

@@ -13,7 +13,6 @@ package jail
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"syscall"
 
 	"github.com/pith-os/pith/internal/cgroup"
@@ -69,8 +68,7 @@ func Spawn(c Child, id Identity) (*Process, error) {
 		err error
 	}
 	started := make(chan result)
-	go func() {
-		runtime.LockOSThread()
+	cgroup.Thread(func() {
 		p, err := fork(c, id)
 		if err != nil {
 			started <- result{nil, err}
@@ -80,7 +78,7 @@ func Spawn(c Child, id Identity) (*Process, error) {
 		p.Ended = ended
 		started <- result{p, nil}
 		ended <- awaitEnd(p.PID)
-	}()
+	})
 	r := <-started
 	return r.p, r.err
 }

@@ -149,6 +149,14 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 			return err
 		}
 	}
+	for i := range c.Disks {
+		if q.machine == Microvm { // where a guest finds the last device first
+			i = len(c.Disks) - 1 - i
+		}
+		if err := q.disk(i, c.Disks[i], c.Limits); err != nil {
+			return err
+		}
+	}
 	for i, f := range c.Folders {
 		readOnly := ""
 		if f.ReadOnly {
@@ -223,7 +231,11 @@ func (q *command) hardware(accel string, c *monitor.Config) {
 		cpu = "max"
 	}
 	// Memory that the network device's other end maps, too.
-	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Boot.Memory>>10), "share=on")
+	huge := ""
+	if c.Limits.HugePages {
+		huge = "hugetlb=on"
+	}
+	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Boot.Memory>>10), "share=on", huge)
 	q.option("-m", fmt.Sprintf("%dK", c.Boot.Memory>>10))
 	without := ""
 	if q.machine == Q35 {

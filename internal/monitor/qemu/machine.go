@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 
+	"github.com/pith-os/pith/internal/cgroup"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
@@ -58,7 +58,7 @@ func start(ctx context.Context, program, accel string, c *monitor.Config) (*mach
 	vm := &machine{control: guest.NewControl()}
 	err := q.compose(vm, accel, c)
 	if err == nil {
-		if vm.process, vm.words, err = run(program, q.args, q.files); err != nil {
+		if vm.process, vm.words, err = run(program, q.args, q.files, c.Limits.Cgroup); err != nil {
 			err = fmt.Errorf("start QEMU: %w", err)
 		}
 	}
@@ -117,11 +117,16 @@ type process struct {
 	killed bool          // by this process
 }
 
-// run starts QEMU with files from firstFD on. A thread does it that lives as
+// run starts QEMU with files from firstFD on, in the cgroup into. A thread does it that lives as
 // long as QEMU: the kernel kills QEMU when the thread that started it ends
 // (PR_SET_PDEATHSIG in prctl(2)), which is to happen when the monitor ends, in
 // whatever way.
-func run(program string, args []string, files []*os.File) (process, words, error) {
+func run(program string, args []string, files []*os.File, into string) (process, words, error) {
+	group, err := cgroup.Open(into)
+	if err != nil {
+		return process{}, words{}, err
+	}
+	defer group.Close()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return process{}, words{}, err
@@ -134,16 +139,18 @@ func run(program string, args []string, files []*os.File) (process, words, error
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	p := process{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
+	cgroup.Thread(func() {
+		err := group.Place(cmd.SysProcAttr)
+		if err == nil {
+			err = cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			// How it ended is in cmd.ProcessState.
 			_ = cmd.Wait()
 			close(p.ended)
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		r.Close()
 		return process{}, words{}, err

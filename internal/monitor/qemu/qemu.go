@@ -30,6 +30,9 @@ var _ monitor.Monitor = Monitor{}
 // Name implements [monitor.Monitor].
 func (Monitor) Name() string { return "qemu" }
 
+// Can implements [monitor.Monitor].
+func (Monitor) Can(n monitor.Need) bool { return n != monitor.NeedVsock }
+
 // Run implements [monitor.Monitor].
 func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	if (c.Network != nil) != (c.Boot.Net != nil) || c.Network == nil && len(c.Publish) > 0 {
@@ -42,6 +45,11 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	program, err := find()
 	if err != nil {
 		return 0, err
+	}
+	if c.Limits.HugePages {
+		if err := monitor.CheckHugePages(c.Boot.Memory); err != nil {
+			return 0, err
+		}
 	}
 	how, err := chooseAccel(ctx, c.Machine.Accel)
 	if err != nil {

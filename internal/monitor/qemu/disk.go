@@ -1,0 +1,68 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/pith-os/pith/internal/monitor"
+
+	"golang.org/x/sys/unix"
+)
+
+// disk adds a disk. QEMU gets the open file, as a set of descriptors that it
+// knows by a path of its own: one for each way in which it opens the disk, which
+// at first is for reading.
+func (q *command) disk(i int, d monitor.Disk, l monitor.Limits) error {
+	modes := []int{os.O_RDONLY, os.O_RDWR}
+	if d.ReadOnly {
+		modes = modes[:1]
+	}
+	var info os.FileInfo
+	var direct bool
+	for _, mode := range modes {
+		var f *os.File
+		var err error
+		if f, direct, err = openDisk(d.Path, mode); err != nil {
+			return fmt.Errorf("disk: %w", err)
+		}
+		q.own = append(q.own, f)
+		if info, err = f.Stat(); err != nil {
+			return fmt.Errorf("disk: %w", err)
+		}
+		q.option("-add-fd", fmt.Sprintf("fd=%d", q.inherit(f)), fmt.Sprintf("set=%d", i))
+	}
+	driver := "file"
+	if info.Mode().Type() == os.ModeDevice {
+		driver = "host_device"
+	}
+	id, cache, access := fmt.Sprintf("disk%d", i), "writeback", ""
+	if direct {
+		cache = "none"
+	}
+	if d.ReadOnly {
+		access = "readonly=on"
+	}
+	q.option("-drive", "if=none", "id="+id, "format=raw", "file.driver="+driver, fmt.Sprintf("file.filename=/dev/fdset/%d", i),
+		"cache="+cache, "discard=unmap", access, limit("bps", l.DiskRate), limit("iops", l.DiskIOPS))
+	q.device("virtio-blk", q.noROM(), "drive="+id)
+	return nil
+}
+
+// limit is a property of a drive, empty for no limit.
+func limit(what string, n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("throttling.%s-total=%d", what, n)
+}
+
+// openDisk opens a disk, past the host's page cache where its file system can.
+func openDisk(path string, mode int) (f *os.File, direct bool, err error) {
+	f, err = os.OpenFile(path, mode|unix.O_DIRECT, 0)
+	if errors.Is(err, unix.EINVAL) {
+		f, err = os.OpenFile(path, mode, 0)
+		return f, false, err
+	}
+	return f, true, err
+}

@@ -1,0 +1,40 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/tinyelf"
+)
+
+func TestMachineStartsWithItsDisks(t *testing.T) {
+	onEachMachine(t, func(t *testing.T, machineType string) {
+		var m tinyelf.Machine
+		exit(&m, 3)
+		c, stderr := config(t, imageFile(t, &m), machineType)
+		for i, readOnly := range []bool{false, true} {
+			// A comma is no end of a name.
+			name := filepath.Join(t.TempDir(), fmt.Sprintf("disk,%d", i))
+			if err := os.WriteFile(name, make([]byte, 1<<20), 0o400|os.FileMode(0o200*(1-i))); err != nil {
+				t.Fatal(err)
+			}
+			c.Disks = append(c.Disks, monitor.Disk{Path: name, ReadOnly: readOnly})
+		}
+		c.Limits = monitor.Limits{DiskRate: 10 << 20, DiskIOPS: 100}
+		if got, err := (Monitor{}).Run(t.Context(), c); err != nil || got != 3 {
+			t.Errorf("exit code %d, %v: %s", got, err, contents(t, stderr))
+		}
+	})
+}
+
+func TestDiskThatIsNotThere(t *testing.T) {
+	c, _ := config(t, hang(t), Microvm)
+	c.Disks = []monitor.Disk{{Path: "/nowhere/disk"}}
+	if _, err := (Monitor{}).Run(t.Context(), c); err == nil || err.Error() != "disk: open /nowhere/disk: no such file or directory" {
+		t.Error(err)
+	}
+}
+
