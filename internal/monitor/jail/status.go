@@ -38,7 +38,8 @@ type Report struct {
 }
 
 // Ask tells a jail what to do and reads its answers, until it has executed what
-// is to be in it. When ctx is done it does not wait any more.
+// is to be in it. When ctx is done it does not wait any more: with an error if
+// nothing was reported yet, else what is in the jail is the caller's to end.
 func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	stop := context.AfterFunc(ctx, func() { _ = status.SetDeadline(time.Unix(0, 1)) })
 	defer stop()
@@ -53,7 +54,7 @@ func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 		var r Report
 		err := answers.Decode(&r)
 		switch {
-		case errors.Is(err, io.EOF) && n > 0:
+		case n > 0 && (errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded)):
 			return last, nil
 		case err != nil:
 			return Report{}, fmt.Errorf("the jail ended early: %w", errors.Join(ctx.Err(), writeErr, err))

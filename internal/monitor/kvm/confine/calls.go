@@ -94,9 +94,10 @@ func process(b *bounds) []jail.Call {
 			permit(unix.SYS_ACCEPT4, "accept4", "connections to the machine's vsock device",
 				jail.Where("sockfd is the device's, flags are SOCK_NONBLOCK and SOCK_CLOEXEC",
 					among(0, list{b.Listener}), seccomp.In(3, seccomp.One(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)))),
-			permit(unix.SYS_FCNTL, "fcntl", "connections do not block",
-				jail.Where("fd is a connection, cmd is F_GETFL or F_SETFL",
-					among(0, b.connections), seccomp.In(1, seccomp.One(unix.F_GETFL), seccomp.One(unix.F_SETFL)))))
+			permit(unix.SYS_READV, "readv", "what comes by connections", connections(b)),
+			permit(unix.SYS_WRITEV, "writev", "what goes by connections", connections(b)),
+			permit(unix.SYS_SENDMSG, "sendmsg", "what goes by connections", connections(b)),
+			permit(unix.SYS_RECVMSG, "recvmsg", "what comes by connections", connections(b)))
 	}
 	return append(table,
 		permit(unix.SYS_SHUTDOWN, "shutdown", "one direction of a connection ends",
@@ -189,6 +190,10 @@ func (b *bounds) toItself() jail.Bound {
 
 func sockets(b *bounds) jail.Bound {
 	return jail.Where("sockfd is a socket of the parent's", among(0, b.Sockets))
+}
+
+func connections(b *bounds) jail.Bound {
+	return jail.Where("fd is a connection", among(0, b.connections))
 }
 
 func disks(b *bounds) jail.Bound {
