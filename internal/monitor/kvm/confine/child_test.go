@@ -35,7 +35,14 @@ type child struct {
 	memory []byte
 }
 
-func newChild() (*child, error) {
+// Descriptors that the child begins with, beside the standard ones.
+const (
+	diskFD = 3 + iota
+	readOnlyFD
+	listenerFD
+)
+
+func newChild(withDevices bool) (*child, error) {
 	c := &child{}
 	for i := range c.cpus {
 		var ends [2]int
@@ -75,6 +82,9 @@ func newChild() (*child, error) {
 	d := None(c.cpus[1], c.cpus[:])
 	d.Inputs, d.Outputs = []int{0, int(fdOf(c.pipe[0]))}, []int{1, 2, int(fdOf(c.pipe[1]))}
 	d.Sockets = sockets
+	if withDevices {
+		d.Disks, d.ReadOnlyDisks, d.Listener = []int{diskFD}, []int{readOnlyFD}, listenerFD
+	}
 	if c.Process, err = Confine(d); err != nil {
 		return nil, err
 	}
@@ -92,7 +102,8 @@ func fdOf(f *os.File) (n uintptr) {
 // childMain does what is asked for; 3: a system call that should have killed did
 // not.
 func childMain(what string) int {
-	c, err := newChild()
+	onDevices, devices := forbiddenOnDevices[what]
+	c, err := newChild(devices || what == "devices")
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -107,6 +118,12 @@ func childMain(what string) int {
 		fmt.Println(<-ready)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return 0
+	case "devices":
+		if err := c.useDevices(); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return 0
 	case "work":
 		if err := c.work(); err != nil {
 			fmt.Println(err)
@@ -114,7 +131,11 @@ func childMain(what string) int {
 		}
 		return 0
 	}
-	if f, ok := forbidden[what]; ok {
+	f, ok := forbidden[what]
+	if devices {
+		f, ok = onDevices, true
+	}
+	if ok {
 		fmt.Println("not killed:", f(c))
 		return 3
 	}
@@ -228,6 +249,39 @@ func (c *child) talk(until func(func() error)) {
 		}
 		return nil
 	})
+}
+
+// useDevices uses disks and a connection.
+func (c *child) useDevices() error {
+	b := [][]byte{[]byte("0123456789")}
+	_, err := unix.Pwritev(diskFD, b, 4096)
+	got := [][]byte{make([]byte, 10)}
+	if err == nil {
+		_, err = unix.Preadv(readOnlyFD, got, 4096)
+	}
+	if err == nil && string(got[0]) != string(b[0]) {
+		err = fmt.Errorf("the disk has %q", got[0])
+	}
+	if err = errors.Join(err, unix.Fdatasync(diskFD)); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	// Not every file system knows them.
+	for _, mode := range []uint32{punchHole, zeroRange} {
+		if err := unix.Fallocate(diskFD, mode, 0, 8192); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+			return fmt.Errorf("fallocate: %w", err)
+		}
+	}
+	fd, _, err := unix.Accept4(listenerFD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("accept4: %w", err)
+	}
+	if _, err := unix.Writev(fd, b); err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	if _, err := unix.Readv(fd, got); !errors.Is(err, unix.EAGAIN) {
+		return fmt.Errorf("connection: %w", err)
+	}
+	return errors.Join(unix.Shutdown(fd, unix.SHUT_WR), unix.Close(fd))
 }
 
 // likeCPU does on a CPU's thread what its exits lead to, and more of the runtime
@@ -375,6 +429,18 @@ var forbidden = map[string]func(*child) error{
 	"seccomp for all":     call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC),
 	"seccomp listener":    call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER),
 	"a 32-bit number":     call(0x40000000 | unix.SYS_READ),
+}
+
+// forbiddenOnDevices kills where there are disks and a vsock device.
+var forbiddenOnDevices = map[string]func(*child) error{
+	"write to a read-only disk":   call(unix.SYS_PWRITEV, readOnlyFD),
+	"discard of a read-only disk": call(unix.SYS_FALLOCATE, readOnlyFD, punchHole),
+	"fallocate of new room":       call(unix.SYS_FALLOCATE, diskFD, 0),
+	"read of a disk":              call(unix.SYS_READ, diskFD),
+	"ioctl of a disk":             call(unix.SYS_IOCTL, diskFD, 0x1277), // BLKDISCARD
+	"accept4 that blocks":         call(unix.SYS_ACCEPT4, listenerFD, 0, 0, 0),
+	"accept4 elsewhere":           call(unix.SYS_ACCEPT4, diskFD, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC),
+	"listen":                      call(unix.SYS_LISTEN, listenerFD),
 }
 
 // forbiddenOnCPU kills on a CPU's thread, and not on others.

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	case childName:
 		os.Exit(childMain(os.Args[1]))
 	case monitorName:
-		p, how, err := start("wait", os.Stdin, os.Stdout)
+		p, how, err := start("wait", os.Stdin, os.Stdout, os.Stdout)
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -41,17 +42,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// start starts a child, with its output and errors to out.
-func start(what string, in, out *os.File) (*jail.Process, string, error) {
+// start starts a child with its files.
+func start(what string, files ...*os.File) (*jail.Process, string, error) {
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
 	return jail.Start(context.Background(), jail.Program{
 		Name: childName, Args: []string{what}, Env: Environment, Threads: 200,
-		Files:  []int{int(in.Fd()), int(out.Fd()), int(out.Fd())},
+		Files:  fds,
 		Limits: map[int]uint64{unix.RLIMIT_NOFILE: 1024},
 	})
 }
 
-// run runs a child to its end.
-func run(t *testing.T, what string) (status unix.WaitStatus, output string) {
+// run runs a child to its end. Files are those from diskFD on.
+func run(t *testing.T, what string, files ...*os.File) (status unix.WaitStatus, output string) {
 	t.Helper()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -63,7 +68,7 @@ func run(t *testing.T, what string) (status unix.WaitStatus, output string) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	p, _, err := start(what, null, w)
+	p, _, err := start(what, append([]*os.File{null, w, w}, files...)...)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +103,67 @@ func TestForbiddenSystemCallsKill(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// devices are what the child's devices stand on, and the path of its socket.
+func devices(t *testing.T) (files []*os.File, socket string) {
+	t.Helper()
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	if err := os.WriteFile(disk, make([]byte, 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []int{os.O_RDWR, os.O_RDONLY} {
+		f, err := os.OpenFile(disk, mode, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	socket = filepath.Join(dir, "socket")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, f)
+	t.Cleanup(func() {
+		for _, f := range files {
+			f.Close()
+		}
+	})
+	return files, socket
+}
+
+func TestDevicesWorkWhereTheyAreConfined(t *testing.T) {
+	files, socket := devices(t)
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if status, output := run(t, "devices", files...); !status.Exited() || status.ExitStatus() != 0 {
+		t.Errorf("ended with %#x: %s", status, output)
+	}
+	if got, err := io.ReadAll(conn); err != nil || string(got) != "0123456789" {
+		t.Errorf("the connection had %q, %v", got, err)
+	}
+}
+
+func TestDevicesAreForbiddenMore(t *testing.T) {
+	files, _ := devices(t)
+	for what := range forbiddenOnDevices {
+		t.Run(what, func(t *testing.T) {
+			if status, output := run(t, what, files...); !status.Signaled() || status.Signal() != unix.SIGSYS {
+				t.Errorf("ended with %#x: %s", status, output)
+			}
+		})
 	}
 }
 
