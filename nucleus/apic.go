@@ -111,6 +111,9 @@ func (n *nucleus) measure() {
 		n.compare()
 	}
 	n.sharedPage().tscKHz = n.tscKHz
+	if hypervisor(signatureTCG) {
+		n.flushticks = n.tscKHz * 20
+	}
 }
 
 // compare is measure's comparison.
@@ -148,6 +151,18 @@ func (n *nucleus) sample() (count uint32, tsc uintptr) {
 	return count, tsc
 }
 
+// signatureTCG begins the name that QEMU's translator has in CPUID.
+const signatureTCG = 0x54474354 // "TCGT"
+
+// hypervisor reports whether the hypervisor's name begins with name.
+//
+//go:nosplit
+func hypervisor(name uint32) bool {
+	_, _, c, _ := nucleuscpuid(1, 0)
+	_, b, _, _ := nucleuscpuid(0x40000000, 0)
+	return c>>31 != 0 && b == name
+}
+
 // hypervisorTSC is the TSC's frequency in kHz, where the CPU says it: in leaf
 // 0x40000010, which VMware defined and KVM has, or leaf 0x15.
 //
@@ -167,17 +182,6 @@ func hypervisorTSC() uintptr {
 		}
 	}
 	return 0
-}
-
-// arm sets the timer of this CPU: to a TSC value, or to a number of its ticks.
-//
-//go:nosplit
-func (n *nucleus) arm(tsc, ticks uintptr) {
-	if n.deadline {
-		nucleuswrmsr(msrDeadline, tsc)
-		return
-	}
-	n.apicWrite(apicCount, min(ticks, 0xffffffff))
 }
 
 // startCPU starts the CPU with the APIC's id and waits until it runs.
@@ -214,21 +218,6 @@ func nucleusload32(p *uint32) uint32 { return *(*uint32)(unsafe.Pointer(p)) }
 func nucleusspin(ticks uintptr) {
 	for from := nucleusrdtsc(); nucleusrdtsc()-from < ticks; {
 		nucleusrelax()
-	}
-}
-
-// flushAtTimes flushes this CPU's TLB if that was not done for 20 ms. QEMU's
-// translator (TCG) begins with a TLB of 256 pages, and makes it as large as the
-// guest needs only when the guest flushes it, which Linux does by changing
-// address spaces (accel/tcg/cputlb.c, tlb_mmu_resize_locked). Without this,
-// net/http answers a fifth to a third fewer requests there. A real TLB is as
-// full again after some microseconds.
-//
-//go:nosplit
-func (n *nucleus) flushAtTimes(c *cpuState) {
-	if now := nucleusrdtsc(); now-c.flushed >= n.tscKHz*20 {
-		c.flushed = now
-		nucleusflushall()
 	}
 }
 

@@ -2,8 +2,6 @@
 
 package runtime
 
-import "unsafe"
-
 // Calls of the nucleus. A result above -4096 is a negative errno.
 const (
 	callExit     = iota // code
@@ -33,7 +31,8 @@ const (
 	nucleusENOSYS = ^uintptr(38) + 1
 )
 
-// nucleusCall is a call from CPL 3, at from.
+// nucleusCall is a call from CPL 3, at from, but for callWait and callArm
+// (nucleuscalled).
 //
 //go:nosplit
 func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
@@ -42,11 +41,6 @@ func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 		nucleusDie(dieForeign)
 	}
 	switch num {
-	case callWait:
-		return n.wait(c, a1, a2)
-	case callArm:
-		n.arm(a1, a2)
-		return 0
 	case callIPI:
 		if a1 < n.ncpus {
 			n.apicSend(n.cpu(a1).apic, vectorIPI)
@@ -70,24 +64,6 @@ func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 	r := n.memoryCall(c, num, a1, a2, a3)
 	n.release()
 	return r
-}
-
-// wait waits for an interrupt, with the timer set if either value is given.
-//
-//go:nosplit
-func (n *nucleus) wait(c *cpuState, tsc, ticks uintptr) uintptr {
-	if tsc != 0 {
-		n.arm(tsc, ticks)
-	}
-	idle := uintptr(unsafe.Pointer(&c.idle))
-	nucleusxchg(idle, 1)
-	b := (*cpuBlock)(unsafe.Pointer(c.block))
-	if b.pending == 0 {
-		nucleushalt(c)
-	}
-	nucleusxchg(idle, 0)
-	n.obey(c)
-	return 0
 }
 
 // startNext starts the CPU number, which must be the next one, unless another is

@@ -179,7 +179,7 @@ func nucleusCPU(c *cpuState) *cpuState {
 	}
 	if nucleusxchg(uintptr(unsafe.Pointer(&c.running)), cpuRuns) == cpuGivenUp {
 		for {
-			nucleushalt(c)
+			nucleushalt()
 		}
 	}
 	return c

@@ -113,9 +113,10 @@ type nucleus struct {
 
 	powerPort, powerByte, powerValue uintptr // see setPower; 0: not known
 
-	tscKHz    uintptr // 0: not known
-	deadline  bool    // the timer takes a TSC value, else ticks of its own
-	startBusy bool    // a CPU is being started
+	tscKHz     uintptr // 0: not known
+	flushticks uintptr // how often a TLB is flushed for no other reason; 0: never
+	deadline   bool    // the timer takes a TSC value, else ticks of its own
+	startBusy  bool    // a CPU is being started
 
 	apicMSR bool // registers of the local APIC are MSRs (x2APIC)
 	cr4     uintptr
@@ -155,7 +156,7 @@ type cpuState struct {
 	gdt       [9]uint64
 	gdtr      [10]byte
 	idtr      [10]byte
-	flushed   uintptr // TSC value when its TLB was, for the sake of flushAtTimes
+	flushed   uintptr // TSC value when its TLB was, each flushticks
 }
 
 const (
@@ -264,10 +265,9 @@ func nucleusinvlpg(addr uintptr)
 func nucleusfill(addr, n, v uintptr)
 func nucleusempty(addr, words uintptr) uintptr
 func nucleuscopy(to, from, n uintptr)
-func nucleushalt(c *cpuState)
+func nucleushalt()
 func nucleusrelax()
 func nucleusxchg(p uintptr, v uint32) uint32
-func nucleussetbit(p, bit uintptr)
 func nucleusrdtsc() uintptr
 func nucleusout(port, v uintptr)
 func nucleusoutl(port, v uintptr)

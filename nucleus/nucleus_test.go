@@ -193,17 +193,18 @@ const (
 
 // purpose says what each file is for; the table has its lines of code.
 var purpose = map[string]string{
-	"entry_amd64.s": "from the monitor's 32-bit entry to 64-bit mode, and the start of other CPUs",
-	"trap_amd64.s":  "entry and exit of exceptions, interrupts and calls; privileged instructions",
-	"layout.go":     "the address space and what is in it",
-	"start.go":      "memory map, page tables and parameters from what the monitor passes",
-	"cpu.go":        "features, descriptor tables, I/O permissions and registers of a CPU",
-	"frames.go":     "which page frames are free",
-	"tables.go":     "page tables, demand paging",
-	"trap.go":       "what to do about an exception or interrupt",
-	"call.go":       "the calls of CPL 3, and what they may not ask for",
-	"apic.go":       "timer, interrupts between CPUs, TLB flushes, starting CPUs",
-	"die.go":        "last words and the end of the machine",
+	"entry_amd64.s":     "from the monitor's 32-bit entry to 64-bit mode, and the start of other CPUs",
+	"trap_amd64.s":      "entry and exit of exceptions, interrupts and calls; privileged instructions",
+	"interrupt_amd64.s": "interrupts, the wait for one, the timer",
+	"layout.go":         "the address space and what is in it",
+	"start.go":          "memory map, page tables and parameters from what the monitor passes",
+	"cpu.go":            "features, descriptor tables, I/O permissions and registers of a CPU",
+	"frames.go":         "which page frames are free",
+	"tables.go":         "page tables, demand paging",
+	"trap.go":           "what to do about an exception or interrupt",
+	"call.go":           "the calls of CPL 3, and what they may not ask for",
+	"apic.go":           "timer, interrupts between CPUs, TLB flushes, starting CPUs",
+	"die.go":            "last words and the end of the machine",
 }
 
 func TestTableOfTheDocument(t *testing.T) {

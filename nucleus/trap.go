@@ -26,21 +26,18 @@ const (
 )
 
 // nucleusTrap handles an exception or an interrupt. Most of them become upcalls:
-// the interrupted thread is diverted to CPL 3's thread layer. It reports whether
-// it is a call, which goes on behind the instruction that faulted.
+// the interrupted thread is diverted to CPL 3's thread layer. The interrupts that
+// come often do not come here (nucleusirq).
 //
 //go:nosplit
-func nucleusTrap(f *trapFrame, c *cpuState) (call bool) {
+func nucleusTrap(f *trapFrame, c *cpuState) {
 	n := nuc()
 	user := f.cs&3 != 0
 	switch {
-	case f.vector == vectorInvalid && user && f.ip == n.gate[1]:
-		f.ip += ud2Size
-		return true
 	case f.vector == vectorPageFault && user:
 		va := nucleuscr2()
 		if n.notRaised(f) {
-			return false
+			return
 		}
 		if f.code&faultPresent == 0 {
 			n.acquire(c)
@@ -48,7 +45,7 @@ func nucleusTrap(f *trapFrame, c *cpuState) (call bool) {
 			n.release()
 			switch r {
 			case faultDone:
-				return false
+				return
 			case faultMemory:
 				nucleusDie(dieMemory)
 			case faultAccess:
@@ -64,30 +61,12 @@ func nucleusTrap(f *trapFrame, c *cpuState) (call bool) {
 		}
 		n.divert(f, c, 0)
 	case f.vector == vectorSpurious:
-	case f.vector >= 32 && f.vector < vectorDevice: // nobody's: a device was told wrong
+	case f.vector == vectorFlush:
 		n.apicWrite(apicEOI, 0)
-	default:
+		n.obey(c)
+	default: // nobody's: a device was told wrong
 		n.apicWrite(apicEOI, 0)
-		if f.vector == vectorFlush {
-			n.obey(c)
-			return false
-		}
-		if f.vector < vectorTimer {
-			s := uintptr(unsafe.Pointer(n.sharedPage()))
-			nucleussetbit(s+f.vector/64*8, f.vector%64)
-		}
-		b := (*cpuBlock)(unsafe.Pointer(c.block))
-		if f.vector == vectorTimer {
-			b.timer = 1
-			n.flushAtTimes(c)
-		}
-		if !user || b.masked != 0 {
-			b.pending = 1
-			return false
-		}
-		n.divert(f, c, 0)
 	}
-	return false
 }
 
 const ud2Size = 2

@@ -19,28 +19,38 @@
 #define STUB8(v) \
 	STUB(v+0); STUB(v+1); STUB(v+2); STUB(v+3); \
 	STUB(v+4); STUB(v+5); STUB(v+6); STUB(v+7)
+// Undefined instructions, and interrupts, have ways of their own.
+#define STUBU \
+	BYTE $0x90; BYTE $0x90; BYTE $0x90; BYTE $0x90; \
+	JMP runtime·nucleusinvalid(SB)
+#define STUBI(v) \
+	BYTE $0x90; BYTE $0x90; \
+	BYTE $0x6a; BYTE $(v); \
+	JMP runtime·nucleusirq(SB)
+#define STUBI8(v) \
+	STUBI(v+0); STUBI(v+1); STUBI(v+2); STUBI(v+3); \
+	STUBI(v+4); STUBI(v+5); STUBI(v+6); STUBI(v+7)
 
 TEXT runtime·nucleusstubs(SB),NOSPLIT|NOFRAME,$0-0
-	STUB8(0)
+	STUB(0); STUB(1); STUB(2); STUB(3); STUB(4); STUB(5); STUBU; STUB(7)
 	STUBE(8); STUB(9); STUBE(10); STUBE(11); STUBE(12); STUBE(13); STUBE(14); STUB(15)
 	STUB(16); STUBE(17); STUB(18); STUB(19); STUB(20); STUBE(21); STUB(22); STUB(23)
 	STUB8(24)
 	STUB8(32)
 	STUB8(40)
-	STUB8(48)
-	STUB8(56)
-	STUB8(64)
-	STUB8(72)
-	STUB8(80)
-	STUB8(88)
-	STUB8(96)
-	STUB8(104)
-	STUB8(112)
-	STUB8(120)
+	STUBI8(48)
+	STUBI8(56)
+	STUBI8(64)
+	STUBI8(72)
+	STUBI8(80)
+	STUBI8(88)
+	STUBI8(96)
+	STUBI8(104)
+	STUBI8(112)
+	STUBI8(120)
 
 // nucleustrap saves the registers below the stub's two words (trapFrame) and
-// calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on,
-// and says whether the trap is a call of the nucleus.
+// calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on.
 TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$120, SP
 	MOVQ	AX, 0(SP)
@@ -68,22 +78,6 @@ TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$const_spill, SP
 	CALL	runtime·nucleusTrap<ABIInternal>(SB)
 	ADDQ	$const_spill, SP
-	TESTB	AX, AX
-	JEQ	restore
-	// A call of the nucleus, as in nucleussyscall.
-	MOVQ	SP, AX
-	ANDQ	$~0xffff, AX
-	MOVQ	trapFrame_ax(SP), BX
-	MOVQ	trapFrame_di(SP), CX
-	MOVQ	trapFrame_si(SP), DI
-	MOVQ	trapFrame_dx(SP), SI
-	MOVQ	trapFrame_r10(SP), R8
-	MOVQ	trapFrame_ip(SP), R9
-	SUBQ	$const_spill, SP
-	CALL	runtime·nucleusCall<ABIInternal>(SB)
-	ADDQ	$const_spill, SP
-	MOVQ	AX, trapFrame_ax(SP)
-restore:
 	MOVQ	0(SP), AX
 	MOVQ	8(SP), BX
 	MOVQ	16(SP), CX
@@ -108,20 +102,13 @@ TEXT runtime·nucleussyscall(SB),NOSPLIT|NOFRAME,$0-0
 	SWAPGS
 	MOVQ	SP, const_cpuUserSP(GS)
 	MOVQ	const_cpuStack(GS), SP
-	SUBQ	$(16+const_spill), SP
-	MOVQ	CX, (const_spill+0)(SP)
-	MOVQ	R11, (const_spill+8)(SP)
+	SUBQ	$16, SP
+	MOVQ	CX, 0(SP)
+	MOVQ	R11, 8(SP)
 	MOVQ	CX, R9	// where the call came from
-	MOVQ	DI, CX
-	MOVQ	SI, DI
-	MOVQ	DX, SI
-	MOVQ	R10, R8
-	MOVQ	AX, BX
-	MOVQ	SP, AX
-	ANDQ	$~0xffff, AX
-	CALL	runtime·nucleusCall<ABIInternal>(SB)
-	MOVQ	(const_spill+0)(SP), CX
-	MOVQ	(const_spill+8)(SP), R11
+	CALL	runtime·nucleuscalled(SB)
+	MOVQ	0(SP), CX
+	MOVQ	8(SP), R11
 	MOVQ	const_cpuUserSP(GS), SP
 	SWAPGS
 	BYTE $0x48; SYSRET
@@ -217,12 +204,11 @@ TEXT runtime·nucleuscopy<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	REP; MOVSB
 	RET
 
-// func nucleushalt(cpu *cpuState): waits for an interrupt with interrupts on.
-TEXT runtime·nucleushalt<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
-	STI
-	HLT
+// func nucleushalt(): for good
+TEXT runtime·nucleushalt<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 	CLI
-	RET
+	HLT
+	JMP	-1(PC)
 
 // func nucleusrelax()
 TEXT runtime·nucleusrelax<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
@@ -233,12 +219,6 @@ TEXT runtime·nucleusrelax<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 TEXT runtime·nucleusxchg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-20
 	XCHGL	BX, (AX)
 	MOVL	BX, AX
-	RET
-
-// func nucleussetbit(p, bit uintptr)
-TEXT runtime·nucleussetbit<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
-	LOCK
-	BTSQ	BX, (AX)
 	RET
 
 // func nucleusrdtsc() uintptr
