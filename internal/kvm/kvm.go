@@ -66,8 +66,11 @@ type System struct {
 // Open opens /dev/kvm.
 func Open() (*os.File, error) {
 	f, err := os.OpenFile(Device, os.O_RDWR, 0)
-	if errors.Is(err, os.ErrPermission) {
+	switch {
+	case errors.Is(err, os.ErrPermission):
 		err = fmt.Errorf("%w: add yourself to the group kvm", err)
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		err = fmt.Errorf("%w: sudo modprobe kvm_intel or kvm_amd, where the CPU has virtualisation and the firmware, or the hypervisor around this machine, lets it be used", err)
 	}
 	return f, err
 }
@@ -91,7 +94,7 @@ func New(fd int) (*System, error) {
 			return nil, err
 		}
 		if n == 0 {
-			return nil, fmt.Errorf("KVM lacks %s, which Linux has since 4.12", c.name)
+			return nil, fmt.Errorf("KVM lacks %s, which Linux has since 4.12: use a newer kernel", c.name)
 		}
 	}
 	page, err := ioctl("KVM_CHECK_EXTENSION", fd, checkExtension, capCoalescedMMIO)
@@ -132,20 +135,31 @@ func (s *System) SupportedCPUID() ([]CPUID, error) {
 	return t.entries[:t.n], nil
 }
 
-// ioctl is ioctl(2) with a number; name is the request's.
+// ioctl is ioctl(2) with a number; name is the request's. A signal, which the Go
+// runtime uses to preempt, may interrupt what takes long, such as KVM_CREATE_VM.
 func ioctl(name string, fd int, request, arg uintptr) (int, error) {
-	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, arg)
-	if errno != 0 {
-		return 0, os.NewSyscallError(name, errno)
+	for {
+		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, arg)
+		switch errno {
+		case 0:
+			return int(r), nil
+		case unix.EINTR:
+		default:
+			return 0, os.NewSyscallError(name, errno)
+		}
 	}
-	return int(r), nil
 }
 
 // ioctlPointer is ioctl(2) with memory.
 func ioctlPointer(name string, fd int, request uintptr, arg unsafe.Pointer) (int, error) {
-	r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
-	if errno != 0 {
-		return 0, os.NewSyscallError(name, errno)
+	for {
+		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+		switch errno {
+		case 0:
+			return int(r), nil
+		case unix.EINTR:
+		default:
+			return 0, os.NewSyscallError(name, errno)
+		}
 	}
-	return int(r), nil
 }
