@@ -34,6 +34,12 @@ func (s *gatewaySocket) Send(_ int, h boot.VnetHeader, frame [][]byte) linux.Err
 	return errno
 }
 
+// Due implements device: what was sent is on its way.
+func (s *gatewaySocket) Due(int) bool { return false }
+
+// Flush implements device.
+func (s *gatewaySocket) Flush(int) {}
+
 // WaitSend implements device.
 func (s *gatewaySocket) WaitSend(int) linux.Errno { return s.host.Wait(platform.Writable) }
 

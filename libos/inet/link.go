@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -34,6 +35,11 @@ type device interface {
 	// for it now; any other error: it is lost. One goroutine a queue sends
 	// at a time.
 	Send(q int, h boot.VnetHeader, frame [][]byte) linux.Errno
+	// Due says whether Flush is to be called for what was sent by queue q to
+	// be on its way, by one goroutine that may send by it. It is for devices
+	// which that costs more than a frame.
+	Due(q int) bool
+	Flush(q int)
 	// WaitSend parks the calling goroutine, which may send by queue q and no
 	// other, until there is room again. An error: there never will be.
 	WaitSend(q int) linux.Errno
@@ -69,6 +75,7 @@ type sendQueue struct {
 	frame   [][]byte               // of the packet that is being sent
 	backlog stack.PacketBufferList // what the device had no room for yet
 	waiting bool                   // a goroutine waits until it has
+	due     bool                   // a goroutine is to flush the device
 }
 
 // newLink makes a link over dev, whose Ethernet address is addr.
@@ -180,6 +187,10 @@ func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	if q.backlog.Len() == 0 {
 		switch l.send(n, pkt) {
 		case 0:
+			if !q.due && l.dev.Due(n) {
+				q.due = true
+				go l.flush(n)
+			}
 			return nil
 		case linux.EAGAIN:
 		default:
@@ -207,6 +218,18 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	return pkts.Len(), nil
 }
 
+// flush has the device begin with what was sent by queue n, after all else that
+// can run has had its turn to send, too: a server that answers many clients
+// tells the device once.
+func (l *link) flush(n int) {
+	runtime.Gosched()
+	q := &l.out[n]
+	q.Lock()
+	defer q.Unlock()
+	q.due = false
+	l.dev.Flush(n)
+}
+
 // drain sends the backlog of queue n as the device takes it. Nobody else uses
 // the queue as long as there is one.
 func (l *link) drain(n int) {
@@ -215,6 +238,7 @@ func (l *link) drain(n int) {
 	defer q.Unlock()
 	for q.backlog.Len() > 0 {
 		if l.send(n, q.backlog.AsSlice()[0]) == linux.EAGAIN {
+			l.dev.Flush(n)
 			q.Unlock()
 			errno := l.dev.WaitSend(n)
 			q.Lock()
@@ -224,6 +248,7 @@ func (l *link) drain(n int) {
 		}
 		q.backlog.PopFront().DecRef()
 	}
+	l.dev.Flush(n)
 	q.waiting = false
 }
 

@@ -203,10 +203,19 @@ func (q *Queue) Add(out, in []Buffer, token int) bool {
 }
 
 // Kick tells the device of what was added since the last Kick, if it wants to
-// know (§2.7.10, §2.7.7.2).
+// know.
 func (q *Queue) Kick() {
+	if q.Due() {
+		q.kicked = q.head
+		q.dev.Notify(q.index)
+	}
+}
+
+// Due says whether the device wants to know of what was added since the last
+// Kick (§2.7.10, §2.7.7.2). Where it does not, a Kick is not needed for that.
+func (q *Queue) Due() bool {
 	if q.head == q.kicked {
-		return
+		return false
 	}
 	var notify bool
 	if q.events {
@@ -215,10 +224,10 @@ func (q *Queue) Kick() {
 	} else {
 		notify = atomic.LoadUint32(q.used)&usedNoNotify == 0
 	}
-	q.kicked = q.head
-	if notify {
-		q.dev.Notify(q.index)
+	if !notify {
+		q.kicked = q.head
 	}
+	return notify
 }
 
 // Take returns the token of the next chain that the device has used, and how

@@ -196,12 +196,20 @@ func (d *Device) linkChanged() {
 	d.up.Store(status[0]&statusLinkUp != 0)
 }
 
-// Send sends a frame by the given pair of queues: EAGAIN when there is no room
-// for it now, EMSGSIZE when there never is. One goroutine a pair sends at a
+// Send gives the device a frame to send by the given pair of queues: EAGAIN when
+// there is no room for it now, EMSGSIZE when there never is. One goroutine a pair sends at a
 // time.
 func (d *Device) Send(pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	return d.pairs[pair].tx.send(h, frame)
 }
+
+// Due says whether the device is to be told of what was sent by this pair, by
+// Flush. One goroutine a pair asks, which may send by it.
+func (d *Device) Due(pair int) bool { return d.pairs[pair].tx.q.Due() }
+
+// Flush tells the device. It is an access to the device's registers, which costs
+// far more than a frame: several frames had better share it.
+func (d *Device) Flush(pair int) { d.pairs[pair].tx.q.Kick() }
 
 // WaitSend parks the calling goroutine, the one that may send by this pair,
 // until there may be room again; EIO: there will not be.

@@ -168,7 +168,7 @@ func TestFramesAreSentInOnePieceBehindTheirHeader(t *testing.T) {
 			h := boot.VnetHeader{Flags: boot.VnetNeedsCsum, GSOType: boot.VnetGSOTCPv4, HdrLen: 54, GSOSize: 1460, CsumStart: 34, CsumOffset: 16}
 			want := message(h, size)
 			frame := want[boot.VirtioNetHeaderSize:]
-			if errno := d.Send(pair, h, [][]byte{frame[:14], frame[14:14], frame[14:]}); errno != 0 {
+			if errno := send(d, pair, h, [][]byte{frame[:14], frame[14:14], frame[14:]}); errno != 0 {
 				t.Fatalf("%d bytes: %s", size, errno.Name())
 			}
 			if got := take(t, sent); !bytes.Equal(got, want) {
@@ -176,7 +176,7 @@ func TestFramesAreSentInOnePieceBehindTheirHeader(t *testing.T) {
 			}
 		}
 	}
-	if errno := d.Send(0, boot.VnetHeader{}, [][]byte{make([]byte, 65536+14)}); errno != linux.EMSGSIZE {
+	if errno := send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 65536+14)}); errno != linux.EMSGSIZE {
 		t.Errorf("a frame that is too long: %s", errno.Name())
 	}
 }
@@ -197,8 +197,8 @@ func TestSendWaitsForRoomAndKeepsTheOrder(t *testing.T) {
 			for i, size := range sizes {
 				b := make([]byte, size)
 				binary.BigEndian.PutUint32(b[14:], uint32(i))
-				errno := d.Send(0, boot.VnetHeader{}, [][]byte{b})
-				for ; errno == linux.EAGAIN; errno = d.Send(0, boot.VnetHeader{}, [][]byte{b}) {
+				errno := send(d, 0, boot.VnetHeader{}, [][]byte{b})
+				for ; errno == linux.EAGAIN; errno = send(d, 0, boot.VnetHeader{}, [][]byte{b}) {
 					waits++
 					if errno := d.WaitSend(0); errno != 0 {
 						t.Errorf("wait: %s", errno.Name())
@@ -226,7 +226,7 @@ func TestSendSaysWhenThereIsNoRoom(t *testing.T) {
 	v := virtiotest.New(virtio.IDNet, featureMAC, config(1, 0), 64, 64)
 	d := open(t, v)
 	sent := 0
-	for ; d.Send(0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}) == 0; sent++ {
+	for ; send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}) == 0; sent++ {
 		if sent > 64 {
 			t.Fatal("more frames than the queue has entries")
 		}
@@ -241,7 +241,7 @@ func TestSendSaysWhenThereIsNoRoom(t *testing.T) {
 	if errno := <-done; errno != 0 {
 		t.Errorf("wait: %s", errno.Name())
 	}
-	if errno := d.Send(0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != 0 {
+	if errno := send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != 0 {
 		t.Errorf("send after one frame went: %s", errno.Name())
 	}
 }
@@ -325,7 +325,7 @@ func TestLiesBreakTheDevice(t *testing.T) {
 			case <-time.After(10 * time.Second):
 				t.Fatal("the device is not broken")
 			}
-			if errno := d.Send(1, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != linux.EIO {
+			if errno := send(d, 1, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != linux.EIO {
 				t.Errorf("send: %s, want EIO", errno.Name())
 			}
 			if errno := d.WaitSend(1); errno != linux.EIO {
@@ -342,7 +342,7 @@ func TestSendQueueLiesBreakTheDevice(t *testing.T) {
 	if errno := d.WaitSend(0); errno != 0 && errno != linux.EIO {
 		t.Errorf("wait: %s", errno.Name())
 	}
-	if errno := d.Send(0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != linux.EIO {
+	if errno := send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != linux.EIO {
 		t.Errorf("send: %s, want EIO", errno.Name())
 	}
 }
@@ -387,7 +387,7 @@ func TestSendDoesNotAllocate(t *testing.T) {
 	q := v.Queue(1)
 	frame := [][]byte{make([]byte, 14), make([]byte, 1500)}
 	if n := testing.AllocsPerRun(100, func() {
-		if errno := d.Send(0, boot.VnetHeader{}, frame); errno != 0 {
+		if errno := send(d, 0, boot.VnetHeader{}, frame); errno != 0 {
 			t.Error(errno.Name())
 		}
 	}); n > 0 {
@@ -441,7 +441,7 @@ func FuzzDevice(f *testing.F) {
 			case 4:
 				tx.Lie(uint32(a)%40, uint32(b))
 			case 5:
-				d.Send(0, boot.VnetHeader{}, [][]byte{make([]byte, int(a)<<8|int(b))})
+				send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, int(a)<<8|int(b))})
 			case 6:
 				if c, ok := tx.Pop(); ok {
 					held = append(held, c)
@@ -461,3 +461,10 @@ func FuzzDevice(f *testing.F) {
 }
 
 func init() { platform.Config().CPUs = 2 }
+
+// send sends a frame, and tells the device of it.
+func send(d *Device, pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
+	errno := d.Send(pair, h, frame)
+	d.Flush(pair)
+	return errno
+}

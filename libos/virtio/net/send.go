@@ -71,7 +71,6 @@ func (s *sender) send(h boot.VnetHeader, frame [][]byte) linux.Errno {
 	s.sent[token] = piece{end: start + n}
 	s.head = start + n
 	s.count++
-	s.q.Kick()
 	return 0
 }
 
