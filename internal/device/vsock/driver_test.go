@@ -1,0 +1,571 @@
+package vsock
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/internal/device/devicetest"
+	"github.com/pith-os/pith/internal/virtqueue"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/socket"
+	driver "github.com/pith-os/pith/libos/virtio/vsock"
+	"github.com/pith-os/pith/libos/wait"
+
+	"golang.org/x/sys/unix"
+)
+
+const guestCID = 5
+
+// folder is a folder with a short name: that of a socket is bounded.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vsock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// host is a broker that serves as long as t runs.
+func host(t testing.TB) *Broker {
+	t.Helper()
+	b, err := Listen(filepath.Join(folder(t), "guest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- b.Serve() }()
+	t.Cleanup(func() {
+		if err := errors.Join(b.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func newDevice(t testing.TB, mem *virtqueue.Memory, b *Broker) *Device {
+	t.Helper()
+	d, err := New(mem, guestCID, b.Listener, b.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// pair is libos' driver on a device, and the host's side of that.
+func pair(t *testing.T) (*driver.Device, *Broker) {
+	t.Helper()
+	b := host(t)
+	d := newDevice(t, devicetest.Memory(t, 4<<20), b)
+	x := devicetest.Attach(t, d)
+	guest, errno := driver.Open(x)
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	t.Cleanup(func() {
+		if err := x.Err(); err != nil {
+			t.Error(err)
+		}
+	})
+	return guest, b
+}
+
+// stream is a socket of the guest's as a net.Conn is one of the host's.
+type stream struct {
+	t *testing.T
+	s socket.Socket
+}
+
+var errReset = errors.New("the guest's socket fails")
+
+// block makes do until it returns something else than EAGAIN.
+func block(t *testing.T, s socket.Socket, do func() linux.Errno) linux.Errno {
+	var w platform.Waiter
+	e := wait.Entry{Notify: func(wait.Events) { w.Wake() }}
+	s.Watch().Register(&e, wait.In|wait.Out|wait.RdHup)
+	defer s.Watch().Unregister(&e)
+	timer := time.AfterFunc(20*time.Second, func() { panic("nothing happens") })
+	defer timer.Stop()
+	for {
+		if errno := do(); errno != linux.EAGAIN {
+			return errno
+		}
+		w.Wait()
+	}
+}
+
+func (s stream) Read(p []byte) (n int, err error) {
+	errno := block(s.t, s.s, func() (errno linux.Errno) { n, errno = s.s.Read(p); return errno })
+	switch {
+	case errno != 0:
+		return 0, fmt.Errorf("%w: %s", errReset, errno.Name())
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (s stream) Write(p []byte) (done int, err error) {
+	for done < len(p) {
+		errno := block(s.t, s.s, func() linux.Errno {
+			n, errno := s.s.Write(p[done:])
+			done += n
+			return errno
+		})
+		if errno != 0 {
+			return done, fmt.Errorf("%w: %s", errReset, errno.Name())
+		}
+	}
+	return done, nil
+}
+
+func (s stream) CloseWrite() error {
+	if errno := s.s.Shutdown(linux.SHUT_WR); errno != 0 {
+		return fmt.Errorf("%w: %s", errReset, errno.Name())
+	}
+	return nil
+}
+
+func (s stream) Close() error { s.s.Release(); return nil }
+
+func address(cid, port uint32) []byte {
+	sa := make([]byte, linux.SockaddrVMSize)
+	socket.Put(sa, linux.SockaddrVM{Family: linux.AF_VSOCK, Port: port, CID: cid})
+	return sa
+}
+
+// listen is a socket of the guest's that listens at port.
+func listen(t *testing.T, guest *driver.Device, port uint32) socket.Socket {
+	t.Helper()
+	l, _ := guest.New(linux.SOCK_STREAM, 0)
+	if errno := l.Bind(address(linux.VMADDR_CID_ANY, port)); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	if errno := l.Listen(64); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	t.Cleanup(l.Release)
+	return l
+}
+
+func accept(t *testing.T, l socket.Socket) stream {
+	t.Helper()
+	var s socket.Socket
+	if errno := block(t, l, func() (errno linux.Errno) { s, errno = l.Accept(); return errno }); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	return stream{t, s}
+}
+
+// connect is a socket of the guest's that is connected with the host's port.
+func connect(t *testing.T, guest *driver.Device, port uint32) (stream, linux.Errno) {
+	t.Helper()
+	s, _ := guest.New(linux.SOCK_STREAM, 0)
+	if errno := s.Connect(address(linux.VMADDR_CID_HOST, port)); errno != linux.EINPROGRESS {
+		t.Fatal(errno.Name())
+	}
+	errno := block(t, s, func() linux.Errno {
+		if s.Ready()&(wait.Out|wait.Err) == 0 {
+			return linux.EAGAIN
+		}
+		return 0
+	})
+	var outcome [4]byte
+	if errno == 0 {
+		_, errno = s.Option(linux.SOL_SOCKET, linux.SO_ERROR, outcome[:])
+	}
+	if errno == 0 {
+		errno = linux.Errno(outcome[0])
+	}
+	return stream{t, s}, errno
+}
+
+// dialHost connects to the guest's port by way of the broker's socket.
+func dialHost(t *testing.T, b *Broker, port uint32) *net.UnixConn {
+	t.Helper()
+	c := dialLine(t, b, fmt.Sprintf("CONNECT %d\n", port))
+	line, err := readLine(c)
+	if err != nil || !strings.HasPrefix(line, "OK ") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return c
+}
+
+func dialLine(t *testing.T, b *Broker, line string) *net.UnixConn {
+	t.Helper()
+	c, err := net.Dial("unix", b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, line); err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.UnixConn)
+}
+
+// readLine reads a line and nothing behind it.
+func readLine(c net.Conn) (string, error) {
+	var line []byte
+	var b [1]byte
+	for {
+		if _, err := c.Read(b[:]); err != nil {
+			return string(line), err
+		}
+		if b[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, b[0])
+	}
+}
+
+// service listens at the host's port.
+func service(t *testing.T, b *Broker, port uint32) *net.UnixListener {
+	t.Helper()
+	l, err := net.Listen("unix", fmt.Sprintf("%s_%d", b.path, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.(*net.UnixListener)
+}
+
+type end interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// ends are the two of a connection.
+type ends struct{ guest, host end }
+
+// both makes a connection from either side.
+func both(t *testing.T, guest *driver.Device, b *Broker) map[string]ends {
+	t.Helper()
+	l := listen(t, guest, 77)
+	fromHost := ends{host: dialHost(t, b, 77)}
+	fromHost.guest = accept(t, l)
+	s := service(t, b, 99)
+	c, errno := connect(t, guest, 99)
+	if errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	h, err := s.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return map[string]ends{"from the host": fromHost, "from the guest": {c, h.(*net.UnixConn)}}
+}
+
+func TestBytesPassBothWaysAtOnce(t *testing.T) {
+	guest, b := pair(t)
+	var all sync.WaitGroup
+	for name, e := range both(t, guest, b) {
+		for i, way := range []struct{ from, to end }{{e.guest, e.host}, {e.host, e.guest}} {
+			data := make([]byte, 3<<20+i)
+			rand.NewChaCha8([32]byte{byte(i)}).Read(data)
+			all.Go(func() {
+				if _, err := way.from.Write(data); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if err := way.from.CloseWrite(); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+			all.Go(func() {
+				got, err := io.ReadAll(bufio.NewReaderSize(way.to, 50_000))
+				if err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%s, way %d: %d bytes of %d, or others: %v", name, i, len(got), len(data), err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+func TestOneWayStaysWhenTheOtherEnds(t *testing.T) {
+	for _, name := range []string{"the guest", "the host"} {
+		t.Run(name+" ends", func(t *testing.T) {
+			guest, b := pair(t)
+			for from, e := range both(t, guest, b) {
+				first, second := e.guest, e.host
+				if name == "the host" {
+					first, second = second, first
+				}
+				if err := first.CloseWrite(); err != nil {
+					t.Fatal(from, err)
+				}
+				if got, err := io.ReadAll(second); err != nil || len(got) != 0 {
+					t.Errorf("%s: %q, %v", from, got, err)
+				}
+				if _, err := second.Write([]byte("an answer")); err != nil {
+					t.Errorf("%s: %v", from, err)
+				}
+				if err := second.Close(); err != nil {
+					t.Error(from, err)
+				}
+				if got, err := io.ReadAll(first); err != nil || string(got) != "an answer" {
+					t.Errorf("%s: %q, %v", from, got, err)
+				}
+			}
+		})
+	}
+}
+
+func TestTheHostEndsAConnection(t *testing.T) {
+	guest, b := pair(t)
+	for name, e := range both(t, guest, b) {
+		if _, err := e.host.Write([]byte("the last words")); err != nil {
+			t.Error(name, err)
+		}
+		e.host.Close()
+		if got, err := io.ReadAll(e.guest); err != nil || string(got) != "the last words" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		devicetest.Eventually(t, "a write that fails", func() bool {
+			_, err := e.guest.Write([]byte("x"))
+			return errors.Is(err, errReset)
+		})
+	}
+}
+
+func TestTheGuestEndsAConnection(t *testing.T) {
+	guest, b := pair(t)
+	for name, e := range both(t, guest, b) {
+		data := make([]byte, 300_000) // more than the host's socket takes at once
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := e.guest.Write(data); err != nil {
+				t.Error(name, err)
+			}
+			e.guest.Close()
+		})
+		all.Go(func() {
+			if got, err := io.ReadAll(e.host); err != nil || len(got) != len(data) {
+				t.Errorf("%s: %d bytes, %v", name, len(got), err)
+			}
+			devicetest.Eventually(t, "a write that fails", func() bool {
+				_, err := e.host.Write([]byte("x"))
+				return errors.Is(err, unix.EPIPE)
+			})
+		})
+		all.Wait()
+	}
+}
+
+// TestWhoDoesNotReadHoldsUpNobodyElse has the host not read one connection.
+func TestWhoDoesNotReadHoldsUpNobodyElse(t *testing.T) {
+	guest, b := pair(t)
+	e := both(t, guest, b)
+	slow, other := e["from the host"], e["from the guest"]
+	data := make([]byte, 2<<20)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := slow.guest.Write(data); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 200 {
+		if _, err := other.guest.Write(data[:5000]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(other.host, make([]byte, 5000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make([]byte, len(data))
+	if _, err := io.ReadFull(slow.host, got); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("other bytes, or %v", err)
+	}
+	all.Wait()
+	// The other way: the guest does not read.
+	all.Go(func() {
+		if _, err := slow.host.Write(data); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 200 {
+		if _, err := other.host.Write(data[:5000]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(other.guest, make([]byte, 5000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.ReadFull(slow.guest, got); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("other bytes, or %v", err)
+	}
+	all.Wait()
+}
+
+func TestHowTheHostBegins(t *testing.T) {
+	guest, b := pair(t)
+	l := listen(t, guest, 77)
+	for _, test := range []struct {
+		name string
+		line string
+		want string // of what comes behind it, in the guest
+		ok   bool
+	}{
+		{"a port that listens", "CONNECT 77\n", "", true},
+		{"with data behind it", "CONNECT 77\nsome data\nmore", "some data\nmore", true},
+		{"a port that does not listen", "CONNECT 78\n", "", false},
+		{"the largest port", "CONNECT 4294967295\n", "", false},
+		{"a port that is none", "CONNECT 4294967296\n", "", false},
+		{"a long line", "CONNECT 00000000000000000077\n", "", false},
+		{"no number", "CONNECT \n", "", false},
+		{"a number below zero", "CONNECT -1\n", "", false},
+		{"another word", "connect 77\n", "", false},
+		{"an empty line", "\n", "", false},
+	} {
+		c := dialLine(t, b, test.line)
+		line, err := readLine(c)
+		if !test.ok {
+			if err == nil || line != "" {
+				t.Errorf("%s: %q, %v", test.name, line, err)
+			}
+			continue
+		}
+		var port uint32
+		if n, err := fmt.Sscanf(line, "OK %d", &port); n != 1 || err != nil || port < firstPort {
+			t.Errorf("%s: %q, %v", test.name, line, err)
+		}
+		s := accept(t, l)
+		if err := c.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if got, err := io.ReadAll(s); err != nil || string(got) != test.want {
+			t.Errorf("%s: %q, %v", test.name, got, err)
+		}
+		var peer linux.SockaddrVM
+		if sa, errno := s.s.PeerAddr(); errno != 0 {
+			t.Error(errno.Name())
+		} else if peer, _ = socket.Get[linux.SockaddrVM](sa); peer.CID != linux.VMADDR_CID_HOST || peer.Port != port {
+			t.Errorf("%s: from %d:%d, the host was told %d", test.name, peer.CID, peer.Port, port)
+		}
+		s.Close()
+	}
+	// In pieces, and not to its end.
+	c := dialLine(t, b, "CONN")
+	time.Sleep(10 * time.Millisecond)
+	io.WriteString(c, "ECT 77\n")
+	if line, err := readLine(c); err != nil || !strings.HasPrefix(line, "OK ") {
+		t.Errorf("%q, %v", line, err)
+	}
+	dialLine(t, b, "CONN").Close()
+}
+
+func TestTheGuestIsRefused(t *testing.T) {
+	guest, b := pair(t)
+	stale := service(t, b, 8)
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	if err := os.WriteFile(b.path+"_9", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range []uint32{7, 8, 9, 1<<32 - 2} {
+		if _, errno := connect(t, guest, port); errno != linux.ECONNRESET {
+			t.Errorf("port %d: %s", port, errno.Name())
+		}
+	}
+	if _, errno := connect(t, guest, 7); errno != linux.ECONNRESET {
+		t.Errorf("again: %s", errno.Name())
+	}
+	service(t, b, 7)
+	if _, errno := connect(t, guest, 7); errno != 0 {
+		t.Errorf("when somebody listens: %s", errno.Name())
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	guest, b := pair(t)
+	l := listen(t, guest, 77)
+	var open []*net.UnixConn
+	var streams []stream
+	for range maxConnections {
+		open = append(open, dialHost(t, b, 77))
+		streams = append(streams, accept(t, l))
+	}
+	if line, err := readLine(dialLine(t, b, "CONNECT 77\n")); err == nil || line != "" {
+		t.Errorf("one more of the host's: %q, %v", line, err)
+	}
+	service(t, b, 7)
+	if _, errno := connect(t, guest, 7); errno != linux.ECONNRESET {
+		t.Errorf("one more of the guest's: %s", errno.Name())
+	}
+	// Who ends one makes room: the guest closes what the host has closed.
+	open[0].Close()
+	streams[0].Close()
+	devicetest.Eventually(t, "room for one more", func() bool {
+		line, err := readLine(dialLine(t, b, "CONNECT 77\n"))
+		return err == nil && strings.HasPrefix(line, "OK ")
+	})
+}
+
+func TestABrokerThatIsGone(t *testing.T) {
+	guest, b := pair(t)
+	e := both(t, guest, b)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, errno := connect(t, guest, 99); errno != linux.ECONNRESET {
+			t.Error(errno.Name())
+		}
+	}
+	for name, e := range e {
+		if _, err := e.guest.Write([]byte("still there")); err != nil {
+			t.Error(name, err)
+		}
+		if _, err := io.ReadFull(e.host, make([]byte, 11)); err != nil {
+			t.Error(name, err)
+		}
+	}
+}
+
+func TestAResetEndsConnections(t *testing.T) {
+	b := host(t)
+	d := newDevice(t, devicetest.Memory(t, 16<<20), b)
+	for range 3 {
+		x := devicetest.Attach(t, d)
+		guest, errno := driver.Open(x)
+		if errno != 0 {
+			t.Fatal(errno.Name())
+		}
+		l := listen(t, guest, 77)
+		c := dialHost(t, b, 77)
+		accept(t, l)
+		x.Shutdown()
+		if _, err := io.ReadAll(c); err != nil {
+			t.Error(err)
+		}
+	}
+	c := dialLine(t, b, "CONNECT 77\n") // waits for a driver
+	x := devicetest.Attach(t, d)
+	if _, errno := driver.Open(x); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	if line, err := readLine(c); err == nil || line != "" {
+		t.Errorf("%q, %v", line, err)
+	}
+}
