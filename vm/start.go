@@ -19,6 +19,12 @@ func vmStart() *vmThread {
 	vmWallStart()
 	vmnucleus(callMap, vmThreads, vmMaxThreads*vmThreadSize, protRead|protWrite, 0)
 
+	if pa := s.parameters().number("doorbell="); pa != 0 {
+		if at := vmPlace(callDevice, 1, pa, 0); at < nucleusFirstErr {
+			vm.doorbell = at
+		}
+	}
+
 	t := vmNewThread()
 	t.state = vmRunning
 	t.since = vmNow()

@@ -84,6 +84,8 @@ var vm struct {
 
 	sigactions [128]vmSigaction
 
+	doorbell uintptr // where a write of a CPU's number interrupts it; 0: there is none
+
 	fsgsbase bool
 }
 
@@ -187,7 +189,11 @@ func vmReady(t *vmThread, result uintptr) {
 		cpu = lowestBit(uintptr(vm.idle))
 	}
 	vm.idle &^= 1 << cpu
-	if cpu != uintptr(vmblock().number) {
+	switch {
+	case cpu == uintptr(vmblock().number):
+	case vm.doorbell != 0:
+		*(*uint32)(unsafe.Pointer(vm.doorbell)) = uint32(cpu)
+	default:
 		vmnucleus(callIPI, cpu, 0, 0, 0)
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/pith-os/pith/internal/device/mmio"
 	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
 )
 
 // Devices are in memory from here on, mmio.Size apart.
@@ -98,6 +101,30 @@ func (m *machine) add(d device.Device) (word string, err error) {
 		}
 	}
 	return fmt.Sprintf("virtio_mmio.device=4K@%#x:0", addr), nil
+}
+
+// doorbellAddr is where the page of boot.Config.Doorbell is.
+const doorbellAddr = deviceBase - mmio.Size
+
+// addDoorbell gives CPUs a way to interrupt each other that leaves the guest for
+// a moment only. It returns where it is; a CPU alone has none.
+func (m *machine) addDoorbell() (addr uint64, err error) {
+	if len(m.cpus) == 1 {
+		return 0, nil
+	}
+	for _, c := range m.cpus {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			return 0, os.NewSyscallError("eventfd", err)
+		}
+		line := uint32(len(m.routes))
+		// Intel SDM 3A §11.11; the APIC's number is the CPU's.
+		m.routes = append(m.routes, kvm.Message{Addr: 0xfee00000 | uint64(c.id)<<12, Data: boot.DoorbellVector})
+		if err := errors.Join(m.vm.Interrupt(fd, line), m.vm.Notify(fd, doorbellAddr, uint32(c.id))); err != nil {
+			return 0, err
+		}
+	}
+	return doorbellAddr, m.vm.SetRoutes(m.routes)
 }
 
 // Route implements [mmio.Router].

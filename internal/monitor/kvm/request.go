@@ -66,7 +66,7 @@ func (l *files) add(f *os.File) int {
 }
 
 // bootLine completes the boot parameters: with the devices and the time.
-func bootLine(line string, devices []string, clock boot.Clock) string {
-	b := boot.Config{PID: 1, Clock: clock, Devices: devices}
+func bootLine(line string, devices []string, doorbell uint64, clock boot.Clock) string {
+	b := boot.Config{PID: 1, Doorbell: doorbell, Clock: clock, Devices: devices}
 	return line + " " + b.String()
 }

@@ -63,6 +63,10 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	if err := v.plugIn(log); err != nil {
 		return nil, err
 	}
+	doorbell, err := v.addDoorbell()
+	if err != nil {
+		return nil, err
+	}
 	if err := v.cpus[0].Begin(entry, startInfoAddr); err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, mem.writeStart(bootLine(req.Line, v.words, boot.Clock{Time: now(), TSC: tsc}))
+	return v, mem.writeStart(bootLine(req.Line, v.words, doorbell, boot.Clock{Time: now(), TSC: tsc}))
 }
 
 // msrTSC is the time stamp counter (Intel SDM 4, IA32_TIME_STAMP_COUNTER).
