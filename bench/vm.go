@@ -46,7 +46,7 @@ func (b *bench) machines() []harness.Monitor {
 var accel = sync.OnceValue(func() string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if _, err := qemu.ProbeKVM(ctx); err != nil {
+	if err := qemu.TryKVM(ctx); err != nil {
 		return qemu.TCG
 	}
 	return qemu.KVM

@@ -69,7 +69,7 @@ func chooseMonitors(ctx context.Context, names []string) ([]monitor, error) {
 func accelerator(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if _, err := qemu.ProbeKVM(ctx); err != nil {
+	if err := qemu.TryKVM(ctx); err != nil {
 		return qemu.TCG
 	}
 	return qemu.KVM

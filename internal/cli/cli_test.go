@@ -114,7 +114,7 @@ echo '{"GOROOT":"/old","GOVERSION":"go1.24.1","GOHOSTOS":"linux","GOHOSTARCH":"a
 		{args: "run ./hello --net none -p 8080:80"},
 		{args: "run ./hello --net bridge"},
 		{args: "run ./hello --net tap:"},
-		{args: "run ./hello --net tap:tap0 -p 8080:80"},
+		{args: "run ./hello --monitor kvm --net tap:tap0 -p 8080:80"},
 		{args: "run ./hello --net tap:tap0 --monitor process"},
 		{args: "run ./hello --net-rate fast"},
 		{args: "run ./hello --net none --net-rate 10M"},
@@ -128,7 +128,7 @@ echo '{"GOROOT":"/old","GOVERSION":"go1.24.1","GOHOSTOS":"linux","GOHOSTARCH":"a
 		{args: "run ./hello --vsock socket --monitor qemu"},
 		{args: "run ./hello --vsock socket --gdb :1234"},
 		{args: "run ./hello --hugepages --monitor process"},
-		{args: "run ./hello --hugepages --memory 65M"},
+		{args: "run ./hello --monitor kvm --hugepages --memory 65M"},
 		{args: "run ./hello --cgroup /nowhere"},
 		{args: "run ./hello --cgroup /tmp"},
 		{args: "run ./hello --monitor xen"},
@@ -142,7 +142,7 @@ echo '{"GOROOT":"/old","GOVERSION":"go1.24.1","GOHOSTOS":"linux","GOHOSTARCH":"a
 		{args: "run -v ./hello"},
 		{args: "run ./hello -v lib:/data -v hello:/data/"},
 		{args: "run ./hello --monitor qemu --memory 1M"},
-		{args: "run ./hello --memory 1M"},
+		{args: "run ./hello --monitor process --memory 1M"},
 		{args: "run ./hello --memory lots"},
 		{args: "run ./hello --cpus 1000"},
 		{args: "run ./hello --hostname a_b"},
@@ -211,7 +211,7 @@ func main() {
 		arg, stderr string
 		code        int
 	}{{"exit", "exit a\n", 7}, {"panic", "panic a\npanic: on purpose\n\ngoroutine 1 [running]:\nmain.main()\n", 2}} {
-		cmd := exec.Command(pith, "run", "./hello", "-e", "A=a", "--", test.arg)
+		cmd := exec.Command(pith, "run", "--monitor", "process", "./hello", "-e", "A=a", "--", test.arg)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+tmp)
 		cmd.Stdin = strings.NewReader("input")
 		var stdout, stderr bytes.Buffer
@@ -258,7 +258,7 @@ func TestPortInUseIsFoundBeforeTheProgramStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	_, stderr, code := runPith(t, dir, nil, "run", "./hello", "-p", addr+":80")
+	_, stderr, code := runPith(t, dir, nil, "run", "--monitor", "process", "./hello", "-p", addr+":80")
 	if code != 125 || !strings.Contains(stderr, addr) || strings.Contains(stderr, "started") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}

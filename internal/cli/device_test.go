@@ -65,52 +65,6 @@ func TestAddressAtAnInterfaceIsAlwaysTheSame(t *testing.T) {
 	}
 }
 
-// able is a monitor that can do some of what may be needed.
-type able struct {
-	recorder
-	name string
-	can  []monitor.Need
-}
-
-func (a *able) Name() string            { return a.name }
-func (a *able) Can(n monitor.Need) bool { return slices.Contains(a.can, n) }
-
-func TestMonitorIsOneThatCanDoWhatIsNeeded(t *testing.T) {
-	saved := monitors
-	defer func() { monitors = saved }()
-	monitors = []monitor.Monitor{
-		&able{name: "plain"},
-		&able{name: "disks", can: []monitor.Need{monitor.NeedDisks, monitor.NeedVsock}},
-		&able{name: "debug", can: []monitor.Need{monitor.NeedDisks, monitor.NeedGDB}},
-	}
-	for _, test := range []struct {
-		name  string
-		needs []monitor.Need
-		want  string // the monitor, or what the error says
-	}{
-		{"auto", nil, "plain"},
-		{"plain", nil, "plain"},
-		{"debug", nil, "debug"},
-		{"auto", []monitor.Need{monitor.NeedDisks}, "disks"},
-		{"auto", []monitor.Need{monitor.NeedDisks, monitor.NeedGDB}, "debug"},
-		{"plain", []monitor.Need{monitor.NeedDisks}, "--disk is not for monitor plain: use --monitor disks or debug"},
-		{"debug", []monitor.Need{monitor.NeedDisks, monitor.NeedVsock}, "--vsock is not for monitor debug: use --monitor disks"},
-		{"auto", []monitor.Need{monitor.NeedVsock, monitor.NeedGDB}, "no monitor can do all of --vsock, --gdb: leave some of it out"},
-		{"other", []monitor.Need{monitor.NeedDisks}, "--monitor other is not known: choose one of auto, plain, disks, debug"},
-	} {
-		got := ""
-		m, err := chooseMonitor(test.name, test.needs)
-		if err != nil {
-			got = err.Error()
-		} else {
-			got = m.Name()
-		}
-		if got != test.want {
-			t.Errorf("%s with %v: %s, want %s", test.name, test.needs, got, test.want)
-		}
-	}
-}
-
 func TestFlagsOfTests(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pith-os/pith/internal/doctor"
+	"github.com/pith-os/pith/internal/monitor/kvm"
 	"github.com/pith-os/pith/internal/monitor/process"
 	"github.com/pith-os/pith/internal/monitor/qemu"
 )
@@ -22,7 +23,9 @@ something is missing without which one of them does not work.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			missing := false
-			probes := doctor.Probes{Process: process.Monitor{}.Probe, QEMU: qemu.Monitor{}.Probe, KVM: qemu.ProbeKVM}
+			probes := doctor.Probes{
+				Process: process.Monitor{}.Probe, KVM: kvm.Monitor{}.Probe, QEMU: qemu.Monitor{}.Probe, Auto: explainAuto,
+			}
 			w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 			for _, c := range doctor.Run(cmd.Context(), probes) {
 				missing = missing || c.Status == doctor.Missing

@@ -41,7 +41,7 @@ the executable's and the Go distribution's.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inst, err := f.instance()
+			inst, err := f.instance(cmd.Context(), processes)
 			if err == nil {
 				inst.verbose = verbose
 				err = s.exec(cmd.Context(), inst, args)

@@ -12,15 +12,8 @@ import (
 
 	"github.com/pith-os/pith/internal/image"
 	"github.com/pith-os/pith/internal/monitor"
-	"github.com/pith-os/pith/internal/monitor/kvm"
-	"github.com/pith-os/pith/internal/monitor/process"
-	"github.com/pith-os/pith/internal/monitor/qemu"
 	"github.com/pith-os/pith/libos/boot"
 )
-
-// monitors are the monitors in the order of preference of --monitor auto. The
-// first makes no virtual machine, the others do.
-var monitors = []monitor.Monitor{process.Monitor{}, kvm.Monitor{}, qemu.Monitor{}}
 
 const (
 	minMemory        = 16 << 20 // the Go runtime, the library OS and a little of the program's own
@@ -51,18 +44,10 @@ func (i *instanceFlags) register(f *pflag.FlagSet, memory string) {
 	i.machineFlags.register(f)
 }
 
-func monitorNames() []string {
-	names := []string{"auto"}
-	for _, m := range monitors {
-		names = append(names, m.Name())
-	}
-	return names
-}
-
 // instance is what to run an image in: what the flags say, checked, and what the
 // command adds.
 type instance struct {
-	monitor monitor.Monitor
+	monitor choice
 	machine monitor.Machine
 	devices devices
 	folders []monitor.Folder
@@ -74,8 +59,9 @@ type instance struct {
 	env  []string
 }
 
-// instance reads the flags.
-func (i *instanceFlags) instance() (*instance, error) {
+// instance reads the flags. preferred is the monitor that --monitor auto tries
+// first, by name.
+func (i *instanceFlags) instance(ctx context.Context, preferred string) (*instance, error) {
 	inst := &instance{boot: boot.Config{CPUs: i.cpus, Hostname: i.hostname, Trace: i.trace}}
 	var err error
 	if inst.machine, err = i.machineFlags.check(); err != nil {
@@ -87,15 +73,15 @@ func (i *instanceFlags) instance() (*instance, error) {
 	if inst.folders, err = parseFolders(i.folders); err != nil {
 		return nil, err
 	}
-	if inst.monitor, err = chooseMonitor(i.monitor, inst.needs()); err != nil {
+	if inst.monitor, err = chooseMonitor(ctx, i.monitor, preferred, inst.needs()); err != nil {
 		return nil, err
 	}
 	if inst.boot.Memory, err = parseSize(i.memory); err != nil {
 		return nil, fmt.Errorf("--memory %s: %w", i.memory, err)
 	}
-	least := uint64(minMemory)
-	if inst.monitor != monitors[0] {
-		least = minMachineMemory
+	least := uint64(minMachineMemory)
+	if inst.monitor.Name() == processes {
+		least = minMemory
 	}
 	if inst.boot.Memory < least {
 		return nil, fmt.Errorf("--memory %s is too little: give at least %dM", i.memory, least>>20)
@@ -138,38 +124,6 @@ func (inst *instance) needs() (needs []monitor.Need) {
 	return needs
 }
 
-// chooseMonitor is the monitor that was asked for, or the first one that can do
-// what is needed.
-func chooseMonitor(name string, needs []monitor.Need) (monitor.Monitor, error) {
-	cannot := func(m monitor.Monitor) int {
-		return slices.IndexFunc(needs, func(n monitor.Need) bool { return !m.Can(n) })
-	}
-	var able []string
-	for _, m := range monitors {
-		if cannot(m) < 0 {
-			if name == "auto" {
-				return m, nil
-			}
-			able = append(able, m.Name())
-		}
-	}
-	n := slices.IndexFunc(monitors, func(m monitor.Monitor) bool { return name == m.Name() })
-	switch {
-	case name == "auto" || n >= 0 && len(able) == 0:
-		words := make([]string, len(needs))
-		for i, n := range needs {
-			words[i] = string(n)
-		}
-		return nil, fmt.Errorf("no monitor can do all of %s: leave some of it out", strings.Join(words, ", "))
-	case n < 0:
-		return nil, fmt.Errorf("--monitor %s is not known: choose one of %s", name, strings.Join(monitorNames(), ", "))
-	}
-	if i := cannot(monitors[n]); i >= 0 {
-		return nil, fmt.Errorf("%s is not for monitor %s: use --monitor %s", needs[i], name, strings.Join(able, " or "))
-	}
-	return monitors[n], nil
-}
-
 // defaultEnv is what the program's environment begins with, as in a container:
 // nothing of the host's is inherited.
 func (inst *instance) defaultEnv() []string {
@@ -197,6 +151,7 @@ func (s *session) start(ctx context.Context, inst *instance, img *image.Image) (
 	}
 	if inst.verbose {
 		c.Log = func(format string, args ...any) { fmt.Fprintf(s.stderr, "pith: "+format+"\n", args...) }
+		c.Log("monitor %s", inst.monitor)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

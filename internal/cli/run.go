@@ -61,7 +61,7 @@ the program could not be started.`,
 
 func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) (err error) {
 	// Everything that can be wrong in the flags is found before a build.
-	inst, err := r.check()
+	inst, err := r.check(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -144,8 +144,8 @@ func programName(pkg string) string {
 }
 
 // check reads the flags.
-func (r *runFlags) check() (*instance, error) {
-	inst, err := r.instance()
+func (r *runFlags) check(ctx context.Context) (*instance, error) {
+	inst, err := r.instance(ctx, machines)
 	if err != nil {
 		return nil, err
 	}

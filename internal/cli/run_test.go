@@ -24,6 +24,7 @@ type recorder struct {
 
 func (*recorder) Name() string                          { return "recorder" }
 func (*recorder) Can(monitor.Need) bool                 { return true }
+func (*recorder) Ready(context.Context) (string, error) { return "", nil }
 func (*recorder) Probe(context.Context) (string, error) { return "", nil }
 func (r *recorder) Run(_ context.Context, c *monitor.Config) (int, error) {
 	r.config = c

@@ -82,7 +82,7 @@ func TestEnvironmentIsWhatWasGiven(t *testing.T) {
 		instanceFlags: instanceFlags{deviceFlags: deviceFlags{net: "none"}, memory: "100M", monitor: "auto", hostname: "h"},
 		env:           []string{"A=flag", "HOME=/h"}, envFiles: []string{file},
 	}
-	inst, err := r.check()
+	inst, err := r.check(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

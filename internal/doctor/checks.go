@@ -3,6 +3,8 @@ package doctor
 import (
 	"bufio"
 	"context"
+	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -132,8 +134,8 @@ func readNumber(file string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
 
-// checkMachines starts a virtual machine; without means what its failure does.
-func checkMachines(name string, ctx context.Context, probe Probe, without string) Check {
+// checkLimited looks for what images run without, too; without says how.
+func checkLimited(name string, ctx context.Context, probe Probe, without string) Check {
 	c := Check{Name: name}
 	how, err := probe(ctx)
 	if err != nil {
@@ -142,4 +144,20 @@ func checkMachines(name string, ctx context.Context, probe Probe, without string
 	}
 	c.Found = how
 	return c
+}
+
+// standsAlone looks whether this program needs files to start, as it does when it
+// was built with cgo (elf(5), PT_INTERP).
+func standsAlone(context.Context) (string, error) {
+	f, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return "", errors.New("built with cgo: it needs the C library's files to start")
+		}
+	}
+	return "needs no file but its own to start", nil
 }

@@ -26,8 +26,9 @@ func (s Status) String() string { return [...]string{"ok", "limited", "missing"}
 
 // Probes start trial images, each as monitor.Monitor's Probe.
 type Probes struct {
-	Process, QEMU Probe
-	KVM           Probe // by QEMU
+	Process, KVM, QEMU Probe
+	// Auto says which of them --monitor auto is, and why.
+	Auto Probe
 }
 
 // Probe says in a few words what a trial image ran on, or why it did not.
@@ -41,7 +42,9 @@ func Run(ctx context.Context, probes Probes) []Check {
 		checkNamespaces(),
 		checkSeccomp(),
 		checkMemory(),
-		checkMachines("QEMU monitor", ctx, probes.QEMU, "images do not run as virtual machines; they run as processes all the same"),
-		checkMachines("KVM", ctx, probes.KVM, "virtual machines run translated code (TCG), which is much slower"),
+		checkLimited("KVM monitor", ctx, probes.KVM, "pith run starts processes instead, and virtual machines need QEMU, which translates their code (TCG): much slower"),
+		checkLimited("QEMU monitor", ctx, probes.QEMU, "images do not run as PCs, with PCI or a debugger; pith run does without"),
+		checkLimited("--monitor auto", ctx, probes.Auto, "choose a monitor by --monitor"),
+		checkLimited("pith itself", ctx, standsAlone, "the KVM monitor's jail keeps this machine's root, denied by Landlock: with CGO_ENABLED=0 go install, it is empty"),
 	}
 }

@@ -22,7 +22,7 @@ func TestEveryFindingIsSaidAndEveryLackHasAdvice(t *testing.T) {
 		func(context.Context) (string, error) { return "confined", nil },
 		func(context.Context) (string, error) { return "", errors.New("refused") },
 	} {
-		for _, c := range Run(t.Context(), Probes{probe, probe, probe}) {
+		for _, c := range Run(t.Context(), Probes{probe, probe, probe, probe}) {
 			if c.Name == "" || c.Found == "" || (c.Status != OK) != (c.Advice != "") {
 				t.Errorf("%+v", c)
 			}

@@ -70,7 +70,7 @@ func Open() (*os.File, error) {
 	case errors.Is(err, os.ErrPermission):
 		err = fmt.Errorf("%w: add yourself to the group kvm", err)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		err = fmt.Errorf("%w: sudo modprobe kvm_intel or kvm_amd, where the CPU has virtualisation and the firmware, or the hypervisor around this machine, lets it be used", err)
+		err = fmt.Errorf("%w: where the CPU has virtualisation, sudo modprobe kvm_intel or kvm_amd", err)
 	}
 	return f, err
 }

@@ -26,6 +26,11 @@ type Monitor interface {
 	// Can says whether instances can have what n is.
 	Can(n Need) bool
 
+	// Ready says in a few words what this machine has for it, if that is
+	// known, or why it cannot run images this way. It takes no time: what it
+	// says may have been found earlier.
+	Ready(ctx context.Context) (string, error)
+
 	// Probe starts a trial image and says in a few words how it was
 	// confined. An error says why this machine cannot run images this way
 	// and what would change that.

@@ -59,9 +59,9 @@ func (c *cpu) handle(reason uint32) error {
 	case kvm.ExitShutdown, kvm.ExitSystemEvent:
 		return errors.New("the image crashed: it reset the machine" + c.registers())
 	case kvm.ExitInternalError:
-		return fmt.Errorf("KVM stopped: %s%s", c.InternalError(), c.registers())
+		return fmt.Errorf("KVM stopped: %s%s: %s", c.InternalError(), c.registers(), otherwise)
 	}
-	return fmt.Errorf("KVM stopped for reason %d%s", reason, c.registers())
+	return fmt.Errorf("KVM stopped for reason %d%s: %s", reason, c.registers(), otherwise)
 }
 
 // registers shows where the CPU is, as the end of an error.

@@ -16,6 +16,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/pith-os/pith/internal/kvm/probe"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
 
@@ -57,6 +58,7 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	defer signals.Stop()
 	i, err := start(ctx, c)
 	if err != nil {
+		probe.Forget() // it may not be so any more
 		return 0, err
 	}
 	log("virtual machine: %s", i.how)

@@ -50,7 +50,7 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 		text = v.stream(1)
 	}
 	if v.machine, err = newMachine(sys, mem, req.CPUs, text, log); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a virtual machine: %w: %s", err, otherwise)
 	}
 	var cpus []int
 	for _, c := range v.cpus {
@@ -76,6 +76,9 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	}
 	return v, mem.writeStart(bootLine(req.Line, v.words, doorbell, boot.Clock{Time: now(), TSC: tsc}))
 }
+
+// otherwise is what to do where KVM does not do what it should.
+const otherwise = "choose another monitor with --monitor"
 
 // msrTSC is the time stamp counter (Intel SDM 4, IA32_TIME_STAMP_COUNTER).
 const msrTSC = 0x10

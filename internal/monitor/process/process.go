@@ -35,6 +35,9 @@ func (Monitor) Name() string { return "process" }
 // Can implements [monitor.Monitor]: all of it is for virtual machines.
 func (Monitor) Can(monitor.Need) bool { return false }
 
+// Ready implements [monitor.Monitor]: where it is not, nothing else of pith is.
+func (Monitor) Ready(context.Context) (string, error) { return "", nil }
+
 // Probe implements [monitor.Monitor]: it runs an image that exits at once.
 func (m Monitor) Probe(ctx context.Context) (string, error) {
 	var trial tinyelf.Program

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pith-os/pith/internal/kvm/probe"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
@@ -47,15 +48,24 @@ func chooseAccel(ctx context.Context, asked string) (choice, error) {
 	default:
 		return choice{}, fmt.Errorf("accelerator %s is not known: choose %s or %s", asked, KVM, TCG)
 	}
-	if err := tryKVM(ctx); err != nil {
+	if err := TryKVM(ctx); err != nil {
 		return choice{TCG, err.Error()}, ctx.Err()
 	}
 	return choice{KVM, ""}, nil
 }
 
-// ProbeKVM says whether KVM runs code.
-func ProbeKVM(ctx context.Context) (string, error) {
-	return "runs a trial", tryKVM(ctx)
+// errInterpreted is that KVM runs code, but less of it than a machine of QEMU's
+// has.
+var errInterpreted = errors.New("KVM interprets code at CPL 0 here, as it is itself virtualised, and does not interpret all of it")
+
+// TryKVM says why QEMU's machines cannot run by KVM on this host; nil: they can.
+// That the device opens says little, and QEMU would take far longer to find out.
+func TryKVM(ctx context.Context) error {
+	found, err := probe.Run(ctx)
+	if err == nil && found.Interpreted {
+		err = errInterpreted
+	}
+	return err
 }
 
 // trialExit is a code that nothing but the trial image ends with.

@@ -33,6 +33,12 @@ func (Monitor) Name() string { return "qemu" }
 // Can implements [monitor.Monitor].
 func (Monitor) Can(n monitor.Need) bool { return n != monitor.NeedVsock }
 
+// Ready implements [monitor.Monitor].
+func (Monitor) Ready(context.Context) (string, error) {
+	_, err := find()
+	return "", err
+}
+
 // Run implements [monitor.Monitor].
 func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	if (c.Network != nil) != (c.Boot.Net != nil) || c.Network == nil && len(c.Publish) > 0 {
