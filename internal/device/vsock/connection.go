@@ -12,8 +12,7 @@ import (
 // ports name a connection: the host's port and the guest's.
 type ports struct{ host, guest uint32 }
 
-// firstPort is the first of the ports that connections of the host's have; the
-// guest may connect to those below it in peace.
+// firstPort is the first of the ports that connections from the host come from.
 const firstPort = 1 << 30
 
 type state uint8
@@ -93,7 +92,7 @@ func (c *connection) events(starved bool) (events int16) {
 
 // add adds a connection. It reports false if there are too many.
 func (g *guest) add(c *connection) bool {
-	if len(g.connections) >= maxConnections {
+	if len(g.connections) >= MaxConnections {
 		return false
 	}
 	g.connections = append(g.connections, c)
@@ -142,7 +141,7 @@ func (c *connection) close() {
 
 // accept takes connections of the host.
 func (g *guest) accept() {
-	for range maxConnections {
+	for range MaxConnections {
 		fd, _, err := unix.Accept4(g.d.fds.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
 		case errors.Is(err, unix.EAGAIN):

@@ -43,16 +43,18 @@ const (
 // it.
 const hostCID = 2
 
+// MaxConnections is how many there are of one guest, those included that are
+// being made. Each may take a descriptor: ppoll(2) fails where RLIMIT_NOFILE is
+// less than that.
+const MaxConnections = 128
+
 const (
-	// maxConnections is how many there are of one guest, those included that
-	// are being made.
-	maxConnections = 128
 	// maxRefusals is how many refused packets wait for the guest's buffers
 	// before no more are looked at (§5.10.6.1.2).
 	maxRefusals = 64
 	// maxAsked is how many answers the broker may owe, also to connections
 	// that are gone.
-	maxAsked = 2 * maxConnections
+	maxAsked = 2 * MaxConnections
 )
 
 // Device is a device.Device.
@@ -83,7 +85,8 @@ type guest struct {
 	deaf        bool // no descriptor is left for another connection
 
 	polled               []unix.PollFd
-	accepting, answering bool // are worth a try
+	timeout              unix.Timespec // which ppoll(2) changes
+	accepting, answering bool          // are worth a try
 	chain                virtqueue.Chain
 	io                   vector
 }
@@ -177,12 +180,9 @@ const (
 	polledConnections
 )
 
-// now does not wait; retry is when to look again whether there is a descriptor
-// for a connection.
-var (
-	now   unix.Timespec
-	retry = unix.Timespec{Nsec: 200e6}
-)
+// retry is when to look again whether there is a descriptor for a connection, in
+// nanoseconds.
+const retry = 200e6
 
 // wait waits until there is something to do, and with more only looks. It
 // reports false once the device is stopped.
@@ -196,9 +196,11 @@ func (g *guest) wait(more bool) (bool, error) {
 	var timeout *unix.Timespec
 	switch {
 	case more:
-		timeout = &now
+		g.timeout = unix.Timespec{}
+		timeout = &g.timeout
 	case g.deaf:
-		timeout = &retry
+		g.timeout = unix.Timespec{Nsec: retry}
+		timeout = &g.timeout
 	}
 	if g.deaf {
 		p[polledListener].Fd = never
