@@ -135,10 +135,15 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	ok := true
 	switch {
 	case num == callMap:
-		if a3&mapFixed == 0 && !n.alter(changeCheck, 0, a1, a1+a2, d) {
+		op := uintptr(changeMap)
+		if a3&mapFixed == 0 {
+			op = changeNew
+		}
+		ok = n.alter(op, accessOf(a3), a1, a1+a2, d)
+		if d.reached != 0 {
+			n.alter(changeUnmap, 0, a1, d.reached, d)
 			return nucleusEEXIST
 		}
-		ok = n.alter(changeMap, accessOf(a3), a1, a1+a2, d)
 	case num == callUnmap:
 		ok = n.alter(changeUnmap, 0, a1, a1+a2, d)
 	case num == callProtect:

@@ -145,11 +145,12 @@ const stubSize = 9
 //
 //go:nosplit
 func gates(table uintptr) {
-	stub := nucleusaddress(addressStubs)
+	stub := nucleusaddress(addressStubs) // all of them lie in the same 64 KiB
+	gate, high := stub&0xffff|selCode0<<16|0x8e00<<32|stub>>16<<48, stub>>32
 	for at := table; at < table+vectors*16; at += 16 {
-		store64(at, stub&0xffff|selCode0<<16|0x8e00<<32|stub>>16<<48)
-		store64(at+8, stub>>32)
-		stub += stubSize
+		store64(at, gate)
+		store64(at+8, high)
+		gate += stubSize
 	}
 	const onFaultStack, fromProgram = 1 << 32, 3 << 45
 	store64(table+2*16, load64(table+2*16)|onFaultStack)

@@ -114,6 +114,17 @@ func lowestBit(w uintptr) uintptr {
 	return n
 }
 
+// takeZero gives the address of the first of count frames in a row that are
+// zero, or 0 where that takes work or there is none.
+//
+//go:nosplit
+func (n *nucleus) takeZero(count uintptr) uintptr {
+	if !n.zeroed || n.nback != 0 || count == 0 {
+		return 0
+	}
+	return n.takeFresh(count)
+}
+
 // zeroFrame gives the address of a frame that is zero, or 0. It would rather
 // have one that was in use before: the host has memory for it.
 //

@@ -263,7 +263,8 @@ func nucleusxsetbv(v uintptr)
 func nucleusflushall()
 func nucleusinvlpg(addr uintptr)
 func nucleusfill(addr, n, v uintptr)
-func nucleusempty(addr, words uintptr) uintptr
+func nucleussame(addr, words, v uintptr) uintptr
+func nucleusrow(addr, words, v, step uintptr)
 func nucleuscopy(to, from, n uintptr)
 func nucleushalt()
 func nucleusrelax()

@@ -131,12 +131,9 @@ func (b *bootMemory) putRange(root, va, pa, size, bits uintptr) {
 		shift := tableShift(level)
 		e := b.entry(root, va, level)
 		count := min((end-va)>>shift, 512-va>>shift&511) // in this table
+		nucleusrow(e, count, entry, step)
 		va += count << shift
 		pa += count << shift
-		for last := e + count*8; e != last; e += 8 {
-			store64(e, entry)
-			entry += step
-		}
 	}
 }
 

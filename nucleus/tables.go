@@ -70,6 +70,7 @@ func (n *nucleus) expand(e uintptr) uintptr {
 // change is what walk does to the entries of a range.
 const (
 	changeMap      = iota // mark with access
+	changeNew             // the same, up to where something is mapped
 	changeUnmap           // nothing there
 	changeProtect         // other access to what is mapped
 	changeDiscard         // frames back, marks stay
@@ -89,10 +90,10 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 		size := uintptr(1) << shift
 		e := entryOf(table, level, va)
 		whole := va&(size-1) == 0 && end-va >= size
-		if whole && level <= 3 && (op == changeMap || op == changeCheck) {
+		if whole && level <= 3 && (op == changeMap || op == changeNew || op == changeCheck) {
 			// Most of what is mapped was not: a row of entries at once.
-			count := nucleusempty(e, min((end-va)>>shift, 512-va>>shift&511))
-			if op == changeMap {
+			count := nucleussame(e, min((end-va)>>shift, 512-va>>shift&511), 0)
+			if op != changeCheck {
 				nucleusfill(e, count*8, pteMark|access)
 			}
 			if va += count << shift; count > 0 {
@@ -103,6 +104,10 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 			}
 		}
 		old := load64(e)
+		if op == changeNew && old != 0 && (level == 1 || old&ptePresent == 0) {
+			d.reached = va
+			return false
+		}
 		if level > 1 && old&ptePresent != 0 {
 			if old&pteLarge != 0 {
 				return false // the image's own
@@ -125,7 +130,7 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 		// Nothing, or a mark.
 		case op == changeCheck && old != 0 || op == changeCheckAll && old == 0:
 			return false
-		case op == changeCheck || op == changeCheckAll || op == changeDiscard || old == 0 && op != changeMap:
+		case op == changeCheck || op == changeCheckAll || op == changeDiscard || old == 0 && op != changeMap && op != changeNew:
 		case !whole || level > 3:
 			table = n.expand(e)
 			if table == 0 {
@@ -196,6 +201,8 @@ type dropped struct {
 	all    bool // TLBs must forget everything
 	count  uintptr
 	pages  [8]uintptr
+
+	reached uintptr // where changeNew found something, or 0
 }
 
 const (
@@ -209,7 +216,7 @@ const (
 func (n *nucleus) dropNothing(c *cpuState) *dropped {
 	d := &n.drops
 	d.cpu = uintptr(unsafe.Pointer(c))
-	d.n, d.all, d.count = 0, false, 0
+	d.n, d.all, d.count, d.reached = 0, false, 0, 0
 	return d
 }
 
@@ -331,15 +338,15 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 	store64(e, f|ptePresent|old)
 	// In a sequence the next ones will be wanted too.
 	if va&(pageSize4*511) != 0 && load64(e-8)&ptePresent != 0 && n.nfree > 1024 {
-		for i := uintptr(1); i < around && (e+i*8)&4095 != 0; i++ {
-			if load64(e+i*8) != old {
-				break
-			}
-			f := n.zeroFrame()
-			if f == 0 {
-				break
-			}
-			store64(e+i*8, f|ptePresent|old)
+		e += 8
+		count := nucleussame(e, min(around-1, (pageSize4-e)&(pageSize4-1)/8), old)
+		if f := n.takeZero(count); f != 0 {
+			nucleusrow(e, count, f|ptePresent|old, pageSize4)
+			return faultDone
+		}
+		for range count {
+			store64(e, n.zeroFrame()|ptePresent|old)
+			e += 8
 		}
 	}
 	return faultDone

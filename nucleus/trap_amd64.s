@@ -32,6 +32,7 @@
 	STUBI(v+4); STUBI(v+5); STUBI(v+6); STUBI(v+7)
 
 TEXT runtime·nucleusstubs(SB),NOSPLIT|NOFRAME,$0-0
+	PCALIGN	$2048	// more than all of them: see gates
 	STUB(0); STUB(1); STUB(2); STUB(3); STUB(4); STUB(5); STUBU; STUB(7)
 	STUBE(8); STUB(9); STUBE(10); STUBE(11); STUBE(12); STUBE(13); STUBE(14); STUB(15)
 	STUB(16); STUBE(17); STUB(18); STUB(19); STUB(20); STUBE(21); STUB(22); STUB(23)
@@ -179,17 +180,53 @@ TEXT runtime·nucleusfill<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	REP; STOSQ
 	RET
 
-// func nucleusempty(addr, words uintptr) uintptr: how many of the first words are 0
-TEXT runtime·nucleusempty<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
+// func nucleussame(addr, words, v uintptr) uintptr: how many of the first words are v
+TEXT runtime·nucleussame<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
 	MOVQ	AX, DI
+	MOVQ	CX, AX
 	MOVQ	BX, CX
-	MOVL	$0, AX
 	CMPQ	AX, AX
 	REP; SCASQ
 	JEQ	2(PC)
 	ADDQ	$1, CX	// the one that is not
 	SUBQ	CX, BX
 	MOVQ	BX, AX
+	RET
+
+// func nucleusrow(addr, words, v, step uintptr): words v, v+step and so on
+TEXT runtime·nucleusrow<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
+	JMP	enough
+eight:
+	MOVQ	CX, 0(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 8(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 16(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 24(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 32(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 40(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 48(AX)
+	ADDQ	DI, CX
+	MOVQ	CX, 56(AX)
+	ADDQ	DI, CX
+	ADDQ	$64, AX
+	SUBQ	$8, BX
+enough:
+	CMPQ	BX, $8
+	JCC	eight
+	JMP	any
+one:
+	MOVQ	CX, (AX)
+	ADDQ	DI, CX
+	ADDQ	$8, AX
+	SUBQ	$1, BX
+any:
+	CMPQ	BX, $0
+	JNE	one
 	RET
 
 // func nucleuscopy(to, from, n uintptr)
