@@ -90,13 +90,24 @@ func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners [
 	if i.link != nil {
 		tasks.Go(func() {
 			if err := c.Network.Serve(serving, i.link); err != nil && serving.Err() == nil {
-				fail(fmt.Errorf("network: %w", err))
+				// The program finds its device gone, and may do without.
+				err = errors.Join(err, i.unplug())
+				if c.Stderr != nil {
+					fmt.Fprintf(c.Stderr, "pith: the network ended: %v\n", err)
+				}
 			}
 		})
 	}
 	for _, f := range i.folders {
 		tasks.Go(func() {
 			if err := f.Serve(); err != nil {
+				fail(err)
+			}
+		})
+	}
+	if i.broker != nil {
+		tasks.Go(func() {
+			if err := i.broker.Serve(); err != nil {
 				fail(err)
 			}
 		})
@@ -126,6 +137,9 @@ func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners [
 	err = errors.Join(failure, err, i.unplug())
 	for _, f := range i.folders {
 		f.Stop()
+	}
+	if i.broker != nil {
+		err = errors.Join(err, i.broker.Close())
 	}
 	tasks.Wait()
 	for _, f := range i.folders {

@@ -28,7 +28,11 @@ type request struct {
 	Net     *netRequest // nil: no card
 	Folders []folderRequest
 	Disks   []diskRequest
+	Vsock   *vsockRequest // nil: none
 }
+
+// vsockRequest is a device for AF_VSOCK sockets (package vsock's Broker).
+type vsockRequest struct{ Listener, Broker int }
 
 // netRequest is a network card whose packets this process's parent moves.
 type netRequest struct {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pith-os/pith/internal/cgroup"
 	"github.com/pith-os/pith/internal/device/block"
+	"github.com/pith-os/pith/internal/device/vsock"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/kvm"
 	"github.com/pith-os/pith/internal/monitor"
@@ -35,6 +36,7 @@ type instance struct {
 	link    gateway.Link     // of the network device; nil: there is none
 	front   *vhostuser.Front // what the VMM connects to for it, or nil
 	folders []*folders.Server
+	broker  *vsock.Broker // of the vsock device, or nil
 }
 
 // maxPairs is how many pairs of queues the network device has at most: one
@@ -45,6 +47,11 @@ const maxPairs = 4
 func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if c.Limits.HugePages {
+		if err := monitor.CheckHugePages(c.Boot.Memory); err != nil {
+			return nil, err
+		}
 	}
 	var own []*os.File // closed here once the VMM has them, or has not
 	defer func() {
@@ -133,7 +140,19 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		req.Disks = append(req.Disks, diskRequest{fds.add(b.File), b.Info, min(req.CPUs, maxPairs),
 			int64(c.Limits.DiskRate), int64(c.Limits.DiskIOPS)})
 	}
-	return i, i.launch(ctx, c, &fds, &req)
+	if c.Vsock != "" {
+		if i.broker, err = vsock.Listen(c.Vsock); err != nil {
+			return nil, err
+		}
+		req.Vsock = &vsockRequest{fds.add(i.broker.Listener), fds.add(i.broker.Device)}
+	}
+	if err := i.launch(ctx, c, &fds, &req); err != nil {
+		return nil, err
+	}
+	if i.broker != nil {
+		return i, i.broker.Handed()
+	}
+	return i, nil
 }
 
 // launch has the VMM run what is asked for.
@@ -246,6 +265,9 @@ func (i *instance) abandon() (err error) {
 	}
 	for _, f := range i.folders {
 		f.Close()
+	}
+	if i.broker != nil {
+		err = errors.Join(err, i.broker.Close())
 	}
 	return errors.Join(err, i.unplug())
 }

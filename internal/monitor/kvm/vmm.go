@@ -12,6 +12,7 @@ import (
 	"github.com/pith-os/pith/internal/device/ninep"
 	"github.com/pith-os/pith/internal/device/rng"
 	"github.com/pith-os/pith/internal/device/vhost"
+	"github.com/pith-os/pith/internal/device/vsock"
 	"github.com/pith-os/pith/internal/kvm"
 	"github.com/pith-os/pith/internal/monitor/kvm/confine"
 	"github.com/pith-os/pith/internal/vhostuser"
@@ -83,6 +84,10 @@ const otherwise = "choose another monitor with --monitor"
 // msrTSC is the time stamp counter (Intel SDM 4, IA32_TIME_STAMP_COUNTER).
 const msrTSC = 0x10
 
+// guestCID is the address of the guest's AF_VSOCK sockets, the first that is
+// nobody's (vsock(7)). Machines do not see each other.
+const guestCID = 3
+
 // stream is one of the standard streams, or nil.
 func (v *vmm) stream(fd int) *os.File {
 	if !v.req.Streams[fd] {
@@ -116,6 +121,14 @@ func (v *vmm) plugIn(log func(string, ...any)) error {
 			Queues: r.Queues, Rate: r.Rate, IOPS: r.IOPS,
 			Report: func(err error) { log("disk %s: %v", r.Info.ID, err) },
 		})
+		if err != nil {
+			return err
+		}
+		devices = append(devices, d)
+	}
+	if r := v.req.Vsock; r != nil {
+		v.fds.Listener = r.Listener
+		d, err := vsock.New(mem, guestCID, os.NewFile(uintptr(r.Listener), "vsock"), v.socket(r.Broker, "vsock broker"))
 		if err != nil {
 			return err
 		}
