@@ -7,6 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+
+	"github.com/pith-os/pith/internal/monitor/kvm"
 )
 
 // Monitor is a way to run a program.
@@ -18,8 +21,14 @@ type Monitor struct {
 	Machine bool
 	// Flags are those of pith run that choose it.
 	Flags []string
-	// needs is a command without which it does not run anything, if any.
-	needs string
+	// Kinds are the flags of each kind of machine that it makes.
+	Kinds [][]string
+	// missing says why it runs nothing on this machine; nil: it runs
+	// everywhere.
+	missing func() error
+	// ofHost says that nobody can install what is missing: not even CI must
+	// have it.
+	ofHost bool
 	// command prepares the start of a program that is to be reached at hosts,
 	// the host ports by guest port.
 	command func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error)
@@ -32,21 +41,30 @@ var Plain = Monitor{Name: "plain", command: plainCommand}
 // of pith joins every test by one line here.
 var Monitors = []Monitor{
 	Plain,
-	pithMonitor("process"),
+	imageMonitor(Monitor{Name: "process"}, "--monitor", "process"),
+	imageMonitor(Monitor{Name: "kvm", Machine: true, Kinds: [][]string{nil}, missing: kvmMissing, ofHost: true}, "--monitor", "kvm"),
 	qemuMonitor("microvm"),
 	qemuMonitor("q35"),
 }
 
-// pithMonitor runs the image on the monitor that pith run calls by this name.
-func pithMonitor(name string) Monitor {
-	return imageMonitor(Monitor{Name: name}, "--monitor", name)
-}
-
 // qemuMonitor runs the image on a machine type of QEMU.
 func qemuMonitor(machine string) Monitor {
-	return imageMonitor(Monitor{Name: machine, Machine: true, needs: "qemu-system-x86_64"},
+	kinds := [][]string{{"--cpu-model", "max"}, {"--cpu-model", "qemu64"}}
+	return imageMonitor(Monitor{Name: machine, Machine: true, Kinds: kinds, missing: qemuMissing},
 		"--monitor", "qemu", "--machine", machine)
 }
+
+// kvmMissing and qemuMissing try once.
+var (
+	kvmMissing = sync.OnceValue(func() error {
+		_, err := kvm.Monitor{}.Probe(context.Background())
+		return err
+	})
+	qemuMissing = sync.OnceValue(func() error {
+		_, err := exec.LookPath("qemu-system-x86_64")
+		return err
+	})
+)
 
 func imageMonitor(m Monitor, flags ...string) Monitor {
 	m.Image, m.Flags, m.command = true, flags, imageCommand(flags...)
@@ -55,11 +73,10 @@ func imageMonitor(m Monitor, flags ...string) Monitor {
 
 // Missing says why the monitor does not run on this machine; nil: it does.
 func (m Monitor) Missing() error {
-	if m.needs == "" {
+	if m.missing == nil {
 		return nil
 	}
-	_, err := exec.LookPath(m.needs)
-	return err
+	return m.missing()
 }
 
 // SelectEnv names the environment variable that limits a test run to some

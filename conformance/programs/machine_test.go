@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,14 +17,12 @@ func TestEveryKindOfMachine(t *testing.T) {
 	for _, domain := range []string{"faults", "preemption", "http"} {
 		truth := run(t, harness.Plain, domain)
 		for _, m := range harness.Selected() {
-			if !m.Machine {
-				continue
-			}
-			for _, model := range []string{"max", "qemu64"} {
+			for _, kind := range m.Kinds {
 				for _, cpus := range []string{"1", "2", "4"} {
-					t.Run(strings.Join([]string{domain, m.Name, model, cpus}, "/"), func(t *testing.T) {
+					flags := slices.Concat(kind, []string{"--cpus", cpus})
+					t.Run(domain+"/"+m.Name+"/"+strings.Join(flags, " "), func(t *testing.T) {
 						p := program(domain)
-						p.Flags = []string{"--cpu-model", model, "--cpus", cpus}
+						p.Flags = flags
 						i := harness.Start(t, m, p)
 						code, err := i.Wait(2 * harness.Timeout)
 						if err != nil || code != truth.code {
