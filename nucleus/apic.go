@@ -184,29 +184,16 @@ func hypervisorTSC() uintptr {
 	return 0
 }
 
-// startCPU starts the CPU with the APIC's id and waits until it runs.
+// startCPU starts the CPU with the APIC's id, whose state is at at. It comes in
+// its own time, by the trampoline.
 //
 //go:nosplit
-func (n *nucleus) startCPU(c *cpuState, id uint32, number uintptr) bool {
+func (n *nucleus) startCPU(at uintptr, id uint32) {
 	const initAssert, startup = 0x4500, 0x4600
-	n.acquire(c)
-	at := n.tables.cpu(n, number)
 	n.starting = at
-	n.release()
-	next := (*cpuState)(unsafe.Pointer(at))
 	n.apicSend(id, initAssert)
 	nucleusspin(n.tscKHz / 100) // 10 us; a virtual CPU needs no 10 ms
-	for range 2 {
-		n.apicSend(id, startup|trampoline>>12)
-		for range 1000 {
-			if nucleusload32(&next.running) != 0 {
-				return true
-			}
-			nucleusspin(n.tscKHz / 10) // 100 us
-		}
-	}
-	// One that comes after all must not be in use: it waits for good.
-	return nucleusxchg(uintptr(unsafe.Pointer(&next.running)), cpuGivenUp) != 0
+	n.apicSend(id, startup|trampoline>>12)
 }
 
 //go:nosplit

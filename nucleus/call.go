@@ -66,31 +66,22 @@ func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 	return r
 }
 
-// startNext starts the CPU number, which must be the next one, unless another is
-// being started.
+// startNext starts the CPU number, which must be the next one, once the one
+// before it runs.
 //
 //go:nosplit
 func (n *nucleus) startNext(c *cpuState, number uintptr, id uint32) uintptr {
 	n.acquire(c)
-	ok := number < maxCPUs && number == n.ncpus && !n.startBusy
+	ok := number < maxCPUs && number == n.ncpus && nucleusload32(&n.cpu(number-1).running) != 0
 	for i := range n.ncpus {
 		if n.cpu(i).apic == id {
 			ok = false
 		}
 	}
 	if ok {
-		n.startBusy = true
-	}
-	n.release()
-	if !ok {
-		return nucleusEINVAL
-	}
-	ok = n.startCPU(c, id, number)
-	n.acquire(c)
-	if ok {
+		n.startCPU(n.tables.cpu(n, number), id)
 		n.ncpus++
 	}
-	n.startBusy = false
 	n.release()
 	if !ok {
 		return nucleusEINVAL

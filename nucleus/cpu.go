@@ -178,10 +178,6 @@ func nucleusCPU(c *cpuState) *cpuState {
 	if c.number == 0 {
 		n.measure()
 	}
-	if nucleusxchg(uintptr(unsafe.Pointer(&c.running)), cpuRuns) == cpuGivenUp {
-		for {
-			nucleushalt()
-		}
-	}
+	nucleusxchg(uintptr(unsafe.Pointer(&c.running)), 1)
 	return c
 }

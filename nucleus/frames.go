@@ -119,7 +119,7 @@ func lowestBit(w uintptr) uintptr {
 //
 //go:nosplit
 func (n *nucleus) takeZero(count uintptr) uintptr {
-	if !n.zeroed || n.nback != 0 || count == 0 {
+	if !n.zeroed {
 		return 0
 	}
 	return n.takeFresh(count)

@@ -116,7 +116,6 @@ type nucleus struct {
 	tscKHz     uintptr // 0: not known
 	flushticks uintptr // how often a TLB is flushed for no other reason; 0: never
 	deadline   bool    // the timer takes a TSC value, else ticks of its own
-	startBusy  bool    // a CPU is being started
 
 	apicMSR bool // registers of the local APIC are MSRs (x2APIC)
 	cr4     uintptr
@@ -132,11 +131,6 @@ const maxRuns = 16
 // It must fit into its page.
 const _ = uint(pageSize4 - unsafe.Sizeof(nucleus{}))
 
-const (
-	cpuRuns    = 1
-	cpuGivenUp = 2
-)
-
 // pageRun are the frames from start to end, both physical addresses. Those
 // from fresh to top never were in use, and are in no bitmap.
 type pageRun struct{ start, end, fresh, top uintptr }
@@ -150,7 +144,7 @@ type cpuState struct {
 	userstack uintptr // of CPL 3's thread layer
 	block     uintptr // *cpuBlock, in nucleusDirect
 	apic      uint32
-	running   uint32 // atomic: 0 before it is in use, cpuRuns, cpuGivenUp
+	running   uint32 // atomic: it is in use
 	stale     uint32 // atomic: its TLB is to be flushed
 	idle      uint32 // atomic: it waits, and touches nothing of CPL 3's
 	gdt       [9]uint64
@@ -266,7 +260,6 @@ func nucleusfill(addr, n, v uintptr)
 func nucleussame(addr, words, v uintptr) uintptr
 func nucleusrow(addr, words, v, step uintptr)
 func nucleuscopy(to, from, n uintptr)
-func nucleushalt()
 func nucleusrelax()
 func nucleusxchg(p uintptr, v uint32) uint32
 func nucleusrdtsc() uintptr

@@ -287,8 +287,12 @@ const (
 	faultMemory // no frame
 )
 
-// around is how many pages a fault in a sequence of pages gives.
-const around = 16
+// around is how many pages a fault gives at most, plenty how many free frames
+// there have to be for it to give some before it is seen that they are wanted.
+const (
+	around = 32
+	plenty = 4096
+)
 
 // pageIn gives the page va a frame, under the lock.
 //
@@ -331,6 +335,16 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 	if old&pteUser == 0 || write && old&pteWrite == 0 {
 		return faultAccess
 	}
+	left := (pageSize4 - e&(pageSize4-1)) / 8 // entries of the table
+	// Frames that never were in use cost nothing before they are touched: with
+	// enough of them the pages that follow get theirs, too.
+	if n.nfree > plenty {
+		count := nucleussame(e, min(around, left), old)
+		if f := n.takeZero(count); f != 0 {
+			nucleusrow(e, count, f|ptePresent|old, pageSize4)
+			return faultDone
+		}
+	}
 	f := n.zeroFrame()
 	if f == 0 {
 		return faultMemory
@@ -338,15 +352,9 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 	store64(e, f|ptePresent|old)
 	// In a sequence the next ones will be wanted too.
 	if va&(pageSize4*511) != 0 && load64(e-8)&ptePresent != 0 && n.nfree > 1024 {
-		e += 8
-		count := nucleussame(e, min(around-1, (pageSize4-e)&(pageSize4-1)/8), old)
-		if f := n.takeZero(count); f != 0 {
-			nucleusrow(e, count, f|ptePresent|old, pageSize4)
-			return faultDone
-		}
-		for range count {
-			store64(e, n.zeroFrame()|ptePresent|old)
+		for range nucleussame(e+8, min(around, left)-1, old) {
 			e += 8
+			store64(e, n.zeroFrame()|ptePresent|old)
 		}
 	}
 	return faultDone

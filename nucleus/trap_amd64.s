@@ -241,12 +241,6 @@ TEXT runtime·nucleuscopy<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	REP; MOVSB
 	RET
 
-// func nucleushalt(): for good
-TEXT runtime·nucleushalt<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
-	CLI
-	HLT
-	JMP	-1(PC)
-
 // func nucleusrelax()
 TEXT runtime·nucleusrelax<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 	PAUSE

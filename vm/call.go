@@ -63,9 +63,7 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 			t = vmYield(t)
 		}
 	case num == nrNanosleep:
-		t.state = vmSleep
-		vmSleepUntil(t, vmNow()+max(vmTimespec(t.di), 1))
-		t = vmSwitch(t)
+		t = vmNanosleep(t, vmTimespec(t.di))
 	case num == nrEpollPwait:
 		t = vmPoll(t)
 	case num == nrExit:

@@ -42,6 +42,30 @@ func vmTimer(until int64) (tsc, ticks uintptr) {
 	return vmrdtsc() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
 }
 
+// vmNanosleep is nanosleep(2), by which only the runtime sleeps: it looks after
+// its threads, from each 20 microseconds on. Where the nucleus is interpreted, a
+// timer costs more than that, so the sleep is longer there (PR_SET_TIMERSLACK in
+// prctl(2) is Linux's way); one that is shorter than a timer takes anywhere is
+// a yield, as the runtime has it where timers are coarse.
+//
+//go:nosplit
+func vmNanosleep(t *vmThread, ns int64) *vmThread {
+	const shortest, slack = 10e3, 1e6
+	if vmSharedPage().faultgate {
+		if ns < shortest {
+			t.ax = 0
+			if vm.head == nil {
+				return t
+			}
+			return vmYield(t)
+		}
+		ns = max(ns, slack)
+	}
+	t.state = vmSleep
+	vmSleepUntil(t, vmNow()+max(ns, 1))
+	return vmSwitch(t)
+}
+
 // vmClock reads clock id of clock_gettime(2) for thread t.
 //
 //go:nosplit

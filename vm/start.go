@@ -12,7 +12,6 @@ func vmStart() *vmThread {
 	vmLock()
 	s := vmSharedPage()
 	pithvm = 1
-	vm.ncpus = 1
 	vm.mmap = vmMmapTop - vmSeed()%(1<<18)*pageSize2 // differs from boot to boot
 	vm.fsgsbase = s.fsgsbase
 	vmClockStart(s.tscKHz)
@@ -31,17 +30,22 @@ func vmStart() *vmThread {
 	t.sp = vmArguments(s)
 	t.ip = vmrt0()
 
-	cpus := s.parameters().number("cpus=")
-	if cpus == 0 {
-		cpus = vmCountCPUs()
+	vm.ncpus = min(vmCountCPUs(), maxCPUs)
+	if asked := s.parameters().number("cpus="); asked != 0 {
+		vm.ncpus = min(vm.ncpus, asked)
 	}
-	for vm.ncpus < min(cpus, maxCPUs) {
-		if vmnucleus(callStart, vm.ncpus, vm.ncpus, 0, 0) != 0 {
-			break
-		}
-		vm.ncpus++
-	}
+	vmStartNext(1)
 	return vmLeave(t)
+}
+
+// vmStartNext starts CPU number, if there is to be one. It starts the one behind
+// it: none waits for another.
+//
+//go:nosplit
+func vmStartNext(number uintptr) {
+	if number < vm.ncpus {
+		vmnucleus(callStart, number, number, 0, 0)
+	}
 }
 
 // parameters is the monitor's line of boot parameters.

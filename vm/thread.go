@@ -409,5 +409,6 @@ func vmQueue(t *vmThread) {
 //go:nosplit
 func vmStartOther() *vmThread {
 	vmLock()
+	vmStartNext(uintptr(vmblock().number) + 1)
 	return vmLeave(vmNext())
 }
