@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -74,5 +76,28 @@ func TestTicksAreFoundAmongAKernelsWords(t *testing.T) {
 	}
 	if got, err := parseTicks([]byte("18725928812 25990")); err == nil {
 		t.Errorf("half a line is %v", got)
+	}
+}
+
+func TestMappingsAddUpToTheProcess(t *testing.T) {
+	list, err := mappings(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	total, err := processUsage(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, found := 0.0, false
+	for _, m := range list {
+		sum += m.pss
+		found = found || m.file == program
+	}
+	if math.Abs(sum-total.pss) > 1 || !found {
+		t.Errorf("%.1f MB in %d mappings of %.1f MB; %s found: %t", sum, len(list), total.pss, program, found)
 	}
 }

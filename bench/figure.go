@@ -16,12 +16,16 @@ type figure struct {
 	what    string
 	reach   string
 	measure func(*bench) ([]line, error)
+	// interpreted is what to reach where KVM interprets code at CPL 0; empty:
+	// the same.
+	interpreted string
 }
 
 // figures are all of them, each in a file of its own.
 var figures = []figure{
 	readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure, testFigure,
 	bootFigure, answerFigure, leastFigure, requestsFigure, vmBulkFigure, idleFigure,
+	kvmRunFigure, kvmAnswerFigure, kvmMainFigure, kvmMemoryFigure, kvmWorkFigure, kvmHTTPFigure, kvmRateFigure, kvmManyFigure,
 }
 
 // line is what was measured of one thing: the contestants' medians, and the
@@ -112,16 +116,22 @@ func (l *line) of(who string) (float64, bool) {
 // finds that it reaches what it should. Where other was not measured there is
 // nothing to compare with.
 func (l *line) compare(other string, ok func(ratio float64) bool) {
-	base, found := l.of(other)
-	if !found || base == 0 {
-		return
-	}
 	for _, m := range harness.Monitors {
-		if v, found := l.of(m.Name); m.Image && found {
-			r := v / base
-			l.ratios = append(l.ratios, ratio{fmt.Sprintf("%s of %s", digits(r), other), ok(r)})
+		if m.Image {
+			l.compareOne(m.Name, other, ok)
 		}
 	}
+}
+
+// compareOne is compare for one contestant.
+func (l *line) compareOne(who, other string, ok func(ratio float64) bool) {
+	v, measured := l.of(who)
+	base, found := l.of(other)
+	if !measured || !found || base == 0 {
+		return
+	}
+	r := v / base
+	l.ratios = append(l.ratios, ratio{fmt.Sprintf("%s of %s", digits(r), other), ok(r)})
 }
 
 // got is the line's medians as text.

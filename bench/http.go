@@ -31,10 +31,22 @@ var netHello = harness.Program{
 }
 
 func measureHTTP(b *bench) ([]line, error) {
+	all, err := b.alternateRequests(b.contestants("pith", "plain", "runc", "runsc"))
+	if err != nil {
+		return nil, err
+	}
+	l := newLine("", "requests/s", all)
+	l.compare("plain", func(r float64) bool { return r >= 0.5 })
+	l.compare("runsc", func(r float64) bool { return r >= 3 })
+	return []line{l}, nil
+}
+
+// alternateRequests measures requests per second.
+func (b *bench) alternateRequests(contestants []harness.Monitor) ([]samples, error) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return nil, fmt.Errorf("wrk is not installed: %w", err)
 	}
-	all, err := b.alternate(b.contestants("pith", "plain", "runc", "runsc"), func(m harness.Monitor) (rate float64, err error) {
+	return b.alternate(contestants, func(m harness.Monitor) (rate float64, err error) {
 		err = b.serve(m, netHello, func(i *harness.Instance) error {
 			if _, err := b.wrk(i.Addr("80"), time.Second); err != nil {
 				return err
@@ -44,13 +56,6 @@ func measureHTTP(b *bench) ([]line, error) {
 		})
 		return rate, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	l := newLine("", "requests/s", all)
-	l.compare("plain", func(r float64) bool { return r >= 0.5 })
-	l.compare("runsc", func(r float64) bool { return r >= 3 })
-	return []line{l}, nil
 }
 
 var requestsPerSecond = regexp.MustCompile(`Requests/sec:\s*([\d.]+)`)

@@ -3,7 +3,7 @@
 // -write it writes docs/benchmarks.md; the notes in that table are kept in
 // bench/notes.txt.
 //
-//	go run ./bench [-run REGEXP] [-rounds N] [-write]
+//	go run ./bench [-run REGEXP] [-rounds N] [-instances N] [-write]
 package main
 
 import (
@@ -22,14 +22,15 @@ func main() {
 	only := flag.String("run", "", "measure only figures whose name matches this regular expression")
 	rounds := flag.Int("rounds", 5, "how often each contestant is measured")
 	write := flag.Bool("write", false, "write docs/benchmarks.md (all figures)")
+	instances := flag.Int("instances", 1000, "how many instances are idle side by side")
 	flag.Parse()
-	if err := run(*only, *rounds, *write); err != nil {
+	if err := run(*only, *rounds, *instances, *write); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string, rounds int, write bool) (err error) {
+func run(only string, rounds, instances int, write bool) (err error) {
 	selected, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -37,8 +38,8 @@ func run(only string, rounds int, write bool) (err error) {
 	if write && only != "" {
 		return fmt.Errorf("-write needs all figures; leave out -run")
 	}
-	if rounds < 1 {
-		return fmt.Errorf("-rounds %d: at least 1", rounds)
+	if rounds < 1 || instances < 1 {
+		return fmt.Errorf("-rounds %d -instances %d: at least 1", rounds, instances)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -52,7 +53,7 @@ func run(only string, rounds int, write bool) (err error) {
 		}
 	}()
 
-	b := &bench{ctx: ctx, lab: lab, rounds: rounds}
+	b := &bench{ctx: ctx, lab: lab, rounds: rounds, instances: instances}
 	var results []result
 	for _, f := range figures {
 		if !selected.MatchString(f.name) {
@@ -75,9 +76,17 @@ func run(only string, rounds int, write bool) (err error) {
 
 // bench is what the figures share.
 type bench struct {
-	ctx    context.Context
-	lab    *harness.Lab
-	rounds int
+	ctx       context.Context
+	lab       *harness.Lab
+	rounds    int
+	instances int // of kvmManyFigure
+}
+
+// often is the bench for what takes a short time: with more rounds.
+func (b *bench) often() *bench {
+	more := *b
+	more.rounds *= 4
+	return &more
 }
 
 // contestants are the monitors that are installed, of those named.
@@ -85,8 +94,12 @@ func (b *bench) contestants(names ...string) []harness.Monitor {
 	var list []harness.Monitor
 	for _, name := range names {
 		switch name {
-		case "plain":
-			list = append(list, harness.Plain)
+		case "plain", "process", "kvm":
+			for _, m := range harness.Monitors {
+				if m.Name == name {
+					list = append(list, m)
+				}
+			}
 		case "pith":
 			for _, m := range harness.Monitors {
 				if m.Image && !m.Machine {

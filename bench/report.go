@@ -49,7 +49,7 @@ runsc run the plain binary with the host's network, which favours them.
 			first, _, _ := strings.Cut(r.err.Error(), "\n")
 			got = append(got, "not measured: "+first)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.what, r.reach,
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.what, r.reachHere(),
 			strings.Join(got, "<br>"), strings.Join(verdicts, "<br>"), notes[r.name])
 	}
 	return os.WriteFile(reportFile, []byte(b.String()), 0o644)
@@ -99,6 +99,7 @@ func machine(ctx context.Context) string {
 		}
 		fmt.Fprintf(&b, "- %s: %s\n", name, version(ctx, tool))
 	}
+	fmt.Fprintf(&b, "- KVM: %s\n", kvmHost())
 	guest := "none"
 	if k, err := linuxguest.Fetch(ctx); err == nil {
 		guest = k.Version

@@ -21,9 +21,9 @@ type server struct {
 	first time.Duration // from the command's start to the first answer
 }
 
-// serveVM starts a server in a virtual machine, the image by pith run, has it
-// measured when it answers, and stops it. answer says why it does not answer
-// yet.
+// serveVM starts a server as a client finds it, in a Linux guest or by any other
+// monitor, has it measured when it answers, and stops it. answer says why it does
+// not answer yet.
 func (b *bench) serveVM(m harness.Monitor, p harness.Program, answer func(addr string) error, measure func(server) error) (err error) {
 	if m.Name == linux.Name {
 		return b.serveLinux(p, answer, measure)
