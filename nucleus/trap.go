@@ -74,17 +74,24 @@ const ud2Size = 2
 // notRaised reports whether the fault is that of a SYSCALL which went to its
 // target but stayed at CPL 3, as KVM does where it is itself virtualised and
 // interprets what runs at CPL 0. From then on the gate is another one, where a
-// fault raises; the call that showed it is made there.
+// fault raises; the call that showed it is made there. It is the first of all:
+// where the gate is that one already, a SYSCALL is the program's.
 //
 //go:nosplit
 func (n *nucleus) notRaised(f *trapFrame) bool {
 	s := n.sharedPage()
-	if f.ip != nucleusaddress(addressSyscall) || f.cx-n.gate[0] > 64 {
+	if f.ip != nucleusaddress(addressSyscall) {
 		return false
 	}
-	s.faultgate = true
-	f.ip, f.flags = n.gate[1], f.r11
-	return true
+	if f.cx-n.gate[0] <= 64 {
+		s.faultgate = true
+		f.ip, f.flags = n.gate[1], f.r11
+		return true
+	}
+	if s.faultgate {
+		nucleusDie(dieForeign)
+	}
+	return false
 }
 
 // divert has CPL 3 continue in its thread layer, on that one's stack, with the
