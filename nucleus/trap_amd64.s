@@ -107,6 +107,13 @@ TEXT runtime·nucleussyscall(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	CX, 0(SP)
 	MOVQ	R11, 8(SP)
 	MOVQ	CX, R9	// where the call came from
+	// The calls that nucleuscalled makes itself are not those of a SYSCALL
+	// of the program's: nucleusCall ends it.
+	MOVQ	$const_nucleusBase, R8
+	SUBQ	nucleus_gate(R8), CX
+	CMPQ	CX, $64
+	JLS	2(PC)
+	MOVL	$const_callExit, AX
 	CALL	runtime·nucleuscalled(SB)
 	MOVQ	0(SP), CX
 	MOVQ	8(SP), R11
