@@ -135,6 +135,16 @@ func (s *System) SupportedCPUID() ([]CPUID, error) {
 	return t.entries[:t.n], nil
 }
 
+// HostCPUID is what the host's CPU itself tells, of which KVM leaves out what a
+// machine can do without.
+func HostCPUID(function uint32) CPUID {
+	e := CPUID{Function: function}
+	e.EAX, e.EBX, e.ECX, e.EDX = cpuid(function)
+	return e
+}
+
+func cpuid(leaf uint32) (a, b, c, d uint32)
+
 // ioctl is ioctl(2) with a number; name is the request's. A signal, which the Go
 // runtime uses to preempt, may interrupt what takes long, such as KVM_CREATE_VM.
 func ioctl(name string, fd int, request, arg uintptr) (int, error) {

@@ -13,6 +13,7 @@ const (
 	leafCache     = 4
 	leafTopology  = 0xb
 	leafTopology2 = 0x1f
+	leafName      = 0x80000002 // and the two after it: the processor's name
 	leafKVM       = 0x40000000
 	leafTiming    = 0x40000010 // EAX: the TSC's frequency, EBX: the APIC timer's, both in kHz
 
@@ -48,12 +49,15 @@ func cpuid(host []kvm.CPUID, id, n, tscKHz int) []kvm.CPUID {
 			}
 		case leafCache:
 			e.EAX = e.EAX&^(0x3f<<26|0xfff<<14) | (1<<shift-1)<<26
-		case leafTopology, leafTopology2:
+		case leafTopology, leafTopology2, leafName, leafName + 1, leafName + 2:
 			continue // below
 		case leafKVM:
 			e.EAX = leafTiming
 		}
 		out = append(out, e)
+	}
+	for leaf := uint32(leafName); leaf < leafName+3; leaf++ {
+		out = append(out, kvm.HostCPUID(leaf))
 	}
 	const bySubleaf = 1 // KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 	const smt, core = 1 << 8, 2 << 8
