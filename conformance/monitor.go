@@ -24,6 +24,7 @@ func (m monitor) image() bool { return m.name != plain }
 var monitors = []monitor{
 	{name: plain},
 	{name: "process", flags: []string{"--monitor", "process"}},
+	{name: "kvm", flags: []string{"--monitor", "kvm"}},
 	{name: "qemu", flags: []string{"--monitor", "qemu"}},
 	{name: "q35", flags: []string{"--monitor", "qemu", "--machine", qemu.Q35}},
 }
