@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pith-os/pith/internal/monitor/kvm"
+	"github.com/pith-os/pith/internal/kvm/probe"
 )
 
 // Monitor is a way to run a program.
@@ -57,7 +57,7 @@ func qemuMonitor(machine string) Monitor {
 // kvmMissing and qemuMissing try once.
 var (
 	kvmMissing = sync.OnceValue(func() error {
-		_, err := kvm.Monitor{}.Probe(context.Background())
+		_, err := probe.Run(context.Background())
 		return err
 	})
 	qemuMissing = sync.OnceValue(func() error {
