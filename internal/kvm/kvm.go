@@ -64,15 +64,22 @@ type System struct {
 }
 
 // Open opens /dev/kvm.
-func Open() (*os.File, error) {
-	f, err := os.OpenFile(Device, os.O_RDWR, 0)
+func Open() (*os.File, error) { return open(Device) }
+
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	return f, explain(err)
+}
+
+// explain says what to do where KVM does not open.
+func explain(err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		err = fmt.Errorf("%w: add yourself to the group kvm", err)
+		return fmt.Errorf("%w: add yourself to the group kvm", err)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		err = fmt.Errorf("%w: where the CPU has virtualisation, sudo modprobe kvm_intel or kvm_amd", err)
+		return fmt.Errorf("%w: load the module kvm_intel or kvm_amd, on a CPU with virtualisation switched on", err)
 	}
-	return f, err
+	return err
 }
 
 // New is the system of an open /dev/kvm.

@@ -25,14 +25,18 @@ func (c *VCPU) Stats() (*Stats, error) {
 	return &Stats{os.NewFile(uintptr(fd), "statistics")}, nil
 }
 
-// Read gives the counters that are not 0, by name: struct kvm_stats_header,
-// struct kvm_stats_desc and values.
+// Read gives the counters that are not 0, by name.
 func (s *Stats) Read() (string, error) {
-	const headerSize, descSize, valueSize = 24, 16, 8
 	file, err := io.ReadAll(s.file)
 	if err != nil {
 		return "", err
 	}
+	return readStats(file)
+}
+
+// readStats reads struct kvm_stats_header, struct kvm_stats_desc and values.
+func readStats(file []byte) (string, error) {
+	const headerSize, descSize, valueSize = 24, 16, 8
 	n := uint64(len(file))
 	if n < headerSize {
 		return "", io.ErrUnexpectedEOF
@@ -40,7 +44,7 @@ func (s *Stats) Read() (string, error) {
 	le := binary.LittleEndian
 	text, count := uint64(le.Uint32(file[4:])), uint64(le.Uint32(file[8:]))
 	descs, data := uint64(le.Uint32(file[16:])), uint64(le.Uint32(file[20:]))
-	if descs+count*(descSize+text) > n {
+	if text > n || count > n || descs+count*(descSize+text) > n {
 		return "", io.ErrUnexpectedEOF
 	}
 	var b strings.Builder

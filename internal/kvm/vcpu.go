@@ -138,8 +138,8 @@ func (c *VCPU) Coalesced(write func(MMIO)) {
 	last := (*uint32)(unsafe.Pointer(&c.ring[4]))
 	slots := uint32(len(c.ring)-ringEntries) / ringEntrySize
 	for {
-		at := atomic.LoadUint32(first)
-		if at == atomic.LoadUint32(last) || at >= slots {
+		at, end := atomic.LoadUint32(first), atomic.LoadUint32(last)
+		if at == end || at >= slots || end >= slots {
 			return
 		}
 		e := c.ring[ringEntries+at*ringEntrySize:][:ringEntrySize]

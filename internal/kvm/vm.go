@@ -41,14 +41,16 @@ func (vm *VM) setUp() error {
 	if _, err := ioctlPointer("KVM_SET_IDENTITY_MAP_ADDR", vm.fd, setIdentityMapAddr, unsafe.Pointer(&identity)); err != nil {
 		return err
 	}
-	// struct kvm_enable_cap
-	split := struct {
-		capability, flags uint32
-		args              [4]uint64
-		_                 [64]byte
-	}{capability: capSplitIRQChip}
+	split := enabledCapability{capability: capSplitIRQChip}
 	_, err := ioctlPointer("KVM_ENABLE_CAP", vm.fd, enableCap, unsafe.Pointer(&split))
 	return err
+}
+
+// enabledCapability is struct kvm_enable_cap.
+type enabledCapability struct {
+	capability, flags uint32
+	args              [4]uint64
+	_                 [64]byte
 }
 
 // FD is the machine's descriptor.
@@ -60,39 +62,45 @@ func (vm *VM) Close() error { return unix.Close(vm.fd) }
 // SetMemory has the guest have mem at address guest. The two are multiples of a
 // page; mem stays mapped as long as the machine is there.
 func (vm *VM) SetMemory(slot int, guest uint64, mem []byte) error {
-	// struct kvm_userspace_memory_region
-	region := struct {
-		slot, flags            uint32
-		guest, size, userspace uint64
-	}{uint32(slot), 0, guest, uint64(len(mem)), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
+	region := memoryRegion{uint32(slot), 0, guest, uint64(len(mem)), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
 	_, err := ioctlPointer("KVM_SET_USER_MEMORY_REGION", vm.fd, setUserMemoryRegion, unsafe.Pointer(&region))
 	return err
+}
+
+// memoryRegion is struct kvm_userspace_memory_region.
+type memoryRegion struct {
+	slot, flags            uint32
+	guest, size, userspace uint64
 }
 
 // Notify has a 32-bit write of value to the guest's address addr signal the
 // eventfd fd, and go no further.
 func (vm *VM) Notify(fd int, addr uint64, value uint32) error {
-	// struct kvm_ioeventfd
-	event := struct {
-		datamatch, addr uint64
-		length          uint32
-		fd              int32
-		flags           uint32
-		_               [36]byte
-	}{uint64(value), addr, 4, int32(fd), 1, [36]byte{}}
+	event := ioEvent{uint64(value), addr, 4, int32(fd), 1, [36]byte{}}
 	_, err := ioctlPointer("KVM_IOEVENTFD", vm.fd, assignIOEventFD, unsafe.Pointer(&event))
 	return err
 }
 
+// ioEvent is struct kvm_ioeventfd.
+type ioEvent struct {
+	datamatch, addr uint64
+	length          uint32
+	fd              int32
+	flags           uint32
+	_               [36]byte
+}
+
 // Interrupt has the eventfd fd raise the interrupt of the route gsi.
 func (vm *VM) Interrupt(fd int, gsi uint32) error {
-	// struct kvm_irqfd
-	irq := struct {
-		fd, gsi, flags, resample uint32
-		_                        [16]byte
-	}{fd: uint32(fd), gsi: gsi}
+	irq := irqEvent{fd: uint32(fd), gsi: gsi}
 	_, err := ioctlPointer("KVM_IRQFD", vm.fd, AssignIRQFD, unsafe.Pointer(&irq))
 	return err
+}
+
+// irqEvent is struct kvm_irqfd.
+type irqEvent struct {
+	fd, gsi, flags, resample uint32
+	_                        [16]byte
 }
 
 // Message is a message-signalled interrupt. The zero value is none.
@@ -107,15 +115,7 @@ const MaxRoutes = 256
 // SetRoutes has route i be the message routes[i], for all of them.
 func (vm *VM) SetRoutes(routes []Message) error {
 	const routeMSI = 2
-	// struct kvm_irq_routing
-	var table struct {
-		n, flags uint32
-		entries  [MaxRoutes]struct {
-			gsi, kind, flags, _ uint32
-			low, high, data     uint32
-			_                   [5]uint32
-		}
-	}
+	var table routeTable
 	for i, r := range routes {
 		if r == (Message{}) {
 			continue
@@ -129,17 +129,32 @@ func (vm *VM) SetRoutes(routes []Message) error {
 	return err
 }
 
+// routeTable is struct kvm_irq_routing.
+type routeTable struct {
+	n, flags uint32
+	entries  [MaxRoutes]route
+}
+
+// route is struct kvm_irq_routing_entry with struct kvm_irq_routing_msi.
+type route struct {
+	gsi, kind, flags, _ uint32
+	low, high, data     uint32
+	_                   [5]uint32
+}
+
 // Coalesce has the guest's writes to [addr, addr+size) not end Run, where KVM
 // can do that: they are told before what does next, in order (VCPU.Coalesced).
 func (vm *VM) Coalesce(addr uint64, size uint32) error {
 	if vm.sys.ring == 0 {
 		return nil
 	}
-	// struct kvm_coalesced_mmio_zone
-	zone := struct {
-		addr    uint64
-		size, _ uint32
-	}{addr: addr, size: size}
+	zone := coalescedZone{addr: addr, size: size}
 	_, err := ioctlPointer("KVM_REGISTER_COALESCED_MMIO", vm.fd, registerCoalesced, unsafe.Pointer(&zone))
 	return err
+}
+
+// coalescedZone is struct kvm_coalesced_mmio_zone.
+type coalescedZone struct {
+	addr    uint64
+	size, _ uint32
 }
