@@ -110,10 +110,34 @@ func Frames(r platform.PageRun) Buffer {
 
 func (b Buffer) len() int { return len(b.Mem) + b.hidden }
 
+// arena is what Alloc cuts small pieces from: memory for devices is the nucleus's
+// to give, and a call of it costs more than most pieces are worth.
+var arena struct {
+	sync.Mutex
+	Buffer
+}
+
+const arenaSize = 64 << 10
+
 // Alloc gives n bytes of zeroed memory, page-aligned, for good.
 func Alloc(n int) (Buffer, linux.Errno) {
-	mem, phys, errno := platform.DMA(n)
-	return Buffer{Phys: phys, Mem: mem}, errno
+	size := (n + platform.PageSize - 1) &^ (platform.PageSize - 1)
+	if size > arenaSize/4 {
+		mem, phys, errno := platform.DMA(n)
+		return Buffer{Phys: phys, Mem: mem}, errno
+	}
+	arena.Lock()
+	defer arena.Unlock()
+	if len(arena.Mem) < size {
+		mem, phys, errno := platform.DMA(arenaSize)
+		if errno != 0 {
+			return Buffer{}, errno
+		}
+		arena.Buffer = Buffer{Phys: phys, Mem: mem}
+	}
+	b := arena.Slice(0, n)
+	arena.Buffer = arena.Slice(size, len(arena.Mem))
+	return b, 0
 }
 
 // Slice is the part of b from lo up to hi.

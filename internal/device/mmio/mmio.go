@@ -63,13 +63,6 @@ const (
 // only when the driver accesses another one: most of what sets up a queue.
 var Deferrable = [][2]uint64{{deviceFeatures, QueueNotify}, {queueDescLow, boot.MMIOMessageData + 4}}
 
-// Acts says whether a write of the register at off may start or stop the device,
-// or choose an interrupt: whatever else is written changes what is in memory
-// here, or signals an event.
-func Acts(off uint64) bool {
-	return off == deviceStatus || off == boot.MMIOMessageData || off >= configSpace
-}
-
 const (
 	magicValue = 0x74726976 // "virt"
 	modern     = 2          // version; 1 is legacy
@@ -162,6 +155,18 @@ func (t *Transport) Queues() int { return len(t.kicks) }
 // Kick is the event that a write of i to QueueNotify signals, for an ioeventfd
 // to do the same without Write.
 func (t *Transport) Kick(i int) *event.Event { return t.kicks[i] }
+
+// Acts says whether a write of the register at off may start or stop the device,
+// or choose an interrupt of one that has been started: whatever else is written
+// changes what is in memory here, or signals an event.
+func (t *Transport) Acts(off uint64) bool {
+	if off == boot.MMIOMessageData {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.started
+	}
+	return off == deviceStatus || off >= configSpace
+}
 
 // Close stops the device and closes the events. Accesses do nothing from then
 // on.

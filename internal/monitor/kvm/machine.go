@@ -37,6 +37,8 @@ type machine struct {
 	routing sync.Mutex
 	routes  []kvm.Message
 	lines   map[*event.Event]int // in routes
+	routed  int                  // how many of them raise their interrupts
+	stale   bool                 // the kernel does not know all routes as they are
 
 	// outside has what a device does for a CPU that takes system calls: the
 	// CPU's thread may make none of them.
@@ -140,11 +142,34 @@ func (m *machine) Route(call *event.Event, addr uint64, data uint32) error {
 		m.lines[call] = line
 		m.routes = append(m.routes, kvm.Message{})
 	}
-	m.routes[line] = kvm.Message{Addr: addr, Data: data}
-	if err := m.vm.SetRoutes(m.routes); err != nil || ok {
+	if r := (kvm.Message{Addr: addr, Data: data}); m.routes[line] != r {
+		m.routes[line], m.stale = r, true
+	}
+	return nil
+}
+
+// settle has the routes be those that devices asked for. A device asks for each
+// of its queues, before it begins.
+func (m *machine) settle() error {
+	m.routing.Lock()
+	defer m.routing.Unlock()
+	if !m.stale {
+		return nil
+	}
+	m.stale = false
+	if err := m.vm.SetRoutes(m.routes); err != nil {
 		return err
 	}
-	return m.vm.Interrupt(call.FD(), uint32(line))
+	for call, line := range m.lines {
+		if line < m.routed {
+			continue
+		}
+		if err := m.vm.Interrupt(call.FD(), uint32(line)); err != nil {
+			return err
+		}
+	}
+	m.routed = len(m.routes)
+	return nil
 }
 
 // run runs the machine until its end and returns the exit code. Before the
@@ -152,7 +177,13 @@ func (m *machine) Route(call *event.Event, addr uint64, data uint32) error {
 func (m *machine) run(confine func(*kvm.VCPU) error) (int, error) {
 	go func() {
 		for a := range m.outside {
+			if err := m.settle(); err != nil {
+				m.stop(err)
+			}
 			a.device.Write(a.off, a.data)
+			if err := m.settle(); err != nil {
+				m.stop(err)
+			}
 			close(a.done)
 		}
 	}()
@@ -190,7 +221,7 @@ func (m *machine) access(a kvm.MMIO) {
 				a.Data[i] = 0xff
 			}
 		}
-	case a.Write && mmio.Acts(off):
+	case a.Write && m.devices[i].Acts(off):
 		done := make(chan struct{})
 		m.outside <- access{m.devices[i], off, a.Data, done}
 		<-done
