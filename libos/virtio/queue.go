@@ -117,7 +117,7 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	const line = 64
 	driver := size * descSize
 	device := (driver + 4 + 2*size + 4 + line - 1) &^ (line - 1)
-	mem, errno := Alloc(device + 4 + 8*size + 4)
+	mem, errno := d.alloc(device + 4 + 8*size + 4)
 	if errno != 0 {
 		return nil, errno
 	}

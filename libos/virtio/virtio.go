@@ -110,33 +110,29 @@ func Frames(r platform.PageRun) Buffer {
 
 func (b Buffer) len() int { return len(b.Mem) + b.hidden }
 
-// arena is what Alloc cuts small pieces from: memory for devices is the nucleus's
-// to give, and a call of it costs more than most pieces are worth.
-var arena struct {
-	sync.Mutex
-	Buffer
-}
-
-const arenaSize = 64 << 10
-
 // Alloc gives n bytes of zeroed memory, page-aligned, for good.
 func Alloc(n int) (Buffer, linux.Errno) {
+	mem, phys, errno := platform.DMA(n)
+	return Buffer{Phys: phys, Mem: mem}, errno
+}
+
+// arenaSize is how much memory a device's queues get at once: it is the nucleus's
+// to give, and a call of it costs more than most queues are worth.
+const arenaSize = 64 << 10
+
+// alloc is Alloc for one of the device's queues.
+func (d *Device) alloc(n int) (Buffer, linux.Errno) {
 	size := (n + platform.PageSize - 1) &^ (platform.PageSize - 1)
-	if size > arenaSize/4 {
-		mem, phys, errno := platform.DMA(n)
-		return Buffer{Phys: phys, Mem: mem}, errno
-	}
-	arena.Lock()
-	defer arena.Unlock()
-	if len(arena.Mem) < size {
-		mem, phys, errno := platform.DMA(arenaSize)
-		if errno != 0 {
-			return Buffer{}, errno
+	if len(d.arena.Mem) < size && size <= arenaSize/4 {
+		if b, errno := Alloc(arenaSize); errno == 0 {
+			d.arena = b
 		}
-		arena.Buffer = Buffer{Phys: phys, Mem: mem}
 	}
-	b := arena.Slice(0, n)
-	arena.Buffer = arena.Slice(size, len(arena.Mem))
+	if len(d.arena.Mem) < size {
+		return Alloc(n)
+	}
+	b := d.arena.Slice(0, n)
+	d.arena = d.arena.Slice(size, len(d.arena.Mem))
 	return b, 0
 }
 
@@ -151,6 +147,7 @@ type Device struct {
 	features uint64
 	onConfig func()
 	queues   []*Queue            // by order of NewQueue
+	arena    Buffer              // what is left for queues to come
 	shared   *platform.Interrupt // of what has none of its own
 	config   *platform.Interrupt // of the configuration alone
 	closed   atomic.Bool

@@ -55,7 +55,7 @@ const (
 )
 
 const (
-	ramSize = 1 << 16
+	ramSize = 1 << 18
 	rings   = 0x1000 // of queue 0; others follow
 	ringGap = 0x1000
 	buffers = 0x8000
