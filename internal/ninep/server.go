@@ -54,7 +54,7 @@ type export struct {
 }
 
 // New is a server of folders, whose messages are at most maxMessage bytes long.
-func New(folders []Folder, maxMessage int) (s *Server, err error) {
+func New(folders []Folder, maxMessage int) (_ *Server, err error) {
 	if maxMessage < wire.MinMessage {
 		return nil, fmt.Errorf("9P messages of %d bytes are too short", maxMessage)
 	}
@@ -62,7 +62,7 @@ func New(folders []Folder, maxMessage int) (s *Server, err error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("limit of open files: %w", err)
 	}
-	s = &Server{
+	s := &Server{
 		exports: map[string]*export{}, self: -1, maxMessage: maxMessage, size: maxMessage,
 		fids: map[uint32]*entry{}, tags: map[uint16]*pending{},
 		// Each is a descriptor, and the process has others, too.

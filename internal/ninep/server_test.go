@@ -349,3 +349,11 @@ func TestAnOpenFileIsItselfWhateverItsNameBecomes(t *testing.T) {
 		t.Error("the other file was changed")
 	}
 }
+
+func TestFolderThatIsNotThere(t *testing.T) {
+	there := Folder{Name: "there", Path: t.TempDir()}
+	missing := Folder{Name: "missing", Path: filepath.Join(there.Path, "missing")}
+	if _, err := New([]Folder{there, missing}, 8192); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing.Path) {
+		t.Error(err)
+	}
+}

@@ -105,13 +105,19 @@ func mapImage(image *os.File, end uint64) (span, error) {
 	if err != nil {
 		return span{}, fmt.Errorf("read %s: %w", image.Name(), err)
 	}
+	info, err := image.Stat()
+	if err != nil {
+		return span{}, err
+	}
 	first, last := ^uint64(0), uint64(0)
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_LOAD {
 			continue
 		}
-		if p.Memsz < p.Filesz || p.Paddr > lowEnd || p.Memsz > lowEnd-p.Paddr || (p.Paddr-p.Off)%pageSize != 0 {
-			return span{}, fmt.Errorf("read %s: a segment of %d bytes at %#x cannot be mapped", image.Name(), p.Memsz, p.Paddr)
+		if p.Memsz < p.Filesz || p.Off+p.Filesz > uint64(info.Size()) ||
+			p.Paddr < lineEnd || p.Paddr > lowEnd || p.Memsz > lowEnd-p.Paddr || (p.Paddr-p.Off)%pageSize != 0 {
+			return span{}, fmt.Errorf("read %s: a segment of %d bytes at %#x, %d of them in the file at %#x, cannot be mapped",
+				image.Name(), p.Memsz, p.Paddr, p.Filesz, p.Off)
 		}
 		first, last = min(first, p.Paddr&^(pageSize-1)), max(last, p.Paddr+p.Memsz)
 	}

@@ -1,0 +1,292 @@
+package kvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// envImage has this test's binary be a monitor that runs the image of that
+// name, which is to be killed.
+const envImage = "MONITOR_TEST_IMAGE"
+
+func monitorMain(name string) int {
+	image, err := os.Open(name)
+	if err != nil {
+		panic(err)
+	}
+	code, err := Monitor{}.Run(context.Background(), &monitor.Config{
+		Image: image, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Stderr: os.Stderr,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return monitor.ExitFailure
+	}
+	return code
+}
+
+// within waits a while for a condition.
+func within(t *testing.T, otherwise string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+func awaitStart(t *testing.T, stderr *os.File) {
+	t.Helper()
+	within(t, "the machine does not start", func() bool { return strings.Contains(contents(t, stderr), "started") })
+}
+
+// children are the children of a process.
+func children(t *testing.T, pid int) (pids []int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range tasks {
+		list, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for f := range strings.FieldsSeq(string(list)) {
+			var pid int
+			if _, err := fmt.Sscan(f, &pid); err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// state is a process's, of proc_pid_stat(5).
+func state(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return after[:1]
+}
+
+// result is what Run came to.
+type result struct {
+	code int
+	err  error
+}
+
+func begin(ctx context.Context, c *monitor.Config) <-chan result {
+	ended := make(chan result, 1)
+	go func() {
+		code, err := Monitor{}.Run(ctx, c)
+		ended <- result{code, err}
+	}()
+	return ended
+}
+
+func TestSecondInterruptKills(t *testing.T) {
+	c, stderr := config(t, hanging())
+	ended := begin(context.Background(), c)
+	awaitStart(t, stderr)
+	late := make(chan os.Signal, 1) // for one that nobody else hears any more
+	signal.Notify(late, unix.SIGINT)
+	defer signal.Stop(late)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for { // two that are pending at once are one
+		if err := unix.Kill(os.Getpid(), unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case r := <-ended:
+			if r.err != nil || r.code != 128+int(unix.SIGKILL) {
+				t.Errorf("exit code %d, %v", r.code, r.err)
+			}
+			return
+		case <-again.C:
+		}
+	}
+}
+
+func TestCancelledMachineIsKilled(t *testing.T) {
+	c, stderr := config(t, hanging())
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		awaitStart(t, stderr)
+		cancel()
+	}()
+	if code, err := (Monitor{}).Run(ctx, c); err != nil || code != 128+int(unix.SIGKILL) {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if _, err := (Monitor{}).Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("when it was cancelled before: %v", err)
+	}
+}
+
+// startMonitor starts a monitor in a process, and a process group, of its own.
+func startMonitor(t *testing.T) (cmd *exec.Cmd, stderr *os.File) {
+	t.Helper()
+	c, stderr := config(t, hanging())
+	cmd = exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), envImage+"="+c.Image.Name())
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // killed
+		}
+	})
+	return cmd, stderr
+}
+
+func TestTerminalStopStopsBoth(t *testing.T) {
+	cmd, stderr := startMonitor(t)
+	awaitStart(t, stderr)
+	vmm := children(t, cmd.Process.Pid)
+	if len(vmm) != 1 {
+		t.Fatalf("the monitor's children are %v", vmm)
+	}
+	for _, step := range []struct {
+		sig     os.Signal
+		stopped bool
+	}{{unix.SIGTSTP, true}, {unix.SIGCONT, false}, {unix.SIGTSTP, true}, {unix.SIGCONT, false}} {
+		if err := cmd.Process.Signal(step.sig); err != nil {
+			t.Fatal(err)
+		}
+		for _, pid := range []int{cmd.Process.Pid, vmm[0]} {
+			within(t, fmt.Sprintf("process %d does not heed %v", pid, step.sig), func() bool { return (state(pid) == "T") == step.stopped })
+		}
+	}
+}
+
+// The VMM goes with its monitor, however early that is killed.
+func TestKilledMonitorLeavesNothing(t *testing.T) {
+	for range 20 {
+		cmd, _ := startMonitor(t)
+		time.Sleep(time.Duration(rand.IntN(60_000)) * time.Microsecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed
+		group := cmd.Process.Pid
+		within(t, "a process lives on", func() bool { return errors.Is(unix.Kill(-group, 0), unix.ESRCH) })
+	}
+}
+
+// footprint is what this process has of the host: files, mounts, children,
+// threads' names apart.
+func footprint(t *testing.T) (list []string) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		// The list's own descriptor is gone.
+		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			list = append(list, to)
+		}
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		if strings.Contains(line, "memfd:") || strings.Contains(line, "kvm") {
+			list = append(list, line)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list = append(list, string(mounts))
+	for _, pid := range children(t, os.Getpid()) {
+		list = append(list, fmt.Sprint("child ", pid))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func TestKilledVMMLeavesNothing(t *testing.T) {
+	c, _ := config(t, hanging())
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	c.Disks = []monitor.Disk{{Path: disk}}
+	c.Folders = []monitor.Folder{{Host: folder, Guest: "/data"}}
+	var before []string
+	for n := range 51 {
+		g, err := gateway.New(gateway.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		guest := g.Guest()
+		c.Network, c.Boot.Net = g, &guest
+		ended := begin(t.Context(), c)
+		var vmm []int
+		within(t, "no process is started", func() bool { vmm = children(t, os.Getpid()); return len(vmm) > 0 })
+		time.Sleep(time.Duration(rand.IntN(60_000)) * time.Microsecond)
+		for _, pid := range vmm {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case r := <-ended:
+			if r.err == nil && r.code != 128+int(unix.SIGKILL) {
+				t.Errorf("exit code %d", r.code)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the monitor does not end")
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+		if n == 0 { // what a process opens once and keeps is open now
+			before = footprint(t)
+			continue
+		}
+		var after []string
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			if after = footprint(t); slices.Equal(after, before) {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("round %d: was %q\nis %q", n, before, after)
+			}
+		}
+	}
+	// The lock of the disk's file is gone, too.
+	c.Network, c.Boot.Net, c.Folders = nil, nil, nil
+	c.Image = imageFile(t, ending(4))
+	if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 4 {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+}
