@@ -54,11 +54,13 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		}
 	}
 	var own []*os.File // closed here once the VMM has them, or has not
-	defer func() {
+	handed := func() {
 		for _, f := range own {
 			f.Close()
 		}
-	}()
+		own = nil
+	}
+	defer handed()
 	i := &instance{control: guest.NewControl()}
 	defer func() {
 		if err != nil {
@@ -146,7 +148,7 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		}
 		req.Vsock = &vsockRequest{fds.add(i.broker.Listener), fds.add(i.broker.Device)}
 	}
-	if err := i.launch(ctx, c, &fds, &req); err != nil {
+	if err := i.launch(ctx, c, &fds, &req, handed); err != nil {
 		return nil, err
 	}
 	if i.broker != nil {
@@ -155,8 +157,9 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 	return i, nil
 }
 
-// launch has the VMM run what is asked for.
-func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, req *request) error {
+// launch has the VMM run what is asked for. It calls handed when the VMM has its
+// descriptors: its end is seen when nobody else has them.
+func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, req *request, handed func()) error {
 	numbers := make([]int, len(fds.list))
 	for n, f := range fds.list {
 		numbers[n] = int(f.Fd())
@@ -172,6 +175,7 @@ func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, re
 	if err := errors.Join(err, group.Close()); err != nil {
 		return fmt.Errorf("start the virtual machine monitor: %w", err)
 	}
+	handed()
 	line, err := json.Marshal(req)
 	if err != nil {
 		return err
