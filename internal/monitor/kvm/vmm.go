@@ -32,7 +32,10 @@ type vmm struct {
 // build makes the machine that is asked for. It opens nothing: files are what
 // the process began with.
 func build(req *request, log func(string, ...any)) (*vmm, error) {
+	// Closed here, not by the garbage collector: what is open when the process
+	// confines itself stays so.
 	image := os.NewFile(uintptr(req.Image), "image")
+	defer image.Close()
 	v := &vmm{req: req}
 	entry, err := entry(image)
 	if err != nil {
