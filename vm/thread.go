@@ -354,10 +354,9 @@ func vmLeave(t *vmThread) *vmThread {
 	if vm.head != nil && (until == 0 || c.slice < until) {
 		until = c.slice
 	}
-	if until != 0 && (c.armed == 0 || until < c.armed) {
+	arm := until != 0 && (c.armed == 0 || until < c.armed)
+	if arm {
 		c.armed = until
-		tsc, ticks := vmTimer(until)
-		vmnucleus(callArm, tsc, ticks, 0, 0)
 	}
 	if c.fs != t.fs {
 		c.fs = t.fs
@@ -368,6 +367,10 @@ func vmLeave(t *vmThread) *vmThread {
 		}
 	}
 	vmUnlock()
+	if arm { // not under the lock: a call of the nucleus may take its time
+		tsc, ticks := vmTimer(until)
+		vmnucleus(callArm, tsc, ticks, 0, 0)
+	}
 	return t
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 
 	"github.com/pith-os/pith/internal/kvm/probe"
@@ -49,6 +50,7 @@ func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
 	if log == nil {
 		log = func(string, ...any) {}
 	}
+	runtime.GOMAXPROCS(share())
 	listeners, err := monitor.Bind(c.Publish)
 	if err != nil {
 		return 0, err
@@ -157,6 +159,10 @@ func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners [
 	}
 	return status.ExitStatus(), nil
 }
+
+// share is how many of the host's CPUs this process and the VMM each run Go code
+// on: the guest's CPUs are to have theirs. On a small host more only take turns.
+func share() int { return max(1, runtime.NumCPU()/2) }
 
 // null is where streams go that the program has not.
 var null = sync.OnceValues(func() (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) })

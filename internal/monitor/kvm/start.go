@@ -169,7 +169,7 @@ func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, re
 		return err
 	}
 	i.process, i.how, err = jail.Start(ctx, jail.Program{
-		Name: vmmName, Env: append(confine.Environment, "GOGC=50"), Files: numbers,
+		Name: vmmName, Env: append(confine.Environment, fmt.Sprintf("GOMAXPROCS=%d", share())), Files: numbers,
 		Limits: limits, Threads: maxThreads, Cgroup: group,
 	})
 	if err := errors.Join(err, group.Close()); err != nil {
