@@ -10,7 +10,8 @@ package boot
 // or of changes of the configuration where it is MMIOConfigSel. The write of the
 // data has that queue, or changes of the configuration, raise the message from
 // then on, until another write: also after a reset. A message that cannot be
-// raised makes the device need a reset (§2.1.2).
+// raised makes the device need a reset (§2.1.2). Registers of addresses, those of
+// queues among them, hold 0 after a reset.
 //
 // InterruptStatus (0x060) tells of changes of the configuration alone, and none
 // has to be acknowledged for the next message to come.

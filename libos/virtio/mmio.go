@@ -51,6 +51,8 @@ type mmio struct {
 	messages bool
 	gsi      uint32 // without messages
 	routed   bool   // gsi is
+
+	selector int64 // what QueueSel holds; -1: not known
 }
 
 // newMMIO is the device whose registers are size bytes at addr. ENODEV: there
@@ -63,7 +65,7 @@ func newMMIO(r registers, addr uint64, size int, gsi uint32) (Transport, linux.E
 	if id == 0 {
 		return nil, linux.ENODEV // an empty slot
 	}
-	m := &mmio{registers: r, name: "mmio " + strconv.FormatUint(addr, 16), id: id, config: size - mmioConfig, gsi: gsi}
+	m := &mmio{registers: r, name: "mmio " + strconv.FormatUint(addr, 16), id: id, config: size - mmioConfig, gsi: gsi, selector: -1}
 	if r.Read(mmioVersion, 4) != mmioModern {
 		report("pith: device " + m.name + " (virtio " + strconv.Itoa(int(id)) +
 			") is a legacy device, older than virtio 1.0; QEMU has modern ones with -global virtio-mmio.force-legacy=false\n")
@@ -82,7 +84,7 @@ func (m *mmio) SetStatus(s uint8) {
 	m.Write(mmioStatus, 4, uint32(s))
 	if s == 0 {
 		awaitReset(m.Status)
-		m.routed = false
+		m.routed, m.selector = false, -1
 	}
 }
 
@@ -114,7 +116,7 @@ func (m *mmio) SetConfig(off int, p []byte) bool {
 }
 
 func (m *mmio) QueueSize(i int) int {
-	m.Write(mmioQueueSel, 4, uint32(i))
+	m.choose(uint32(i))
 	return int(m.Read(mmioQueueNumMax, 4))
 }
 
@@ -122,7 +124,7 @@ func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.
 	if errno := m.setInterrupt(uint32(i), irq); errno != 0 {
 		return errno
 	}
-	m.Write(mmioQueueSel, 4, uint32(i))
+	m.choose(uint32(i))
 	if m.Read(mmioQueueReady, 4) != 0 {
 		return linux.EBUSY // §4.2.3.2: it was reset
 	}
@@ -131,11 +133,28 @@ func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.
 		reg  int
 		phys uint64
 	}{{mmioQueueDesc, desc}, {mmioQueueDriver, driver}, {mmioQueueDevice, device}} {
-		m.Write(part.reg, 4, uint32(part.phys))
-		m.Write(part.reg+4, 4, uint32(part.phys>>32))
+		m.halves(part.reg, part.phys)
 	}
 	m.Write(mmioQueueReady, 4, 1)
 	return 0
+}
+
+// choose has the registers of a queue be those of the one that selector names.
+func (m *mmio) choose(selector uint32) {
+	if m.selector != int64(selector) {
+		m.selector = int64(selector)
+		m.Write(mmioQueueSel, 4, selector)
+	}
+}
+
+// halves writes an address to a pair of registers. After a reset those of a
+// device with messages hold 0; each write of a register takes a guest some
+// microseconds.
+func (m *mmio) halves(reg int, addr uint64) {
+	m.Write(reg, 4, uint32(addr))
+	if high := uint32(addr >> 32); high != 0 || !m.messages {
+		m.Write(reg+4, 4, high)
+	}
 }
 
 func (m *mmio) Notify(i int) { m.Write(mmioQueueNotify, 4, uint32(i)) }
@@ -158,9 +177,8 @@ func (m *mmio) setInterrupt(selector uint32, irq *platform.Interrupt) linux.Errn
 		return errno
 	}
 	addr, data := irq.Message()
-	m.Write(mmioQueueSel, 4, selector)
-	m.Write(boot.MMIOMessageAddr, 4, uint32(addr))
-	m.Write(boot.MMIOMessageAddrTop, 4, uint32(addr>>32))
+	m.choose(selector)
+	m.halves(boot.MMIOMessageAddr, addr)
 	m.Write(boot.MMIOMessageData, 4, data)
 	if m.Status()&StatusNeedsReset != 0 {
 		return linux.ENOSPC
