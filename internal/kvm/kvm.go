@@ -38,15 +38,16 @@ const (
 	assignIOEventFD     = 0x4040ae79
 	enableCap           = 0x4068aea3
 
-	Run       = 0xae80
-	GetRegs   = 0x8090ae81
-	setRegs   = 0x4090ae82
-	GetSregs  = 0x8138ae83
-	setSregs  = 0x4138ae84
-	getMSRs   = 0xc008ae88
-	setMSRs   = 0x4008ae89
-	setCPUID2 = 0x4008ae90
-	getTSCKHz = 0xaea3
+	Run           = 0xae80
+	GetRegs       = 0x8090ae81
+	setRegs       = 0x4090ae82
+	GetSregs      = 0x8138ae83
+	setSregs      = 0x4138ae84
+	getMSRs       = 0xc008ae88
+	setMSRs       = 0x4008ae89
+	setCPUID2     = 0x4008ae90
+	setGuestDebug = 0x4048ae9b
+	getTSCKHz     = 0xaea3
 )
 
 // Capabilities.

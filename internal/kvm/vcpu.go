@@ -14,6 +14,7 @@ import (
 // Reasons for the end of Run.
 const (
 	ExitIO            = 2
+	ExitDebug         = 4
 	ExitMMIO          = 6
 	ExitShutdown      = 8
 	ExitFailEntry     = 9
@@ -250,6 +251,18 @@ func (c *VCPU) SetMSR(index uint32, value uint64) error {
 	if err == nil && n != 1 {
 		err = fmt.Errorf("KVM_SET_MSRS: MSR %#x refused", index)
 	}
+	return err
+}
+
+// SingleStep has Run end with ExitDebug after each instruction of the guest's.
+func (c *VCPU) SingleStep() error {
+	const enable, step = 1 << 0, 1 << 1
+	// struct kvm_guest_debug
+	debug := struct {
+		control, _ uint32
+		registers  [8]uint64
+	}{control: enable | step}
+	_, err := ioctlPointer("KVM_SET_GUEST_DEBUG", c.fd, setGuestDebug, unsafe.Pointer(&debug))
 	return err
 }
 
