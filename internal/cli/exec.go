@@ -30,7 +30,8 @@ and go run call it with -exec. Arguments and environment are the executable's as
 they are. It starts in the current folder and sees these folders of the host at
 their own paths: the module's that the current folder is in, go's work folder
 for the executable, those that its -test flags say to write to, and, to read,
-the executable's and the Go distribution's.`,
+the executable's and the Go distribution's. It runs as a confined process unless
+--monitor, or a flag that takes a virtual machine, says otherwise.`,
 		Example: `  pith test ./...
   pith go test -exec "pith exec --monitor qemu" ./...
   pith go test -c -o x.test ./x && pith exec x.test -test.v`,

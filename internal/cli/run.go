@@ -43,6 +43,10 @@ func (s *session) runCommand() *cobra.Command {
 program has standard input, output and error, and its exit code is pith's.
 Ctrl-C sends it SIGINT; a second one ends it.
 
+It runs as a virtual machine where KVM runs code, else as a confined process; a
+flag that one of them cannot do leaves the others. --monitor chooses, --verbose
+says what was chosen and why.
+
 Exit code: the program's own; 1 for a mistake in what was asked for; 125 when
 the program could not be started.`,
 		Example: `  pith run ./cmd/web -p 8080:80
