@@ -248,7 +248,7 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		guest := g.Guest()
-		c.Network, c.Boot.Net = g, &guest
+		c.Network, c.Boot.Net, c.Boot.CPUs = g, &guest, n%3+1
 		ended := begin(t.Context(), c)
 		var vmm []int
 		within(t, "no process is started", func() bool { vmm = children(t, os.Getpid()); return len(vmm) > 0 })
@@ -288,5 +288,41 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 	c.Image = imageFile(t, ending(4))
 	if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 4 {
 		t.Errorf("exit code %d, %v", code, err)
+	}
+}
+
+func TestVMMIsPlacedInTheCgroup(t *testing.T) {
+	needKVM(t)
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if f[2] != "cgroup2" && !strings.HasSuffix(f[1], "/pids") {
+			continue
+		}
+		t.Run(f[2], func(t *testing.T) {
+			name := filepath.Join(f[1], fmt.Sprintf("pith-kvm-test-%d", os.Getpid()))
+			if err := os.Mkdir(name, 0o755); err != nil {
+				t.Skipf("no cgroup can be made: %v", err)
+			}
+			c, stderr := config(t, hanging())
+			c.Limits.Cgroup = name
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := begin(ctx, c)
+			awaitStart(t, stderr)
+			vmm := children(t, os.Getpid())
+			list, err := os.ReadFile(filepath.Join(name, "cgroup.procs"))
+			// Where a cgroup is of threads, this process has one there, too.
+			if err != nil || len(vmm) != 1 || !slices.Contains(strings.Fields(string(list)), fmt.Sprint(vmm[0])) {
+				t.Errorf("processes %q, %v; the VMM is %v", list, err, vmm)
+			}
+			cancel()
+			if r := <-ended; r.err != nil {
+				t.Error(r.err)
+			}
+			within(t, "the cgroup is left", func() bool { return os.Remove(name) == nil })
+		})
 	}
 }
