@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pith-os/pith/internal/kvm/probe"
 	"github.com/pith-os/pith/internal/monitor/qemu"
 )
 
@@ -49,9 +50,9 @@ func chooseMonitors(ctx context.Context, names []string) ([]monitor, error) {
 		known[m.name] = true
 		for _, name := range names {
 			if name == m.name {
-				m.scale = 1
-				if m.image() && m.name != "process" && accelerator(ctx) == qemu.TCG {
-					m.scale = emulatedScale
+				var err error
+				if m.scale, err = scaleOf(ctx, m); err != nil {
+					return nil, fmt.Errorf("--monitor %s: %w", name, err)
 				}
 				chosen = append(chosen, m)
 				break
@@ -66,7 +67,24 @@ func chooseMonitors(ctx context.Context, names []string) ([]monitor, error) {
 	return chosen, nil
 }
 
-// accelerator is what virtual machines run by on this host.
+// scaleOf is how many times slower m may be here. An error says why it runs
+// nothing.
+func scaleOf(ctx context.Context, m monitor) (int, error) {
+	switch m.name {
+	case plain, "process":
+		return 1, nil
+	case "kvm":
+		// What runs at CPL 0 may be interpreted, tests do not.
+		_, err := probe.Run(ctx)
+		return 1, err
+	}
+	if accelerator(ctx) == qemu.TCG {
+		return emulatedScale, nil
+	}
+	return 1, nil
+}
+
+// accelerator is what QEMU's machines run by on this host.
 func accelerator(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
