@@ -37,4 +37,3 @@ func TestDiskThatIsNotThere(t *testing.T) {
 		t.Error(err)
 	}
 }
-
