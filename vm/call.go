@@ -198,6 +198,10 @@ func vmFutex(t *vmThread) *vmThread {
 			t.ax = vmErr(_EAGAIN)
 			return t
 		}
+		if t.signalled() {
+			t.ax = vmErr(_EINTR)
+			return t
+		}
 		if t.r10 != 0 {
 			ns := vmTimespec(t.r10)
 			if ns <= 0 {

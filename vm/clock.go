@@ -61,6 +61,10 @@ func vmNanosleep(t *vmThread, ns int64) *vmThread {
 		}
 		ns = max(ns, slack)
 	}
+	if t.signalled() {
+		t.ax = vmErr(_EINTR)
+		return t
+	}
 	t.state = vmSleep
 	vmSleepUntil(t, vmNow()+max(ns, 1))
 	return vmSwitch(t)

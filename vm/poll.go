@@ -72,6 +72,10 @@ func vmPoll(t *vmThread) *vmThread {
 		t.ax = n
 		return t
 	}
+	if t.signalled() {
+		t.ax = vmErr(_EINTR)
+		return t
+	}
 	t.events, t.maxevents = t.si, t.dx
 	if ms := int32(t.r10); ms > 0 {
 		vmSleepUntil(t, vmNow()+int64(ms)*1e6)

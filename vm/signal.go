@@ -148,6 +148,12 @@ func vmKill(t *vmThread, sig uintptr) uintptr {
 	return 0
 }
 
+// signalled reports whether t has a signal to take. One that came on t's way here,
+// while it ran on another CPU, woke nothing: t must not wait with it.
+//
+//go:nosplit
+func (t *vmThread) signalled() bool { return t.pending&^t.sigmask != 0 }
+
 // vmException makes a signal of the exception that t ran into (SDM 3A §6.15).
 //
 //go:nosplit

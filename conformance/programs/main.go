@@ -56,6 +56,7 @@ var domains = []domain{
 	{"recover", recovers},
 	{"segfault", segfault},
 	{"signals", signals},
+	{"manysignals", manySignals},
 	{"stackoverflow", stackOverflow},
 	{"stdin", stdin},
 	{"syscalls", syscalls},

@@ -110,6 +110,43 @@ func asleep() {
 	_ = syscall.Pause()
 }
 
+// manySignals has each of many signals arrive, whatever the threads are just doing:
+// one may be on its way into a system call that waits.
+func manySignals() {
+	const many = 2000
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGHUP)
+	busy, stop := make(chan bool), make(chan bool)
+	go func() {
+		defer close(busy)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Microsecond):
+				runtime.GC()
+			}
+		}
+	}()
+	lost := 0
+	for range many {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			show("kill", err)
+		}
+		select {
+		case <-got:
+		case <-time.After(10 * time.Second):
+			lost++
+		}
+		if lost > 0 {
+			break
+		}
+	}
+	close(stop)
+	<-busy
+	show("signals lost", lost)
+}
+
 func signals() {
 	self := must(os.FindProcess(os.Getpid()))
 	got := make(chan os.Signal, 4)
