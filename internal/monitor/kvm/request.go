@@ -34,13 +34,18 @@ type request struct {
 // vsockRequest is a device for AF_VSOCK sockets (package vsock's Broker).
 type vsockRequest struct{ Listener, Broker int }
 
-// netRequest is a network card whose packets this process's parent moves.
+// netRequest is a network card.
 type netRequest struct {
-	Socket int // stream socket to a vhost-user back end
-	MAC    string
-	Pairs  int
-	MTU    int
+	MAC   string
+	Pairs int
+	MTU   int
+
+	Socket int            // stream socket to a vhost-user back end, this process's parent, or -1
+	Kernel *kernelRequest // who moves packets in its place, or nil
 }
+
+// kernelRequest is the host's kernel: /dev/vhost-net, and the interface.
+type kernelRequest struct{ VhostNet, Tap int }
 
 // folderRequest is a folder of the host, served by this process's parent.
 type folderRequest struct {

@@ -20,7 +20,6 @@ import (
 	"github.com/pith-os/pith/internal/monitor/kvm/confine"
 	"github.com/pith-os/pith/internal/ninep"
 	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -38,10 +37,6 @@ type instance struct {
 	folders []*folders.Server
 	broker  *vsock.Broker // of the vsock device, or nil
 }
-
-// maxPairs is how many pairs of queues the network device has at most: one
-// gateway serves them all.
-const maxPairs = 4
 
 // start starts the VMM and waits until its machine runs.
 func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
@@ -116,18 +111,11 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		return nil, err
 	}
 	if c.Network != nil {
-		n := c.Boot.Net
-		req.Net = &netRequest{MAC: n.MAC, MTU: n.MTU, Pairs: min(req.CPUs, maxPairs)}
-		card, err := virtionet.New(req.Net.Pairs)
-		if err != nil {
+		var file *os.File
+		if req.Net, file, err = i.network(c, &fds, req.CPUs); err != nil {
 			return nil, err
 		}
-		i.link = card
-		if i.front, err = vhostuser.Connect(card); err != nil {
-			return nil, err
-		}
-		own = append(own, i.front.File())
-		req.Net.Socket = fds.add(i.front.File())
+		own = append(own, file)
 	}
 	for _, f := range c.Folders {
 		socket, err := i.serveFolder(f)

@@ -2,7 +2,6 @@ package kvm
 
 import (
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/pith-os/pith/internal/device"
@@ -11,11 +10,9 @@ import (
 	"github.com/pith-os/pith/internal/device/console"
 	"github.com/pith-os/pith/internal/device/ninep"
 	"github.com/pith-os/pith/internal/device/rng"
-	"github.com/pith-os/pith/internal/device/vhost"
 	"github.com/pith-os/pith/internal/device/vsock"
 	"github.com/pith-os/pith/internal/kvm"
 	"github.com/pith-os/pith/internal/monitor/kvm/confine"
-	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -164,23 +161,4 @@ func (v *vmm) ports() []console.Port {
 func (v *vmm) socket(fd int, name string) *os.File {
 	v.fds.Sockets = append(v.fds.Sockets, fd)
 	return os.NewFile(uintptr(fd), name)
-}
-
-// card is a network card whose packets the parent moves.
-func (v *vmm) card(r *netRequest) (device.Device, error) {
-	mac, err := net.ParseMAC(r.MAC)
-	if err != nil {
-		return nil, err
-	}
-	var shared []vhostuser.Region
-	for _, s := range v.memory.ram {
-		shared = append(shared, vhostuser.Region{Addr: s.addr, Size: uint64(len(s.mem)), File: v.memory.file, Offset: offset(s.addr)})
-	}
-	d, err := vhost.NewUser(os.NewFile(uintptr(r.Socket), "network"), v.memory.queue, shared,
-		vhost.Card{MAC: mac, Pairs: r.Pairs, MTU: r.MTU})
-	if err != nil {
-		return nil, fmt.Errorf("network card: %w", err)
-	}
-	v.fds.Sockets = append(v.fds.Sockets, d.Descriptor())
-	return d, nil
 }
