@@ -177,9 +177,7 @@ func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
 	} else if !n.foreign(pa, pages, bits) {
 		return nucleusEINVAL
 	}
-	for i := range pages {
-		n.tables.put(n.root, va+i*pageSize4, pa+i*pageSize4, bits|pteUser|pteNX|pteFixed, 1)
-	}
+	n.tables.putRange(n.root, va, pa, pages*pageSize4, bits|pteUser|pteNX|pteFixed)
 	return pa
 }
 
