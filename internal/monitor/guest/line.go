@@ -35,3 +35,18 @@ func SameFile(a, b *os.File) bool {
 	fb, err2 := b.Stat()
 	return err1 == nil && err2 == nil && os.SameFile(fa, fb)
 }
+
+// RoomToStart is what an image needs behind its end to say that there is too
+// little memory for it, in bytes.
+const RoomToStart = 2 << 20
+
+// CheckMemory says whether a machine's memory is enough for what ends at end.
+func CheckMemory(memory, end uint64) error {
+	const unit = 1 << 20
+	least := end + RoomToStart
+	if memory < least {
+		return fmt.Errorf("%dM of memory is too little for this image: give it at least %dM with --memory",
+			memory/unit, (least+unit-1)/unit)
+	}
+	return nil
+}

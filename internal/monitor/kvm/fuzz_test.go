@@ -69,7 +69,7 @@ func FuzzImage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if s.addr < lineEnd || s.addr+uint64(len(s.mem)) > size-roomToStart {
+		if s.addr < lineEnd || s.addr+uint64(len(s.mem)) > size-guest.RoomToStart {
 			t.Fatalf("%d bytes at %#x", len(s.mem), s.addr)
 		}
 		sum := byte(0)

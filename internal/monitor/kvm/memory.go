@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/virtqueue"
 
 	"golang.org/x/sys/unix"
@@ -95,10 +96,6 @@ func offset(addr uint64) uint64 {
 	return addr
 }
 
-// roomToStart is what an image needs behind its end to say that there is too
-// little memory for it.
-const roomToStart = 2 << 20
-
 // mapImage maps the segments of an image, which end below the end of memory.
 func mapImage(image *os.File, end uint64) (span, error) {
 	f, err := elf.NewFile(image)
@@ -124,10 +121,9 @@ func mapImage(image *os.File, end uint64) (span, error) {
 	if first >= last {
 		return span{}, fmt.Errorf("read %s: nothing to load", image.Name())
 	}
-	if last = (last + pageSize - 1) &^ (pageSize - 1); last+roomToStart > end {
-		const unit = 1 << 20
-		return span{}, fmt.Errorf("%dM of memory is too little for this image: give it at least %dM with --memory",
-			end/unit, (last+roomToStart+unit-1)/unit)
+	last = (last + pageSize - 1) &^ (pageSize - 1)
+	if err := guest.CheckMemory(end, last); err != nil {
+		return span{}, err
 	}
 	s := span{addr: first}
 	s.mem, err = unix.Mmap(-1, 0, int(last-first), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)

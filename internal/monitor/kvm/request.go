@@ -21,7 +21,6 @@ type request struct {
 
 	Streams   [3]bool // which of the standard streams are there
 	OneOutput bool    // standard error goes where standard output goes
-	Window    bool    // standard output is a terminal
 
 	Verbose bool // say at the end what KVM counted
 

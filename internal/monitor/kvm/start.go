@@ -117,14 +117,13 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		}
 		own = append(own, file)
 	}
-	for _, f := range c.Folders {
-		socket, err := i.serveFolder(f)
+	for n, m := range monitor.Mounts(c.Folders) {
+		socket, err := i.serveFolder(c.Folders[n])
 		if err != nil {
 			return nil, err
 		}
 		own = append(own, socket)
-		tag := monitor.Mounts(c.Folders)[len(req.Folders)].Tag
-		req.Folders = append(req.Folders, folderRequest{tag, fds.add(socket)})
+		req.Folders = append(req.Folders, folderRequest{m.Tag, fds.add(socket)})
 	}
 	for _, b := range disks {
 		req.Disks = append(req.Disks, diskRequest{fds.add(b.File), b.Info, min(req.CPUs, maxPairs),

@@ -149,7 +149,7 @@ func (v *vmm) ports() []console.Port {
 	control := v.socket(v.req.Control, boot.PortControl)
 	ports := []console.Port{
 		{Name: boot.PortStdin, Input: v.stream(0)},
-		{Name: boot.PortStdout, Output: v.stream(1), Window: v.req.Window},
+		{Name: boot.PortStdout, Output: v.stream(1)},
 	}
 	if !v.req.OneOutput {
 		ports = append(ports, console.Port{Name: boot.PortStderr, Output: v.stream(2)})

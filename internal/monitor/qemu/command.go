@@ -191,10 +191,6 @@ func (q *command) parameters(line string) error {
 	return nil
 }
 
-// roomToStart is what an image needs behind its end to say that there is too
-// little memory for it.
-const roomToStart = 2 << 20
-
 // checkMemory compares the machine's memory with where the image's segments
 // are, and with the boot parameters: QEMU loads what is beyond the memory into
 // nothing, and a module into its end.
@@ -209,16 +205,10 @@ func checkMemory(c *monitor.Config, line int) error {
 			end = max(end, p.Paddr+p.Memsz)
 		}
 	}
-	const unit = 1 << 20
-	least := end + roomToStart
 	if line > maxCommandLine {
-		least += 2 * uint64(line) // the image copies it
+		end += 2 * uint64(line) // the image copies it
 	}
-	if c.Boot.Memory < least {
-		return fmt.Errorf("%dM of memory is too little for this image: give it at least %dM with --memory",
-			c.Boot.Memory/unit, (least+unit-1)/unit)
-	}
-	return nil
+	return guest.CheckMemory(c.Boot.Memory, end)
 }
 
 // tag names a folder's device.
