@@ -308,8 +308,11 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 		switch {
 		case old&ptePresent != 0 && old&pteLarge == 0:
 			table = old & pteFrame
-		case old&ptePresent != 0:
-			return faultAccess
+		case old&ptePresent != 0: // a large page, which this CPU has not seen yet
+			if old&pteUser == 0 || write && old&pteWrite == 0 {
+				return faultAccess
+			}
+			return faultDone
 		case old&pteMark == 0:
 			return faultNone
 		case old&pteUser == 0 || write && old&pteWrite == 0:

@@ -44,9 +44,10 @@ func vmTimer(until int64) (tsc, ticks uintptr) {
 
 // vmNanosleep is nanosleep(2), by which only the runtime sleeps: it looks after
 // its threads, from each 20 microseconds on. Where the nucleus is interpreted, a
-// timer costs more than that, so the sleep is longer there (PR_SET_TIMERSLACK in
-// prctl(2) is Linux's way), as long as the longest of those; one that is shorter than a timer takes anywhere is
-// a yield, as the runtime has it where timers are coarse.
+// timer costs more than that, so the sleep is as long there as the longest of
+// those (PR_SET_TIMERSLACK in prctl(2) is Linux's way); one that is shorter than
+// a timer takes anywhere is a yield, as the runtime has it where timers are
+// coarse.
 //
 //go:nosplit
 func vmNanosleep(t *vmThread, ns int64) *vmThread {
