@@ -34,7 +34,6 @@ type Stats struct {
 	Steps       map[string]int64 // by worker
 	Failures    []string
 	MostLate    time.Duration // of a timer, since the last question
-	Ended       int64         // connections that have: each stays for a minute (TIME_WAIT)
 	Goroutines  int
 	Descriptors int
 	Heap        uint64 // live, after a collection
@@ -52,7 +51,6 @@ type worker struct {
 type crew struct {
 	workers  []*worker
 	mostLate atomic.Int64
-	ended    atomic.Int64
 
 	mu       sync.Mutex
 	failures []string
@@ -101,7 +99,6 @@ func (c *crew) stats() Stats {
 	c.mu.Lock()
 	s.Failures = c.failures
 	c.mu.Unlock()
-	s.Ended = c.ended.Load()
 	s.MostLate = time.Duration(c.mostLate.Swap(0))
 	debug.FreeOSMemory()
 	var m runtime.MemStats
@@ -182,7 +179,6 @@ func (c *crew) addConnects(name, addr string) {
 		if err != nil {
 			return err
 		}
-		defer c.ended.Add(1)
 		defer conn.Close()
 		deadline, _ := ctx.Deadline()
 		if err := conn.SetDeadline(deadline); err != nil {
@@ -302,11 +298,7 @@ func soak(addr, remote string) error {
 			c.fail("stats", err)
 		}
 	})
-	server := &http.Server{Addr: addr, Handler: mux, ConnState: func(_ net.Conn, s http.ConnState) {
-		if s == http.StateClosed {
-			c.ended.Add(1)
-		}
-	}}
+	server := &http.Server{Addr: addr, Handler: mux}
 	ended := make(chan struct{})
 	go func() {
 		c.run(ctx)

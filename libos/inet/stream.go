@@ -337,5 +337,9 @@ func (s *stream) Shutdown(how int) linux.Errno {
 func (s *stream) Release() {
 	s.unpublish()
 	s.queue.EventUnregister(&s.entry)
+	switch s.state() {
+	case tcp.StateEstablished, tcp.StateFinWait1, tcp.StateFinWait2:
+		closed().bound(network())
+	}
 	s.ep.Close()
 }
