@@ -81,7 +81,7 @@ func TestListenMessage(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
-	for _, c := range []interface{ String() string }{Signal(15), Signal(64), Time(0), Time(1 << 62)} {
+	for _, c := range []interface{ String() string }{Signal(15), Signal(64), Time(0), Time(1 << 62), Listen{80, true}, Listen{1, false}} {
 		if got, err := ParseCommand(c.String()); err != nil || got != c {
 			t.Errorf("%q: got %v, %v", c.String(), got, err)
 		}

@@ -8,7 +8,9 @@ import (
 
 // Listen is the message that an image sends on FDControl when the program
 // starts (On) or stops listening on a published TCP port, so that a client is
-// refused, as by any host, until the program is there.
+// refused, as by any host, until the program is there. On PortControl the
+// monitor repeats the message when it has done so; on FDControl the listening
+// socket itself shows it.
 type Listen struct {
 	Port uint16
 	On   bool
@@ -53,7 +55,7 @@ const (
 	PortStderr = "pith.stderr"
 	// PortControl carries lines both ways: to the image those of [Signal]
 	// and [Time], from the image TimeRequest and those of [Listen] for the
-	// ports of Config.Publish.
+	// ports of Config.Publish, which come back as its answers.
 	PortControl = "pith.control"
 )
 
@@ -74,7 +76,7 @@ const TimeRequest = "time?"
 func (t Time) String() string { return "time " + strconv.FormatInt(int64(t), 10) }
 
 // ParseCommand reads a line of PortControl that the monitor sent, without its
-// end: a [Signal] or a [Time].
+// end: a [Signal], a [Time] or a [Listen].
 func ParseCommand(s string) (any, error) {
 	verb, num, _ := strings.Cut(s, " ")
 	n, err := strconv.ParseInt(num, 10, 64)
@@ -83,6 +85,9 @@ func ParseCommand(s string) (any, error) {
 		return Signal(n), nil
 	case err == nil && verb == "time" && n >= 0:
 		return Time(n), nil
+	}
+	if l, err := ParseListen(s); err == nil {
+		return l, nil
 	}
 	return nil, errors.New("control message " + strconv.Quote(s) + " is not known")
 }

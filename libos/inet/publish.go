@@ -23,7 +23,9 @@ import (
 type port struct {
 	number uint16
 	fd     int
-	once   sync.Once // opens the host's socket and starts the pump
+	opened sync.Once
+	host   *platform.Host // set when opened; nil where the network brings the connections
+	pumped sync.Once
 
 	mu        sync.Mutex
 	listeners []*listener // more than one with SO_REUSEPORT
@@ -95,11 +97,9 @@ func (p *port) add(l *listener) linux.Errno {
 	if errno != 0 {
 		return errno
 	}
-	p.once.Do(func() {
-		if host, errno := platform.OpenHost(p.fd); errno == 0 {
-			go p.pump(host)
-		}
-	})
+	if p.host != nil {
+		p.pumped.Do(func() { go p.pump() })
+	}
 	p.room.Signal()
 	return 0
 }
@@ -124,26 +124,70 @@ func (p *port) remove(l *listener) {
 	}
 }
 
-// tell has the monitor begin or stop to listen. That p.mu is held keeps the
-// messages in the order of what they tell.
+// tell has the monitor begin or stop to listen, and returns when it does: the
+// program may tell a client of its port right away. That p.mu is held keeps
+// the messages in the order of what they tell.
 func (p *port) tell(on bool) linux.Errno {
-	return platform.Control(boot.Listen{Port: p.number, On: on}.String())
+	errno := platform.Control(boot.Listen{Port: p.number, On: on}.String())
+	if errno != 0 {
+		return errno
+	}
+	p.opened.Do(func() { p.host, _ = platform.OpenHost(p.fd) })
+	if p.host != nil {
+		p.await(on)
+	}
+	return 0
+}
+
+// askAgain is how long await leaves the monitor between two looks, in
+// nanoseconds: some part of what it needs.
+const askAgain = 20e3
+
+// await returns when the host's socket listens, or no longer does, with p.mu
+// held. The socket tells: accept4 fails with EINVAL unless it listens.
+func (p *port) await(on bool) {
+	var addr [linux.SockaddrMax]byte
+	var pause platform.Waiter
+	for {
+		conn, n, errno := p.host.Accept(addr[:])
+		switch errno {
+		case 0:
+			if on {
+				p.hand(conn, addr[:n])
+				return
+			}
+			conn.Close()
+			continue
+		case linux.ECONNABORTED, linux.EINTR:
+			continue
+		case linux.EINVAL, linux.EAGAIN:
+			if (errno == linux.EAGAIN) == on {
+				return
+			}
+		default:
+			return
+		}
+		platform.AfterFunc(askAgain, pause.Wake)
+		pause.Wait()
+	}
 }
 
 // pump accepts the host's connections for the listeners, as many as their
 // backlogs hold; more wait in the host's own backlog.
-func (p *port) pump(host *platform.Host) {
+func (p *port) pump() {
 	var addr [linux.SockaddrMax]byte
 	for {
 		p.waitForRoom()
-		conn, n, errno := host.Accept(addr[:])
+		conn, n, errno := p.host.Accept(addr[:])
 		switch errno {
 		case 0:
-			p.deliver(conn, addr[:n])
+			p.mu.Lock()
+			p.hand(conn, addr[:n])
+			p.mu.Unlock()
 		case linux.ECONNABORTED, linux.EINTR:
 		default:
 			// Nothing there, or not listening at the moment.
-			if host.Wait(platform.Readable) != 0 {
+			if p.host.Wait(platform.Readable) != 0 {
 				return
 			}
 		}
@@ -170,18 +214,15 @@ func (p *port) pick() *listener {
 	return nil
 }
 
-// deliver queues a connection for the next listener.
-func (p *port) deliver(conn *platform.Host, peer []byte) {
-	p.mu.Lock()
+// hand queues a connection for the next listener, with p.mu held.
+func (p *port) hand(conn *platform.Host, peer []byte) {
 	l := p.pick()
 	if l == nil { // it closed meanwhile
-		p.mu.Unlock()
 		conn.Close()
 		return
 	}
 	p.next++
 	l.queue = append(l.queue, newHostStream(l.socket, conn, peer))
-	p.mu.Unlock()
 	l.socket.Queue.Notify(wait.In)
 }
 

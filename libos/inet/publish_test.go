@@ -1,7 +1,6 @@
 package inet
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -31,22 +30,40 @@ func TestMain(m *testing.M) {
 // publishHost gives the published port a listening socket of the host, for all
 // tests, and returns its address.
 var publishHost = sync.OnceValue(func() string {
+	// A port that was asked for: a socket that stops listening leaves another.
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	addr := free.Addr().(*net.TCPAddr)
+	free.Close()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if err == nil {
-		err = unix.Listen(fd, 16)
+		err = unix.Bind(fd, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())})
 	}
 	if err != nil {
 		panic(err)
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		panic(err)
-	}
+	messages := make(chan string, 16)
+	platform.SetControl(func(msg string) linux.Errno {
+		messages <- msg
+		return 0
+	})
+	go func() { // the monitor, which is not fast
+		for msg := range messages {
+			time.Sleep(5 * time.Millisecond)
+			if l, _ := boot.ParseListen(msg); l.On {
+				unix.Listen(fd, 16)
+			} else {
+				unix.Shutdown(fd, unix.SHUT_RD)
+			}
+		}
+	}()
 	ports()[0].fd = fd
-	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	return addr.String()
 })
 
 // listenPublished is a program's listener on the published port.
@@ -143,6 +160,25 @@ func TestPublishedPort(t *testing.T) {
 	}
 	c.Release()
 	s.Release()
+}
+
+// A program that has called listen tells a client of the port at once, as an
+// FTP server does; one that has called close knows that no client comes.
+func TestTheHostListensWhenListenReturns(t *testing.T) {
+	for i := range 5 {
+		s := listenPublished(t, inet6("::", publishedPort), 1)
+		client, err := net.Dial("tcp", publishHost())
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		blocking(t, s, wait.In, s.Accept).Release()
+		s.Release()
+		client.Close()
+		if client, err := net.Dial("tcp", publishHost()); err == nil {
+			client.Close()
+			t.Fatalf("round %d: a client came after close", i)
+		}
+	}
 }
 
 func TestPublishedPortAlsoListensInside(t *testing.T) {

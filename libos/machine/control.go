@@ -1,6 +1,9 @@
 package machine
 
 import (
+	"sync"
+	"sync/atomic"
+
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -10,6 +13,11 @@ import (
 // nanoseconds.
 const timeTimeout = 30e6
 
+// answerTimeout is how long the program waits until the monitor has done what
+// it was asked for, in nanoseconds. One that is busy answers late; one that
+// knows no answers, never.
+const answerTimeout = 1e9
+
 // maxCommand is more than the longest line from the monitor, in bytes.
 const maxCommand = 128
 
@@ -18,6 +26,10 @@ const maxCommand = 128
 type control struct {
 	port  stream
 	timed platform.Waiter // woken by the monitor's clock
+
+	asking   sync.Mutex // one question at a time
+	asked    atomic.Pointer[string]
+	answered platform.Waiter
 }
 
 // stream is a port of a console.
@@ -29,7 +41,7 @@ type stream interface {
 // startControl listens to the monitor and asks it for the time.
 func startControl(port stream) *control {
 	c := &control{port: port}
-	platform.SetControl(c.send)
+	platform.SetControl(c.ask)
 	go func() {
 		if platform.Config().Clock.Time == 0 {
 			c.send(boot.TimeRequest)
@@ -42,6 +54,29 @@ func startControl(port stream) *control {
 func (c *control) send(msg string) linux.Errno {
 	_, errno := c.port.Write([]byte(msg + "\n"))
 	return errno
+}
+
+// ask says msg and returns when the monitor has done what it says.
+func (c *control) ask(msg string) linux.Errno {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	c.asked.Store(&msg)
+	if errno := c.send(msg); errno != 0 {
+		return errno
+	}
+	timer := platform.AfterFunc(answerTimeout, func() { c.answer(msg) })
+	for c.asked.Load() != nil {
+		c.answered.Wait()
+	}
+	timer.Stop()
+	return 0
+}
+
+// answer ends the question msg, if that is what is being asked.
+func (c *control) answer(msg string) {
+	if asked := c.asked.Load(); asked != nil && *asked == msg && c.asked.CompareAndSwap(asked, nil) {
+		c.answered.Wake()
+	}
 }
 
 // awaitTime waits until the clock was set, so that the program sees it right
@@ -88,6 +123,8 @@ func (c *control) do(line string) {
 	case boot.Time:
 		setWalltime(int64(v))
 		c.timed.Wake()
+	case boot.Listen:
+		c.answer(line)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -125,11 +126,18 @@ func TestTheMonitorIsHeard(t *testing.T) {
 	if got := receive(t, lines); !strings.Contains(got, "what is this") {
 		t.Errorf("said %q", got)
 	}
-	if errno := platform.Control("listen 80"); errno != 0 {
-		t.Error(errno.Name())
-	}
-	if got := receive(t, asked); got != "listen 80\n" {
-		t.Errorf("sent %q", got)
+	var open atomic.Bool
+	go func() {
+		if got := receive(t, asked); got != "listen 80\n" {
+			t.Errorf("sent %q", got)
+		}
+		d.Type(1, "listen 8\nunlisten 80\n") // answers to nothing that was asked
+		time.Sleep(20 * time.Millisecond)
+		open.Store(true)
+		d.Type(1, "listen 80\n")
+	}()
+	if errno := platform.Control("listen 80"); errno != 0 || !open.Load() {
+		t.Errorf("%s, before the monitor's answer: %v", errno.Name(), !open.Load())
 	}
 	d.Type(1, strings.Repeat("x", 200))
 	if got := receive(t, lines); !strings.Contains(got, "no end") {
@@ -144,6 +152,13 @@ func TestAMonitorThatDoesNotAnswerDelaysTheProgramNotForLong(t *testing.T) {
 	c.awaitTime()
 	if d := time.Since(start); d < timeTimeout || d > 5*time.Second {
 		t.Errorf("it took %v", d)
+	}
+	start = time.Now()
+	if errno := platform.Control("listen 80"); errno != 0 {
+		t.Error(errno.Name())
+	}
+	if d := time.Since(start); d < answerTimeout || d > 10*time.Second {
+		t.Errorf("listening took %v", d)
 	}
 }
 

@@ -74,6 +74,34 @@ func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
 	}
 }
 
+func TestAnImageIsToldThatItsPortIsOpen(t *testing.T) {
+	ls, err := monitor.Bind([]monitor.Port{{Host: netip.MustParseAddrPort("127.0.0.1:0"), Guest: 80}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.CloseListeners(ls)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	c := guest.NewControl()
+	c.Port = w
+	p := guest.Published{Network: greeter{}}
+	defer p.Close()
+	for _, line := range []string{"listen 80", "what is this", "unlisten 80"} {
+		if err := p.Obey(line, ls, &c, t.Logf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go c.Serve(t.Context())
+	got := make([]byte, 22)
+	if _, err := io.ReadFull(r, got); string(got) != "listen 80\nunlisten 80\n" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestLinesOfAnImageThatIsNotTrusted(t *testing.T) {
 	var heard []string
 	guest.Lines(strings.NewReader("one\n\n"+strings.Repeat("x", 10*guest.MaxLine)+"\ntwo\nno end"), func(l string) { heard = append(heard, l) })

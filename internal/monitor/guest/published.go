@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +46,18 @@ func (p *Published) Listen(l *monitor.Listener, on bool) error {
 	}
 	p.open[l] = accept
 	p.serving.Go(func() { p.Network.Accept(accept, l.Port.Guest) })
+	return nil
+}
+
+// Obey does what a line of the image's says, as monitor.Obey, and answers that
+// it is done.
+func (p *Published) Obey(line string, ls []*monitor.Listener, c *Control, log func(string, ...any)) error {
+	if err := monitor.Obey(line, ls, p.Listen, log); err != nil {
+		return err
+	}
+	if _, err := boot.ParseListen(line); err == nil {
+		c.Say(line)
+	}
 	return nil
 }
 

@@ -84,7 +84,7 @@ func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners [
 	tasks.Go(func() { i.control.Serve(serving) })
 	tasks.Go(func() {
 		i.control.Hear(func(message string) {
-			if err := monitor.Obey(message, listeners, ports.Listen, log); err != nil {
+			if err := ports.Obey(message, listeners, &i.control, log); err != nil {
 				fail(err)
 			}
 		})

@@ -123,7 +123,7 @@ func (vm *machine) supervise(ctx context.Context, c *monitor.Config, listeners [
 	tasks.Go(func() { vm.control.Serve(serving) })
 	tasks.Go(func() {
 		vm.control.Hear(func(message string) {
-			if err := monitor.Obey(message, listeners, ports.Listen, log); err != nil {
+			if err := ports.Obey(message, listeners, &vm.control, log); err != nil {
 				fail(err)
 			}
 		})
