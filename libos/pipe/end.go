@@ -12,7 +12,8 @@ type End struct {
 	file.Base
 	*Pipe
 	reads, writes bool
-	// The opens so far when this one came.
+	// The opens so far when this one came, but for one of who was there: that
+	// one has come, and may be gone when this one looks.
 	readerOpens, writerOpens uint32
 }
 
@@ -31,6 +32,12 @@ func (p *Pipe) open(flags uint32) *End {
 	e.writes = flags&linux.O_ACCMODE != linux.O_RDONLY
 	p.mu.Lock()
 	e.readerOpens, e.writerOpens = p.readerOpens, p.writerOpens
+	if p.readers > 0 {
+		e.readerOpens--
+	}
+	if p.writers > 0 {
+		e.writerOpens--
+	}
 	if e.reads {
 		p.readers++
 		p.readerOpens++
