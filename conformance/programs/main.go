@@ -26,6 +26,7 @@ var domains = []domain{
 	{"codecs", codecs},
 	{"copying", copying},
 	{"crypto", cryptography},
+	{"deadlock", deadlock},
 	{"devices", devices},
 	{"directories", directories},
 	{"embedded", embedded},

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -108,6 +110,25 @@ func killed() {
 func asleep() {
 	fmt.Println("asleep")
 	_ = syscall.Pause()
+}
+
+// deadlock is one that nobody of the program can end, after a use of the network
+// and of a timer.
+func deadlock() {
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	c := must(net.Dial("tcp", l.Addr().String()))
+	d := must(l.Accept())
+	check(errors.Join(c.Close(), d.Close(), l.Close()))
+	time.Sleep(time.Millisecond)
+	fmt.Println("deadlocked")
+	var m sync.Mutex
+	m.Lock()
+	go func() {
+		m.Lock()
+		fmt.Println("a mutex locked twice")
+	}()
+	<-make(chan int)
+	fmt.Println("from nobody")
 }
 
 // manySignals has each of many signals arrive, whatever the threads are just doing:

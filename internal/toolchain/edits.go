@@ -26,6 +26,12 @@ var goEdits = map[string]func(*goSource) error{
 	"runtime/netpoll_epoll.go": func(s *goSource) error {
 		return s.remove("netpollopen", "netpollclose", "netpollIsPollDescriptor")
 	},
+	"runtime/proc.go": func(s *goSource) error {
+		return errors.Join(
+			s.replace("if run > run0 {", "if run > run0 && (run > run0+1 || !pithasleep()) {"),
+			s.replace("if len(pp.timers.heap) > 0 {", "if pithtimers(pp) {"),
+			s.replace("netpoll(delay) // block", "pithpoll(delay) // block"))
+	},
 	"runtime/vgetrandom_linux.go": func(s *goSource) error { return s.remove("vgetrandomInit", "vgetrandom") },
 	"runtime/signal_unix.go":      func(s *goSource) error { return s.remove("dieFromSignal") },
 	"syscall/syscall_linux.go": func(s *goSource) error {

@@ -100,7 +100,11 @@ func (l *link) Attach(d stack.NetworkDispatcher) {
 func (l *link) receive() {
 	var all sync.WaitGroup
 	for q := 1; q < len(l.out); q++ {
-		all.Go(func() { l.dev.Receive(q, l.deliver) })
+		all.Add(1)
+		go func() { // all.Go's goroutine would be package sync's, and so the program's
+			defer all.Done()
+			l.dev.Receive(q, l.deliver)
+		}()
 	}
 	l.dev.Receive(0, l.deliver)
 	all.Wait()
