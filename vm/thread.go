@@ -72,6 +72,7 @@ var vm struct {
 
 	head, tail *vmThread // run queue
 	idle       uint64    // CPUs that wait
+	called     uint64    // CPUs that are to be interrupted
 	threads    uintptr   // made so far
 	free       *vmThread
 	usedByDead int64
@@ -126,8 +127,24 @@ func vmLock() {
 	}
 }
 
+// vmUnlock also interrupts the CPUs that have been given work: not under the
+// lock, which that would keep for long.
+//
 //go:nosplit
-func vmUnlock() { vmxchg(&vm.lock, 0) }
+func vmUnlock() {
+	called := vm.called
+	vm.called = 0
+	vmxchg(&vm.lock, 0)
+	for called != 0 {
+		cpu := lowestBit(uintptr(called))
+		called &^= 1 << cpu
+		if vm.doorbell != 0 {
+			*(*uint32)(unsafe.Pointer(vm.doorbell)) = uint32(cpu)
+		} else {
+			vmnucleus(callIPI, cpu, 0, 0, 0)
+		}
+	}
+}
 
 //go:nosplit
 func vmSharedPage() *vmShared { return (*vmShared)(unsafe.Pointer(uintptr(userShared))) }
@@ -189,12 +206,8 @@ func vmReady(t *vmThread, result uintptr) {
 		cpu = lowestBit(uintptr(vm.idle))
 	}
 	vm.idle &^= 1 << cpu
-	switch {
-	case cpu == uintptr(vmblock().number):
-	case vm.doorbell != 0:
-		*(*uint32)(unsafe.Pointer(vm.doorbell)) = uint32(cpu)
-	default:
-		vmnucleus(callIPI, cpu, 0, 0, 0)
+	if cpu != uintptr(vmblock().number) {
+		vm.called |= 1 << cpu
 	}
 }
 

@@ -19,7 +19,7 @@ func (s sink) Up() bool                                             { return tru
 func (s sink) Send(int, boot.VnetHeader, [][]byte) linux.Errno      { return 0 }
 func (s sink) WaitSend(int) linux.Errno                             { return linux.EIO }
 func (s sink) Due(int) bool                                         { return false }
-func (s sink) Flush(int)                                            {}
+func (s sink) Tell(int)                                             {}
 func (s sink) Receive(int, func(h boot.VnetHeader, frame [][]byte)) { <-s.closed }
 func (s sink) Close()                                               { close(s.closed) }
 

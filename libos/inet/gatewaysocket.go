@@ -37,8 +37,8 @@ func (s *gatewaySocket) Send(_ int, h boot.VnetHeader, frame [][]byte) linux.Err
 // Due implements device: what was sent is on its way.
 func (s *gatewaySocket) Due(int) bool { return false }
 
-// Flush implements device.
-func (s *gatewaySocket) Flush(int) {}
+// Tell implements device.
+func (s *gatewaySocket) Tell(int) {}
 
 // WaitSend implements device.
 func (s *gatewaySocket) WaitSend(int) linux.Errno { return s.host.Wait(platform.Writable) }

@@ -35,11 +35,11 @@ type device interface {
 	// for it now; any other error: it is lost. One goroutine a queue sends
 	// at a time.
 	Send(q int, h boot.VnetHeader, frame [][]byte) linux.Errno
-	// Due says whether Flush is to be called for what was sent by queue q to
-	// be on its way, by one goroutine that may send by it. It is for devices
-	// which that costs more than a frame.
+	// Due says whether Tell is to be called for what was sent by queue q, since
+	// Due was asked last, to be on its way. One goroutine asks, which may send
+	// by it; any may tell. It is for devices which that costs more than a frame.
 	Due(q int) bool
-	Flush(q int)
+	Tell(q int)
 	// WaitSend parks the calling goroutine, which may send by queue q and no
 	// other, until there is room again. An error: there never will be.
 	WaitSend(q int) linux.Errno
@@ -75,7 +75,6 @@ type sendQueue struct {
 	frame   [][]byte               // of the packet that is being sent
 	backlog stack.PacketBufferList // what the device had no room for yet
 	waiting bool                   // a goroutine waits until it has
-	due     bool                   // a goroutine is to flush the device
 }
 
 // newLink makes a link over dev, whose Ethernet address is addr.
@@ -191,9 +190,8 @@ func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	if q.backlog.Len() == 0 {
 		switch l.send(n, pkt) {
 		case 0:
-			if !q.due && l.dev.Due(n) {
-				q.due = true
-				go l.flush(n)
+			if l.dev.Due(n) {
+				go l.tell(n)
 			}
 			return nil
 		case linux.EAGAIN:
@@ -222,16 +220,12 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	return pkts.Len(), nil
 }
 
-// flush has the device begin with what was sent by queue n, after all else that
+// tell has the device begin with what was sent by queue n, after all else that
 // can run has had its turn to send, too: a server that answers many clients
-// tells the device once.
-func (l *link) flush(n int) {
+// tells the device once. Nobody waits for it: it does not have the lock.
+func (l *link) tell(n int) {
 	runtime.Gosched()
-	q := &l.out[n]
-	q.Lock()
-	defer q.Unlock()
-	q.due = false
-	l.dev.Flush(n)
+	l.dev.Tell(n)
 }
 
 // drain sends the backlog of queue n as the device takes it. Nobody else uses
@@ -242,8 +236,11 @@ func (l *link) drain(n int) {
 	defer q.Unlock()
 	for q.backlog.Len() > 0 {
 		if l.send(n, q.backlog.AsSlice()[0]) == linux.EAGAIN {
-			l.dev.Flush(n)
+			due := l.dev.Due(n)
 			q.Unlock()
+			if due {
+				l.dev.Tell(n)
+			}
 			errno := l.dev.WaitSend(n)
 			q.Lock()
 			if errno == 0 {
@@ -252,7 +249,9 @@ func (l *link) drain(n int) {
 		}
 		q.backlog.PopFront().DecRef()
 	}
-	l.dev.Flush(n)
+	if l.dev.Due(n) {
+		go l.tell(n)
+	}
 	q.waiting = false
 }
 

@@ -206,29 +206,28 @@ func (q *Queue) Add(out, in []Buffer, token int) bool {
 // know.
 func (q *Queue) Kick() {
 	if q.Due() {
-		q.kicked = q.head
-		q.dev.Notify(q.index)
+		q.Notify()
 	}
 }
 
-// Due says whether the device wants to know of what was added since the last
-// Kick (§2.7.10, §2.7.7.2). Where it does not, a Kick is not needed for that.
+// Due says whether the device wants to know, by Notify, of what was added since
+// it was asked last (§2.7.10, §2.7.7.2). Until it has been told, it does not want
+// to know of what is added then: it will see that, too.
 func (q *Queue) Due() bool {
 	if q.head == q.kicked {
 		return false
 	}
-	var notify bool
+	last := q.kicked
+	q.kicked = q.head
 	if q.events {
 		event := uint16(atomic.LoadUint32(q.wanted))
-		notify = q.head-event-1 < q.head-q.kicked
-	} else {
-		notify = atomic.LoadUint32(q.used)&usedNoNotify == 0
+		return q.head-event-1 < q.head-last
 	}
-	if !notify {
-		q.kicked = q.head
-	}
-	return notify
+	return atomic.LoadUint32(q.used)&usedNoNotify == 0
 }
+
+// Notify tells the device. Any goroutine may call it.
+func (q *Queue) Notify() { q.dev.Notify(q.index) }
 
 // Take returns the token of the next chain that the device has used, and how
 // many bytes it says it wrote: never more than there is room for. false: there

@@ -203,13 +203,14 @@ func (d *Device) Send(pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	return d.pairs[pair].tx.send(h, frame)
 }
 
-// Due says whether the device is to be told of what was sent by this pair, by
-// Flush. One goroutine a pair asks, which may send by it.
+// Due says whether the device is to be told, by Tell, of what was sent by this
+// pair since Due was asked last. One goroutine a pair asks, which may send by it.
 func (d *Device) Due(pair int) bool { return d.pairs[pair].tx.q.Due() }
 
-// Flush tells the device. It is an access to the device's registers, which costs
-// far more than a frame: several frames had better share it.
-func (d *Device) Flush(pair int) { d.pairs[pair].tx.q.Kick() }
+// Tell has the device begin with what was sent by this pair. It is an access to
+// the device's registers, which costs far more than a frame: several frames had
+// better share it. Any goroutine may call it.
+func (d *Device) Tell(pair int) { d.pairs[pair].tx.q.Notify() }
 
 // WaitSend parks the calling goroutine, the one that may send by this pair,
 // until there may be room again; EIO: there will not be.

@@ -465,6 +465,8 @@ func init() { platform.Config().CPUs = 2 }
 // send sends a frame, and tells the device of it.
 func send(d *Device, pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	errno := d.Send(pair, h, frame)
-	d.Flush(pair)
+	if d.Due(pair) {
+		d.Tell(pair)
+	}
 	return errno
 }
