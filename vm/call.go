@@ -281,6 +281,7 @@ func vmMmap(addr, n, prot, flags uintptr) uintptr {
 		return vmErr(_ENOMEM)
 	}
 	if flags&fixed != 0 {
+		vm.unused.remove(addr, n)
 		if r := vmnucleus(callMap, addr, n, prot&3|mapFixed, 0); r != 0 {
 			return r
 		}
@@ -321,6 +322,7 @@ func vmMmap(addr, n, prot, flags uintptr) uintptr {
 //go:nosplit
 func vmMunmap(addr, n uintptr) uintptr {
 	n = vmPages(n)
+	vm.unused.remove(addr, n)
 	r := vmnucleus(callUnmap, addr, n, 0, 0)
 	if r == 0 && addr == vm.mmap {
 		vm.mmap += n
@@ -332,13 +334,18 @@ func vmMunmap(addr, n uintptr) uintptr {
 //
 //go:nosplit
 func vmMadvise(addr, n, advice uintptr) uintptr {
-	const dontNeed, free, populateRead, populateWrite = 4, 8, 22, 23
+	const dontNeed, free = 4, 8
 	n = vmPages(n)
 	if n == 0 {
 		return 0
 	}
-	if advice == dontNeed || advice == free {
+	switch advice {
+	case dontNeed, free:
 		return vmnucleus(callDiscard, addr, n, 0, 0)
+	case adviceUnused:
+		return vm.unused.add(addr, n)
+	case adviceUsed:
+		vm.unused.remove(addr, n)
 	}
 	return 0
 }

@@ -82,6 +82,7 @@ var vm struct {
 	wake    uint64 // the poller's eventfd
 	sources [vectors]vmSource
 	mmap    uintptr
+	unused  vmUnused
 
 	sigactions [128]vmSigaction
 

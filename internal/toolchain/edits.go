@@ -22,6 +22,13 @@ var goEdits = map[string]func(*goSource) error{
 			s.remove("getCPUCount", "setProcessCPUProfiler", "setThreadCPUProfiler", "validSIGPROF"),
 			s.replace("type mOS struct {", "type mOS struct {\n\tpithprof pithprofm\n"))
 	},
+	"runtime/mem_linux.go": func(s *goSource) error {
+		err := errors.Join(s.rename("sysUnusedOS", "linuxsysUnusedOS"), s.rename("sysUsedOS", "linuxsysUsedOS"))
+		if bytes.Contains(s.data, []byte("needZeroAfterSysUnusedOS")) { // since Go 1.26; all is zeroed before
+			err = errors.Join(err, s.remove("needZeroAfterSysUnusedOS"))
+		}
+		return err
+	},
 	"runtime/mgcpacer.go": func(s *goSource) error { return s.rename("readGOMEMLIMIT", "linuxreadGOMEMLIMIT") },
 	"runtime/netpoll_epoll.go": func(s *goSource) error {
 		return s.remove("netpollopen", "netpollclose", "netpollIsPollDescriptor")
