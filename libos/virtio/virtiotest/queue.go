@@ -31,6 +31,7 @@ type Queue struct {
 	fire   func()  // interrupts the driver
 	seen   uint16  // idx of the driver's ring that was popped
 	pushed uint16  // idx of the device's ring
+	lied   bool    // about what is used
 }
 
 type descriptor struct {
@@ -87,7 +88,7 @@ func (q *Queue) set(size int, desc, driver, device uint64, fire func()) {
 	q.used = &at[uint32](device, 1)[0]
 	q.elems = at[element](device+4, size)
 	q.wanted = &at[uint32](device+4+8*uint64(size), 1)[0]
-	q.fire, q.size, q.seen, q.pushed = fire, size, 0, 0
+	q.fire, q.size, q.seen, q.pushed, q.lied = fire, size, 0, 0, false
 }
 
 func (q *Queue) reset() {
@@ -135,29 +136,37 @@ func (q *Queue) Pop() (*Chain, bool) {
 	id := q.slots[int(q.seen)%q.size]
 	q.seen++
 	c := &Chain{ID: uint32(id)}
-	c.walk(q.desc, id)
+	if fault := c.walk(q.desc, id); fault != "" && !q.lied {
+		panic("virtiotest: the driver " + fault)
+	} else if fault != "" {
+		return nil, false
+	}
 	return c, true
 }
 
-func (c *Chain) walk(table []descriptor, n uint16) {
+// walk collects the buffers of a chain, and says what is wrong with it. A driver
+// that was told that a chain is used, which is not, may just be writing it anew.
+func (c *Chain) walk(table []descriptor, n uint16) (fault string) {
 	for range len(table) {
 		d := table[n]
 		switch {
 		case d.flags&flagIndirect != 0:
-			c.walk(at[descriptor](d.addr, int(d.len)/16), 0)
+			if fault := c.walk(at[descriptor](d.addr, int(d.len)/16), 0); fault != "" {
+				return fault
+			}
 		case d.flags&flagWrite != 0:
 			c.In = append(c.In, at[byte](d.addr, int(d.len)))
 		case len(c.In) > 0:
-			panic("virtiotest: the driver has the device read after it wrote (virtio 1.2 §2.7.4.2)")
+			return "has the device read after it wrote (virtio 1.2 §2.7.4.2)"
 		default:
 			c.Out = append(c.Out, at[byte](d.addr, int(d.len)))
 		}
 		if d.flags&flagNext == 0 {
-			return
+			return ""
 		}
 		n = d.next
 	}
-	panic("virtiotest: the driver's chain is a loop")
+	return "makes a loop of a chain"
 }
 
 // Push gives c back, with n bytes written, and interrupts the driver if it
@@ -204,6 +213,7 @@ func (q *Queue) Lie(id, n uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.size > 0 {
+		q.lied = true
 		q.push(id, n)
 		q.fire()
 	}
@@ -214,6 +224,7 @@ func (q *Queue) LieIndex(n uint16) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.size > 0 {
+		q.lied = true
 		q.pushed += n
 		atomic.StoreUint32(q.used, uint32(q.pushed)<<16)
 		q.fire()
