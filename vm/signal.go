@@ -134,7 +134,7 @@ func vmKill(t *vmThread, sig uintptr) uintptr {
 	switch t.state {
 	case vmRunning:
 		if t.cpu != vmblock().number {
-			vmnucleus(callIPI, uintptr(t.cpu), 0, 0, 0)
+			vm.called |= 1 << t.cpu
 		}
 	case vmFutexWait:
 		vmFutexRemove(t)

@@ -72,7 +72,7 @@ var vm struct {
 
 	head, tail *vmThread // run queue
 	idle       uint64    // CPUs that wait
-	called     uint64    // CPUs that are to be interrupted
+	called     uint64    // CPUs that vmUnlock is to interrupt
 	threads    uintptr   // made so far
 	free       *vmThread
 	usedByDead int64
@@ -128,8 +128,8 @@ func vmLock() {
 	}
 }
 
-// vmUnlock also interrupts the CPUs that have been given work: not under the
-// lock, which that would keep for long.
+// vmUnlock also interrupts the CPUs that have been called, by work or by a
+// signal: not under the lock, which that would keep for long.
 //
 //go:nosplit
 func vmUnlock() {
@@ -362,7 +362,7 @@ func (c *vmCPU) earliest() int64 {
 func vmLeave(t *vmThread) *vmThread {
 	b := vmblock()
 	c := &vm.cpus[b.number&(maxCPUs-1)]
-	for t.pending&^t.sigmask != 0 && !vmDeliver(t) {
+	for t.signalled() && !vmDeliver(t) {
 	}
 	until := c.earliest()
 	if vm.head != nil && (until == 0 || c.slice < until) {
