@@ -131,8 +131,10 @@ func TestTheMonitorIsHeard(t *testing.T) {
 		if got := receive(t, asked); got != "listen 80\n" {
 			t.Errorf("sent %q", got)
 		}
-		d.Type(1, "listen 8\nunlisten 80\n") // answers to nothing that was asked
-		time.Sleep(20 * time.Millisecond)
+		d.Type(1, "listen 8\nunlisten 80\nlast\n") // answers to nothing that was asked
+		if got := receive(t, lines); !strings.Contains(got, "last") || c.asked.Load() == nil {
+			t.Errorf("said %q; another's answer is taken for it: %v", got, c.asked.Load() == nil)
+		}
 		open.Store(true)
 		d.Type(1, "listen 80\n")
 	}()

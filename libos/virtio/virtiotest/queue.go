@@ -136,12 +136,11 @@ func (q *Queue) Pop() (*Chain, bool) {
 	id := q.slots[int(q.seen)%q.size]
 	q.seen++
 	c := &Chain{ID: uint32(id)}
-	if fault := c.walk(q.desc, id); fault != "" && !q.lied {
+	fault := c.walk(q.desc, id)
+	if fault != "" && !q.lied {
 		panic("virtiotest: the driver " + fault)
-	} else if fault != "" {
-		return nil, false
 	}
-	return c, true
+	return c, fault == ""
 }
 
 // walk collects the buffers of a chain, and says what is wrong with it. A driver

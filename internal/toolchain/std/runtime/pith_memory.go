@@ -4,9 +4,9 @@ package runtime
 
 import "unsafe"
 
-// sysUnusedOS says that memory of the heap is of no use for now. In a virtual
-// machine it may be kept for a while, which sysUsedOS ends. If no memory is left
-// for a page table to take it out, the heap just keeps it.
+// sysUnusedOS says that memory of the heap is of no use until sysUsedOS. In
+// a virtual machine its pages may be kept until then. If no memory is left for a
+// page table to take them out, the heap just keeps them.
 func sysUnusedOS(v unsafe.Pointer, n uintptr) {
 	if pithvm == 0 {
 		linuxsysUnusedOS(v, n)
