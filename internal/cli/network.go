@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"net"
 
 	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/tap"
 	"github.com/pith-os/pith/libos/boot"
@@ -26,8 +26,8 @@ func (inst *instance) newNetwork(c *monitor.Config) (network io.Closer, err erro
 	default:
 		return io.NopCloser(nil), nil
 	}
-	if err == nil && d.netRate > 0 {
-		c.Network = limited{c.Network, d.netRate}
+	if err == nil {
+		c.Network = link.Limit(c.Network, d.netRate)
 	}
 	return network, err
 }
@@ -78,15 +78,4 @@ func newTap(c *monitor.Config, name string) (*tap.Interface, error) {
 func tapAddress(name string) net.HardwareAddr {
 	sum := sha256.Sum256([]byte(name))
 	return append(net.HardwareAddr{0x02}, sum[:5]...)
-}
-
-// limited is a network that moves so many bytes a second at most.
-type limited struct {
-	monitor.Network
-	rate uint64
-}
-
-// Serve implements [monitor.Network].
-func (l limited) Serve(ctx context.Context, link gateway.Link) error {
-	return l.Network.Serve(ctx, gateway.Limit(link, l.rate))
 }

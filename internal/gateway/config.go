@@ -29,10 +29,6 @@ type Config struct {
 	// MTU of the link in bytes, 1500. Segmentation offload makes a larger one
 	// useful for UDP only.
 	MTU int
-	// NoOffload is for a guest that takes neither large segments nor partial
-	// checksums: a virtio-net driver that negotiated neither
-	// VIRTIO_NET_F_GUEST_CSUM nor GUEST_TSO4 and 6.
-	NoOffload bool
 
 	// Resolvers are the name servers that queries are forwarded to; by
 	// default those of the host's /etc/resolv.conf. Where there are none,

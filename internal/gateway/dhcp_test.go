@@ -10,6 +10,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -22,7 +23,7 @@ import (
 type wire struct {
 	t    testing.TB
 	g    *Gateway
-	link Link
+	link link.Link
 }
 
 // newWire has a gateway serve a link that the test holds the other end of.
@@ -61,7 +62,7 @@ func frame(dst string, proto uint16, packet []byte) []byte {
 
 func (w *wire) send(dst string, proto uint16, packet []byte) {
 	w.t.Helper()
-	if err := w.link.WritePackets([]Packet{{frame(dst, proto, packet)}}); err != nil {
+	if err := w.link.WritePackets([]link.Packet{{frame(dst, proto, packet)}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -74,7 +75,7 @@ func (w *wire) receive(proto uint16, wanted func(packet []byte) bool) []byte {
 	for {
 		buf := make([]byte, boot.MaxFrame)
 		sizes := make([]int, 1)
-		if _, err := w.link.ReadPackets([]Packet{{buf}}, sizes); err != nil {
+		if _, err := w.link.ReadPackets([]link.Packet{{buf}}, sizes); err != nil {
 			w.t.Fatal("no such packet in 10 seconds: ", err)
 		}
 		b := buf[boot.VirtioNetHeaderSize:sizes[0]]

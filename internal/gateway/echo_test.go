@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/link"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -88,7 +90,7 @@ func TestPingOfADeniedNetworkIsProhibited(t *testing.T) {
 	w := newWire(t, Config{Deny: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	seeds := seedFrames()
 	arpRequest, pingBeyond := seeds[0], seeds[7]
-	if err := w.link.WritePackets([]Packet{{arpRequest}, {pingBeyond}}); err != nil {
+	if err := w.link.WritePackets([]link.Packet{{arpRequest}, {pingBeyond}}); err != nil {
 		t.Fatal(err)
 	}
 	w.receive(uint16(ipv4.ProtocolNumber), func(p []byte) bool {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -21,13 +22,13 @@ const (
 	payloadSize = 65535
 )
 
-// endpoint is the stack's link endpoint: Ethernet frames over a Link, with
+// endpoint is the stack's link endpoint: Ethernet frames over a link.Link, with
 // large segments and partial checksums both ways. The link is memory, which
 // does not corrupt: received checksums are not verified, and what a hostile
 // guest gets wrong in its own segments harms itself.
 type endpoint struct {
 	// link is the present one; without any, packets are lost.
-	link atomic.Pointer[Link]
+	link atomic.Pointer[link.Link]
 	// accept sees each packet before the stack and refuses it with false.
 	accept func(proto tcpip.NetworkProtocolNumber, packet []byte) bool
 
@@ -39,7 +40,7 @@ type endpoint struct {
 	dispatcher stack.NetworkDispatcher
 
 	sending sync.Mutex
-	out     []Packet
+	out     []link.Packet
 	headers [][boot.VirtioNetHeaderSize]byte
 }
 
@@ -50,19 +51,19 @@ func newEndpoint(addr tcpip.LinkAddress, mtu uint32) *endpoint {
 }
 
 // receive delivers the link's packets until it fails or ends.
-func (e *endpoint) receive(link Link) error {
+func (e *endpoint) receive(l link.Link) error {
 	var (
-		heads [batch][boot.VirtioNetHeaderSize + ethernetSize]byte
-		views [batch]*buffer.View
-		pkts  = make([]Packet, batch)
-		sizes = make([]int, batch)
+		heads [link.Batch][boot.VirtioNetHeaderSize + ethernetSize]byte
+		views [link.Batch]*buffer.View
+		pkts  = make([]link.Packet, link.Batch)
+		sizes = make([]int, link.Batch)
 	)
 	fresh := func(i int) {
 		views[i] = buffer.NewViewSize(payloadSize)
 		pkts[i][1] = views[i].AsSlice()
 	}
 	for i := range pkts {
-		pkts[i] = Packet{heads[i][:], nil}
+		pkts[i] = link.Packet{heads[i][:], nil}
 		fresh(i)
 	}
 	defer func() {
@@ -71,7 +72,7 @@ func (e *endpoint) receive(link Link) error {
 		}
 	}()
 	for {
-		n, err := link.ReadPackets(pkts, sizes)
+		n, err := l.ReadPackets(pkts, sizes)
 		if err != nil {
 			return err
 		}
@@ -138,8 +139,8 @@ func (e *endpoint) deliver(proto tcpip.NetworkProtocolNumber, typ tcpip.PacketTy
 // WritePackets implements stack.LinkWriter. The queue in front of it makes
 // batches of what several connections send, and takes what does not fit.
 func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
-	link := e.link.Load()
-	if link == nil {
+	l := e.link.Load()
+	if l == nil {
 		return 0, &tcpip.ErrClosedForSend{}
 	}
 	e.sending.Lock()
@@ -171,7 +172,7 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 		e.out[n] = out
 		n++
 	}
-	err := (*link).WritePackets(e.out[:n])
+	err := (*l).WritePackets(e.out[:n])
 	for i := range e.out[:n] {
 		clear(e.out[i])
 	}

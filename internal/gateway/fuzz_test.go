@@ -12,6 +12,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -25,7 +26,7 @@ import (
 // scriptLink is a link whose guest sends the given messages and ends.
 type scriptLink struct{ messages [][]byte }
 
-func (l *scriptLink) ReadPackets(pkts []Packet, sizes []int) (int, error) {
+func (l *scriptLink) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
 	if len(l.messages) == 0 {
 		return 0, io.EOF
 	}
@@ -39,8 +40,10 @@ func (l *scriptLink) ReadPackets(pkts []Packet, sizes []int) (int, error) {
 	return 1, nil
 }
 
-func (l *scriptLink) WritePackets([]Packet) error { return nil }
-func (l *scriptLink) Close() error                { return nil }
+func (l *scriptLink) WritePackets([]link.Packet) error { return nil }
+func (l *scriptLink) Offload() bool                    { return true }
+func (l *scriptLink) Done() <-chan struct{}            { return nil }
+func (l *scriptLink) Close() error                     { return nil }
 
 // FuzzFrames feeds arbitrary messages to the gateway, which must survive them.
 // Input is a sequence of messages, each after its length in two bytes.
@@ -182,11 +185,11 @@ func TestMalformedMessagesAreDropped(t *testing.T) {
 	for _, m := range [][]byte{
 		{1}, good[:11], good[:boot.VirtioNetHeaderSize], good[:30], badGSO, make([]byte, boot.MaxFrame), make([]byte, boot.MaxFrame+1),
 	} {
-		if err := w.link.WritePackets([]Packet{{m}}); err != nil {
+		if err := w.link.WritePackets([]link.Packet{{m}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.link.WritePackets([]Packet{{good}}); err != nil {
+	if err := w.link.WritePackets([]link.Packet{{good}}); err != nil {
 		t.Fatal(err)
 	}
 	w.receive(uint16(arp.ProtocolNumber), func(p []byte) bool { return header.ARP(p).Op() == header.ARPReply })

@@ -5,9 +5,8 @@
 //
 // Towards the guest it is a router with DHCP (IPv4), router advertisements
 // (IPv6) and a DNS forwarder; towards the host it is a program that dials and
-// listens. It stands on a [Link] for Ethernet frames. The monitor of a confined
-// process serves it a socket pair ([NewSocketLink]); a virtual machine's network
-// device implements Link itself.
+// listens. It is a [link.Network]: it serves a [link.Link], which carries the
+// guest's Ethernet frames.
 //
 // The guest is not trusted: what it can make the gateway hold is bounded by
 // [Config], and no frame may bring it down.
@@ -28,6 +27,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/pith-os/pith/internal/link"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -157,13 +158,13 @@ func (g *Gateway) configure() error {
 	return nil
 }
 
-// Serve carries the guest's packets over link until ctx ends or the guest
-// closes the link, and closes it in any case. Then the guest's connections are
-// reset, and another guest can be served; published ports stay. It returns nil
-// unless the link failed.
-func (g *Gateway) Serve(ctx context.Context, link Link) error {
+// Serve implements [link.Network]. It carries the guest's packets over l until
+// ctx ends or the guest closes the link, and closes it in any case. Then it
+// resets the guest's connections, and can serve another guest; published ports
+// stay. It returns nil unless the link failed.
+func (g *Gateway) Serve(ctx context.Context, l link.Link) error {
 	if !g.serving.TryLock() {
-		return errors.Join(errors.New("gateway: it serves a guest already"), link.Close())
+		return errors.Join(errors.New("gateway: it serves a guest already"), l.Close())
 	}
 	defer g.serving.Unlock()
 
@@ -173,23 +174,22 @@ func (g *Gateway) Serve(ctx context.Context, link Link) error {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
-		return errors.Join(net.ErrClosed, link.Close())
+		return errors.Join(net.ErrClosed, l.Close())
 	}
-	plain, ok := link.(interface{ NoOffload() bool })
-	g.nic.noOffload.Store(g.cfg.NoOffload || ok && plain.NoOffload())
-	g.nic.link.Store(&link)
+	g.nic.noOffload.Store(!l.Offload())
+	g.nic.link.Store(&l)
 	g.guest = s
 	s.work.Add(1) // released below, so that others may add while it is held
 	g.mu.Unlock()
 
 	var closing sync.Once
 	var closeErr error
-	closeLink := func() { closing.Do(func() { closeErr = link.Close() }) }
+	closeLink := func() { closing.Do(func() { closeErr = l.Close() }) }
 	unhook := context.AfterFunc(ctx, closeLink)
 	defer unhook()
 
 	s.work.Go(func() { g.advertise(ctx) })
-	err := g.nic.receive(link)
+	err := g.nic.receive(l)
 	interrupted := ctx.Err() != nil
 
 	cancel()

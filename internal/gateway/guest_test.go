@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/link"
+
 	"golang.org/x/sys/unix"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -37,6 +39,12 @@ type guest struct {
 // gateway names; both end with the test, and nothing of them may remain.
 func newGuest(t testing.TB, cfg Config) (*Gateway, *guest) {
 	t.Helper()
+	return newGuestOver(t, cfg, true)
+}
+
+// newGuestOver is newGuest with a link that has offload or not.
+func newGuestOver(t testing.TB, cfg Config, offload bool) (*Gateway, *guest) {
+	t.Helper()
 	checkLeaks(t)
 	g, err := New(cfg)
 	if err != nil {
@@ -47,13 +55,21 @@ func newGuest(t testing.TB, cfg Config) (*Gateway, *guest) {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return g, startGuest(t, g, true)
+	return g, startGuest(t, g, offload)
 }
 
-// startGuest has g serve a new guest, with addresses or without.
-func startGuest(t testing.TB, g *Gateway, addresses bool) *guest {
+// plainLink is a link without offload.
+type plainLink struct{ link.Link }
+
+func (plainLink) Offload() bool { return false }
+
+// startGuest has g serve a new guest, over a link that has offload or not.
+func startGuest(t testing.TB, g *Gateway, offload bool) *guest {
 	t.Helper()
 	host, far := linkPair(t)
+	if !offload {
+		host = plainLink{host}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(ctx, host) }()
@@ -64,14 +80,12 @@ func startGuest(t testing.TB, g *Gateway, addresses bool) *guest {
 		t.Fatal(err)
 	}
 	v.nic = newEndpoint(tcpip.LinkAddress(mac), uint32(g.cfg.MTU))
-	v.nic.noOffload.Store(g.cfg.NoOffload)
+	v.nic.noOffload.Store(!offload)
 	v.nic.link.Store(&far)
 	if err := v.stack.CreateNICWithOptions(nicID, v.nic, stack.NICOptions{QDisc: fifo.New(v.nic, 1, queueLen)}); err != nil {
 		t.Fatal(err)
 	}
-	if addresses {
-		v.configure(t, g)
-	}
+	v.configure(t, g)
 	eventually(t, "the gateway serves", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -128,14 +142,14 @@ func (v *guest) configure(t testing.TB, g *Gateway) {
 }
 
 // linkPair is a connected pair of links.
-func linkPair(t testing.TB) (a, b Link) {
+func linkPair(t testing.TB) (a, b link.Link) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, end := range []*Link{&a, &b} {
-		if *end, err = NewSocketLink(fds[i]); err != nil {
+	for i, end := range []*link.Link{&a, &b} {
+		if *end, err = link.NewSocket(fds[i]); err != nil {
 			t.Fatal(err)
 		}
 	}

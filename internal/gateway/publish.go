@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -86,8 +87,11 @@ func (e explained) Unwrap() error { return e.error }
 
 const acceptBackoff = 10 * time.Millisecond
 
-// Accept gives the guest the connections of l, a TCP socket, as to this port of
-// its own, until l is closed.
+// Tap implements [link.Network]: a gateway is no interface of the host.
+func (g *Gateway) Tap() (*os.File, bool) { return nil, false }
+
+// Accept implements [link.Network]. It gives the guest the connections of l, a
+// TCP listener, as to this port of its own, until l is closed.
 func (g *Gateway) Accept(l net.Listener, port uint16) {
 	for {
 		conn, err := l.Accept()

@@ -270,21 +270,22 @@ func TestBulkTransferIsIntact(t *testing.T) {
 		size = 20 << 20
 	}
 	for _, tt := range []struct {
-		name   string
-		toHost bool
-		size   int
-		cfg    Config
+		name    string
+		toHost  bool
+		offload bool
+		size    int
+		cfg     Config
 	}{
-		{"guest to host", true, size, Config{}},
-		{"host to guest", false, size, Config{}},
-		{"guest to host, no offload", true, size / 10, Config{NoOffload: true}},
-		{"host to guest, no offload", false, size / 10, Config{NoOffload: true}},
-		{"guest to host, largest MTU", true, size / 10, Config{MTU: 65535}},
-		{"host to guest, largest MTU", false, size / 10, Config{MTU: 65535}},
+		{"guest to host", true, true, size, Config{}},
+		{"host to guest", false, true, size, Config{}},
+		{"guest to host, no offload", true, false, size / 10, Config{}},
+		{"host to guest, no offload", false, false, size / 10, Config{}},
+		{"guest to host, largest MTU", true, true, size / 10, Config{MTU: 65535}},
+		{"host to guest, largest MTU", false, true, size / 10, Config{MTU: 65535}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			size := tt.size
-			g, v := newGuest(t, tt.cfg)
+			g, v := newGuestOver(t, tt.cfg, tt.offload)
 			l, addr := listenHost(t, g, false)
 			c := v.mustDial(t, addr)
 			h, err := l.Accept()

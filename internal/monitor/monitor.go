@@ -5,12 +5,11 @@ package monitor
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
 
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -68,7 +67,7 @@ type Config struct {
 
 	// Network is what the network device is plugged into. It must be there
 	// exactly when Boot.Net is.
-	Network Network
+	Network link.Network
 
 	// Disks are the virtual machine's, in the order of their names there.
 	Disks []Disk
@@ -144,15 +143,4 @@ func (m *Machine) IsZero() bool { return *m == (Machine{}) }
 type Port struct {
 	Host  netip.AddrPort // an invalid address: all addresses of the host; port 0: any free one
 	Guest uint16
-}
-
-// Network is the other end of an instance's network device. A
-// [gateway.Gateway] is one.
-type Network interface {
-	// Serve moves packets between the network and the instance until ctx is
-	// done or the instance ends, which is no error. It closes link.
-	Serve(ctx context.Context, link gateway.Link) error
-	// Accept gives the instance the connections of l, as to a TCP port of
-	// its own, until l is closed.
-	Accept(l net.Listener, port uint16)
 }

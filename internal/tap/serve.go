@@ -11,33 +11,29 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// batch is how many packets the link takes or gives at once.
-	batch = 16
-	// minFrame is a virtio-net header and an Ethernet header.
-	minFrame = boot.VirtioNetHeaderSize + 14
-)
+// minFrame is the size in bytes of a virtio-net header and an Ethernet header.
+const minFrame = boot.VirtioNetHeaderSize + 14
 
-// Serve implements monitor.Network: it moves packets between the interface and
-// link until ctx is done or the guest closes the link, which is no error, and
-// closes link. That the interface was deleted is one.
-func (t *Interface) Serve(ctx context.Context, link gateway.Link) error {
+// Serve implements [link.Network]: it moves packets between the interface and l
+// until ctx is done or the guest closes the link. It fails if the interface is
+// deleted. It closes l in any case.
+func (t *Interface) Serve(ctx context.Context, l link.Link) error {
 	if !t.serving.TryLock() {
-		return errors.Join(fmt.Errorf("interface %s: it serves a guest already", t.name), link.Close())
+		return errors.Join(fmt.Errorf("interface %s: it serves a guest already", t.name), l.Close())
 	}
 	defer t.serving.Unlock()
-	err := t.setOffload(link)
+	err := t.setOffload(l.Offload())
 	if err == nil {
 		err = t.file.SetReadDeadline(time.Time{})
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("interface %s: %w", t.name, err), link.Close())
+		return errors.Join(fmt.Errorf("interface %s: %w", t.name, err), l.Close())
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -46,14 +42,14 @@ func (t *Interface) Serve(ctx context.Context, link gateway.Link) error {
 	var closeErr error
 	end := func() {
 		closing.Do(func() {
-			closeErr = errors.Join(link.Close(), openStill(t.file.SetReadDeadline(time.Unix(1, 0))))
+			closeErr = errors.Join(l.Close(), openStill(t.file.SetReadDeadline(time.Unix(1, 0))))
 		})
 	}
 	defer context.AfterFunc(ctx, end)()
 
 	failures := make(chan error, 2)
-	go func() { failures <- t.receive(link) }()
-	go func() { failures <- t.send(link) }()
+	go func() { failures <- t.receive(l) }()
+	go func() { failures <- t.send(l) }()
 	first := <-failures
 	interrupted := ctx.Err() != nil
 	end()
@@ -71,12 +67,12 @@ func openStill(err error) error {
 	return err
 }
 
-// setOffload has the host leave checksums and segmentation to the guest, unless
-// the link carries neither.
-func (t *Interface) setOffload(link gateway.Link) error {
-	flags := unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
-	if plain, ok := link.(interface{ NoOffload() bool }); ok && plain.NoOffload() {
-		flags = 0
+// setOffload sets whether the interface sends packets with partial checksums and
+// large TCP segments.
+func (t *Interface) setOffload(on bool) error {
+	flags := 0
+	if on {
+		flags = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6
 	}
 	var err error
 	if controlErr := t.raw.Control(func(fd uintptr) { err = unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, flags) }); controlErr != nil {
@@ -85,25 +81,25 @@ func (t *Interface) setOffload(link gateway.Link) error {
 	return os.NewSyscallError("TUNSETOFFLOAD", err)
 }
 
-// packets are room for a batch of them, each in one piece.
-func packets() []gateway.Packet {
-	pkts := make([]gateway.Packet, batch)
+// packets returns room for link.Batch packets, each in one piece.
+func packets() []link.Packet {
+	pkts := make([]link.Packet, link.Batch)
 	for i := range pkts {
-		pkts[i] = gateway.Packet{make([]byte, boot.MaxFrame)}
+		pkts[i] = link.Packet{make([]byte, boot.MaxFrame)}
 	}
 	return pkts
 }
 
-// receive passes to the guest what the interface sends.
-func (t *Interface) receive(link gateway.Link) error {
-	room, out := packets(), make([]gateway.Packet, batch)
+// receive moves packets from the interface to the guest.
+func (t *Interface) receive(l link.Link) error {
+	room, out := packets(), make([]link.Packet, link.Batch)
 	for i := range out {
-		out[i] = make(gateway.Packet, 1)
+		out[i] = make(link.Packet, 1)
 	}
 	var n int
 	var errno syscall.Errno
 	read := func(fd uintptr) bool {
-		for n, errno = 0, 0; n < batch; {
+		for n, errno = 0, 0; n < link.Batch; {
 			buf := room[n][0]
 			size, e := transfer(unix.SYS_READ, fd, buf)
 			if e != 0 {
@@ -124,16 +120,16 @@ func (t *Interface) receive(link gateway.Link) error {
 		if n == 0 {
 			return gone(errno)
 		}
-		if err := link.WritePackets(out[:n]); err != nil {
+		if err := l.WritePackets(out[:n]); err != nil {
 			return err
 		}
 	}
 }
 
-// send passes to the interface what the guest sends. A packet that the host
-// does not take is lost: it is not one, or the interface is down.
-func (t *Interface) send(link gateway.Link) error {
-	room, sizes := packets(), make([]int, batch)
+// send moves packets from the guest to the interface. A packet that the host
+// refuses is lost: it is malformed, or the interface is down.
+func (t *Interface) send(l link.Link) error {
+	room, sizes := packets(), make([]int, link.Batch)
 	var frame []byte
 	var errno syscall.Errno
 	write := func(fd uintptr) bool {
@@ -141,7 +137,7 @@ func (t *Interface) send(link gateway.Link) error {
 		return errno != unix.EAGAIN
 	}
 	for {
-		n, err := link.ReadPackets(room, sizes)
+		n, err := l.ReadPackets(room, sizes)
 		if err != nil {
 			return err
 		}
@@ -161,7 +157,7 @@ func (t *Interface) send(link gateway.Link) error {
 	}
 }
 
-// gone explains what a deleted interface gives: EBADFD.
+// gone explains EBADFD, the error of an interface that was deleted.
 func gone(errno syscall.Errno) error {
 	if errno == unix.EBADFD {
 		return errors.New("it was deleted")

@@ -25,7 +25,8 @@ import (
 
 const device = "/dev/net/tun"
 
-// Interface is a tap interface that is attached. It is a monitor.Network.
+// Interface is a tap interface that this process is attached to. It is a
+// [link.Network].
 type Interface struct {
 	name    string
 	file    *os.File
@@ -145,13 +146,13 @@ func (t *Interface) MTU() (int, error) {
 	return i.MTU, nil
 }
 
-// File is what is attached to the interface, for who moves its packets in place
-// of Serve: vhost-net.
-func (t *Interface) File() *os.File { return t.file }
+// Tap implements [link.Network]: vhost-net can move the packets in place of
+// Serve.
+func (t *Interface) Tap() (*os.File, bool) { return t.file, true }
 
 // Close detaches from the interface.
 func (t *Interface) Close() error { return t.file.Close() }
 
-// Accept implements monitor.Network. Ports of a guest with an interface of its
-// own are reached at its own address, so nobody publishes any: l is closed.
+// Accept implements [link.Network] by closing l. A guest with a tap interface has
+// an address of its own, so it has no published ports.
 func (t *Interface) Accept(l net.Listener, _ uint16) { _ = l.Close() }

@@ -16,12 +16,12 @@ import (
 	"unsafe"
 
 	"github.com/pith-os/pith/internal/gateway"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/link"
 
 	"golang.org/x/sys/unix"
 )
 
-var _ monitor.Network = (*Interface)(nil)
+var _ link.Network = (*Interface)(nil)
 
 // namespace moves the calling goroutine to a new network namespace, for good.
 func namespace(t *testing.T) {
@@ -57,19 +57,19 @@ func attach(t *testing.T, name string) *Interface {
 	return i
 }
 
-// link is one whose guest is the test.
-type link struct {
+// guestLink is a link whose guest is the test.
+type guestLink struct {
 	toGuest chan []byte
 	toHost  chan []byte
 	closed  chan struct{}
 	closes  atomic.Int32
 }
 
-func newLink() *link {
-	return &link{toGuest: make(chan []byte, 64), toHost: make(chan []byte, 64), closed: make(chan struct{})}
+func newLink() *guestLink {
+	return &guestLink{toGuest: make(chan []byte, 64), toHost: make(chan []byte, 64), closed: make(chan struct{})}
 }
 
-func (l *link) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
+func (l *guestLink) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
 	select {
 	case p := <-l.toHost:
 		sizes[0] = copy(pkts[0][0], p)
@@ -79,7 +79,7 @@ func (l *link) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
 	}
 }
 
-func (l *link) WritePackets(pkts []gateway.Packet) error {
+func (l *guestLink) WritePackets(pkts []link.Packet) error {
 	for _, p := range pkts {
 		select {
 		case l.toGuest <- bytes.Join(p, nil):
@@ -90,7 +90,11 @@ func (l *link) WritePackets(pkts []gateway.Packet) error {
 	return nil
 }
 
-func (l *link) Close() error {
+func (l *guestLink) Offload() bool { return true }
+
+func (l *guestLink) Done() <-chan struct{} { return nil }
+
+func (l *guestLink) Close() error {
 	if l.closes.Add(1) == 1 {
 		close(l.closed)
 	}
@@ -98,9 +102,9 @@ func (l *link) Close() error {
 }
 
 // serve begins to serve and returns what Serve returns.
-func serve(ctx context.Context, i *Interface, l gateway.Link) <-chan error {
+func serve(ctx context.Context, n link.Network, l link.Link) <-chan error {
 	ended := make(chan error, 1)
-	go func() { ended <- i.Serve(ctx, l) }()
+	go func() { ended <- n.Serve(ctx, l) }()
 	return ended
 }
 
@@ -136,7 +140,7 @@ func frame(n int) []byte {
 
 func isOurs(f []byte) bool { return len(f) >= 60 && f[12] == 0x88 && f[13] == 0xb5 }
 
-func (l *link) await(t *testing.T) []byte {
+func (l *guestLink) await(t *testing.T) []byte {
 	t.Helper()
 	late := time.After(10 * time.Second)
 	for {
@@ -219,10 +223,10 @@ func TestInterfaceIsDeleted(t *testing.T) {
 	namespace(t)
 	for _, c := range []struct {
 		name string
-		do   func(l *link)
+		do   func(l *guestLink)
 	}{
-		{"while nothing moves", func(*link) {}},
-		{"while the guest sends", func(l *link) {
+		{"while nothing moves", func(*guestLink) {}},
+		{"while the guest sends", func(l *guestLink) {
 			go func() {
 				for {
 					select {
@@ -275,11 +279,11 @@ func TestInterfaceIsDown(t *testing.T) {
 
 // counter counts the packets that are longer than the MTU.
 type counter struct {
-	gateway.Link
+	link.Link
 	in, out atomic.Int32
 }
 
-func (c *counter) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
+func (c *counter) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
 	n, err := c.Link.ReadPackets(pkts, sizes)
 	for i := range n {
 		if sizes[i] > 2000 {
@@ -289,7 +293,7 @@ func (c *counter) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
 	return n, err
 }
 
-func (c *counter) WritePackets(pkts []gateway.Packet) error {
+func (c *counter) WritePackets(pkts []link.Packet) error {
 	for _, p := range pkts {
 		if len(p[0]) > 2000 {
 			c.out.Add(1)
@@ -299,9 +303,9 @@ func (c *counter) WritePackets(pkts []gateway.Packet) error {
 }
 
 // noOffload is a link without offload.
-type noOffload struct{ gateway.Link }
+type noOffload struct{ link.Link }
 
-func (noOffload) NoOffload() bool { return true }
+func (noOffload) Offload() bool { return false }
 
 // The kernel's stack is on one side of the interface, and on the other a
 // gateway's is the guest's.
@@ -309,8 +313,14 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		plain   bool
+		rate    uint64 // bytes a second; 0: no limit
 		minimum int32
-	}{{"with offload", false, 1}, {"without", true, 0}} {
+	}{
+		{"with offload", false, 0, 1},
+		{"without", true, 0, 0},
+		{"with offload and a limit", false, 1 << 30, 1},
+		{"without, with a limit", true, 1 << 30, 0},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := make(chan net.Listener)
 			go func() { // outside of the namespace
@@ -340,14 +350,14 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var links [2]gateway.Link
+			var links [2]link.Link
 			for n := range links {
-				if links[n], err = gateway.NewSocketLink(fds[n]); err != nil {
+				if links[n], err = link.NewSocket(fds[n]); err != nil {
 					t.Fatal(err)
 				}
 			}
 			counted := &counter{Link: links[0]}
-			ends := []gateway.Link{counted, links[1]}
+			ends := []link.Link{counted, links[1]}
 			if c.plain {
 				ends[0], ends[1] = noOffload{ends[0]}, noOffload{ends[1]}
 			}
@@ -356,7 +366,7 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			served := serve(ctx, i, ends[0])
+			served := serve(ctx, link.Limit(i, c.rate), ends[0])
 			gone := make(chan error, 1)
 			go func() { gone <- gw.Serve(ctx, ends[1]) }()
 			defer func() {
@@ -394,12 +404,12 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 
 // quiet is a link that tells what comes and goes, and allocates nothing.
 type quiet struct {
-	*link
+	*guestLink
 	send, sent chan struct{}
 	out        []byte
 }
 
-func (q *quiet) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
+func (q *quiet) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
 	select {
 	case <-q.send:
 		sizes[0] = copy(pkts[0][0], q.out)
@@ -409,7 +419,7 @@ func (q *quiet) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
 	}
 }
 
-func (q *quiet) WritePackets(pkts []gateway.Packet) error {
+func (q *quiet) WritePackets(pkts []link.Packet) error {
 	for _, p := range pkts {
 		if isOurs(p[0][12:]) {
 			q.sent <- struct{}{}
@@ -493,6 +503,20 @@ func dropCapabilities(t *testing.T) {
 	data[0].Permitted = data[0].Effective
 	if _, _, errno := unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 {
 		t.Fatal(errno)
+	}
+}
+
+func TestTapIsTheInterfaceUnlessLimited(t *testing.T) {
+	namespace(t)
+	i := attach(t, "pith0")
+	for _, c := range []struct {
+		rate uint64
+		ok   bool
+	}{{0, true}, {1 << 40, false}} {
+		file, ok := link.Limit(i, c.rate).Tap()
+		if ok != c.ok || ok != (file == i.file && file != nil) {
+			t.Errorf("limit %d: Tap returns %v, %t; want a file: %t", c.rate, file, ok, c.ok)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@
 // QEMU 7.2 ends by a segmentation fault when a driver uses MSI-X for a vhost-user
 // network card and KVM does not run the guest: it takes the vector to KVM, which
 // is not there. With vectors=0 the driver has a pin instead, if it can use one;
-// else gateway.NewFrameLink does, without offload. virtio-mmio has no such error.
+// else link.NewFrames does, without offload. virtio-mmio has no such error.
 //
 // Neither the front end nor the driver is trusted: a message that is wrong ends
 // the connection. The protocol's parts for migration and for postponed faults

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pith-os/pith/bench/linuxguest"
 	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
 
@@ -111,7 +112,7 @@ func TestLinuxOnQEMU(t *testing.T) {
 // network is how a guest's card reaches a gateway.
 type network struct {
 	gateway gateway.Config
-	link    gateway.Link
+	link    link.Link
 	args    []string     // of QEMU, without the device's
 	file    *os.File     // QEMU's descriptor 3
 	close   func() error // when QEMU has ended
@@ -139,21 +140,21 @@ func vhostUser(t *testing.T, pairs int) network {
 	}
 }
 
-// frames is the network of gateway.NewFrameLink.
+// frames is the network of link.NewFrames.
 func frames(t *testing.T, mtu int) network {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := gateway.NewFrameLink(fds[0])
+	l, err := link.NewFrames(fds[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := os.NewFile(uintptr(fds[1]), "frames")
 	return network{
-		gateway: gateway.Config{NoOffload: true, MTU: mtu},
-		link:    link,
+		gateway: gateway.Config{MTU: mtu},
+		link:    l,
 		args:    []string{"-netdev", "dgram,id=net,local.type=fd,local.str=3"},
 		file:    file,
 		close:   file.Close,

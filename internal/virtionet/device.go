@@ -141,10 +141,14 @@ func (d *Device) End(err error) {
 	})
 }
 
-// Done is closed when the link has ended.
+// Offload implements link.Link. For a driver that did not accept offloads the
+// device itself computes checksums and cuts large segments.
+func (d *Device) Offload() bool { return true }
+
+// Done implements link.Link.
 func (d *Device) Done() <-chan struct{} { return d.ended }
 
-// Close implements gateway.Link.
+// Close implements link.Link.
 func (d *Device) Close() error {
 	d.End(nil)
 	return nil
@@ -156,7 +160,7 @@ func (d *Device) failure(err error) error {
 	return d.err
 }
 
-// ReadPackets implements gateway.Link: what the guest transmits.
+// ReadPackets implements link.Link: what the guest transmits.
 func (d *Device) ReadPackets(pkts []Packet, sizes []int) (int, error) {
 	for {
 		n, err := d.transmitted(pkts, sizes)
@@ -194,7 +198,7 @@ func (d *Device) transmitted(pkts []Packet, sizes []int) (n int, err error) {
 	return n, nil
 }
 
-// WritePackets implements gateway.Link: what the guest receives. While it has
+// WritePackets implements link.Link: what the guest receives. While it has
 // no driver, there is no room.
 func (d *Device) WritePackets(pkts []Packet) error {
 	for len(pkts) > 0 {

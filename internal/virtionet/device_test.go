@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 
 	"golang.org/x/sys/unix"
 )
 
-var _ gateway.Link = (*Device)(nil)
+var _ link.Link = (*Device)(nil)
 
 const (
 	csum, guestCsum, guestTSO4, guestTSO6, hostTSO4, mrgRxbuf = 1 << 0, 1 << 1, 1 << 7, 1 << 8, 1 << 11, 1 << 15

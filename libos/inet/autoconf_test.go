@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/gateway"
+	packetlink "github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/inet/dhcp"
 	"github.com/pith-os/pith/libos/platform"
@@ -36,11 +37,11 @@ func served(t *testing.T) device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := gateway.NewSocketLink(fds[1])
+	l, err := packetlink.NewSocket(fds[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve(t, link)
+	serve(t, l)
 	h, errno := platform.OpenHost(fds[0])
 	if errno != 0 {
 		t.Fatal(errno.Name())
@@ -53,8 +54,8 @@ func served(t *testing.T) device {
 	return &gatewaySocket{host: h}
 }
 
-// serve has a gateway serve link.
-func serve(t *testing.T, link gateway.Link) {
+// serve has a gateway serve l.
+func serve(t *testing.T, l packetlink.Link) {
 	t.Helper()
 	g, err := gateway.New(gateway.Config{MTU: 1400})
 	if err != nil {
@@ -62,7 +63,7 @@ func serve(t *testing.T, link gateway.Link) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- g.Serve(ctx, link) }()
+	go func() { done <- g.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -336,7 +337,10 @@ func newVirtioLink() *virtioLink {
 	return l
 }
 
-func (l *virtioLink) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error) {
+func (l *virtioLink) Offload() bool         { return true }
+func (l *virtioLink) Done() <-chan struct{} { return nil }
+
+func (l *virtioLink) ReadPackets(pkts []packetlink.Packet, sizes []int) (int, error) {
 	select {
 	case msg := <-l.sent:
 		sizes[0] = len(msg)
@@ -349,7 +353,7 @@ func (l *virtioLink) ReadPackets(pkts []gateway.Packet, sizes []int) (int, error
 	}
 }
 
-func (l *virtioLink) WritePackets(pkts []gateway.Packet) error {
+func (l *virtioLink) WritePackets(pkts []packetlink.Packet) error {
 	for _, p := range pkts {
 		l.write(bytes.Join(p, nil))
 	}

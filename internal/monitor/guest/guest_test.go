@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/libos/boot"
@@ -21,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// greeter is a monitor.Network whose guest says hello.
-type greeter struct{ monitor.Network }
+// greeter is a link.Network whose guest says hello.
+type greeter struct{ link.Network }
 
 func (greeter) Accept(l net.Listener, port uint16) {
 	for {

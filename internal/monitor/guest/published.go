@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -14,7 +15,7 @@ import (
 
 // Published are the ports that the program listens on at the moment.
 type Published struct {
-	Network monitor.Network
+	Network link.Network
 	open    map[*monitor.Listener]net.Listener
 	serving sync.WaitGroup
 }

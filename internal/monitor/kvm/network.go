@@ -8,7 +8,6 @@ import (
 	"github.com/pith-os/pith/internal/device"
 	"github.com/pith-os/pith/internal/device/vhost"
 	"github.com/pith-os/pith/internal/monitor"
-	"github.com/pith-os/pith/internal/tap"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
 )
@@ -25,10 +24,10 @@ const vhostNet = "/dev/vhost-net"
 // else this process does.
 func (i *instance) network(c *monitor.Config, fds *files, cpus int) (*netRequest, *os.File, error) {
 	req := &netRequest{MAC: c.Boot.Net.MAC, MTU: c.Boot.Net.MTU, Pairs: min(cpus, maxPairs), Socket: -1}
-	if t, ok := c.Network.(*tap.Interface); ok {
+	if tap, ok := c.Network.Tap(); ok {
 		// An error: the host has none, or not for this user.
 		if f, err := os.OpenFile(vhostNet, os.O_RDWR, 0); err == nil {
-			req.Pairs, req.Kernel = 1, &kernelRequest{fds.add(f), fds.add(t.File())}
+			req.Pairs, req.Kernel = 1, &kernelRequest{fds.add(f), fds.add(tap)}
 			return req, f, nil
 		}
 	}

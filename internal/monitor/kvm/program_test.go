@@ -18,7 +18,7 @@ import (
 
 	"github.com/pith-os/pith/conformance/harness"
 	"github.com/pith-os/pith/internal/gateway"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/linux"
 
 	"golang.org/x/sys/unix"
@@ -263,14 +263,14 @@ type mortal struct {
 	end chan struct{}
 }
 
-func (m mortal) Serve(ctx context.Context, link gateway.Link) error {
+func (m mortal) Serve(ctx context.Context, l link.Link) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		<-m.end
 		cancel()
 	}()
-	return errors.Join(m.Gateway.Serve(ctx, link), errors.New("the cable is cut"))
+	return errors.Join(m.Gateway.Serve(ctx, l), errors.New("the cable is cut"))
 }
 
 func TestNetworkThatDiesIsAnErrorOfTheConnection(t *testing.T) {
@@ -325,4 +325,4 @@ func TestNetworkThatDiesIsAnErrorOfTheConnection(t *testing.T) {
 	}
 }
 
-var _ monitor.Network = mortal{}
+var _ link.Network = mortal{}

@@ -11,8 +11,8 @@ import (
 	"github.com/pith-os/pith/internal/cgroup"
 	"github.com/pith-os/pith/internal/device/block"
 	"github.com/pith-os/pith/internal/device/vsock"
-	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/kvm"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/monitor/guest"
@@ -32,7 +32,7 @@ type instance struct {
 	status  *os.File
 	answers *json.Decoder
 	control guest.Control
-	link    gateway.Link     // of the network device; nil: there is none
+	link    link.Link        // of the network device; nil: there is none
 	front   *vhostuser.Front // what the VMM connects to for it, or nil
 	folders []*folders.Server
 	broker  *vsock.Broker // of the vsock device, or nil

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"testing"
 
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
@@ -14,13 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkFunc is a monitor.Network.
-type networkFunc func(ctx context.Context, link gateway.Link) error
+// networkFunc is a link.Network.
+type networkFunc func(ctx context.Context, l link.Link) error
 
-func (f networkFunc) Serve(ctx context.Context, link gateway.Link) error {
-	defer link.Close()
-	return f(ctx, link)
+func (f networkFunc) Serve(ctx context.Context, l link.Link) error {
+	defer l.Close()
+	return f(ctx, l)
 }
+
+func (networkFunc) Tap() (*os.File, bool) { return nil, false }
 
 func (networkFunc) Accept(net.Listener, uint16) { panic("the image accepts connections itself") }
 
@@ -36,13 +39,13 @@ func TestPacketsKeepTheirBounds(t *testing.T) {
 		p.Syscall(unix.SYS_WRITE, tinyelf.Imm(boot.FDPackets), buf, tinyelf.RAX)
 		p.Syscall(unix.SYS_SCHED_YIELD)
 	})
-	network := networkFunc(func(_ context.Context, link gateway.Link) error {
+	network := networkFunc(func(_ context.Context, l link.Link) error {
 		in, sizes := make([]byte, boot.MaxFrame), make([]int, 1)
 		for _, size := range []int{2, 100, 60000} {
-			if err := link.WritePackets([]gateway.Packet{{make([]byte, size)}}); err != nil {
+			if err := l.WritePackets([]link.Packet{{make([]byte, size)}}); err != nil {
 				return err
 			}
-			if _, err := link.ReadPackets([]gateway.Packet{{in}}, sizes); err != nil {
+			if _, err := l.ReadPackets([]link.Packet{{in}}, sizes); err != nil {
 				return err
 			}
 			if sizes[0] != size/2 {
@@ -65,7 +68,7 @@ func TestNetworkFailureEndsTheImage(t *testing.T) {
 	_, err := Monitor{}.Run(t.Context(), &monitor.Config{
 		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Net: &boot.Net{}},
 		Stdin:   silence(t),
-		Network: networkFunc(func(context.Context, gateway.Link) error { return broken }),
+		Network: networkFunc(func(context.Context, link.Link) error { return broken }),
 	})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v", err)

@@ -15,7 +15,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
@@ -153,17 +153,17 @@ func (img *image) supervise(ctx context.Context, c *monitor.Config, listeners []
 }
 
 // plugIn gives the network the monitor's end of the network device.
-func plugIn(ctx context.Context, n monitor.Network, packets *os.File) error {
+func plugIn(ctx context.Context, n link.Network, packets *os.File) error {
 	// A link takes a descriptor over: it gets one of its own.
 	fd, err := unix.FcntlInt(packets.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err := errors.Join(err, packets.Close()); err != nil {
 		return err
 	}
-	link, err := gateway.NewSocketLink(fd)
+	l, err := link.NewSocket(fd)
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	return n.Serve(ctx, link)
+	return n.Serve(ctx, l)
 }
 
 // obey reads the image's control messages until it ends.

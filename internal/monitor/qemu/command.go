@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/vhostuser"
@@ -320,7 +320,7 @@ func (q *command) frames(vm *machine) error {
 	}
 	theirs := os.NewFile(uintptr(pair[0]), "packets")
 	q.own = append(q.own, theirs)
-	if vm.link, err = gateway.NewFrameLink(pair[1]); err != nil {
+	if vm.link, err = link.NewFrames(pair[1]); err != nil {
 		return errors.Join(err, unix.Close(pair[1]))
 	}
 	q.option("-netdev", "dgram", "id=net", "local.type=fd", fmt.Sprintf("local.str=%d", q.inherit(theirs)))

@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"github.com/pith-os/pith/internal/cgroup"
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/vhostuser"
@@ -45,7 +45,7 @@ type machine struct {
 	control      guest.Control
 	debugControl *os.File
 	words        words
-	link         gateway.Link     // of the network device, if there is one
+	link         link.Link        // of the network device, if there is one
 	front        *vhostuser.Front // what QEMU connects to for it, or nil
 }
 

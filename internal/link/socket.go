@@ -1,4 +1,4 @@
-package gateway
+package link
 
 import (
 	"errors"
@@ -12,30 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Packet is one message of a link, in as many pieces as suit its owner: a
-// virtio-net header (boot.VirtioNetHeaderSize bytes), then an Ethernet frame;
-// together at most boot.MaxFrame bytes.
-type Packet = [][]byte
-
-// Link carries packets to and from one guest. One goroutine reads and one
-// writes, at the same time. Close wakes both. One with a method NoOffload() bool
-// that returns true carries neither large segments nor partial checksums, as by
-// Config.NoOffload.
-type Link interface {
-	// ReadPackets waits for packets, fills the first n elements of pkts piece
-	// by piece, and sets the same elements of sizes to the packets' lengths.
-	// A packet longer than its element gets a size of zero. io.EOF says that
-	// the guest closed the link.
-	ReadPackets(pkts []Packet, sizes []int) (n int, err error)
-	// WritePackets sends pkts in order and waits while there is no room.
-	WritePackets(pkts []Packet) error
-	Close() error
-}
-
-// batch is how many packets one call of a Link carries at most.
-const batch = 16
-
-// socketLink is a Link over a SOCK_SEQPACKET unix socket, one message a packet.
+// socketLink is a Link over a SOCK_SEQPACKET unix socket, one message per packet.
 type socketLink struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -43,34 +20,36 @@ type socketLink struct {
 	tx   transfer
 }
 
-// socketBuffer is asked for: some segments of 64 KiB under way keep both ends
-// busy.
+// socketBuffer is the size in bytes that growBuffer asks for. It holds enough
+// segments of 64 KiB to keep both ends busy.
 const socketBuffer = 4 << 20
 
-// growBuffer enlarges the send buffer, which is what bounds a unix socket, as
-// far as the host allows (net.core.wmem_max, but for the privileged). A smaller
-// one is slower and no more.
+// growBuffer enlarges the send buffer, which is what bounds a unix socket. An
+// unprivileged process gets no more than net.core.wmem_max. A smaller buffer
+// only makes the link slower, so errors are ignored.
 func growBuffer(fd int) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuffer)
 	}
 }
 
-// NewSocketLink is a link over fd, a connected SOCK_SEQPACKET unix socket. It
-// owns fd unless it fails. The guest's end needs a large buffer too, which a
-// confined guest cannot give itself.
-func NewSocketLink(fd int) (Link, error) {
+// NewSocket returns a link over fd, a connected SOCK_SEQPACKET unix socket. The
+// link owns fd unless NewSocket fails. The guest's end of the socket needs a
+// large send buffer too, which a confined guest cannot set itself.
+func NewSocket(fd int) (Link, error) { return newSocket(fd) }
+
+func newSocket(fd int) (*socketLink, error) {
 	if typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_SEQPACKET {
-		return nil, errors.New("gateway: the link is not a SOCK_SEQPACKET socket")
+		return nil, errors.New("link: the descriptor is not a SOCK_SEQPACKET socket")
 	}
 	growBuffer(fd)
 	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, fmt.Errorf("gateway: make the link non-blocking: %w", err)
+		return nil, fmt.Errorf("link: make the socket non-blocking: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "guest link")
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
+		return nil, fmt.Errorf("link: %w", err)
 	}
 	l := &socketLink{file: file, raw: raw}
 	l.rx.init(unix.SYS_RECVMMSG)
@@ -78,6 +57,7 @@ func NewSocketLink(fd int) (Link, error) {
 	return l, nil
 }
 
+// ReadPackets implements Link.
 func (l *socketLink) ReadPackets(pkts []Packet, sizes []int) (int, error) {
 	n := l.rx.set(pkts)
 	if err := l.raw.Read(l.rx.call); err != nil {
@@ -96,15 +76,15 @@ func (l *socketLink) ReadPackets(pkts []Packet, sizes []int) (int, error) {
 		if h.hdr.Flags&unix.MSG_TRUNC != 0 {
 			sizes[i] = 0
 		} else if h.len == 0 {
-			// A message of no bytes is how recv reports the end.
+			// recvmmsg(2) reports the end as a message of no bytes.
 			return i, endAfter(i)
 		}
 	}
 	return n, nil
 }
 
-// endAfter is io.EOF unless n packets came before the end, which the next read
-// finds again.
+// endAfter returns io.EOF, or nil if n packets came before the end. The next
+// read finds the end again.
 func endAfter(n int) error {
 	if n > 0 {
 		return nil
@@ -112,6 +92,7 @@ func endAfter(n int) error {
 	return io.EOF
 }
 
+// WritePackets implements Link.
 func (l *socketLink) WritePackets(pkts []Packet) error {
 	for len(pkts) > 0 {
 		l.tx.set(pkts)
@@ -130,6 +111,13 @@ func (l *socketLink) WritePackets(pkts []Packet) error {
 	return nil
 }
 
+// Offload implements Link.
+func (l *socketLink) Offload() bool { return true }
+
+// Done implements Link.
+func (l *socketLink) Done() <-chan struct{} { return nil }
+
+// Close implements Link.
 func (l *socketLink) Close() error { return l.file.Close() }
 
 func closedIsEOF(err error) error {
@@ -146,14 +134,14 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-// transfer is one direction of a socketLink: arguments and results of
-// recvmmsg(2) or sendmmsg(2), kept so that a transfer allocates nothing.
+// transfer holds the arguments and results of recvmmsg(2) or sendmmsg(2) for one
+// direction of a socketLink. They are reused, so a transfer does not allocate.
 type transfer struct {
 	call  func(fd uintptr) bool
-	msgs  [batch]mmsghdr
+	msgs  [Batch]mmsghdr
 	iovs  []unix.Iovec
-	n     int
-	done  int
+	n     int // packets given to the call
+	done  int // packets that it moved
 	errno syscall.Errno
 }
 
@@ -168,15 +156,16 @@ func (t *transfer) init(trap uintptr) {
 	}
 }
 
-// set prepares pkts, or as many as one call takes, and returns their number.
+// set prepares the first packets of pkts, at most Batch, and returns their
+// number.
 func (t *transfer) set(pkts []Packet) int {
-	t.n = min(len(pkts), batch)
+	t.n = min(len(pkts), Batch)
 	pieces := 0
 	for _, p := range pkts[:t.n] {
 		pieces += len(p)
 	}
 	if cap(t.iovs) < pieces {
-		t.iovs = make([]unix.Iovec, 0, max(pieces, 2*batch))
+		t.iovs = make([]unix.Iovec, 0, max(pieces, 2*Batch))
 	}
 	t.iovs = t.iovs[:0]
 	for i, p := range pkts[:t.n] {

@@ -1,7 +1,10 @@
-package gateway
+package link
 
 import (
+	"context"
 	"io"
+	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,7 +44,7 @@ func (e *endless) WritePackets(pkts []Packet) error {
 
 func (e *endless) Close() error          { return nil }
 func (e *endless) Done() <-chan struct{} { return e.done }
-func (e *endless) NoOffload() bool       { return e.plain }
+func (e *endless) Offload() bool         { return !e.plain }
 
 // run reads from and writes to a link until it ends, and returns how many bytes
 // of frames passed each way within d.
@@ -49,7 +52,7 @@ func run(l Link, size int, d time.Duration) (in, out int) {
 	ended := make(chan struct{}, 2)
 	end := time.Now().Add(d)
 	go func() {
-		pkts, sizes := make([]Packet, batch), make([]int, batch)
+		pkts, sizes := make([]Packet, Batch), make([]int, Batch)
 		for i := range pkts {
 			pkts[i] = Packet{make([]byte, 1)}
 		}
@@ -70,7 +73,7 @@ func run(l Link, size int, d time.Duration) (in, out int) {
 		ended <- struct{}{}
 	}()
 	go func() {
-		pkts := make([]Packet, batch)
+		pkts := make([]Packet, Batch)
 		b := make([]byte, boot.VirtioNetHeaderSize+size)
 		next := byte(0)
 		for {
@@ -96,9 +99,9 @@ func TestLimitIsKeptAndUsed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := &endless{size: size}
 				seconds := 3 + 40_000_000/rate // many packets in any case
-				in, out := run(Limit(e, uint64(rate)), size, time.Duration(seconds)*time.Second)
+				in, out := run(newLimited(e, uint64(rate)), size, time.Duration(seconds)*time.Second)
 				// What begins within the time may end after it.
-				burst, slack := max(rate/10, maxFrame), 2*batch*size
+				burst, slack := max(rate/10, maxFrame), 2*Batch*size
 				for way, n := range map[string]int{"from": in, "to": out} {
 					if n > rate*seconds+burst || n < rate*seconds+burst-slack {
 						t.Errorf("%d bytes a second, frames of %d: %d bytes %s the guest in %d s, %.4f of the limit",
@@ -116,7 +119,7 @@ func TestLimitIsKeptAndUsed(t *testing.T) {
 func TestLimitSavesATenthOfASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate, size = 10_000_000, 1000
-		l := Limit(&endless{size: size}, rate)
+		l := newLimited(&endless{size: size}, rate)
 		time.Sleep(time.Hour)
 		begin := time.Now()
 		pkt := []Packet{{make([]byte, boot.VirtioNetHeaderSize+size)}}
@@ -141,7 +144,7 @@ func TestLimitEndsWithItsLink(t *testing.T) {
 	for _, how := range []string{"it is closed", "its guest is gone"} {
 		synctest.Test(t, func(t *testing.T) {
 			e := &endless{size: maxFrame, done: make(chan struct{})}
-			l := Limit(e, 1) // a packet takes most of a day
+			l := newLimited(e, 1) // a packet takes most of a day
 			begin := time.Now()
 			ended := make(chan struct{})
 			go func() {
@@ -174,23 +177,61 @@ func TestLimitEndsWithItsLink(t *testing.T) {
 	}
 }
 
+// fake is a network that notes what it is asked for.
+type fake struct {
+	tap    *os.File
+	served Link
+	port   uint16
+}
+
+func (f *fake) Serve(_ context.Context, l Link) error {
+	f.served = l
+	return io.ErrUnexpectedEOF
+}
+func (f *fake) Accept(_ net.Listener, port uint16) { f.port = port }
+func (f *fake) Tap() (*os.File, bool)              { return f.tap, f.tap != nil }
+
 func TestLimitKeepsWhatTheLinkIs(t *testing.T) {
-	e := &endless{}
-	if l := Limit(e, 0); l != Link(e) {
-		t.Error("without a limit the link is another")
+	n := &fake{}
+	if l := Limit(n, 0); l != Network(n) {
+		t.Error("without a limit the network is another")
 	}
 	for _, plain := range []bool{true, false} {
-		l, ok := Limit(&endless{plain: plain}, 1).(interface{ NoOffload() bool })
-		if !ok || l.NoOffload() != plain {
+		e := &endless{plain: plain, done: make(chan struct{})}
+		if err := Limit(n, 1).Serve(t.Context(), e); err != io.ErrUnexpectedEOF {
+			t.Errorf("Serve returns %v, not the network's error", err)
+		}
+		if n.served == Link(e) {
+			t.Error("with a limit the network serves the link itself")
+		}
+		if n.served.Offload() == plain {
 			t.Errorf("offload of a link without: %v", plain)
 		}
+		if n.served.Done() != (<-chan struct{})(e.done) {
+			t.Error("Done returns another channel")
+		}
+	}
+}
+
+// The limit works in Serve, which a kernel that has the tap interface bypasses.
+func TestLimitKeepsPortsAndHidesTheTapInterface(t *testing.T) {
+	n := &fake{tap: os.Stdin}
+	if f, ok := Limit(n, 0).Tap(); f != os.Stdin || !ok {
+		t.Errorf("without a limit, Tap returns %v, %t", f, ok)
+	}
+	l := Limit(n, 1)
+	if f, ok := l.Tap(); f != nil || ok {
+		t.Errorf("with a limit, Tap returns %v, %t", f, ok)
+	}
+	if l.Accept(nil, 80); n.port != 80 {
+		t.Errorf("Accept reaches port %d of the network", n.port)
 	}
 }
 
 func TestLimitAllocatesNothing(t *testing.T) {
 	for _, rate := range []uint64{1 << 40, 4 << 20} { // the latter waits
-		l := Limit(&endless{size: 60}, rate)
-		in, sizes := make([]Packet, batch), make([]int, batch)
+		l := newLimited(&endless{size: 60}, rate)
+		in, sizes := make([]Packet, Batch), make([]int, Batch)
 		var out []Packet
 		for i := range in {
 			in[i] = Packet{make([]byte, 1)}

@@ -1,4 +1,4 @@
-package gateway
+package link
 
 import (
 	"bytes"
@@ -15,9 +15,12 @@ func TestFramesGoWithoutTheirHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fds[1])
-	link, err := NewFrameLink(fds[0])
+	link, err := NewFrames(fds[0])
 	if err != nil {
 		t.Fatal(err)
+	}
+	if link.Offload() {
+		t.Error("a link of frames without headers has offload")
 	}
 	header := bytes.Repeat([]byte{1}, boot.VirtioNetHeaderSize)
 	frames := [][]byte{bytes.Repeat([]byte{2}, 60), bytes.Repeat([]byte{3}, 65549)}
