@@ -10,6 +10,7 @@ import (
 
 	"github.com/pith-os/pith/internal/cgroup"
 	"github.com/pith-os/pith/internal/device/block"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/device/vsock"
 	"github.com/pith-os/pith/internal/kvm"
 	"github.com/pith-os/pith/internal/link"
@@ -19,7 +20,6 @@ import (
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/kvm/confine"
 	"github.com/pith-os/pith/internal/ninep"
-	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +32,8 @@ type instance struct {
 	status  *os.File
 	answers *json.Decoder
 	control guest.Control
-	link    link.Link        // of the network device; nil: there is none
-	front   *vhostuser.Front // what the VMM connects to for it, or nil
+	link    link.Link         // of the network device; nil: there is none
+	front   *vhostuser.Server // what the VMM connects to for it, or nil
 	folders []*folders.Server
 	broker  *vsock.Broker // of the vsock device, or nil
 }

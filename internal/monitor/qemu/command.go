@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -299,11 +299,11 @@ const maxPairs = 4
 
 // queues is a network that works on the device's queues itself.
 func (q *command) queues(vm *machine, pairs int, property string) error {
-	card, err := virtionet.New(pairs)
+	card, err := backend.New(pairs)
 	if err != nil {
 		return err
 	}
-	if vm.front, err = vhostuser.Attach(card); err != nil {
+	if vm.front, err = vhostuser.Listen(card); err != nil {
 		return err
 	}
 	vm.link = card

@@ -11,10 +11,10 @@ import (
 	"syscall"
 
 	"github.com/pith-os/pith/internal/cgroup"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -45,8 +45,8 @@ type machine struct {
 	control      guest.Control
 	debugControl *os.File
 	words        words
-	link         link.Link        // of the network device, if there is one
-	front        *vhostuser.Front // what QEMU connects to for it, or nil
+	link         link.Link         // of the network device, if there is one
+	front        *vhostuser.Server // what QEMU connects to for it, or nil
 }
 
 // start starts QEMU.

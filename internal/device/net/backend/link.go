@@ -6,13 +6,14 @@
 // A packet is copied once, between the guest's buffers and the gateway's. The
 // driver is not trusted: one that lies ends the link, with an error that says
 // how.
-package virtionet
+package backend
 
 import (
 	"fmt"
 	"io"
 	"sync"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
@@ -34,13 +35,9 @@ const (
 // MaxPairs is the largest number of queue pairs of a Device.
 const MaxPairs = 64
 
-// Packet is one packet in pieces, as package gateway has it: the virtio-net
-// header, and an Ethernet frame.
-type Packet = [][]byte
-
 // Device is a network card. The queue numbers are those of §5.1.2: 2n receives
 // and 2n+1 transmits, as the guest sees it.
-type Device struct {
+type Link struct {
 	rings []ring
 
 	// Tokens for whom it may concern: the driver gave buffers to receive into,
@@ -57,11 +54,11 @@ type Device struct {
 }
 
 // New is a card of so many pairs of queues, none of which is started.
-func New(pairs int) (*Device, error) {
+func New(pairs int) (*Link, error) {
 	if pairs < 1 || pairs > MaxPairs {
 		return nil, fmt.Errorf("virtionet: %d queue pairs: 1 to %d are possible", pairs, MaxPairs)
 	}
-	return &Device{
+	return &Link{
 		rings:      make([]ring, 2*pairs),
 		toReceive:  make(chan struct{}, 1),
 		toTransmit: make(chan struct{}, 1),
@@ -70,7 +67,7 @@ func New(pairs int) (*Device, error) {
 }
 
 // Features are the bits that the driver may accept. It must accept VERSION_1.
-func (d *Device) Features() uint64 {
+func (d *Link) Features() uint64 {
 	f := uint64(featureCsum | featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 |
 		featureHostTSO4 | featureHostTSO6 | featureMrgRxbuf |
 		featureIndirect | featureEventIdx | featureVersion1)
@@ -82,22 +79,25 @@ func (d *Device) Features() uint64 {
 
 // Queues is the number of queues without the control queue, which is left to
 // what runs the guest.
-func (d *Device) Queues() int { return len(d.rings) }
+func (d *Link) Queues() int { return len(d.rings) }
+
+// Config implements vhostuser.Backend: the front end keeps the configuration.
+func (d *Link) Config() []byte { return nil }
 
 // Start lets the device use queue i, with the features that the driver
 // accepted. The device calls notify, which does not block, when the driver
 // wants to be notified.
-func (d *Device) Start(i int, q *virtqueue.Queue, features uint64, notify func()) {
+func (d *Link) Start(i int, q *virtqueue.Queue, features uint64, notify func()) {
 	r := &d.rings[i]
 	r.mu.Lock()
 	r.q, r.features, r.notify = q, features, notify
 	r.mu.Unlock()
-	d.Kick(i)
+	d.Notify(i)
 }
 
 // Stop takes queue i from the device, which does not touch it once Stop has
 // returned. All chains of it are back with the driver or not taken.
-func (d *Device) Stop(i int) {
+func (d *Link) Stop(i int) {
 	r := &d.rings[i]
 	r.mu.Lock()
 	r.q, r.notify = nil, nil
@@ -106,7 +106,7 @@ func (d *Device) Stop(i int) {
 
 // Enable turns the delivery of packets by queue i, started or not, on or off.
 // What a driver transmits while it is off is lost. At first it is off.
-func (d *Device) Enable(i int, on bool) {
+func (d *Link) Enable(i int, on bool) {
 	r := &d.rings[i]
 	r.mu.Lock()
 	r.enabled = on
@@ -114,11 +114,11 @@ func (d *Device) Enable(i int, on bool) {
 	if i%2 == 0 {
 		d.steering.enable(i/2, on)
 	}
-	d.Kick(i)
+	d.Notify(i)
 }
 
 // Kick says that the driver notified queue i. It does not block.
-func (d *Device) Kick(i int) {
+func (d *Link) Notify(i int) {
 	ready := d.toReceive
 	if i%2 == 1 {
 		ready = d.toTransmit
@@ -131,7 +131,7 @@ func (d *Device) Kick(i int) {
 
 // End ends the link: ReadPackets and WritePackets return err, which is nil for
 // a guest that is gone in good order. Only the first End counts.
-func (d *Device) End(err error) {
+func (d *Link) End(err error) {
 	d.ending.Do(func() {
 		d.err = err
 		if err == nil {
@@ -143,25 +143,25 @@ func (d *Device) End(err error) {
 
 // Offload implements link.Link. For a driver that did not accept offloads the
 // device itself computes checksums and cuts large segments.
-func (d *Device) Offload() bool { return true }
+func (d *Link) Offload() bool { return true }
 
 // Done implements link.Link.
-func (d *Device) Done() <-chan struct{} { return d.ended }
+func (d *Link) Done() <-chan struct{} { return d.ended }
 
 // Close implements link.Link.
-func (d *Device) Close() error {
+func (d *Link) Close() error {
 	d.End(nil)
 	return nil
 }
 
 // failure ends the link for err, and returns why it ended.
-func (d *Device) failure(err error) error {
+func (d *Link) failure(err error) error {
 	d.End(fmt.Errorf("virtionet: %w", err))
 	return d.err
 }
 
 // ReadPackets implements link.Link: what the guest transmits.
-func (d *Device) ReadPackets(pkts []Packet, sizes []int) (int, error) {
+func (d *Link) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
 	for {
 		n, err := d.transmitted(pkts, sizes)
 		if err != nil {
@@ -179,7 +179,7 @@ func (d *Device) ReadPackets(pkts []Packet, sizes []int) (int, error) {
 }
 
 // transmitted takes what is there from all pairs, another one first each time.
-func (d *Device) transmitted(pkts []Packet, sizes []int) (n int, err error) {
+func (d *Link) transmitted(pkts []link.Packet, sizes []int) (n int, err error) {
 	pairs := len(d.rings) / 2
 	for i := range pairs {
 		pair := (d.turn + i) % pairs
@@ -200,7 +200,7 @@ func (d *Device) transmitted(pkts []Packet, sizes []int) (n int, err error) {
 
 // WritePackets implements link.Link: what the guest receives. While it has
 // no driver, there is no room.
-func (d *Device) WritePackets(pkts []Packet) error {
+func (d *Link) WritePackets(pkts []link.Packet) error {
 	for len(pkts) > 0 {
 		pair, n := d.steering.run(pkts)
 		done, err := d.rings[2*pair].give(pkts[:n], &d.plain)

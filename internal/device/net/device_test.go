@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"bytes"
@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/event"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 
@@ -98,9 +99,9 @@ func (m *machine) regions() []vhostuser.Region {
 }
 
 // connect gives the machine a card with a back end.
-func (m *machine) connect(card Card) (*Device, *virtionet.Device, *vhostuser.Front) {
+func (m *machine) connect(card Config) (*Device, *backend.Link, *vhostuser.Server) {
 	m.Helper()
-	packets, err := virtionet.New(card.Pairs)
+	packets, err := backend.New(card.Pairs)
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -170,10 +171,10 @@ func (m *machine) transmit(pair, size int) []byte {
 }
 
 // exchange moves a packet each way.
-func (m *machine) exchange(packets *virtionet.Device, pair, size int) {
+func (m *machine) exchange(packets *backend.Link, pair, size int) {
 	m.Helper()
 	want := m.transmit(pair, size)
-	pkts, sizes := []virtionet.Packet{{make([]byte, 2000)}}, make([]int, 1)
+	pkts, sizes := []link.Packet{{make([]byte, 2000)}}, make([]int, 1)
 	n, err := packets.ReadPackets(pkts, sizes)
 	if err != nil || n != 1 || !bytes.Equal(pkts[0][0][:sizes[0]], want) {
 		m.Fatalf("transmitted %d packets of %d bytes, not 1 of %d, %v", n, sizes, size, err)
@@ -183,7 +184,7 @@ func (m *machine) exchange(packets *virtionet.Device, pair, size int) {
 	const room = 2000
 	m.drivers[2*pair].Add(nil, buffer(4096, room))
 	m.publish(2 * pair)
-	if err := packets.WritePackets([]virtionet.Packet{{want}}); err != nil {
+	if err := packets.WritePackets([]link.Packet{{want}}); err != nil {
 		m.Fatal(err)
 	}
 	if n := int(m.take(2 * pair)); n != size || !bytes.Equal(m.bytes(4096+12, size-12), want[12:]) {
@@ -196,14 +197,14 @@ func mac() net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, 9} }
 func TestDriverReadsItsCard(t *testing.T) {
 	m := newMachine(t, 0, 0)
 	for _, c := range []struct {
-		card   Card
+		card   Config
 		own    uint64
 		queues []int
 		config []byte
 	}{
-		{Card{Pairs: 1}, 0, []int{256, 256}, []byte{8: 1, 11: 0}},
-		{Card{MAC: mac(), Pairs: 1, MTU: 1400}, featureMAC | featureMTU, []int{256, 256}, []byte{0: 2, 5: 9, 8: 1, 10: 0x78, 11: 5}},
-		{Card{MAC: mac(), Pairs: 3}, featureMAC | featureControl | featureQueues, []int{256, 256, 256, 256, 256, 256, 16}, []byte{0: 2, 5: 9, 8: 3, 11: 0}},
+		{Config{Pairs: 1}, 0, []int{256, 256}, []byte{8: 1, 11: 0}},
+		{Config{MAC: mac(), Pairs: 1, MTU: 1400}, featureMAC | featureMTU, []int{256, 256}, []byte{0: 2, 5: 9, 8: 1, 10: 0x78, 11: 5}},
+		{Config{MAC: mac(), Pairs: 3}, featureMAC | featureControl | featureQueues, []int{256, 256, 256, 256, 256, 256, 16}, []byte{0: 2, 5: 9, 8: 3, 11: 0}},
 	} {
 		d, _, _ := m.connect(c.card)
 		if want := uint64(featuresPassed) | c.own; d.Features() != want {
@@ -217,11 +218,11 @@ func TestDriverReadsItsCard(t *testing.T) {
 
 func TestCardsThatCannotBe(t *testing.T) {
 	m := newMachine(t, 0, 0)
-	for _, card := range []Card{
+	for _, card := range []Config{
 		{}, {Pairs: -1}, {Pairs: maxPairs + 1}, {Pairs: 2}, // of one that the back end has
 		{Pairs: 1, MTU: 60}, {Pairs: 1, MTU: 1 << 16}, {Pairs: 1, MAC: mac()[:5]}, {Pairs: 1, MAC: net.HardwareAddr{1, 0, 0, 0, 0, 9}},
 	} {
-		packets, err := virtionet.New(1)
+		packets, err := backend.New(1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +244,7 @@ func TestPacketsGoByTheBackEnd(t *testing.T) {
 	before := openFiles(t)
 	t.Run("card", func(t *testing.T) {
 		m := newMachine(t, 2, 64)
-		d, packets, _ := m.connect(Card{MAC: mac(), Pairs: 1})
+		d, packets, _ := m.connect(Config{MAC: mac(), Pairs: 1})
 		for _, f := range []uint64{features, device.FeatureVersion1 | device.FeatureEventIdx | featureMAC, features} {
 			m.start(d, f)
 			for size := 60; size < 300; size++ {
@@ -290,7 +291,7 @@ func (m *machine) command(i int, b ...byte) byte {
 func TestDriverChoosesPairs(t *testing.T) {
 	const pairs, control = 3, 6
 	m := newMachine(t, 2*pairs+1, 16)
-	d, packets, _ := m.connect(Card{MAC: mac(), Pairs: pairs})
+	d, packets, _ := m.connect(Config{MAC: mac(), Pairs: pairs})
 	m.queues[5].Size = 0 // pair 2 is not whole, and so not there
 	m.start(d, features|featureControl|featureQueues)
 	m.exchange(packets, 0, 100)
@@ -320,7 +321,7 @@ func TestDriverChoosesPairs(t *testing.T) {
 		t.Errorf("one pair: %d", got)
 	}
 	m.transmit(1, 103)
-	pkts, sizes := []virtionet.Packet{{make([]byte, 2000)}}, make([]int, 1)
+	pkts, sizes := []link.Packet{{make([]byte, 2000)}}, make([]int, 1)
 	if n, err := packets.ReadPackets(pkts, sizes); n != 1 || sizes[0] != 0 || err != nil {
 		t.Errorf("%d packets of %d bytes, %v", n, sizes[0], err)
 	}
@@ -365,7 +366,7 @@ func TestDriversThatLie(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t, 5, 16)
-			d, packets, _ := m.connect(Card{Pairs: 2})
+			d, packets, _ := m.connect(Config{Pairs: 2})
 			honest := slices.Clone(m.queues)
 			if c.lie != nil {
 				c.lie(m)
@@ -381,7 +382,7 @@ func TestDriversThatLie(t *testing.T) {
 	}
 	t.Run("a command without an answer", func(t *testing.T) {
 		m := newMachine(t, 5, 16)
-		d, _, _ := m.connect(Card{Pairs: 2})
+		d, _, _ := m.connect(Config{Pairs: 2})
 		m.start(d, all)
 		m.drivers[4].Add(buffer(0, 4), nil)
 		m.publish(4)
@@ -394,7 +395,7 @@ func TestDriversThatLie(t *testing.T) {
 
 func TestBackEndGoes(t *testing.T) {
 	m := newMachine(t, 2, 64)
-	d, packets, front := m.connect(Card{Pairs: 1})
+	d, packets, front := m.connect(Config{Pairs: 1})
 	if typ, err := unix.GetsockoptInt(d.Socket(), unix.SOL_SOCKET, unix.SO_TYPE); typ != unix.SOCK_STREAM || err != nil {
 		t.Errorf("the connection is a socket of type %d, %v", typ, err)
 	}
@@ -406,7 +407,7 @@ func TestBackEndGoes(t *testing.T) {
 	if err := <-m.failed; !strings.Contains(err.Error(), "has hung up") {
 		t.Error(err)
 	}
-	if _, err := packets.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1)); err != io.EOF {
+	if _, err := packets.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); err != io.EOF {
 		t.Errorf("the link ends with %v", err)
 	}
 	d.Stop()
@@ -418,7 +419,7 @@ func TestBackEndGoes(t *testing.T) {
 
 func TestBackEndGoesWhileNobodyLooks(t *testing.T) {
 	m := newMachine(t, 2, 64)
-	d, _, front := m.connect(Card{Pairs: 1})
+	d, _, front := m.connect(Config{Pairs: 1})
 	if err := front.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"encoding/binary"
@@ -104,7 +104,7 @@ func TestOtherFilesAreNoVhostNet(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := NewKernel(null[0], null[1], m.mem, Card{Pairs: pairs}); err == nil || !strings.HasPrefix(err.Error(), "network card: ") {
+		if _, err := NewKernel(null[0], null[1], m.mem, Config{Pairs: pairs}); err == nil || !strings.HasPrefix(err.Error(), "network card: ") {
 			t.Errorf("%d pairs: %v", pairs, err)
 		}
 		for _, f := range null {

@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/bench/linuxguest"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 
 	"golang.org/x/sys/unix"
 )
@@ -120,11 +120,11 @@ type network struct {
 
 func vhostUser(t *testing.T, pairs int) network {
 	t.Helper()
-	card, err := virtionet.New(pairs)
+	card, err := backend.New(pairs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, err := vhostuser.Attach(card)
+	front, err := vhostuser.Listen(card)
 	if err != nil {
 		t.Fatal(err)
 	}

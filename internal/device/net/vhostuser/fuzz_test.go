@@ -6,7 +6,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 
@@ -57,14 +58,14 @@ func FuzzMessages(f *testing.F) {
 	f.Add([]byte(session.add(setVringCall, version, 0, u64s(1|vringNoFD))))
 	f.Add([]byte(session.add(setMemTable, version, memory|other<<2, append(region(0, 4096, 0, 0), u64s(4096, 4096, 4096, 4096)...))))
 	f.Fuzz(func(t *testing.T, messages []byte) {
-		card, err := virtionet.New(1)
+		card, err := backend.New(1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		front, back := socketPair(t)
 		ended := make(chan struct{}, 3)
 		go func() {
-			card.End(newBackend(back, card).serve())
+			card.End(newSession(back, card).serve())
 			ended <- struct{}{}
 		}()
 		go func() {
@@ -72,7 +73,7 @@ func FuzzMessages(f *testing.F) {
 			ended <- struct{}{}
 		}()
 		go func() {
-			pkts, sizes := []virtionet.Packet{{make([]byte, 2000)}}, make([]int, 1)
+			pkts, sizes := []link.Packet{{make([]byte, 2000)}}, make([]int, 1)
 			for {
 				if _, err := card.ReadPackets(pkts, sizes); err != nil {
 					break

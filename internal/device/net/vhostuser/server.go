@@ -12,7 +12,7 @@ import (
 )
 
 // Front is where the one front end of a back end is, in another process.
-type Front struct {
+type Server struct {
 	file *os.File
 	done chan struct{} // closed when the back end has ended
 
@@ -22,10 +22,10 @@ type Front struct {
 	closed bool
 }
 
-// Attach starts a back end for dev, in a goroutine of its own, to which QEMU
+// Listen starts a back end for dev, in a goroutine of its own, to which QEMU
 // connects: File is a listening socket without a name. QEMU takes no connected
 // one: of those that it connects itself it knows that they pass descriptors.
-func Attach(dev Device) (*Front, error) {
+func Listen(dev Backend) (*Server, error) {
 	f, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: listen: %w", err)
@@ -34,14 +34,14 @@ func Attach(dev Device) (*Front, error) {
 	return f, nil
 }
 
-// Connect is Attach for a front end that takes a connected socket, as a
+// Connect is Listen for a front end that takes a connected socket, as a
 // [Client] does. That it has hung up is seen once File is closed here, too.
-func Connect(dev Device) (*Front, error) {
+func Connect(dev Backend) (*Server, error) {
 	theirs, ours, err := connectedPair()
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: %w", err)
 	}
-	f := &Front{file: theirs, conn: ours, done: make(chan struct{})}
+	f := &Server{file: theirs, conn: ours, done: make(chan struct{})}
 	f.start(dev)
 	return f, nil
 }
@@ -73,7 +73,7 @@ func unixConn(f *os.File) (*net.UnixConn, error) {
 }
 
 // listen makes the socket in a folder of the user's own, which goes at once.
-func listen() (_ *Front, err error) {
+func listen() (_ *Server, err error) {
 	dir, err := os.MkdirTemp("", "pith-")
 	if err != nil {
 		return nil, err
@@ -89,26 +89,26 @@ func listen() (_ *Front, err error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("open", err), l.Close())
 	}
-	return &Front{file: os.NewFile(uintptr(fd), path), listen: l, done: make(chan struct{})}, nil
+	return &Server{file: os.NewFile(uintptr(fd), path), listen: l, done: make(chan struct{})}, nil
 }
 
-func (f *Front) start(dev Device) {
+func (f *Server) start(dev Backend) {
 	go func() {
 		defer close(f.done)
 		dev.End(f.serve(dev))
 	}()
 }
 
-func (f *Front) serve(dev Device) error {
+func (f *Server) serve(dev Backend) error {
 	conn, err := f.connection()
 	if err != nil || conn == nil {
 		return err
 	}
-	return newBackend(conn, dev).serve()
+	return newSession(conn, dev).serve()
 }
 
 // connection waits for the front end; nil: it is waited for no more.
-func (f *Front) connection() (*net.UnixConn, error) {
+func (f *Server) connection() (*net.UnixConn, error) {
 	if f.listen == nil {
 		return f.conn, nil
 	}
@@ -128,13 +128,13 @@ func (f *Front) connection() (*net.UnixConn, error) {
 	return conn, f.listen.Close()
 }
 
-// File is the socket, for the front end's process. That of Attach has there, as
+// File is the socket, for the front end's process. That of Listen has there, as
 // descriptor n, the path /proc/self/fd/n.
-func (f *Front) File() *os.File { return f.file }
+func (f *Server) File() *os.File { return f.file }
 
 // Close hangs up, if the front end has not, and returns when the back end has
 // ended. A front end that runs sees that its device is gone.
-func (f *Front) Close() error {
+func (f *Server) Close() error {
 	err := openStill(f.file.Close())
 	f.mu.Lock()
 	f.closed = true

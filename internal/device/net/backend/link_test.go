@@ -1,4 +1,4 @@
-package virtionet
+package backend
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var _ link.Link = (*Device)(nil)
+var _ link.Link = (*Link)(nil)
 
 const (
 	csum, guestCsum, guestTSO4, guestTSO6, hostTSO4, mrgRxbuf = 1 << 0, 1 << 1, 1 << 7, 1 << 8, 1 << 11, 1 << 15
@@ -34,7 +34,7 @@ type buffer = virtqueuetest.Buffer
 // guest is a driver with its memory, and the device.
 type guest struct {
 	testing.TB
-	card   *Device
+	card   *Link
 	mem    *virtqueue.Memory
 	queues []*virtqueuetest.Driver // as the device counts them
 	calls  []int                   // how often each queue's driver was notified
@@ -110,7 +110,7 @@ func (g *guest) post(queue, count, n int) (posted []buffer) {
 		posted = append(posted, b)
 	}
 	if d.Publish() {
-		g.card.Kick(queue)
+		g.card.Notify(queue)
 	}
 	return posted
 }
@@ -128,7 +128,7 @@ func (g *guest) send(queue int, pieces ...[]byte) {
 		g.Fatal("the queue is full")
 	}
 	if g.queues[queue].Publish() {
-		g.card.Kick(queue)
+		g.card.Notify(queue)
 	}
 }
 
@@ -151,11 +151,11 @@ func (g *guest) received(queue int, posted []buffer) (packet []byte, left []buff
 	return packet, posted
 }
 
-func (g *guest) read(max int) (pkts []Packet, sizes []int) {
+func (g *guest) read(max int) (pkts []link.Packet, sizes []int) {
 	g.Helper()
-	pkts, sizes = make([]Packet, max), make([]int, max)
+	pkts, sizes = make([]link.Packet, max), make([]int, max)
 	for i := range pkts {
-		pkts[i] = Packet{make([]byte, 26), make([]byte, 65535)}
+		pkts[i] = link.Packet{make([]byte, 26), make([]byte, 65535)}
 	}
 	n, err := g.card.ReadPackets(pkts, sizes)
 	if err != nil {
@@ -174,7 +174,7 @@ func pattern(n int) []byte {
 	return b
 }
 
-func join(p Packet, n int) []byte { return bytes.Join(p, nil)[:n] }
+func join(p link.Packet, n int) []byte { return bytes.Join(p, nil)[:n] }
 
 func TestTransmittedPacketsArriveWhole(t *testing.T) {
 	g := newGuest(t, 1, all)
@@ -218,7 +218,7 @@ func TestReceivedPacketsAreMerged(t *testing.T) {
 	g := newGuest(t, 1, all)
 	posted := g.post(0, 100, 1500)
 	want := [][]byte{pattern(70), pattern(12 + 14 + 65535), pattern(3000), pattern(3001)}
-	if err := g.card.WritePackets([]Packet{{want[0]}, {want[1][:5], want[1][5:26], want[1][26:]}, {want[2]}, {want[3][:12], want[3][12:]}}); err != nil {
+	if err := g.card.WritePackets([]link.Packet{{want[0]}, {want[1][:5], want[1][5:26], want[1][26:]}, {want[2]}, {want[3][:12], want[3][12:]}}); err != nil {
 		t.Fatal(err)
 	}
 	for i, n := range []int{1, 44, 2, 3} {
@@ -239,7 +239,7 @@ func TestReceivingWaitsForRoom(t *testing.T) {
 		g := newGuest(t, 1, features)
 		posted := g.post(0, 2, 1000)
 		done := make(chan error)
-		go func() { done <- g.card.WritePackets([]Packet{{pattern(900)}, {pattern(2500)}, {pattern(50)}}) }()
+		go func() { done <- g.card.WritePackets([]link.Packet{{pattern(900)}, {pattern(2500)}, {pattern(50)}}) }()
 		for g.queues[0].Listen(); ; {
 			select {
 			case <-done:
@@ -272,7 +272,7 @@ func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
 	t.Run("not merged", func(t *testing.T) {
 		g := newGuest(t, 1, all&^mrgRxbuf)
 		posted := g.post(0, 1, 1000)
-		if err := g.card.WritePackets([]Packet{{pattern(1001)}, {pattern(1000)}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{pattern(1001)}, {pattern(1000)}}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := g.received(0, posted); len(got) != 1000 {
@@ -282,7 +282,7 @@ func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
 	t.Run("merged", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		posted := g.post(0, entries, 100)
-		if err := g.card.WritePackets([]Packet{{pattern(100*entries + 1)}, {pattern(100 * entries)}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{pattern(100*entries + 1)}, {pattern(100 * entries)}}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := g.received(0, posted); len(got) != 100*entries {
@@ -304,7 +304,7 @@ func TestADisabledQueueDeliversNothing(t *testing.T) {
 	}
 	posted := g.post(0, 1, 1000)
 	done := make(chan error)
-	go func() { done <- g.card.WritePackets([]Packet{{pattern(60)}}) }()
+	go func() { done <- g.card.WritePackets([]link.Packet{{pattern(60)}}) }()
 	select {
 	case <-done:
 		t.Fatal("received")
@@ -324,7 +324,7 @@ func TestAStoppedQueueGoesOnWhereItWas(t *testing.T) {
 	g.read(1)
 	g.card.Stop(1)
 	g.send(1, pattern(70))
-	g.card.Kick(1)
+	g.card.Notify(1)
 	if n := q.Next(); n != 1 {
 		t.Fatalf("next is %d", n)
 	}
@@ -338,21 +338,21 @@ func TestTheEndReachesBothDirections(t *testing.T) {
 	cause := errors.New("cause")
 	for _, test := range []struct {
 		name string
-		end  func(d *Device)
+		end  func(d *Link)
 		want error
 	}{
-		{"Close", func(d *Device) { _ = d.Close() }, io.EOF},
-		{"End", func(d *Device) { d.End(nil) }, io.EOF},
-		{"End with a cause", func(d *Device) { d.End(cause); _ = d.Close() }, cause},
+		{"Close", func(d *Link) { _ = d.Close() }, io.EOF},
+		{"End", func(d *Link) { d.End(nil) }, io.EOF},
+		{"End with a cause", func(d *Link) { d.End(cause); _ = d.Close() }, cause},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGuest(t, 1, all)
 			errs := make(chan error)
 			go func() {
-				_, err := g.card.ReadPackets([]Packet{{make([]byte, 100)}}, make([]int, 1))
+				_, err := g.card.ReadPackets([]link.Packet{{make([]byte, 100)}}, make([]int, 1))
 				errs <- err
 			}()
-			go func() { errs <- g.card.WritePackets([]Packet{{pattern(60)}}) }()
+			go func() { errs <- g.card.WritePackets([]link.Packet{{pattern(60)}}) }()
 			test.end(g.card)
 			for range 2 {
 				if err := <-errs; err != test.want {
@@ -367,23 +367,23 @@ func TestALieEndsTheLinkAndIsNamed(t *testing.T) {
 	t.Run("transmitting", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		binary.LittleEndian.PutUint16(g.queues[1].Avail[2:], 1000)
-		g.card.Kick(1)
-		_, err := g.card.ReadPackets([]Packet{{nil}}, make([]int, 1))
+		g.card.Notify(1)
+		_, err := g.card.ReadPackets([]link.Packet{{nil}}, make([]int, 1))
 		if err == nil || !strings.Contains(err.Error(), "the driver lies") {
 			t.Error(err)
 		}
-		if again := g.card.WritePackets([]Packet{{pattern(60)}}); again != err {
+		if again := g.card.WritePackets([]link.Packet{{pattern(60)}}); again != err {
 			t.Errorf("WritePackets: %v", again)
 		}
 	})
 	t.Run("a buffer without room for the header", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		g.post(0, 10, 11)
-		err := g.card.WritePackets([]Packet{{pattern(60)}})
+		err := g.card.WritePackets([]link.Packet{{pattern(60)}})
 		if err == nil || !strings.Contains(err.Error(), "the driver lies") {
 			t.Error(err)
 		}
-		if _, again := g.card.ReadPackets([]Packet{{nil}}, make([]int, 1)); again != err {
+		if _, again := g.card.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); again != err {
 			t.Errorf("ReadPackets: %v", again)
 		}
 	})
@@ -410,7 +410,7 @@ func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 	}
 	for pair := range 3 {
 		reply := udp(2, 1, 53, 100+uint16(pair))
-		if err := g.card.WritePackets([]Packet{{reply}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{reply}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, ok := g.queues[2*pair].Take(); !ok {
@@ -418,7 +418,7 @@ func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 		}
 	}
 	g.card.Enable(2, false)
-	if err := g.card.WritePackets([]Packet{{udp(2, 1, 53, 101)}}); err != nil {
+	if err := g.card.WritePackets([]link.Packet{{udp(2, 1, 53, 101)}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok := g.queues[0].Take(); !ok {
@@ -430,12 +430,12 @@ func TestTheSteadyStateAllocatesNothing(t *testing.T) {
 	g := newGuest(t, 1, all)
 	rx, tx := g.queues[0], g.queues[1]
 	in, out := g.post(0, 8, 2000), []buffer{g.alloc(12 + 1514)}
-	packet := []Packet{{pattern(12 + 5000)}}
-	pkts, sizes := []Packet{{make([]byte, 26), make([]byte, 65535)}}, []int{0}
+	packet := []link.Packet{{pattern(12 + 5000)}}
+	pkts, sizes := []link.Packet{{make([]byte, 26), make([]byte, 65535)}}, []int{0}
 	step := func() {
 		tx.Add(out, nil)
 		if tx.Publish() {
-			g.card.Kick(1)
+			g.card.Notify(1)
 		}
 		if n, err := g.card.ReadPackets(pkts, sizes); n != 1 || err != nil {
 			t.Fatal(n, err)
@@ -451,7 +451,7 @@ func TestTheSteadyStateAllocatesNothing(t *testing.T) {
 			rx.Add(nil, in[:1])
 		}
 		if rx.Publish() {
-			g.card.Kick(0)
+			g.card.Notify(0)
 		}
 	}
 	other := newGuest(t, 1, all).queues[0]

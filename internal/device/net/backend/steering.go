@@ -1,9 +1,12 @@
-package virtionet
+package backend
 
 import (
 	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/libos/boot"
 )
 
 // steering chooses the pair that receives a packet: the one that last
@@ -23,14 +26,14 @@ func (s *steering) enable(pair int, on bool) {
 }
 
 // learn notes that pkt was transmitted by pair.
-func (s *steering) learn(pkt Packet, pair int) {
+func (s *steering) learn(pkt link.Packet, pair int) {
 	if e := &s.pairs[flow(pkt)]; e.Load() != uint32(pair) {
 		e.Store(uint32(pair))
 	}
 }
 
 // choose returns the pair for pkt.
-func (s *steering) choose(pkt Packet) int {
+func (s *steering) choose(pkt link.Packet) int {
 	enabled := s.enabled.Load()
 	if enabled <= 1 {
 		return 0
@@ -43,7 +46,7 @@ func (s *steering) choose(pkt Packet) int {
 
 // run returns the pair for the first of pkts, and how many in front have the
 // same one.
-func (s *steering) run(pkts []Packet) (pair, n int) {
+func (s *steering) run(pkts []link.Packet) (pair, n int) {
 	pair = s.choose(pkts[0])
 	for n = 1; n < len(pkts) && s.choose(pkts[n]) == pair; n++ {
 	}
@@ -53,10 +56,10 @@ func (s *steering) run(pkts []Packet) (pair, n int) {
 // flow is a hash of a packet's addresses and ports, the same for both
 // directions. What it makes of other packets than whole TCP and UDP is of no
 // matter, as long as it is the same each time.
-func flow(pkt Packet) uint8 {
+func flow(pkt link.Packet) uint8 {
 	const (
 		ethernet = 14
-		ipv4     = headerSize + ethernet
+		ipv4     = boot.VirtioNetHeaderSize + ethernet
 		size     = ipv4 + 44
 	)
 	var b [size]byte

@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 
@@ -41,9 +42,9 @@ type frontEnd struct {
 }
 
 // connect attaches a back end for dev and connects to it.
-func connect(t *testing.T, dev Device) (*net.UnixConn, *Front) {
+func connect(t *testing.T, dev Backend) (*net.UnixConn, *Server) {
 	t.Helper()
-	front, err := Attach(dev)
+	front, err := Listen(dev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func connect(t *testing.T, dev Device) (*net.UnixConn, *Front) {
 	return conn, front
 }
 
-func newFrontEnd(t *testing.T, dev Device) *frontEnd {
+func newFrontEnd(t *testing.T, dev Backend) *frontEnd {
 	t.Helper()
 	conn, _ := connect(t, dev)
 	f := &frontEnd{T: t, conn: conn}
@@ -231,14 +232,14 @@ func buffer(off, n int) []virtqueuetest.Buffer {
 }
 
 // exchange moves a packet each way, size bytes long.
-func (f *frontEnd) exchange(card *virtionet.Device, size int) {
+func (f *frontEnd) exchange(card *backend.Link, size int) {
 	f.Helper()
 	want := bytes.Repeat([]byte{byte(size)}, size)
 	clear(want[:12]) // no offload
 	copy(f.guest[bufAddr:], want)
 	f.queues[1].Add(buffer(0, size), nil)
 	f.publish(1)
-	pkts, sizes := []virtionet.Packet{{make([]byte, 2000)}}, make([]int, 1)
+	pkts, sizes := []link.Packet{{make([]byte, 2000)}}, make([]int, 1)
 	n, err := card.ReadPackets(pkts, sizes)
 	if err != nil || n != 1 || !bytes.Equal(pkts[0][0][:sizes[0]], want) {
 		f.Fatalf("transmitted %d packets of %d bytes, %v", n, sizes, err)
@@ -248,7 +249,7 @@ func (f *frontEnd) exchange(card *virtionet.Device, size int) {
 
 	f.queues[0].Add(nil, buffer(4096, 2000))
 	f.publish(0)
-	if err := card.WritePackets([]virtionet.Packet{{want}}); err != nil {
+	if err := card.WritePackets([]link.Packet{{want}}); err != nil {
 		f.Fatal(err)
 	}
 	f.wait(0)
@@ -257,9 +258,9 @@ func (f *frontEnd) exchange(card *virtionet.Device, size int) {
 	}
 }
 
-func newCard(t *testing.T) *virtionet.Device {
+func newCard(t *testing.T) *backend.Link {
 	t.Helper()
-	card, err := virtionet.New(1)
+	card, err := backend.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +304,7 @@ func TestPacketsGoThroughSharedMemory(t *testing.T) {
 		if err := f.conn.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := card.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1)); err != io.EOF {
+		if _, err := card.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); err != io.EOF {
 			t.Errorf("ReadPackets: %v", err)
 		}
 	})
@@ -370,14 +371,14 @@ func TestWithoutProtocolFeaturesQueuesStartEnabled(t *testing.T) {
 
 func TestNobodyConnects(t *testing.T) {
 	card := newCard(t)
-	front, err := Attach(card)
+	front, err := Listen(card)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := front.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := card.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1)); err != io.EOF {
+	if _, err := card.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); err != io.EOF {
 		t.Errorf("ReadPackets: %v", err)
 	}
 }
@@ -488,7 +489,7 @@ func TestAWrongMessageEndsTheConnection(t *testing.T) {
 				card := newCard(t)
 				f := newFrontEnd(t, card)
 				test.send(f)
-				_, err := card.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1))
+				_, err := card.ReadPackets([]link.Packet{{nil}}, make([]int, 1))
 				if err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("%v, not %q", err, test.want)
 				}

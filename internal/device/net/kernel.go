@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"encoding/binary"
@@ -55,7 +55,7 @@ const headerSize = 12
 //
 // It follows linux/vhost.h and has not been run: no machine with /dev/vhost-net
 // was at hand. Its tests cover what can be without.
-func NewKernel(vhostNet, tap *os.File, mem *virtqueue.Memory, card Card) (*Device, error) {
+func NewKernel(vhostNet, tap *os.File, mem *virtqueue.Memory, card Config) (*Device, error) {
 	k := &kernel{vhost: vhostNet, tap: tap, mem: mem, down: make(chan struct{}), watched: make(chan struct{})}
 	err := card.check()
 	if err == nil && card.Pairs != 1 {

@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func (b *pairsOn) close()                {}
 
 func TestCommandFailsWithTheBackEnd(t *testing.T) {
 	m := newMachine(t, 5, 16)
-	d, err := newDevice(m.mem, &pairsOn{bad: errors.New("gone")}, Card{Pairs: 2})
+	d, err := newDevice(m.mem, &pairsOn{bad: errors.New("gone")}, Config{Pairs: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func FuzzControl(f *testing.F) {
 	f.Fuzz(func(t *testing.T, written []byte) {
 		mem, b, driver := memory()
 		back := &pairsOn{on: make([]bool, pairs)}
-		d, err := newDevice(mem, back, Card{Pairs: pairs})
+		d, err := newDevice(mem, back, Config{Pairs: pairs})
 		if err != nil {
 			t.Fatal(err)
 		}

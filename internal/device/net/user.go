@@ -1,11 +1,11 @@
-package vhost
+package net
 
 import (
 	"fmt"
 	"os"
 
 	"github.com/pith-os/pith/internal/device"
-	"github.com/pith-os/pith/internal/vhostuser"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
@@ -13,7 +13,7 @@ import (
 // at the other end of conn, a connected stream socket that the card owns, also
 // when it fails. The back end maps the guest's memory mem by the files in
 // shared. When it hangs up, or does not answer, the device has failed.
-func NewUser(conn *os.File, mem *virtqueue.Memory, shared []vhostuser.Region, card Card) (*Device, error) {
+func NewUser(conn *os.File, mem *virtqueue.Memory, shared []vhostuser.Region, card Config) (*Device, error) {
 	client, err := vhostuser.NewClient(conn, shared)
 	if err != nil {
 		return nil, err

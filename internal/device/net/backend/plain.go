@@ -1,6 +1,11 @@
-package virtionet
+package backend
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/libos/boot"
+)
 
 // Fields of struct virtio_net_hdr (§5.1.6).
 const (
@@ -14,7 +19,7 @@ const (
 
 // accepts reports whether a driver with these features takes pkt as it is
 // (§5.1.6.4.1).
-func accepts(features uint64, pkt Packet) bool {
+func accepts(features uint64, pkt link.Packet) bool {
 	const all = featureGuestCsum | featureGuestTSO4 | featureGuestTSO6
 	if features&all == all {
 		return true
@@ -41,38 +46,38 @@ type plainer struct {
 
 // put is ring.put for a packet that the driver does not accept. What is no
 // packet of the gateway's stack is lost.
-func (p *plainer) put(r *ring, pkt Packet) (bool, error) {
+func (p *plainer) put(r *ring, pkt link.Packet) (bool, error) {
 	n := length(pkt)
 	if cap(p.whole) < n {
 		p.whole = make([]byte, n)
 	}
 	b := p.whole[:n]
 	gather([][]byte{b}, pkt)
-	if n < headerSize {
+	if n < boot.VirtioNetHeaderSize {
 		return true, nil
 	}
-	var h [headerSize]byte
+	var h [boot.VirtioNetHeaderSize]byte
 	copy(h[:], b)
-	clear(b[:headerSize])
+	clear(b[:boot.VirtioNetHeaderSize])
 	le := binary.LittleEndian
 	if h[1] != gsoNone {
 		return p.segments(r, b, int(le.Uint16(h[4:])))
 	}
 	if h[0]&flagNeedsCsum != 0 {
-		start, off := headerSize+int(le.Uint16(h[6:])), int(le.Uint16(h[8:]))
+		start, off := boot.VirtioNetHeaderSize+int(le.Uint16(h[6:])), int(le.Uint16(h[8:]))
 		if start+off+2 > n {
 			return true, nil
 		}
 		putSum(b[start+off:], sum(0, b[start:]))
 	}
-	return r.put(Packet{b})
+	return r.put(link.Packet{b})
 }
 
 // segments cuts the TCP segment in b, which begins with a cleared header, into
 // ones of mss bytes of data.
 func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 	const (
-		ip  = headerSize + 14
+		ip  = boot.VirtioNetHeaderSize + 14
 		fin = 0x01
 		psh = 0x08
 		cwr = 0x80
@@ -120,7 +125,7 @@ func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 		const protocolTCP = 6
 		be.PutUint16(b[tcp+16:], 0)
 		putSum(b[tcp+16:], sum(sum(pseudo+protocolTCP+uint32(l4), b[tcp:data]), payload))
-		ok, err := r.put(Packet{b[:data], payload})
+		ok, err := r.put(link.Packet{b[:data], payload})
 		if !ok || err != nil {
 			p.done = i
 			return ok, err

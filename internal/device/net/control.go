@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"encoding/binary"
@@ -54,7 +54,7 @@ func (d *Device) setPairs(n int) bool {
 		if d.running[2*i].Size == 0 {
 			continue
 		}
-		if d.back.enable(i, i < n) != nil {
+		if d.path.enable(i, i < n) != nil {
 			return false // watch says what happened
 		}
 	}

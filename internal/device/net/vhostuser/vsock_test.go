@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/vhostuser"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/virtqueue"
 	lin "github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -67,7 +67,7 @@ func (d *vsockDevice) Start(i int, q *virtqueue.Queue, _ uint64, notify func()) 
 	d.mu.Lock()
 	d.queues[i], d.notify[i] = q, notify
 	d.mu.Unlock()
-	d.Kick(i)
+	d.Notify(i)
 }
 
 func (d *vsockDevice) Stop(i int) {
@@ -76,7 +76,7 @@ func (d *vsockDevice) Stop(i int) {
 	d.queues[i] = nil
 }
 
-func (d *vsockDevice) Kick(int) {
+func (d *vsockDevice) Notify(int) {
 	select {
 	case d.kicks <- true:
 	default:
@@ -250,7 +250,7 @@ func vsockReceive(t *testing.T, s socket.Socket) (all []byte) {
 // end.
 func TestVsockDriverOnQEMU(t *testing.T) {
 	d := newVsockDevice(t)
-	front, err := vhostuser.Attach(d)
+	front, err := vhostuser.Listen(d)
 	if err != nil {
 		t.Fatal(err)
 	}

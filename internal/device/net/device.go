@@ -4,7 +4,7 @@
 // queues, with the events that the driver and the queues notify each other by,
 // so this process has no part in a packet. What is left here is the
 // configuration, and the control queue of a card with several pairs of queues.
-package vhost
+package net
 
 import (
 	"errors"
@@ -43,15 +43,15 @@ const (
 	minMTU   = 68 // §5.1.4.1
 )
 
-// Card is what the driver reads of its card.
-type Card struct {
+// Config is what the driver reads of its card.
+type Config struct {
 	MAC   net.HardwareAddr // none: the driver has one of its own
 	MTU   int              // of the network; 0: as usual
 	Pairs int              // of queues, at least 1
 }
 
 // config is struct virtio_net_config (§5.1.4).
-func (c *Card) config() []byte {
+func (c *Config) config() []byte {
 	b := make([]byte, 12)
 	copy(b, c.MAC)
 	b[8], b[9] = byte(c.Pairs), byte(c.Pairs>>8)
@@ -59,7 +59,7 @@ func (c *Card) config() []byte {
 	return b
 }
 
-func (c *Card) check() error {
+func (c *Config) check() error {
 	switch {
 	case c.Pairs < 1 || c.Pairs > maxPairs:
 		return fmt.Errorf("%d pairs of queues: 1 to %d are possible", c.Pairs, maxPairs)
@@ -71,8 +71,8 @@ func (c *Card) check() error {
 	return nil
 }
 
-// backend is who moves the packets.
-type backend interface {
+// dataPath moves the packets of a card.
+type dataPath interface {
 	// features are the bits that it offers.
 	features() uint64
 	// start has it work on the queues of packets, two for each pair, both
@@ -91,8 +91,8 @@ type backend interface {
 // Device is a device.Device.
 type Device struct {
 	mem    *virtqueue.Memory
-	back   backend
-	card   Card
+	path   dataPath
+	card   Config
 	config []byte
 	queues []int
 
@@ -103,11 +103,11 @@ type Device struct {
 	watched  chan struct{} // closed when watch has ended
 }
 
-func newDevice(mem *virtqueue.Memory, back backend, card Card) (*Device, error) {
-	if back.features()&device.FeatureVersion1 == 0 {
+func newDevice(mem *virtqueue.Memory, path dataPath, card Config) (*Device, error) {
+	if path.features()&device.FeatureVersion1 == 0 {
 		return nil, errors.New("the back end is older than virtio 1.0")
 	}
-	d := &Device{mem: mem, back: back, card: card, config: card.config()}
+	d := &Device{mem: mem, path: path, card: card, config: card.config()}
 	d.queues = slices.Repeat([]int{queueSize}, 2*card.Pairs)
 	if card.Pairs > 1 {
 		d.queues = append(d.queues, controlSize)
@@ -120,7 +120,7 @@ func (d *Device) ID() uint32 { return device.IDNet }
 
 // Features implements device.Device.
 func (d *Device) Features() uint64 {
-	f := d.back.features() & featuresPassed
+	f := d.path.features() & featuresPassed
 	if len(d.card.MAC) > 0 {
 		f |= featureMAC
 	}
@@ -155,8 +155,8 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 		}
 	}
 	d.running = packets
-	if err := d.back.start(features&(featuresPassed|featureQueues), packets); err != nil {
-		d.back.stop()
+	if err := d.path.start(features&(featuresPassed|featureQueues), packets); err != nil {
+		d.path.stop()
 		return fmt.Errorf("network card: %w", err)
 	}
 	if d.control != nil {
@@ -212,8 +212,8 @@ func (d *Device) divide(features uint64, queues []device.Queue) (packets []devic
 func (d *Device) watch(bus device.Bus) {
 	defer close(d.watched)
 	select {
-	case <-d.back.gone():
-		bus.Fail(fmt.Errorf("network card: %w", d.back.err()))
+	case <-d.path.gone():
+		bus.Fail(fmt.Errorf("network card: %w", d.path.err()))
 	case <-d.stopping:
 	}
 }
@@ -225,13 +225,13 @@ func (d *Device) Stop() {
 	if d.control != nil {
 		d.control.Stop()
 	}
-	d.back.stop()
+	d.path.stop()
 }
 
 // Socket is the descriptor of the connection to the back end, for who confines
 // this process; -1: there is none.
 func (d *Device) Socket() int {
-	if u, ok := d.back.(*user); ok {
+	if u, ok := d.path.(*user); ok {
 		return u.FD()
 	}
 	return -1
@@ -240,11 +240,11 @@ func (d *Device) Socket() int {
 // Descriptor is that of the connection to a back end which is another process,
 // or -1.
 func (d *Device) Descriptor() int {
-	if u, ok := d.back.(*user); ok {
+	if u, ok := d.path.(*user); ok {
 		return u.Client.Descriptor()
 	}
 	return -1
 }
 
 // Close ends the back end's work for good. It comes after Stop.
-func (d *Device) Close() { d.back.close() }
+func (d *Device) Close() { d.path.close() }

@@ -5,8 +5,8 @@
 // end; in a back end a [Device] does the work, in practice package virtionet's,
 // which is also the gateway's Link. With QEMU as the front end:
 //
-//	card, err := virtionet.New(1)
-//	front, err := vhostuser.Attach(card)
+//	card, err := backend.New(1)
+//	front, err := vhostuser.Listen(card)
 //	qemu.ExtraFiles = []*os.File{front.File()} // its descriptor 3
 //	err = qemu.Start()
 //	err = gw.Serve(ctx, card)                  // returns when QEMU is gone
@@ -51,11 +51,14 @@ const maxSize = 1024
 
 // Device is a network card's part that works on queues. All calls but Kick come
 // from one goroutine.
-type Device interface {
+type Backend interface {
 	// Features are the bits that the driver may accept, with VERSION_1.
 	Features() uint64
 	// Queues is the number of queues: two for each pair.
 	Queues() int
+	// Config is the configuration that the driver reads, or nil if the front end
+	// keeps it, as it does for a network card.
+	Config() []byte
 	// Start gives queue i to the device. It calls notify, which does not
 	// block, when the driver wants to be notified.
 	Start(i int, q *virtqueue.Queue, features uint64, notify func())
@@ -63,23 +66,16 @@ type Device interface {
 	Stop(i int)
 	// Enable turns queue i, started or not, on or off.
 	Enable(i int, on bool)
-	// Kick says that the driver notified queue i. It does not block.
-	Kick(i int)
+	// Notify tells the back end that the driver notified queue i. It does not block.
+	Notify(i int)
 	// End says that the front end is gone: in good order, or because of err.
 	End(err error)
 }
 
-// Configured is a Device of which the front end asks for the configuration, as
-// it does not for a network card.
-type Configured interface {
-	Device
-	Config() []byte
-}
-
 // backend is one connection. Its goroutine alone uses it.
-type backend struct {
+type session struct {
 	conn     *net.UnixConn
-	dev      Device
+	dev      Backend
 	features uint64 // accepted
 	protocol uint64 // accepted
 	mem      *memory
@@ -100,12 +96,12 @@ type vring struct {
 // ringAddr is where the front end has a queue.
 type ringAddr struct{ desc, device, driver uint64 }
 
-func newBackend(conn *net.UnixConn, dev Device) *backend {
-	return &backend{conn: conn, dev: dev, rings: make([]vring, dev.Queues())}
+func newSession(conn *net.UnixConn, dev Backend) *session {
+	return &session{conn: conn, dev: dev, rings: make([]vring, dev.Queues())}
 }
 
 // serve answers messages until one end hangs up, for which it returns nil. In the end the device has no queues, and all is closed.
-func (b *backend) serve() error {
+func (b *session) serve() error {
 	defer b.close()
 	r := reader{conn: b.conn}
 	for {
@@ -127,7 +123,7 @@ func (b *backend) serve() error {
 	}
 }
 
-func (b *backend) close() {
+func (b *session) close() {
 	for i := range b.rings {
 		b.stop(i)
 		b.rings[i].kick.Close()
@@ -138,7 +134,7 @@ func (b *backend) close() {
 }
 
 // answer does what m says.
-func (b *backend) answer(m *message) error {
+func (b *session) answer(m *message) error {
 	switch m.request {
 	case getFeatures:
 		return b.replyNumber(m, b.dev.Features()|featureProtocol)
@@ -168,9 +164,9 @@ func (b *backend) answer(m *message) error {
 	return nil
 }
 
-func (b *backend) protocolFeatures() uint64 {
+func (b *session) protocolFeatures() uint64 {
 	f := uint64(protocolMQ | protocolReplyAck)
-	if _, ok := b.dev.(Configured); ok {
+	if b.dev.Config() != nil {
 		f |= protocolConfig
 	}
 	return f
@@ -178,13 +174,12 @@ func (b *backend) protocolFeatures() uint64 {
 
 // config answers with part of the configuration. The payload is an offset, a
 // size and flags, each u32, and room for what is asked for.
-func (b *backend) config(m *message) error {
+func (b *session) config(m *message) error {
 	const head = 12
-	dev, ok := b.dev.(Configured)
-	if !ok || len(m.payload) < head {
+	all := b.dev.Config()
+	if all == nil || len(m.payload) < head {
 		return fmt.Errorf("%d bytes", len(m.payload))
 	}
-	all := dev.Config()
 	off, size := uint64(le.Uint32(m.payload)), uint64(le.Uint32(m.payload[4:]))
 	if off+size > uint64(len(all)) || size != uint64(len(m.payload)-head) {
 		return fmt.Errorf("bytes %d to %d of a configuration of %d", off, off+size, len(all))
@@ -192,12 +187,12 @@ func (b *backend) config(m *message) error {
 	return reply(b.conn, m.request, append(slices.Clone(m.payload[:head]), all[off:off+size]...))
 }
 
-func (b *backend) replyNumber(m *message, n uint64) error {
+func (b *session) replyNumber(m *message, n uint64) error {
 	return reply(b.conn, m.request, le.AppendUint64(nil, n))
 }
 
 // set does what a message without an answer of its own says.
-func (b *backend) set(m *message) error {
+func (b *session) set(m *message) error {
 	switch m.request {
 	case setFeatures:
 		return b.setFeatures(le.Uint64(m.payload))
@@ -255,7 +250,7 @@ func (b *backend) set(m *message) error {
 
 // setFeatures takes the features that the driver accepted. They stay while
 // queues run.
-func (b *backend) setFeatures(f uint64) error {
+func (b *session) setFeatures(f uint64) error {
 	if f&^(b.dev.Features()|featureProtocol) != 0 {
 		return fmt.Errorf("%#x were not offered", f)
 	}
@@ -272,7 +267,7 @@ func (b *backend) setFeatures(f uint64) error {
 }
 
 // setMemory replaces the guest's memory. Queues that run go on in the new one.
-func (b *backend) setMemory(m *message) error {
+func (b *session) setMemory(m *message) error {
 	mem, err := mapMemory(m.payload, m.fds)
 	if err != nil {
 		return err
@@ -295,7 +290,7 @@ func (b *backend) setMemory(m *message) error {
 }
 
 // ringState reads a payload of a queue's number and a number, both u32.
-func (b *backend) ringState(m *message) (i int, n uint32, err error) {
+func (b *session) ringState(m *message) (i int, n uint32, err error) {
 	index := le.Uint32(m.payload)
 	if index >= uint32(len(b.rings)) {
 		return 0, 0, fmt.Errorf("queue %d of %d", index, len(b.rings))
@@ -304,7 +299,7 @@ func (b *backend) ringState(m *message) (i int, n uint32, err error) {
 }
 
 // stoppedRing is ringState for what must not change while a queue runs.
-func (b *backend) stoppedRing(m *message) (i int, n uint32, err error) {
+func (b *session) stoppedRing(m *message) (i int, n uint32, err error) {
 	i, n, err = b.ringState(m)
 	if err == nil && b.rings[i].queue != nil {
 		err = fmt.Errorf("queue %d runs", i)
@@ -314,7 +309,7 @@ func (b *backend) stoppedRing(m *message) (i int, n uint32, err error) {
 
 // ringFD reads a payload of a queue's number and whether a descriptor comes
 // with it; fd is the message's, or -1.
-func (b *backend) ringFD(m *message) (i, fd int, err error) {
+func (b *session) ringFD(m *message) (i, fd int, err error) {
 	n := le.Uint64(m.payload)
 	index := n & vringIndexMask
 	switch {
@@ -330,7 +325,7 @@ func (b *backend) ringFD(m *message) (i, fd int, err error) {
 
 // setAddr reads a queue's number and flags, both u32, and the addresses of the
 // descriptor table, the used ring, the available ring and the log, each u64.
-func (b *backend) setAddr(m *message) error {
+func (b *session) setAddr(m *message) error {
 	i, flags, err := b.stoppedRing(m)
 	if err != nil {
 		return err
@@ -345,7 +340,7 @@ func (b *backend) setAddr(m *message) error {
 }
 
 // setKick starts a queue.
-func (b *backend) setKick(m *message) error {
+func (b *session) setKick(m *message) error {
 	i, fd, err := b.ringFD(m)
 	if err != nil {
 		return err
@@ -362,11 +357,11 @@ func (b *backend) setKick(m *message) error {
 	r.kick = kick
 	go func() {
 		for kick.Wait() {
-			b.dev.Kick(i)
+			b.dev.Notify(i)
 		}
 	}()
 	if r.queue != nil {
-		b.dev.Kick(i) // the event before may have had one
+		b.dev.Notify(i) // the event before may have had one
 		return nil
 	}
 	return b.start(i)
@@ -374,7 +369,7 @@ func (b *backend) setKick(m *message) error {
 
 // setCall changes what the device signals. It signals the new event once: the
 // one before may be closed just when it has something to say.
-func (b *backend) setCall(m *message) error {
+func (b *session) setCall(m *message) error {
 	i, fd, err := b.ringFD(m)
 	if err != nil {
 		return err
@@ -391,7 +386,7 @@ func (b *backend) setCall(m *message) error {
 }
 
 // start gives queue i to the device.
-func (b *backend) start(i int) error {
+func (b *session) start(i int) error {
 	r := &b.rings[i]
 	switch {
 	case b.mem == nil || r.size == 0 || !r.hasAddr:
@@ -426,7 +421,7 @@ func (b *backend) start(i int) error {
 }
 
 // stop takes queue i from the device and notes where it goes on.
-func (b *backend) stop(i int) {
+func (b *session) stop(i int) {
 	r := &b.rings[i]
 	if r.queue != nil {
 		b.dev.Stop(i)

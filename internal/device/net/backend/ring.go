@@ -1,15 +1,14 @@
-package virtionet
+package backend
 
 import (
 	"encoding/binary"
 	"fmt"
 	"sync"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
+	"github.com/pith-os/pith/libos/boot"
 )
-
-// headerSize is that of struct virtio_net_hdr with VERSION_1 (§5.1.6).
-const headerSize = 12
 
 // ring is one queue, as the device uses it. Between two holders of mu nothing
 // is unpublished and no chain is taken.
@@ -32,7 +31,7 @@ func (r *ring) flush() {
 
 // take copies packets that the driver transmits to pkts. It returns zero, with
 // notifications enabled, when there are none.
-func (r *ring) take(pkts []Packet, sizes []int) (n int, err error) {
+func (r *ring) take(pkts []link.Packet, sizes []int) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.q == nil {
@@ -71,7 +70,7 @@ func (r *ring) take(pkts []Packet, sizes []int) (n int, err error) {
 // give copies packets to the buffers that the driver receives into, and returns
 // how many were dealt with. Fewer than all says that notifications are enabled,
 // or that Start or Enable will say when to try again.
-func (r *ring) give(pkts []Packet, plain *plainer) (n int, err error) {
+func (r *ring) give(pkts []link.Packet, plain *plainer) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.q == nil || !r.enabled {
@@ -100,7 +99,7 @@ func (r *ring) give(pkts []Packet, plain *plainer) (n int, err error) {
 // put copies one packet, to several chains if the driver merges (§5.1.6.4). It
 // reports false, with notifications enabled, when there is no room. A packet
 // for which all of the queue has no room is lost.
-func (r *ring) put(pkt Packet) (bool, error) {
+func (r *ring) put(pkt link.Packet) (bool, error) {
 	need, room, k := length(pkt), 0, 0
 	for room < need {
 		if k == len(r.chains) {
@@ -122,7 +121,7 @@ func (r *ring) put(pkt Packet) (bool, error) {
 		if k == 0 {
 			r.q.DisableNotify()
 		}
-		if c.InLen < headerSize {
+		if c.InLen < boot.VirtioNetHeaderSize {
 			return false, fmt.Errorf("the driver lies: a buffer of %d bytes to receive into", c.InLen)
 		}
 		k++
@@ -133,12 +132,12 @@ func (r *ring) put(pkt Packet) (bool, error) {
 		}
 	}
 
-	var header [headerSize]byte
+	var header [boot.VirtioNetHeaderSize]byte
 	gather([][]byte{header[:]}, pkt)
 	binary.LittleEndian.PutUint16(header[10:], uint16(k)) // num_buffers
 	to := scatterer{chains: r.chains[:k]}
 	to.write(header[:])
-	skip := headerSize
+	skip := boot.VirtioNetHeaderSize
 	for _, piece := range pkt {
 		n := min(skip, len(piece))
 		skip -= n

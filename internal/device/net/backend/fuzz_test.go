@@ -1,9 +1,10 @@
-package virtionet
+package backend
 
 import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
@@ -50,8 +51,8 @@ func FuzzLyingDriver(f *testing.F) {
 			card.Enable(i, true)
 			card.Start(i, q, features, func() {})
 		}
-		out, sizes := []Packet{{make([]byte, 26), make([]byte, 2000)}, {make([]byte, 26), make([]byte, 2000)}}, make([]int, 2)
-		in := []Packet{{pattern(60)}, {large4}, {large6}, {partial}, {pattern(3000)}}
+		out, sizes := []link.Packet{{make([]byte, 26), make([]byte, 2000)}, {make([]byte, 26), make([]byte, 2000)}}, make([]int, 2)
+		in := []link.Packet{{pattern(60)}, {large4}, {large6}, {partial}, {pattern(3000)}}
 		exchange := func() error {
 			n, err := card.transmitted(out, sizes)
 			for i := range n {

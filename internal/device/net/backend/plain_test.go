@@ -1,4 +1,4 @@
-package virtionet
+package backend
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"github.com/pith-os/pith/internal/link"
 )
 
 // segment is a TCP segment as the gateway's stack writes it: the checksum is
@@ -110,7 +112,7 @@ func TestADriverWithoutOffloadGetsPlainPackets(t *testing.T) {
 					mss = 0
 				}
 				done := make(chan error)
-				go func() { done <- g.card.WritePackets([]Packet{{segment(v4, data, mss)}}) }()
+				go func() { done <- g.card.WritePackets([]link.Packet{{segment(v4, data, mss)}}) }()
 				posted = append(posted, g.post(0, 20, 1600)...)
 				if err := <-done; err != nil {
 					t.Fatal(err)
@@ -149,7 +151,7 @@ func TestADriverGetsTheOffloadThatItAccepted(t *testing.T) {
 			g := newGuest(t, 1, version1|mrgRxbuf|test.features)
 			posted := g.post(0, 20, 1600)
 			want := segment(test.v4, pattern(3000), 1448)
-			if err := g.card.WritePackets([]Packet{{want}}); err != nil {
+			if err := g.card.WritePackets([]link.Packet{{want}}); err != nil {
 				t.Fatal(err)
 			}
 			got, _ := g.received(0, posted)
@@ -166,7 +168,7 @@ func TestADriverGetsTheOffloadThatItAccepted(t *testing.T) {
 		posted := g.post(0, 1, 1600)
 		p := pattern(100)
 		p[0] = 2
-		if err := g.card.WritePackets([]Packet{{p}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{p}}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := g.received(0, posted); got[0] != 0 || !bytes.Equal(got[12:], p[12:]) {
