@@ -9,10 +9,11 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// NewUser is a card whose packets another process moves, the vhost-user back end
-// at the other end of conn, a connected stream socket that the card owns, also
-// when it fails. The back end maps the guest's memory mem by the files in
-// shared. When it hangs up, or does not answer, the device has failed.
+// NewUser returns a card whose packets another process moves: the vhost-user
+// back end at the other end of conn, a connected stream socket. The card owns
+// conn, also if NewUser fails. The back end maps the guest's memory mem through
+// the files in shared. If the back end hangs up or does not answer in time, the
+// device fails.
 func NewUser(conn *os.File, mem *virtqueue.Memory, shared []vhostuser.Region, card Config) (*Device, error) {
 	client, err := vhostuser.NewClient(conn, shared)
 	if err != nil {
@@ -24,7 +25,7 @@ func NewUser(conn *os.File, mem *virtqueue.Memory, shared []vhostuser.Region, ca
 	}
 	var d *Device
 	if err == nil {
-		d, err = newDevice(mem, &user{Client: client}, card)
+		d, err = newDevice(mem, &user{client: client}, card)
 	}
 	if err != nil {
 		client.Close()
@@ -33,26 +34,27 @@ func NewUser(conn *os.File, mem *virtqueue.Memory, shared []vhostuser.Region, ca
 	return d, nil
 }
 
-// user is a vhost-user back end.
+// user is the dataPath through a vhost-user back end.
 type user struct {
-	*vhostuser.Client
+	client  *vhostuser.Client
 	started []int // queues
 }
 
-func (u *user) features() uint64      { return u.Features() }
-func (u *user) gone() <-chan struct{} { return u.Gone() }
-func (u *user) err() error            { return u.Err() }
-func (u *user) close()                { u.Close() }
+func (u *user) features() uint64      { return u.client.Features() }
+func (u *user) gone() <-chan struct{} { return u.client.Gone() }
+func (u *user) err() error            { return u.client.Err() }
+func (u *user) descriptor() int       { return u.client.Descriptor() }
+func (u *user) close()                { u.client.Close() }
 
 func (u *user) start(features uint64, queues []device.Queue) error {
-	if err := u.SetFeatures(features & u.Features()); err != nil {
+	if err := u.client.SetFeatures(features & u.features()); err != nil {
 		return err
 	}
 	for i, q := range queues {
 		if q.Size == 0 {
 			continue
 		}
-		if err := u.StartQueue(i, q.Layout, q.Kick.FD(), q.Call.FD(), i < 2); err != nil {
+		if err := u.client.StartQueue(i, q.Layout, q.Kick.FD(), q.Call.FD(), i < 2); err != nil {
 			return err
 		}
 		u.started = append(u.started, i)
@@ -62,7 +64,7 @@ func (u *user) start(features uint64, queues []device.Queue) error {
 
 func (u *user) enable(pair int, on bool) error {
 	for i := 2 * pair; i < 2*pair+2; i++ {
-		if err := u.Enable(i, on); err != nil {
+		if err := u.client.Enable(i, on); err != nil {
 			return err
 		}
 	}
@@ -71,8 +73,8 @@ func (u *user) enable(pair int, on bool) error {
 
 func (u *user) stop() {
 	for _, i := range u.started {
-		if u.StopQueue(i) != nil {
-			break // it is gone, and its queues with it
+		if u.client.StopQueue(i) != nil {
+			break // the back end is gone, and no longer uses any queue
 		}
 	}
 	u.started = u.started[:0]
