@@ -8,8 +8,8 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// A packet of a size, one copy: what the guest transmits and what it receives
-// into merged buffers of a page.
+// BenchmarkPackets copies packets that the guest transmits, and packets that it
+// receives into mergeable buffers of one page.
 func BenchmarkPackets(b *testing.B) {
 	for _, size := range []int{12 + 60, 12 + 1514, 12 + 14 + 65535} {
 		b.Run(fmt.Sprintf("transmit/%d", size), func(b *testing.B) {

@@ -9,8 +9,9 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// FuzzLyingDriver lets the fuzzer write a driver's memory while packets go both
-// ways: the device stays within it and neither panics nor hangs.
+// FuzzLyingDriver lets the fuzzer write the driver's memory while packets move in
+// both directions. The link must stay within guest memory, and must neither panic
+// nor hang.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add(uint8(0xff), []byte{1, 2, 3, 4})
 	f.Add(uint8(0), []byte("\x03\x02\x10\x10\x05\x00\x00\x01\x04\x00\x00\x00\x03\x00\x20\x00\x01\x02\x10\x03"))
@@ -86,7 +87,7 @@ func FuzzLyingDriver(f *testing.F) {
 		}
 		for _, b := range around {
 			if b != 0xa5 {
-				t.Fatal("the device wrote beyond the guest's memory")
+				t.Fatal("the link wrote beyond the guest's memory")
 			}
 		}
 	})

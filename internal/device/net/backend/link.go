@@ -1,11 +1,11 @@
-// Package virtionet is the device of a virtio network card (virtio 1.2 §5.1) on
-// queues of package virtqueue. For package gateway it is a Link; what runs the
-// guest starts and stops its queues and passes notifications on. It knows
-// neither vhost-user nor KVM.
+// Package backend is the back end of a virtual machine's network card (virtio
+// 1.2 §5.1). It works on the packet queues of the card and is the link.Link that
+// a network serves. Package vhostuser starts and stops the queues and passes
+// notifications on. This package knows neither vhost-user nor KVM.
 //
-// A packet is copied once, between the guest's buffers and the gateway's. The
-// driver is not trusted: one that lies ends the link, with an error that says
-// how.
+// A packet is copied once, between the buffers of the guest and those of the
+// network. The driver is not trusted: if it lies, the link ends with an error
+// that says how.
 package backend
 
 import (
@@ -13,50 +13,38 @@ import (
 	"io"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// Feature bits (§5.1.3, §6).
-const (
-	featureCsum      = 1 << 0
-	featureGuestCsum = 1 << 1
-	featureGuestTSO4 = 1 << 7
-	featureGuestTSO6 = 1 << 8
-	featureHostTSO4  = 1 << 11
-	featureHostTSO6  = 1 << 12
-	featureMrgRxbuf  = 1 << 15
-	featureMQ        = 1 << 22
-	featureIndirect  = 1 << 28
-	featureEventIdx  = 1 << 29
-	featureVersion1  = 1 << 32
-)
-
-// MaxPairs is the largest number of queue pairs of a Device.
+// MaxPairs is the largest number of queue pairs of a Link.
 const MaxPairs = 64
 
-// Device is a network card. The queue numbers are those of §5.1.2: 2n receives
-// and 2n+1 transmits, as the guest sees it.
+// Link is the back end of one card. It is a [link.Link] and a vhostuser.Backend.
+// Queues are numbered as in §5.1.2: the guest receives on queue 2n and transmits
+// on queue 2n+1.
 type Link struct {
 	rings []ring
 
-	// Tokens for whom it may concern: the driver gave buffers to receive into,
-	// or packets to transmit.
+	// Each holds a token if the driver may have added buffers: to receive into,
+	// or with packets to transmit.
 	toReceive, toTransmit chan struct{}
 
 	ending sync.Once
 	ended  chan struct{}
-	err    error // why, once ended is closed
+	err    error // set before ended is closed
 
 	steering steering
-	turn     int     // of ReadPackets: the pair that is first
-	plain    plainer // of WritePackets
+	turn     int     // the pair that the next ReadPackets reads first
+	plain    plainer // used by WritePackets
 }
 
-// New is a card of so many pairs of queues, none of which is started.
+// New returns a Link with the given number of queue pairs, none of them started.
 func New(pairs int) (*Link, error) {
 	if pairs < 1 || pairs > MaxPairs {
-		return nil, fmt.Errorf("virtionet: %d queue pairs: 1 to %d are possible", pairs, MaxPairs)
+		return nil, fmt.Errorf("network card: %d queue pairs: 1 to %d are possible", pairs, MaxPairs)
 	}
 	return &Link{
 		rings:      make([]ring, 2*pairs),
@@ -66,62 +54,58 @@ func New(pairs int) (*Link, error) {
 	}, nil
 }
 
-// Features are the bits that the driver may accept. It must accept VERSION_1.
-func (d *Link) Features() uint64 {
-	f := uint64(featureCsum | featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 |
-		featureHostTSO4 | featureHostTSO6 | featureMrgRxbuf |
-		featureIndirect | featureEventIdx | featureVersion1)
-	if len(d.rings) > 2 {
-		f |= featureMQ
+// Features implements vhostuser.Backend.
+func (l *Link) Features() uint64 {
+	f := uint64(feature.Offload | feature.Mergeable | device.FeaturesOfQueues)
+	if len(l.rings) > 2 {
+		f |= feature.Multi
 	}
 	return f
 }
 
-// Queues is the number of queues without the control queue, which is left to
-// what runs the guest.
-func (d *Link) Queues() int { return len(d.rings) }
+// Queues implements vhostuser.Backend. The control queue is not among them: the
+// front end handles it.
+func (l *Link) Queues() int { return len(l.rings) }
 
-// Config implements vhostuser.Backend: the front end keeps the configuration.
-func (d *Link) Config() []byte { return nil }
+// Config implements vhostuser.Backend. The front end has the configuration.
+func (l *Link) Config() []byte { return nil }
 
-// Start lets the device use queue i, with the features that the driver
-// accepted. The device calls notify, which does not block, when the driver
-// wants to be notified.
-func (d *Link) Start(i int, q *virtqueue.Queue, features uint64, notify func()) {
-	r := &d.rings[i]
+// Start implements vhostuser.Backend.
+func (l *Link) Start(i int, q *virtqueue.Queue, features uint64, interrupt func()) {
+	r := &l.rings[i]
 	r.mu.Lock()
-	r.q, r.features, r.notify = q, features, notify
+	r.q, r.features, r.interrupt = q, features, interrupt
 	r.mu.Unlock()
-	d.Notify(i)
+	l.Notify(i)
 }
 
-// Stop takes queue i from the device, which does not touch it once Stop has
-// returned. All chains of it are back with the driver or not taken.
-func (d *Link) Stop(i int) {
-	r := &d.rings[i]
+// Stop implements vhostuser.Backend. Each chain of the queue is then used or not
+// taken.
+func (l *Link) Stop(i int) {
+	r := &l.rings[i]
 	r.mu.Lock()
-	r.q, r.notify = nil, nil
+	r.q, r.interrupt = nil, nil
 	r.mu.Unlock()
 }
 
-// Enable turns the delivery of packets by queue i, started or not, on or off.
-// What a driver transmits while it is off is lost. At first it is off.
-func (d *Link) Enable(i int, on bool) {
-	r := &d.rings[i]
+// Enable implements vhostuser.Backend. A queue is off at first. The link drops
+// packets that the guest transmits on a queue that is off.
+func (l *Link) Enable(i int, on bool) {
+	r := &l.rings[i]
 	r.mu.Lock()
 	r.enabled = on
 	r.mu.Unlock()
 	if i%2 == 0 {
-		d.steering.enable(i/2, on)
+		l.steering.enable(i/2, on)
 	}
-	d.Notify(i)
+	l.Notify(i)
 }
 
-// Kick says that the driver notified queue i. It does not block.
-func (d *Link) Notify(i int) {
-	ready := d.toReceive
+// Notify implements vhostuser.Backend.
+func (l *Link) Notify(i int) {
+	ready := l.toReceive
 	if i%2 == 1 {
-		ready = d.toTransmit
+		ready = l.toTransmit
 	}
 	select {
 	case ready <- struct{}{}:
@@ -129,92 +113,93 @@ func (d *Link) Notify(i int) {
 	}
 }
 
-// End ends the link: ReadPackets and WritePackets return err, which is nil for
-// a guest that is gone in good order. Only the first End counts.
-func (d *Link) End(err error) {
-	d.ending.Do(func() {
-		d.err = err
+// End implements vhostuser.Backend. ReadPackets and WritePackets then return err,
+// or io.EOF if err is nil. Only the first call has an effect.
+func (l *Link) End(err error) {
+	l.ending.Do(func() {
+		l.err = err
 		if err == nil {
-			d.err = io.EOF
+			l.err = io.EOF
 		}
-		close(d.ended)
+		close(l.ended)
 	})
 }
 
-// Offload implements link.Link. For a driver that did not accept offloads the
-// device itself computes checksums and cuts large segments.
-func (d *Link) Offload() bool { return true }
+// Offload implements link.Link. For a driver that has not accepted offloads the
+// link computes checksums and cuts large segments itself.
+func (l *Link) Offload() bool { return true }
 
 // Done implements link.Link.
-func (d *Link) Done() <-chan struct{} { return d.ended }
+func (l *Link) Done() <-chan struct{} { return l.ended }
 
 // Close implements link.Link.
-func (d *Link) Close() error {
-	d.End(nil)
+func (l *Link) Close() error {
+	l.End(nil)
 	return nil
 }
 
-// failure ends the link for err, and returns why it ended.
-func (d *Link) failure(err error) error {
-	d.End(fmt.Errorf("virtionet: %w", err))
-	return d.err
+// fail ends the link because of err, and returns the error it ended with.
+func (l *Link) fail(err error) error {
+	l.End(fmt.Errorf("network card: %w", err))
+	return l.err
 }
 
-// ReadPackets implements link.Link: what the guest transmits.
-func (d *Link) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
+// ReadPackets implements link.Link. It reads what the guest transmits.
+func (l *Link) ReadPackets(pkts []link.Packet, sizes []int) (int, error) {
 	for {
-		n, err := d.transmitted(pkts, sizes)
+		n, err := l.transmitted(pkts, sizes)
 		if err != nil {
-			return 0, d.failure(err)
+			return 0, l.fail(err)
 		}
 		if n > 0 {
 			return n, nil
 		}
 		select {
-		case <-d.toTransmit:
-		case <-d.ended:
-			return 0, d.err
+		case <-l.toTransmit:
+		case <-l.ended:
+			return 0, l.err
 		}
 	}
 }
 
-// transmitted takes what is there from all pairs, another one first each time.
-func (d *Link) transmitted(pkts []link.Packet, sizes []int) (n int, err error) {
-	pairs := len(d.rings) / 2
+// transmitted takes the packets that all pairs have now. Each call begins with
+// the next pair, so that no pair starves.
+func (l *Link) transmitted(pkts []link.Packet, sizes []int) (n int, err error) {
+	pairs := len(l.rings) / 2
 	for i := range pairs {
-		pair := (d.turn + i) % pairs
-		got, err := d.rings[2*pair+1].take(pkts[n:], sizes[n:])
+		pair := (l.turn + i) % pairs
+		got, err := l.rings[2*pair+1].take(pkts[n:], sizes[n:])
 		if err != nil {
 			return 0, err
 		}
 		if pairs > 1 {
 			for j := range got {
-				d.steering.learn(pkts[n+j], pair)
+				l.steering.learn(pkts[n+j], pair)
 			}
 		}
 		n += got
 	}
-	d.turn = (d.turn + 1) % pairs
+	l.turn = (l.turn + 1) % pairs
 	return n, nil
 }
 
-// WritePackets implements link.Link: what the guest receives. While it has
-// no driver, there is no room.
-func (d *Link) WritePackets(pkts []link.Packet) error {
+// WritePackets implements link.Link. It writes what the guest receives. It waits
+// while the guest has no driver.
+func (l *Link) WritePackets(pkts []link.Packet) error {
 	for len(pkts) > 0 {
-		pair, n := d.steering.run(pkts)
-		done, err := d.rings[2*pair].give(pkts[:n], &d.plain)
+		pair, n := l.steering.run(pkts)
+		done, err := l.rings[2*pair].give(pkts[:n], &l.plain)
 		if err != nil {
-			return d.failure(err)
+			return l.fail(err)
 		}
 		pkts = pkts[done:]
 		if done > 0 {
 			continue
 		}
 		select {
-		case <-d.toReceive:
-		case <-d.ended:
-			return d.err
+		case <-l.toReceive:
+		case <-l.ended:
+			return l.err
 		}
 	}
 	return nil

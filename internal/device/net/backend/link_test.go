@@ -25,20 +25,20 @@ const (
 	all = csum | guestCsum | guestTSO4 | guestTSO6 | hostTSO4 | mrgRxbuf | eventIdx | version1
 
 	entries = 256
-	buffers = 0x1000_0000 // where the guest has them
-	space   = 1 << 20     // how many bytes
+	buffers = 0x1000_0000 // guest-physical address of the buffers
+	space   = 1 << 20     // bytes of buffers
 )
 
 type buffer = virtqueuetest.Buffer
 
-// guest is a driver with its memory, and the device.
+// guest is a driver with its memory, and the link.
 type guest struct {
 	testing.TB
 	card   *Link
 	mem    *virtqueue.Memory
-	queues []*virtqueuetest.Driver // as the device counts them
-	calls  []int                   // how often each queue's driver was notified
-	free   uint64                  // where buffers are given from
+	queues []*virtqueuetest.Driver // numbered as in Link
+	calls  []int                   // interrupts per queue
+	free   uint64                  // bytes of buffers in use
 }
 
 func newGuest(t testing.TB, pairs int, features uint64) *guest {
@@ -64,8 +64,9 @@ func newGuest(t testing.TB, pairs int, features uint64) *guest {
 	return g
 }
 
-// mapped is memory as a guest's is: what device and driver do at the same time
-// is ordered by the specification, of which the race detector knows nothing.
+// mapped returns n bytes outside the Go heap, like a guest's memory. The virtio
+// specification orders concurrent accesses to it, and the race detector does not
+// see them.
 func mapped(t testing.TB, n int) []byte {
 	t.Helper()
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -91,14 +92,14 @@ func (g *guest) start(i int, features uint64, next uint16) *virtqueue.Queue {
 	return q
 }
 
-// alloc is n bytes of the guest's memory.
+// alloc returns n unused bytes of the guest's memory.
 func (g *guest) alloc(n int) buffer {
 	b := buffer{Addr: buffers + g.free, Len: uint32(n)}
 	g.free += uint64(n)
 	return b
 }
 
-// post makes count buffers of n bytes available to receive into.
+// post adds count buffers of n bytes to a receive queue.
 func (g *guest) post(queue, count, n int) (posted []buffer) {
 	g.Helper()
 	d := g.queues[queue]
@@ -115,7 +116,7 @@ func (g *guest) post(queue, count, n int) (posted []buffer) {
 	return posted
 }
 
-// send makes a chain available that transmits pieces.
+// send transmits one packet in pieces.
 func (g *guest) send(queue int, pieces ...[]byte) {
 	g.Helper()
 	var out []buffer
@@ -132,14 +133,15 @@ func (g *guest) send(queue int, pieces ...[]byte) {
 	}
 }
 
-// received takes what the device put into the posted buffers, one packet.
+// received returns the next packet that the link put into the posted buffers, and
+// the buffers that are left.
 func (g *guest) received(queue int, posted []buffer) (packet []byte, left []buffer) {
 	g.Helper()
 	d := g.queues[queue]
 	for n := 1; n > 0; n-- {
 		_, size, ok := d.Take()
 		if !ok {
-			g.Fatal("a packet is not whole")
+			g.Fatal("a packet is cut off")
 		}
 		b := d.Bytes(posted[0])[:size]
 		posted = posted[1:]
@@ -164,7 +166,7 @@ func (g *guest) read(max int) (pkts []link.Packet, sizes []int) {
 	return pkts[:n], sizes[:n]
 }
 
-// pattern is a packet of n bytes, header included, without offload.
+// pattern returns a packet of n bytes without offload. n includes the header.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := 12; i < n; i++ {
@@ -199,15 +201,15 @@ func TestTransmittedPacketsArriveWhole(t *testing.T) {
 		}
 	}
 	if g.calls[1] == 0 {
-		t.Error("the driver was not notified")
+		t.Error("the driver got no interrupt")
 	}
 }
 
-func TestAPacketTooLongIsLost(t *testing.T) {
+func TestPacketThatIsTooLongIsDropped(t *testing.T) {
 	g := newGuest(t, 1, all)
 	g.send(1, make([]byte, 12+14+65536))
 	if _, sizes := g.read(1); sizes[0] != 0 {
-		t.Errorf("%d bytes", sizes[0])
+		t.Errorf("the packet has %d bytes, want 0", sizes[0])
 	}
 	if _, _, ok := g.queues[1].Take(); !ok {
 		t.Error("its chain is not used")
@@ -230,7 +232,7 @@ func TestReceivedPacketsAreMerged(t *testing.T) {
 		}
 	}
 	if g.calls[0] != 1 {
-		t.Errorf("notified %d times of one batch", g.calls[0])
+		t.Errorf("%d interrupts for one batch, want 1", g.calls[0])
 	}
 }
 
@@ -243,11 +245,11 @@ func TestReceivingWaitsForRoom(t *testing.T) {
 		for g.queues[0].Listen(); ; {
 			select {
 			case <-done:
-				t.Fatal("written without room")
+				t.Fatal("WritePackets returned without room")
 			case <-time.After(time.Millisecond):
 			}
 			if g.queues[0].Listen() {
-				break // the first is there
+				break // the first packet has come
 			}
 		}
 		first, posted := g.received(0, posted)
@@ -268,7 +270,7 @@ func TestReceivingWaitsForRoom(t *testing.T) {
 	}
 }
 
-func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
+func TestPacketThatCannotFitIsDropped(t *testing.T) {
 	t.Run("not merged", func(t *testing.T) {
 		g := newGuest(t, 1, all&^mrgRxbuf)
 		posted := g.post(0, 1, 1000)
@@ -291,23 +293,23 @@ func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
 	})
 }
 
-func TestADisabledQueueDeliversNothing(t *testing.T) {
+func TestDisabledQueueDeliversNothing(t *testing.T) {
 	g := newGuest(t, 1, all)
 	g.card.Enable(0, false)
 	g.card.Enable(1, false)
 	g.send(1, pattern(60))
 	if _, sizes := g.read(1); sizes[0] != 0 {
-		t.Error("transmitted")
+		t.Error("a packet came from a disabled queue")
 	}
 	if _, _, ok := g.queues[1].Take(); !ok {
-		t.Error("what is not transmitted is not given back")
+		t.Error("the chain of the dropped packet is not used")
 	}
 	posted := g.post(0, 1, 1000)
 	done := make(chan error)
 	go func() { done <- g.card.WritePackets([]link.Packet{{pattern(60)}}) }()
 	select {
 	case <-done:
-		t.Fatal("received")
+		t.Fatal("a packet went to a disabled queue")
 	case <-time.After(20 * time.Millisecond):
 	}
 	g.card.Enable(0, true)
@@ -317,7 +319,7 @@ func TestADisabledQueueDeliversNothing(t *testing.T) {
 	g.received(0, posted)
 }
 
-func TestAStoppedQueueGoesOnWhereItWas(t *testing.T) {
+func TestStoppedQueueContinuesWhereItWas(t *testing.T) {
 	g := newGuest(t, 1, all)
 	q := g.start(1, all, 0)
 	g.send(1, pattern(60))
@@ -326,7 +328,7 @@ func TestAStoppedQueueGoesOnWhereItWas(t *testing.T) {
 	g.send(1, pattern(70))
 	g.card.Notify(1)
 	if n := q.Next(); n != 1 {
-		t.Fatalf("next is %d", n)
+		t.Fatalf("Next is %d, want 1", n)
 	}
 	g.start(1, all, q.Next())
 	if _, sizes := g.read(1); sizes[0] != 70 {
@@ -334,16 +336,16 @@ func TestAStoppedQueueGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-func TestTheEndReachesBothDirections(t *testing.T) {
+func TestEndReachesBothDirections(t *testing.T) {
 	cause := errors.New("cause")
 	for _, test := range []struct {
 		name string
-		end  func(d *Link)
+		end  func(l *Link)
 		want error
 	}{
-		{"Close", func(d *Link) { _ = d.Close() }, io.EOF},
-		{"End", func(d *Link) { d.End(nil) }, io.EOF},
-		{"End with a cause", func(d *Link) { d.End(cause); _ = d.Close() }, cause},
+		{"Close", func(l *Link) { _ = l.Close() }, io.EOF},
+		{"End", func(l *Link) { l.End(nil) }, io.EOF},
+		{"End with a cause", func(l *Link) { l.End(cause); _ = l.Close() }, cause},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGuest(t, 1, all)
@@ -363,7 +365,7 @@ func TestTheEndReachesBothDirections(t *testing.T) {
 	}
 }
 
-func TestALieEndsTheLinkAndIsNamed(t *testing.T) {
+func TestLieEndsTheLinkAndIsNamed(t *testing.T) {
 	t.Run("transmitting", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		binary.LittleEndian.PutUint16(g.queues[1].Avail[2:], 1000)
@@ -389,7 +391,7 @@ func TestALieEndsTheLinkAndIsNamed(t *testing.T) {
 	})
 }
 
-func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
+func TestFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 	g := newGuest(t, 3, all)
 	udp := func(src, dst byte, from, to uint16) []byte {
 		b := make([]byte, 12+14+28)
@@ -414,7 +416,7 @@ func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, _, ok := g.queues[2*pair].Take(); !ok {
-			t.Errorf("the answer to pair %d is elsewhere", pair)
+			t.Errorf("the answer to pair %d came on another pair", pair)
 		}
 	}
 	g.card.Enable(2, false)
@@ -422,11 +424,11 @@ func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, ok := g.queues[0].Take(); !ok {
-		t.Error("a disabled pair's flow is not with the first")
+		t.Error("the flow of a disabled pair did not move to the first pair")
 	}
 }
 
-func TestTheSteadyStateAllocatesNothing(t *testing.T) {
+func TestSteadyStateAllocatesNothing(t *testing.T) {
 	g := newGuest(t, 1, all)
 	rx, tx := g.queues[0], g.queues[1]
 	in, out := g.post(0, 8, 2000), []buffer{g.alloc(12 + 1514)}
@@ -446,7 +448,7 @@ func TestTheSteadyStateAllocatesNothing(t *testing.T) {
 		}
 		for range 3 {
 			if _, _, ok := rx.Take(); !ok {
-				t.Fatal("a packet is not whole")
+				t.Fatal("a packet is cut off")
 			}
 			rx.Add(nil, in[:1])
 		}
@@ -457,6 +459,6 @@ func TestTheSteadyStateAllocatesNothing(t *testing.T) {
 	other := newGuest(t, 1, all).queues[0]
 	add := testing.AllocsPerRun(100, func() { other.Add(out, nil) })
 	if n := testing.AllocsPerRun(100, step); n > 4*add {
-		t.Errorf("%v allocations, of which the test's driver has %v", n, 4*add)
+		t.Errorf("%v allocations; the driver of the test makes %v of them", n, 4*add)
 	}
 }

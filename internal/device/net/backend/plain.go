@@ -3,49 +3,39 @@ package backend
 import (
 	"encoding/binary"
 
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// Fields of struct virtio_net_hdr (§5.1.6).
-const (
-	flagNeedsCsum = 1
-	flagDataValid = 2
-
-	gsoNone  = 0
-	gsoTCPv4 = 1
-	gsoTCPv6 = 4
-)
-
-// accepts reports whether a driver with these features takes pkt as it is
+// accepts reports whether a driver with the given features accepts pkt as it is
 // (§5.1.6.4.1).
 func accepts(features uint64, pkt link.Packet) bool {
-	const all = featureGuestCsum | featureGuestTSO4 | featureGuestTSO6
-	if features&all == all {
+	if features&feature.GuestOffload == feature.GuestOffload {
 		return true
 	}
-	var h [2]byte
+	var h [2]byte // flags, gso_type
 	gather([][]byte{h[:]}, pkt)
 	switch h[1] {
-	case gsoTCPv4:
-		return features&featureGuestTSO4 != 0
-	case gsoTCPv6:
-		return features&featureGuestTSO6 != 0
+	case boot.VnetGSOTCPv4:
+		return features&feature.GuestTSO4 != 0
+	case boot.VnetGSOTCPv6:
+		return features&feature.GuestTSO6 != 0
 	}
-	return h[0]&(flagNeedsCsum|flagDataValid) == 0 || features&featureGuestCsum != 0
+	return h[0]&(boot.VnetNeedsCsum|boot.VnetDataValid) == 0 || features&feature.GuestCsum != 0
 }
 
-// plainer makes packets that any driver takes: with their checksums, and large
-// segments cut. Few drivers need it, so it is short rather than fast.
+// plainer makes packets that any driver accepts: it computes checksums and cuts
+// large segments. Few drivers need it, so it is short rather than fast.
 type plainer struct {
 	whole []byte
-	// done is how many segments of a packet the driver got when there was no
-	// more room: the packet comes again.
+	// done is how many segments of the current packet the driver has. If the
+	// queue was full then, the packet is put again.
 	done int
 }
 
-// put is ring.put for a packet that the driver does not accept. What is no
-// packet of the gateway's stack is lost.
+// put is ring.put for a packet that the driver does not accept as it is. It drops
+// malformed packets.
 func (p *plainer) put(r *ring, pkt link.Packet) (bool, error) {
 	n := length(pkt)
 	if cap(p.whole) < n {
@@ -60,10 +50,10 @@ func (p *plainer) put(r *ring, pkt link.Packet) (bool, error) {
 	copy(h[:], b)
 	clear(b[:boot.VirtioNetHeaderSize])
 	le := binary.LittleEndian
-	if h[1] != gsoNone {
+	if h[1] != boot.VnetGSONone {
 		return p.segments(r, b, int(le.Uint16(h[4:])))
 	}
-	if h[0]&flagNeedsCsum != 0 {
+	if h[0]&boot.VnetNeedsCsum != 0 {
 		start, off := boot.VirtioNetHeaderSize+int(le.Uint16(h[6:])), int(le.Uint16(h[8:]))
 		if start+off+2 > n {
 			return true, nil
@@ -73,8 +63,8 @@ func (p *plainer) put(r *ring, pkt link.Packet) (bool, error) {
 	return r.put(link.Packet{b})
 }
 
-// segments cuts the TCP segment in b, which begins with a cleared header, into
-// ones of mss bytes of data.
+// segments cuts the TCP segment in b into segments with mss bytes of data each. b
+// begins with a virtio-net header of zeros.
 func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 	const (
 		ip  = boot.VirtioNetHeaderSize + 14
@@ -135,8 +125,8 @@ func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 	return true, nil
 }
 
-// sum adds b, of which only the last part of a packet has an odd length, to a
-// sum of the internet checksum (RFC 1071).
+// sum adds b to a partial internet checksum (RFC 1071) and returns the result.
+// Only the last part of a packet may have an odd length.
 func sum(s uint32, b []byte) uint32 {
 	for ; len(b) >= 2; b = b[2:] {
 		s += uint32(b[0])<<8 | uint32(b[1])
@@ -148,4 +138,5 @@ func sum(s uint32, b []byte) uint32 {
 	return s&0xffff + s>>16
 }
 
+// putSum stores the checksum of a sum that is complete.
 func putSum(b []byte, s uint32) { binary.BigEndian.PutUint16(b, ^uint16(s&0xffff+s>>16)) }

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pith-os/pith/internal/link"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-
-	"github.com/pith-os/pith/internal/link"
 )
 
-// segment is a TCP segment as the gateway's stack writes it: the checksum is
-// that of the pseudo-header, and there is more data than mss if that is not 0.
+// segment returns a TCP segment as the gateway's stack writes it. Its checksum is
+// partial. If mss is not 0, the segment is large and is to be cut at mss bytes.
 func segment(v4 bool, data []byte, mss int) []byte {
 	const options = 12
 	tcpLen := header.TCPMinimumSize + options
@@ -59,11 +59,11 @@ func segment(v4 bool, data []byte, mss int) []byte {
 	return b
 }
 
-// checkSegment checks all that a receiver does, and returns the data.
+// checkSegment checks a segment as a receiver does, and returns its data.
 func checkSegment(t *testing.T, v4 bool, b []byte, seq uint32, first, last bool) []byte {
 	t.Helper()
 	if !bytes.Equal(b[:10], make([]byte, 10)) {
-		t.Errorf("a header that asks for offload: % x", b[:12])
+		t.Errorf("the virtio-net header asks for offload: % x", b[:12])
 	}
 	var src, dst tcpip.Address
 	var tcp header.TCP
@@ -99,12 +99,12 @@ func checkSegment(t *testing.T, v4 bool, b []byte, seq uint32, first, last bool)
 	return tcp.Payload()
 }
 
-func TestADriverWithoutOffloadGetsPlainPackets(t *testing.T) {
+func TestDriverWithoutOffloadGetsPlainPackets(t *testing.T) {
 	for _, v4 := range []bool{true, false} {
 		for _, size := range []int{0, 1, 1447, 1448, 1449, 20001} {
 			t.Run(fmt.Sprintf("v4=%t,%d bytes", v4, size), func(t *testing.T) {
 				g := newGuest(t, 1, version1)
-				// Room for some of the segments at first.
+				// At first there is room for some of the segments.
 				posted := g.post(0, 3, 1600)
 				data := pattern(12 + size)[12:]
 				mss := 1448
@@ -125,17 +125,17 @@ func TestADriverWithoutOffloadGetsPlainPackets(t *testing.T) {
 					got = append(got, checkSegment(t, v4, b, 0xfffffff0+uint32(len(got)), first, last)...)
 				}
 				if !bytes.Equal(got, data) {
-					t.Error("other data")
+					t.Error("the data differs")
 				}
 				if _, _, ok := g.queues[0].Take(); ok {
-					t.Error("a segment too many")
+					t.Error("there is one segment too many")
 				}
 			})
 		}
 	}
 }
 
-func TestADriverGetsTheOffloadThatItAccepted(t *testing.T) {
+func TestDriverGetsTheOffloadThatItAccepted(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		features uint64

@@ -5,32 +5,33 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// ring is one queue, as the device uses it. Between two holders of mu nothing
-// is unpublished and no chain is taken.
+// ring is one queue. When nobody holds mu, all used chains are published and no
+// chain is taken.
 type ring struct {
-	mu       sync.Mutex
-	q        *virtqueue.Queue // nil: stopped
-	features uint64
-	notify   func()
-	enabled  bool
+	mu        sync.Mutex
+	q         *virtqueue.Queue // nil: stopped
+	features  uint64
+	interrupt func()
+	enabled   bool
 
 	chains []virtqueue.Chain
 }
 
-// flush gives back what was pushed. Only one who holds mu calls it.
+// flush publishes the chains that were pushed. The caller holds mu.
 func (r *ring) flush() {
 	if r.q.Flush() {
-		r.notify()
+		r.interrupt()
 	}
 }
 
-// take copies packets that the driver transmits to pkts. It returns zero, with
-// notifications enabled, when there are none.
+// take copies packets that the driver transmits to pkts, and returns their number.
+// If there are none, it returns 0 and has enabled notifications.
 func (r *ring) take(pkts []link.Packet, sizes []int) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,9 +68,9 @@ func (r *ring) take(pkts []link.Packet, sizes []int) (n int, err error) {
 	return n, nil
 }
 
-// give copies packets to the buffers that the driver receives into, and returns
-// how many were dealt with. Fewer than all says that notifications are enabled,
-// or that Start or Enable will say when to try again.
+// give copies packets to the buffers of the driver, and returns how many it
+// delivered or dropped. If these are fewer than all, a notification, Start or
+// Enable will follow when it is worth trying again.
 func (r *ring) give(pkts []link.Packet, plain *plainer) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,9 +97,9 @@ func (r *ring) give(pkts []link.Packet, plain *plainer) (n int, err error) {
 	return n, nil
 }
 
-// put copies one packet, to several chains if the driver merges (§5.1.6.4). It
-// reports false, with notifications enabled, when there is no room. A packet
-// for which all of the queue has no room is lost.
+// put copies one packet, to several chains if the driver accepted mergeable
+// buffers (§5.1.6.4). If there is no room now, it enables notifications and
+// reports false. It drops a packet that is larger than the whole queue.
 func (r *ring) put(pkt link.Packet) (bool, error) {
 	need, room, k := length(pkt), 0, 0
 	for room < need {
@@ -114,9 +115,9 @@ func (r *ring) put(pkt link.Packet) (bool, error) {
 			if r.q.EnableNotify() {
 				continue
 			}
-			lost := k == r.q.Size()
+			tooLarge := k == r.q.Size()
 			r.q.Unpop(k)
-			return lost, nil
+			return tooLarge, nil
 		}
 		if k == 0 {
 			r.q.DisableNotify()
@@ -126,7 +127,7 @@ func (r *ring) put(pkt link.Packet) (bool, error) {
 		}
 		k++
 		room += c.InLen
-		if r.features&featureMrgRxbuf == 0 && room < need {
+		if r.features&feature.Mergeable == 0 && room < need {
 			r.q.Unpop(k)
 			return true, nil
 		}
@@ -152,7 +153,7 @@ func (r *ring) put(pkt link.Packet) (bool, error) {
 	return true, nil
 }
 
-// scatterer writes to the buffers of chains that have room for all.
+// scatterer writes to the buffers of chains, which must have room for all of it.
 type scatterer struct {
 	chains     []virtqueue.Chain
 	piece, off int
@@ -174,7 +175,7 @@ func (s *scatterer) write(p []byte) {
 	}
 }
 
-// gather copies src to dst until one of them ends.
+// gather copies the bytes of src to dst until one of them ends.
 func gather(dst, src [][]byte) {
 	i, off := 0, 0
 	for _, p := range src {
@@ -192,6 +193,7 @@ func gather(dst, src [][]byte) {
 	}
 }
 
+// length returns the number of bytes in pieces.
 func length(pieces [][]byte) (n int) {
 	for _, p := range pieces {
 		n += len(p)
