@@ -11,39 +11,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Front is where the one front end of a back end is, in another process.
+// Server connects a Backend to one front end in another process.
 type Server struct {
 	file *os.File
-	done chan struct{} // closed when the back end has ended
+	done chan struct{} // closed when the session has ended
 
 	mu     sync.Mutex
-	listen *net.UnixListener // nil: there is nothing to wait for
-	conn   *net.UnixConn     // nil: there is none yet
+	listen *net.UnixListener // nil: the front end is connected from the start
+	conn   *net.UnixConn     // nil: the front end has not connected yet
 	closed bool
 }
 
-// Listen starts a back end for dev, in a goroutine of its own, to which QEMU
-// connects: File is a listening socket without a name. QEMU takes no connected
-// one: of those that it connects itself it knows that they pass descriptors.
-func Listen(dev Backend) (*Server, error) {
-	f, err := listen()
+// Listen starts a server for b, in a goroutine of its own, that QEMU connects to.
+// File is a listening socket without a name. A connected socket would not do: QEMU
+// passes descriptors only on sockets that it has connected itself.
+func Listen(b Backend) (*Server, error) {
+	s, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: listen: %w", err)
 	}
-	f.start(dev)
-	return f, nil
+	s.start(b)
+	return s, nil
 }
 
-// Connect is Listen for a front end that takes a connected socket, as a
-// [Client] does. That it has hung up is seen once File is closed here, too.
-func Connect(dev Backend) (*Server, error) {
+// Connect starts a server for b whose File is a connected socket, for a [Client].
+// The caller closes File once the front end's process has it. Only then does the
+// server see the front end hang up.
+func Connect(b Backend) (*Server, error) {
 	theirs, ours, err := connectedPair()
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: %w", err)
 	}
-	f := &Server{file: theirs, conn: ours, done: make(chan struct{})}
-	f.start(dev)
-	return f, nil
+	s := &Server{file: theirs, conn: ours, done: make(chan struct{})}
+	s.start(b)
+	return s, nil
 }
 
 func connectedPair() (*os.File, *net.UnixConn, error) {
@@ -59,7 +60,7 @@ func connectedPair() (*os.File, *net.UnixConn, error) {
 	return theirs, ours, nil
 }
 
-// unixConn is the connection of f, which it owns, also when it fails.
+// unixConn returns the connection of f and closes f, also if it fails.
 func unixConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -72,7 +73,7 @@ func unixConn(f *os.File) (*net.UnixConn, error) {
 	return conn, nil
 }
 
-// listen makes the socket in a folder of the user's own, which goes at once.
+// listen makes the socket in a private directory, which it removes at once.
 func listen() (_ *Server, err error) {
 	dir, err := os.MkdirTemp("", "pith-")
 	if err != nil {
@@ -92,64 +93,64 @@ func listen() (_ *Server, err error) {
 	return &Server{file: os.NewFile(uintptr(fd), path), listen: l, done: make(chan struct{})}, nil
 }
 
-func (f *Server) start(dev Backend) {
+func (s *Server) start(b Backend) {
 	go func() {
-		defer close(f.done)
-		dev.End(f.serve(dev))
+		defer close(s.done)
+		b.End(s.serve(b))
 	}()
 }
 
-func (f *Server) serve(dev Backend) error {
-	conn, err := f.connection()
+func (s *Server) serve(b Backend) error {
+	conn, err := s.connection()
 	if err != nil || conn == nil {
 		return err
 	}
-	return newSession(conn, dev).serve()
+	return newSession(conn, b).serve()
 }
 
-// connection waits for the front end; nil: it is waited for no more.
-func (f *Server) connection() (*net.UnixConn, error) {
-	if f.listen == nil {
-		return f.conn, nil
+// connection waits for the front end. It returns nil if Close is called first.
+func (s *Server) connection() (*net.UnixConn, error) {
+	if s.listen == nil {
+		return s.conn, nil
 	}
-	conn, err := f.listen.AcceptUnix()
+	conn, err := s.listen.AcceptUnix()
 	if errors.Is(err, net.ErrClosed) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("vhost-user: %w", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.conn = conn
-	if f.closed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = conn
+	if s.closed {
 		return nil, conn.Close()
 	}
-	return conn, f.listen.Close()
+	return conn, s.listen.Close()
 }
 
-// File is the socket, for the front end's process. That of Listen has there, as
-// descriptor n, the path /proc/self/fd/n.
-func (f *Server) File() *os.File { return f.file }
+// File returns the socket for the front end's process. If it comes from Listen and
+// is descriptor n there, its path in that process is /proc/self/fd/n.
+func (s *Server) File() *os.File { return s.file }
 
-// Close hangs up, if the front end has not, and returns when the back end has
-// ended. A front end that runs sees that its device is gone.
-func (f *Server) Close() error {
-	err := openStill(f.file.Close())
-	f.mu.Lock()
-	f.closed = true
-	if f.listen != nil {
-		err = errors.Join(err, openStill(f.listen.Close()))
+// Close closes the connection, if the front end has not done so, and returns when
+// the session has ended. A front end that still runs sees the connection close.
+func (s *Server) Close() error {
+	err := openStill(s.file.Close())
+	s.mu.Lock()
+	s.closed = true
+	if s.listen != nil {
+		err = errors.Join(err, openStill(s.listen.Close()))
 	}
-	if f.conn != nil {
-		err = errors.Join(err, openStill(f.conn.Close()))
+	if s.conn != nil {
+		err = errors.Join(err, openStill(s.conn.Close()))
 	}
-	f.mu.Unlock()
-	<-f.done
+	s.mu.Unlock()
+	<-s.done
 	return err
 }
 
-// openStill is the error of a Close that need not be the first.
+// openStill returns err, or nil if err says that the file was closed before.
 func openStill(err error) error {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 		return nil

@@ -1,35 +1,38 @@
-// Package vhostuser gives a virtual machine's network card to another process
-// (QEMU's docs/interop/vhost-user.rst): the front end, which runs the machine,
-// keeps the card's registers and shares the guest's memory; the back end works
-// on the queues in it. It stands on package virtqueue. A [Client] is a front
-// end; in a back end a [Device] does the work, in practice package virtionet's,
-// which is also the gateway's Link. With QEMU as the front end:
+// Package vhostuser splits a virtual machine's network card between two processes
+// (QEMU's docs/interop/vhost-user.rst). The front end is the process that runs
+// the VM: it has the card's registers and shares the guest's memory. The back end
+// works on the queues in that memory. A [Client] is a front end. A [Server] is
+// the side of the back end and calls a [Backend], in practice a backend.Link,
+// which is also the link.Link of the network.
+//
+// With QEMU as the front end:
 //
 //	card, err := backend.New(1)
-//	front, err := vhostuser.Listen(card)
-//	qemu.ExtraFiles = []*os.File{front.File()} // its descriptor 3
+//	server, err := vhostuser.Listen(card)
+//	qemu.ExtraFiles = []*os.File{server.File()} // its descriptor 3
 //	err = qemu.Start()
-//	err = gw.Serve(ctx, card)                  // returns when QEMU is gone
-//	err = front.Close()                        // also where QEMU did not start
+//	err = network.Serve(ctx, card)              // returns when QEMU has ended
+//	err = server.Close()                        // needed even if QEMU did not start
 //
-// and QEMU's arguments, for PCI; on microvm the device is virtio-net-device
-// without the options of PCI, and needs -global virtio-mmio.force-legacy=false:
+// QEMU's arguments are, for PCI:
 //
 //	-object memory-backend-memfd,id=mem,size=64M,share=on -machine q35,memory-backend=mem
 //	-chardev socket,id=net,path=/proc/self/fd/3 -netdev vhost-user,id=net,chardev=net
 //	-device virtio-net-pci,netdev=net,disable-legacy=on,romfile=,ctrl_guest_offloads=off
 //
-// With n pairs of queues, n above one: queues=n for -netdev, mq=on and on PCI
-// vectors=2n+2 for the device.
+// On microvm the device is virtio-net-device without the options of PCI, and QEMU
+// needs -global virtio-mmio.force-legacy=false. With n pairs of queues, n above
+// one, -netdev needs queues=n and the device mq=on, on PCI also vectors=2n+2.
 //
-// QEMU 7.2 ends by a segmentation fault when a driver uses MSI-X for a vhost-user
-// network card and KVM does not run the guest: it takes the vector to KVM, which
-// is not there. With vectors=0 the driver has a pin instead, if it can use one;
-// else link.NewFrames does, without offload. virtio-mmio has no such error.
+// QEMU 7.2 ends by a segmentation fault if a driver uses MSI-X for a vhost-user
+// network card and KVM does not run the guest: it passes the vector to KVM, which
+// is not there. With vectors=0 the driver uses an interrupt pin, if it can. For
+// other drivers use link.NewFrames, which has no offload. virtio-mmio does not
+// have this error.
 //
-// Neither the front end nor the driver is trusted: a message that is wrong ends
-// the connection. The protocol's parts for migration and for postponed faults
-// are not offered.
+// Neither the front end nor the driver is trusted: a wrong message ends the
+// connection. The back end does not offer the features for migration and for
+// postcopy page faults.
 package vhostuser
 
 import (
@@ -40,74 +43,78 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/internal/device"
 	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/virtqueue"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxSize is the largest queue: QEMU's limit.
+// maxSize is the largest number of entries of a queue, which is QEMU's limit.
 const maxSize = 1024
 
-// Device is a network card's part that works on queues. All calls but Kick come
-// from one goroutine.
+// Backend works on the queues of a device. One goroutine makes all calls except
+// Notify.
 type Backend interface {
-	// Features are the bits that the driver may accept, with VERSION_1.
+	// Features returns the bits that the driver may accept. VERSION_1 is one of
+	// them.
 	Features() uint64
-	// Queues is the number of queues: two for each pair.
+	// Queues returns the number of queues, two for each pair.
 	Queues() int
-	// Config is the configuration that the driver reads, or nil if the front end
-	// keeps it, as it does for a network card.
+	// Config returns the configuration that the driver reads. It is nil if the
+	// front end has the configuration, as it does for a network card.
 	Config() []byte
-	// Start gives queue i to the device. It calls notify, which does not
-	// block, when the driver wants to be notified.
-	Start(i int, q *virtqueue.Queue, features uint64, notify func())
-	// Stop takes queue i back. No use of it outlasts Stop.
+	// Start gives queue i to the back end, with the features that the driver
+	// accepted. The back end calls interrupt, which does not block, when the
+	// driver wants an interrupt.
+	Start(i int, q *virtqueue.Queue, features uint64, interrupt func())
+	// Stop takes queue i back. The back end does not use it after Stop.
 	Stop(i int)
-	// Enable turns queue i, started or not, on or off.
+	// Enable turns queue i on or off, whether it is started or not.
 	Enable(i int, on bool)
-	// Notify tells the back end that the driver notified queue i. It does not block.
+	// Notify reports that the driver notified queue i. It does not block.
 	Notify(i int)
-	// End says that the front end is gone: in good order, or because of err.
+	// End reports that the front end is gone, because of err if that is not nil.
 	End(err error)
 }
 
-// backend is one connection. Its goroutine alone uses it.
+// session is the back end's side of one connection. One goroutine uses it.
 type session struct {
 	conn     *net.UnixConn
-	dev      Backend
+	backend  Backend
 	features uint64 // accepted
 	protocol uint64 // accepted
 	mem      *memory
 	rings    []vring
 }
 
-// vring is one queue as the front end describes it.
+// vring is one queue as the front end has described it.
 type vring struct {
-	size    int // 0: not yet known
+	size    int // entries; 0: not yet known
 	addr    ringAddr
 	hasAddr bool
 	next    uint16
 	kick    *event.Event
-	call    atomic.Pointer[event.Event] // the device signals it
+	call    atomic.Pointer[event.Event] // the back end signals it
 	queue   *virtqueue.Queue            // nil: stopped
 }
 
-// ringAddr is where the front end has a queue.
+// ringAddr is the place of a queue, in addresses of the front end.
 type ringAddr struct{ desc, device, driver uint64 }
 
-func newSession(conn *net.UnixConn, dev Backend) *session {
-	return &session{conn: conn, dev: dev, rings: make([]vring, dev.Queues())}
+func newSession(conn *net.UnixConn, b Backend) *session {
+	return &session{conn: conn, backend: b, rings: make([]vring, b.Queues())}
 }
 
-// serve answers messages until one end hangs up, for which it returns nil. In the end the device has no queues, and all is closed.
-func (b *session) serve() error {
-	defer b.close()
-	r := reader{conn: b.conn}
+// serve answers messages until one side hangs up, which is no error. Then it takes
+// all queues from the back end and closes the connection.
+func (s *session) serve() error {
+	defer s.close()
+	r := reader{conn: s.conn}
 	for {
 		m, err := r.next()
 		if err == nil {
-			err = b.answer(&m)
+			err = s.answer(&m)
 			m.close()
 			if err != nil {
 				err = fmt.Errorf("%v: %w", m.request, err)
@@ -123,60 +130,60 @@ func (b *session) serve() error {
 	}
 }
 
-func (b *session) close() {
-	for i := range b.rings {
-		b.stop(i)
-		b.rings[i].kick.Close()
-		b.rings[i].call.Swap(nil).Close()
+func (s *session) close() {
+	for i := range s.rings {
+		s.stop(i)
+		s.rings[i].kick.Close()
+		s.rings[i].call.Swap(nil).Close()
 	}
-	b.mem.unmap()
-	_ = b.conn.Close()
+	s.mem.unmap()
+	_ = s.conn.Close()
 }
 
-// answer does what m says.
-func (b *session) answer(m *message) error {
+// answer handles m and sends the reply, if m has one.
+func (s *session) answer(m *message) error {
 	switch m.request {
 	case getFeatures:
-		return b.replyNumber(m, b.dev.Features()|featureProtocol)
+		return s.replyNumber(m, s.backend.Features()|featureProtocol)
 	case getProtocolFeatures:
-		return b.replyNumber(m, b.protocolFeatures())
+		return s.replyNumber(m, s.protocolFeatures())
 	case getConfig:
-		return b.config(m)
-	case getQueueNum: // of pairs, as the device is a network card
-		return b.replyNumber(m, uint64(b.dev.Queues()/2))
+		return s.config(m)
+	case getQueueNum: // pairs, for a network card
+		return s.replyNumber(m, uint64(s.backend.Queues()/2))
 	case getVringBase:
-		i, _, err := b.ringState(m)
+		i, _, err := s.ringState(m)
 		if err != nil {
 			return err
 		}
-		b.stop(i)
-		r := &b.rings[i]
+		s.stop(i)
+		r := &s.rings[i]
 		r.kick.Close()
 		r.kick = nil
-		return reply(b.conn, m.request, le.AppendUint32(le.AppendUint32(nil, uint32(i)), uint32(r.next)))
+		return reply(s.conn, m.request, le.AppendUint32(le.AppendUint32(nil, uint32(i)), uint32(r.next)))
 	}
-	if err := b.set(m); err != nil {
+	if err := s.set(m); err != nil {
 		return err
 	}
-	if m.flags&flagNeedReply != 0 && b.protocol&protocolReplyAck != 0 {
-		return b.replyNumber(m, 0)
+	if m.flags&flagNeedReply != 0 && s.protocol&protocolReplyAck != 0 {
+		return s.replyNumber(m, 0)
 	}
 	return nil
 }
 
-func (b *session) protocolFeatures() uint64 {
+func (s *session) protocolFeatures() uint64 {
 	f := uint64(protocolMQ | protocolReplyAck)
-	if b.dev.Config() != nil {
+	if s.backend.Config() != nil {
 		f |= protocolConfig
 	}
 	return f
 }
 
-// config answers with part of the configuration. The payload is an offset, a
-// size and flags, each u32, and room for what is asked for.
-func (b *session) config(m *message) error {
+// config replies with part of the configuration. The payload is an offset, a size
+// and flags, each u32, and then room for the part.
+func (s *session) config(m *message) error {
 	const head = 12
-	all := b.dev.Config()
+	all := s.backend.Config()
 	if all == nil || len(m.payload) < head {
 		return fmt.Errorf("%d bytes", len(m.payload))
 	}
@@ -184,137 +191,137 @@ func (b *session) config(m *message) error {
 	if off+size > uint64(len(all)) || size != uint64(len(m.payload)-head) {
 		return fmt.Errorf("bytes %d to %d of a configuration of %d", off, off+size, len(all))
 	}
-	return reply(b.conn, m.request, append(slices.Clone(m.payload[:head]), all[off:off+size]...))
+	return reply(s.conn, m.request, append(slices.Clone(m.payload[:head]), all[off:off+size]...))
 }
 
-func (b *session) replyNumber(m *message, n uint64) error {
-	return reply(b.conn, m.request, le.AppendUint64(nil, n))
+func (s *session) replyNumber(m *message, n uint64) error {
+	return reply(s.conn, m.request, le.AppendUint64(nil, n))
 }
 
-// set does what a message without an answer of its own says.
-func (b *session) set(m *message) error {
+// set handles a message that has no reply of its own.
+func (s *session) set(m *message) error {
 	switch m.request {
 	case setFeatures:
-		return b.setFeatures(le.Uint64(m.payload))
+		return s.setFeatures(le.Uint64(m.payload))
 	case setProtocolFeatures:
-		b.protocol = le.Uint64(m.payload)
-		if b.protocol&^b.protocolFeatures() != 0 {
-			return fmt.Errorf("%#x were not offered", b.protocol)
+		s.protocol = le.Uint64(m.payload)
+		if s.protocol&^s.protocolFeatures() != 0 {
+			return fmt.Errorf("%#x were not offered", s.protocol)
 		}
 		return nil
 	case setMemTable:
-		return b.setMemory(m)
+		return s.setMemory(m)
 	case setVringNum:
-		i, n, err := b.stoppedRing(m)
+		i, n, err := s.stoppedRing(m)
 		if err != nil {
 			return err
 		}
 		if n == 0 || n > maxSize {
 			return fmt.Errorf("%d entries: at most %d are possible", n, maxSize)
 		}
-		b.rings[i].size = int(n)
+		s.rings[i].size = int(n)
 		return nil
 	case setVringBase:
-		i, n, err := b.stoppedRing(m)
+		i, n, err := s.stoppedRing(m)
 		if err != nil {
 			return err
 		}
 		if n > 0xffff {
 			return fmt.Errorf("base %d", n)
 		}
-		b.rings[i].next = uint16(n)
+		s.rings[i].next = uint16(n)
 		return nil
 	case setVringAddr:
-		return b.setAddr(m)
+		return s.setAddr(m)
 	case setVringEnable:
-		i, on, err := b.ringState(m)
+		i, on, err := s.ringState(m)
 		if err != nil {
 			return err
 		}
 		if on > 1 {
 			return fmt.Errorf("state %d", on)
 		}
-		b.dev.Enable(i, on == 1)
+		s.backend.Enable(i, on == 1)
 		return nil
 	case setVringKick:
-		return b.setKick(m)
+		return s.setKick(m)
 	case setVringCall:
-		return b.setCall(m)
+		return s.setCall(m)
 	case setVringErr:
-		_, _, err := b.ringFD(m) // errors end the connection, which says more
+		_, _, err := s.ringFD(m) // unused: an error ends the connection, and its message says more
 		return err
-	default: // setOwner and resetOwner, which mean nothing to one connection
+	default: // setOwner and resetOwner mean nothing for a single connection
 		return nil
 	}
 }
 
-// setFeatures takes the features that the driver accepted. They stay while
-// queues run.
-func (b *session) setFeatures(f uint64) error {
-	if f&^(b.dev.Features()|featureProtocol) != 0 {
+// setFeatures sets the features that the driver accepted. They cannot change while
+// a queue runs.
+func (s *session) setFeatures(f uint64) error {
+	if f&^(s.backend.Features()|featureProtocol) != 0 {
 		return fmt.Errorf("%#x were not offered", f)
 	}
-	if f == b.features {
+	if f == s.features {
 		return nil
 	}
-	for i := range b.rings {
-		if b.rings[i].queue != nil {
-			return fmt.Errorf("%#x in place of %#x while queue %d runs", f, b.features, i)
+	for i := range s.rings {
+		if s.rings[i].queue != nil {
+			return fmt.Errorf("%#x in place of %#x while queue %d runs", f, s.features, i)
 		}
 	}
-	b.features = f
+	s.features = f
 	return nil
 }
 
-// setMemory replaces the guest's memory. Queues that run go on in the new one.
-func (b *session) setMemory(m *message) error {
+// setMemory replaces the guest's memory. Running queues continue in the new memory.
+func (s *session) setMemory(m *message) error {
 	mem, err := mapMemory(m.payload, m.fds)
 	if err != nil {
 		return err
 	}
 	var running []int
-	for i := range b.rings {
-		if b.rings[i].queue != nil {
+	for i := range s.rings {
+		if s.rings[i].queue != nil {
 			running = append(running, i)
-			b.stop(i)
+			s.stop(i)
 		}
 	}
-	b.mem.unmap()
-	b.mem = mem
+	s.mem.unmap()
+	s.mem = mem
 	for _, i := range running {
-		if err := b.start(i); err != nil {
+		if err := s.start(i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ringState reads a payload of a queue's number and a number, both u32.
-func (b *session) ringState(m *message) (i int, n uint32, err error) {
+// ringState reads a payload of a queue's index and a number, both u32.
+func (s *session) ringState(m *message) (i int, n uint32, err error) {
 	index := le.Uint32(m.payload)
-	if index >= uint32(len(b.rings)) {
-		return 0, 0, fmt.Errorf("queue %d of %d", index, len(b.rings))
+	if index >= uint32(len(s.rings)) {
+		return 0, 0, fmt.Errorf("queue %d of %d", index, len(s.rings))
 	}
 	return int(index), le.Uint32(m.payload[4:]), nil
 }
 
-// stoppedRing is ringState for what must not change while a queue runs.
-func (b *session) stoppedRing(m *message) (i int, n uint32, err error) {
-	i, n, err = b.ringState(m)
-	if err == nil && b.rings[i].queue != nil {
+// stoppedRing is ringState for a property that cannot change while a queue runs.
+func (s *session) stoppedRing(m *message) (i int, n uint32, err error) {
+	i, n, err = s.ringState(m)
+	if err == nil && s.rings[i].queue != nil {
 		err = fmt.Errorf("queue %d runs", i)
 	}
 	return i, n, err
 }
 
-// ringFD reads a payload of a queue's number and whether a descriptor comes
-// with it; fd is the message's, or -1.
-func (b *session) ringFD(m *message) (i, fd int, err error) {
+// ringFD reads a payload of a queue's index and a flag that no descriptor comes
+// with the message. fd is the descriptor, or -1. It stays the message's.
+func (s *session) ringFD(m *message) (i, fd int, err error) {
 	n := le.Uint64(m.payload)
 	index := n & vringIndexMask
 	switch {
-	case n&^(vringIndexMask|vringNoFD) != 0 || index >= uint64(len(b.rings)):
-		return 0, -1, fmt.Errorf("queue %#x of %d", n, len(b.rings))
+	case n&^(vringIndexMask|vringNoFD) != 0 || index >= uint64(len(s.rings)):
+		return 0, -1, fmt.Errorf("queue %#x of %d", n, len(s.rings))
 	case (n&vringNoFD != 0) != (len(m.fds) == 0):
 		return 0, -1, fmt.Errorf("queue %#x with %d descriptors", n, len(m.fds))
 	case len(m.fds) == 0:
@@ -323,54 +330,54 @@ func (b *session) ringFD(m *message) (i, fd int, err error) {
 	return int(index), m.fds[0], nil
 }
 
-// setAddr reads a queue's number and flags, both u32, and the addresses of the
+// setAddr reads a queue's index and flags, both u32, and the addresses of the
 // descriptor table, the used ring, the available ring and the log, each u64.
-func (b *session) setAddr(m *message) error {
-	i, flags, err := b.stoppedRing(m)
+func (s *session) setAddr(m *message) error {
+	i, flags, err := s.stoppedRing(m)
 	if err != nil {
 		return err
 	}
 	if flags != 0 {
 		return fmt.Errorf("queue %d with flags %#x", i, flags)
 	}
-	r := &b.rings[i]
+	r := &s.rings[i]
 	r.addr = ringAddr{le.Uint64(m.payload[8:]), le.Uint64(m.payload[16:]), le.Uint64(m.payload[24:])}
 	r.hasAddr = true
 	return nil
 }
 
-// setKick starts a queue.
-func (b *session) setKick(m *message) error {
-	i, fd, err := b.ringFD(m)
+// setKick sets the eventfd of the driver's notifications and starts the queue.
+func (s *session) setKick(m *message) error {
+	i, fd, err := s.ringFD(m)
 	if err != nil {
 		return err
 	}
 	if fd < 0 {
-		return fmt.Errorf("queue %d without an event, to be polled", i)
+		return fmt.Errorf("queue %d has no eventfd: the back end does not poll", i)
 	}
 	kick, err := event.From(m.takeFD())
 	if err != nil {
 		return err
 	}
-	r := &b.rings[i]
+	r := &s.rings[i]
 	r.kick.Close()
 	r.kick = kick
 	go func() {
 		for kick.Wait() {
-			b.dev.Notify(i)
+			s.backend.Notify(i)
 		}
 	}()
 	if r.queue != nil {
-		b.dev.Notify(i) // the event before may have had one
+		s.backend.Notify(i) // the old eventfd may have held a notification
 		return nil
 	}
-	return b.start(i)
+	return s.start(i)
 }
 
-// setCall changes what the device signals. It signals the new event once: the
-// one before may be closed just when it has something to say.
-func (b *session) setCall(m *message) error {
-	i, fd, err := b.ringFD(m)
+// setCall sets the eventfd of the driver's interrupts. It signals the new eventfd
+// once, because an interrupt on the old one may be lost when it is closed.
+func (s *session) setCall(m *message) error {
+	i, fd, err := s.ringFD(m)
 	if err != nil {
 		return err
 	}
@@ -380,19 +387,19 @@ func (b *session) setCall(m *message) error {
 			return err
 		}
 	}
-	b.rings[i].call.Swap(call).Close()
+	s.rings[i].call.Swap(call).Close()
 	call.Signal()
 	return nil
 }
 
-// start gives queue i to the device.
-func (b *session) start(i int) error {
-	r := &b.rings[i]
+// start gives queue i to the back end.
+func (s *session) start(i int) error {
+	r := &s.rings[i]
 	switch {
-	case b.mem == nil || r.size == 0 || !r.hasAddr:
+	case s.mem == nil || r.size == 0 || !r.hasAddr:
 		return fmt.Errorf("queue %d starts before its memory, size and addresses are known", i)
-	case b.features&featureVersion1 == 0:
-		return fmt.Errorf("queue %d starts for a driver of before virtio 1.0 (VIRTIO_F_VERSION_1)", i)
+	case s.features&device.FeatureVersion1 == 0:
+		return fmt.Errorf("queue %d starts for a driver that is older than virtio 1.0 (it did not accept VIRTIO_F_VERSION_1)", i)
 	}
 	l := virtqueue.Layout{Size: r.size}
 	for _, part := range []struct {
@@ -400,31 +407,31 @@ func (b *session) start(i int) error {
 		user uint64
 	}{{&l.Desc, r.addr.desc}, {&l.Driver, r.addr.driver}, {&l.Device, r.addr.device}} {
 		var ok bool
-		if *part.to, ok = b.mem.guest(part.user); !ok {
+		if *part.to, ok = s.mem.guest(part.user); !ok {
 			return fmt.Errorf("queue %d: %#x is not in the guest's memory", i, part.user)
 		}
 	}
 	opts := virtqueue.Options{
-		EventIndex: b.features&featureEventIdx != 0,
-		Indirect:   b.features&featureIndirect != 0,
+		EventIndex: s.features&device.FeatureEventIdx != 0,
+		Indirect:   s.features&device.FeatureIndirect != 0,
 	}
-	q, err := virtqueue.New(b.mem.Memory, l, opts, r.next)
+	q, err := virtqueue.New(s.mem.Memory, l, opts, r.next)
 	if err != nil {
 		return fmt.Errorf("queue %d: %w", i, err)
 	}
 	r.queue = q
-	if b.features&featureProtocol == 0 {
-		b.dev.Enable(i, true) // there is no message for it
+	if s.features&featureProtocol == 0 {
+		s.backend.Enable(i, true) // without protocol features no message enables it
 	}
-	b.dev.Start(i, q, b.features, func() { r.call.Load().Signal() })
+	s.backend.Start(i, q, s.features, func() { r.call.Load().Signal() })
 	return nil
 }
 
-// stop takes queue i from the device and notes where it goes on.
-func (b *session) stop(i int) {
-	r := &b.rings[i]
+// stop takes queue i from the back end and records where it continues.
+func (s *session) stop(i int) {
+	r := &s.rings[i]
 	if r.queue != nil {
-		b.dev.Stop(i)
+		s.backend.Stop(i)
 		r.next = r.queue.Next()
 		r.queue = nil
 	}
