@@ -272,7 +272,7 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 }
 
 // network adds the network device. QEMU passes its queues on to this process
-// (internal/vhostuser), except where that ends QEMU 7.2 when the driver uses
+// (internal/device/net/vhostuser), except where that ends QEMU 7.2 when the driver uses
 // MSI-X: on PCI without KVM. There it passes frames on.
 func (q *command) network(vm *machine, accel string, c *monitor.Config) error {
 	properties := []string{q.noROM(), "netdev=net", "mac=" + c.Boot.Net.MAC}
