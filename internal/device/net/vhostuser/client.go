@@ -282,7 +282,7 @@ func (c *Client) read() {
 	for {
 		var b [answerSize]byte
 		if _, err := io.ReadFull(c.conn, b[:]); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) {
 				err = errors.New("the back end has hung up")
 			}
 			_ = c.fail(err)
