@@ -2,26 +2,6 @@
 
 package runtime
 
-// Calls of the nucleus. A result above -4096 is a negative errno.
-const (
-	callExit     = iota // code
-	callMap             // address, length, prot and map flags
-	callUnmap           // address, length
-	callProtect         // address, length, prot
-	callDiscard         // address, length: zero again when next touched
-	callDMA             // address, pages: contiguous; physical address
-	callDevice          // address, physical address, pages: uncached
-	callFirmware        // address, physical address, pages: to be read only
-	callWait            // TSC value, timer ticks: until an interrupt
-	callArm             // TSC value, timer ticks
-	callIPI             // CPU number: upcall there
-	callStart           // CPU number, APIC id
-	callTLS             // address: thread pointer
-	callTake            // frame: address and number of frames for the host
-	callGive            // first frame, number
-	callPower           // 1: a port, 0: memory; address, value: switches the machine off
-)
-
 const (
 	nucleusFirstErr = ^uintptr(4095)
 

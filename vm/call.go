@@ -98,8 +98,8 @@ func vmSimple(t *vmThread, num uintptr) uintptr {
 		return vmErr(_ENOENTvm)
 	case num == nrPrctl || num == nrMincore && t.arg1()&(pageSize4-1) != 0:
 		return vmErr(_EINVAL)
-	case num >= nrDMA:
-		return vmMachine(t, num)
+	case num >= platformDMA:
+		return vmPlatformCall(t, num)
 	}
 	return vmOldCall(t, num)
 }

@@ -5,17 +5,6 @@ package runtime
 import _ "unsafe" // for go:linkname
 
 // What package pith/libos/platform needs for the drivers of a virtual machine.
-// The calls go through the gate, numbered behind Linux's.
-const (
-	nrDMA = 1000 + iota
-	nrDevice
-	nrFirmware
-	nrTake
-	nrGive
-	nrSetWall
-	nrFire
-	nrPower
-)
 
 //go:linkname pithvmThere pith/libos/platform.VM
 func pithvmThere() bool { return pithvm != 0 }
@@ -26,27 +15,27 @@ func pithvmTables() uint64 { return uint64(vmSharedPage().rsdp) }
 //go:linkname pithvmHas pith/libos/platform.machineHas
 func pithvmHas() (cpus int, memory uint64) { return int(vm.ncpus), uint64(vmSharedPage().memory) }
 
-// vmMachine makes platform call num.
+// vmPlatformCall makes platform call num.
 //
 //go:nosplit
-func vmMachine(t *vmThread, num uintptr) uintptr {
+func vmPlatformCall(t *vmThread, num uintptr) uintptr {
 	switch {
-	case num == nrDMA:
+	case num == platformDMA:
 		return vmPlace(callDMA, t.arg1(), 0, t.arg2())
-	case num == nrDevice:
+	case num == platformDevice:
 		return vmPlace(callDevice, t.arg2(), t.arg1(), 0)
-	case num == nrFirmware:
+	case num == platformFirmware:
 		return vmPlace(callFirmware, t.arg2(), t.arg1(), 0)
-	case num == nrTake:
+	case num == platformTake:
 		return vmnucleus(callTake, t.arg1(), 0, 0, 0)
-	case num == nrGive:
+	case num == platformGive:
 		return vmnucleus(callGive, t.arg1(), t.arg2(), 0, 0)
-	case num == nrPower:
+	case num == platformPower:
 		return vmnucleus(callPower, t.arg1(), t.arg2(), t.arg3(), 0)
-	case num == nrSetWall:
+	case num == platformSetWall:
 		vmclock.wall = int64(t.arg1()) - vmNow()
 		return 0
-	case num == nrFire:
+	case num == platformFire:
 		vm.sources[t.arg1()&(vectors-1)].ready = true
 		vmPollWake()
 		return 0
