@@ -44,7 +44,10 @@ type nucleus struct {
 	cpus   [maxCPUs]uintptr // *cpuState
 }
 
-const maxRuns = 16
+const (
+	maxRuns = 16
+	maxCPUs = 64 // boot.MaxCPUs
+)
 
 // It must fit into its page.
 const _ = uint(pageSize4 - unsafe.Sizeof(nucleus{}))

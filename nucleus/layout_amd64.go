@@ -27,7 +27,6 @@ const (
 	userLast   = 0x7fffd0000000 // of what the program may map
 
 	cpuStride = 0x10000
-	maxCPUs   = 64
 	pageSize4 = 4096
 	pageSize2 = 2 << 20
 

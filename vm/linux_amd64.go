@@ -40,6 +40,7 @@ const (
 	nrEpollPwait   = 281
 	nrEventfd2     = 290
 	nrEpollCreate1 = 291
+	nrPipe2        = 293
 	nrPrctl        = 157
 )
 

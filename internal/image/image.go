@@ -3,7 +3,7 @@
 // toolchain and then post-processes what the linker wrote; Open gives a monitor
 // everything it needs to start an image, after having checked its digest.
 //
-// An image is an ordinary static ELF executable (System V ABI, AMD64) with one
+// An image is an ordinary static ELF executable (System V ABI) with one
 // more read-only segment, the last in the file:
 //
 //	root files   cpio archive, "newc" format, page-aligned
@@ -139,7 +139,7 @@ func locate(r io.ReaderAt, size int64) (*located, error) {
 		return nil, ErrTruncated
 	}
 	if elf.Class(hdr.Ident[elf.EI_CLASS]) != elf.ELFCLASS64 || elf.Data(hdr.Ident[elf.EI_DATA]) != elf.ELFDATA2LSB ||
-		elf.Machine(hdr.Machine) != elf.EM_X86_64 || hdr.Phentsize != progSize || hdr.Phnum > maxProgs {
+		elf.Machine(hdr.Machine) != elfMachine || hdr.Phentsize != progSize || hdr.Phnum > maxProgs {
 		return nil, ErrNotImage
 	}
 	progs := make([]elf.Prog64, hdr.Phnum)

@@ -10,14 +10,9 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// What makes an image bootable as a virtual machine: the PVH note, the entry
-// that it names and what the nucleus is told about the image.
+// What the nucleus learns about the image.
 const (
-	pvhName  = "Xen"
-	pvhEntry = 18 // XEN_ELFNOTE_PHYS32_ENTRY (Xen, xen/include/public/elfnote.h)
-
-	entryFunction = "runtime.nucleusentry"
-	imageMagic    = "\x9bpith nucleusimg" // begins runtime.nucleusimage until it is filled in
+	imageMagic = "\x9bpith nucleusimg" // begins runtime.nucleusimage until it is filled in
 
 	maxImage = 1 << 30 // address that the nucleus's view of the image ends at
 )
@@ -53,28 +48,5 @@ func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err er
 		binary.LittleEndian.PutUint64(b[8*i:], v)
 	}
 
-	// The entry is 32-bit code, for which the assembler knows no absolute
-	// address: LEAQ link(SB), DI there becomes MOVL $link, DI and two NOPs. The
-	// MOVL behind it loads the image's end.
-	const movlDI, movlSI, nop, leaqSize = 0xbf, 0xbe, 0x90, 7
-	f, ok, err := p.assembly(entryFunction)
-	if err != nil {
-		return 0, err
-	}
-	if !ok {
-		return 0, fmt.Errorf("the program has no %s", entryFunction)
-	}
-	code := p.body(f)
-	if len(code) < leaqSize+5 || code[0] != 0x48 || code[1] != 0x8d || code[2] != 0x3d || code[leaqSize] != movlSI {
-		return 0, fmt.Errorf("%s is not as expected", entryFunction)
-	}
-	link := f.addr + leaqSize + uint64(int32(binary.LittleEndian.Uint32(code[3:])))
-	if link > maxImage {
-		return 0, fmt.Errorf("%s refers to %#x, beyond the image", entryFunction, link)
-	}
-	code[0] = movlDI
-	binary.LittleEndian.PutUint32(code[1:], uint32(link))
-	code[5], code[6] = nop, nop
-	binary.LittleEndian.PutUint32(code[leaqSize+1:], uint32(end))
-	return f.addr, nil
+	return p.setEntry(end)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -32,8 +33,8 @@ func parseProgram(data []byte) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
-		return nil, fmt.Errorf("it is a %v %v of type %v, not a static linux/amd64 executable", f.Class, f.Machine, f.Type)
+	if f.Class != elf.ELFCLASS64 || f.Machine != elfMachine || f.Type != elf.ET_EXEC {
+		return nil, fmt.Errorf("it is a %v %v of type %v, not a static executable for linux/%s", f.Class, f.Machine, f.Type, runtime.GOARCH)
 	}
 	p := &program{data: data, elf: f}
 	if p.info, err = buildinfo.Read(r); err != nil {
@@ -85,43 +86,6 @@ func (p *program) setRoot(addr, size uint64) error {
 		return ErrNotDerived
 	case p.hasPackage("pith/libos/vfs/rootfs"): // which reads it
 		return errOtherVersion
-	}
-	return nil
-}
-
-// noErrorTarget makes a system call that cannot fail. It has the arguments and
-// results of the functions that are diverted to it, on the stack (ABI0).
-const noErrorTarget = "syscall.rawSyscallNoError"
-
-// divertNoError diverts the two functions of golang.org/x/sys/unix that have a
-// SYSCALL instruction of their own; its others jump to package syscall. They
-// cannot be edited before linking: the package is the user's, at any version.
-func (p *program) divertNoError() error {
-	for _, name := range []string{"SyscallNoError", "RawSyscallNoError"} {
-		f, ok, err := p.assembly("golang.org/x/sys/unix." + name)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		target, ok, err := p.assembly(noErrorTarget)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return errors.New("the derived Go distribution has no " + noErrorTarget)
-		}
-		code := p.body(f)
-		const jmpRel32, int3, jmpLen = 0xE9, 0xCC, 5
-		if len(code) < jmpLen {
-			return fmt.Errorf("%s is too short to divert", f.name)
-		}
-		for i := range code {
-			code[i] = int3
-		}
-		code[0] = jmpRel32
-		binary.LittleEndian.PutUint32(code[1:], uint32(target.addr-(f.addr+jmpLen)))
 	}
 	return nil
 }

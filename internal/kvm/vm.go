@@ -13,10 +13,6 @@ type VM struct {
 	sys *System
 }
 
-// legacyPages is where KVM may keep four pages of its own, out of the guest's
-// memory, for CPUs that cannot run real mode themselves.
-const legacyPages = 0xfeffc000
-
 // CreateVM makes a machine with a local APIC for each CPU, in the kernel, and
 // no other interrupt controller: interrupts are messages.
 func (s *System) CreateVM() (*VM, error) {
@@ -30,20 +26,6 @@ func (s *System) CreateVM() (*VM, error) {
 		return nil, err
 	}
 	return vm, nil
-}
-
-func (vm *VM) setUp() error {
-	unix.CloseOnExec(vm.fd)
-	if _, err := ioctl("KVM_SET_TSS_ADDR", vm.fd, setTSSAddr, legacyPages+4096); err != nil {
-		return err
-	}
-	identity := uint64(legacyPages)
-	if _, err := ioctlPointer("KVM_SET_IDENTITY_MAP_ADDR", vm.fd, setIdentityMapAddr, unsafe.Pointer(&identity)); err != nil {
-		return err
-	}
-	split := enabledCapability{capability: capSplitIRQChip}
-	_, err := ioctlPointer("KVM_ENABLE_CAP", vm.fd, enableCap, unsafe.Pointer(&split))
-	return err
 }
 
 // enabledCapability is struct kvm_enable_cap.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 )
 
@@ -24,7 +25,7 @@ var (
 // redirectCalls edits the callers' files.
 func (t tree) redirectCalls(goroot string) error {
 	ctx := build.Default
-	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "linux", "amd64", false
+	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "linux", runtime.GOARCH, false
 	for _, pkg := range callers {
 		dir := filepath.Join(goroot, "src", filepath.FromSlash(pkg))
 		entries, err := os.ReadDir(dir)

@@ -102,21 +102,6 @@ var goEdits = map[string]func(*goSource) error{
 	},
 }
 
-// asmEdits are the assembly files with SYSCALL instructions: functions that
-// jump to the gate because their stack pointer is exact or their stack gone,
-// and functions that are refused.
-var asmEdits = []struct {
-	path           string
-	jumps, refused []string
-	optional       bool // not in every supported release
-}{
-	{path: "runtime/sys_linux_amd64.s", jumps: []string{"sigreturn__sigaction", "exitThread"}},
-	{path: "runtime/time_linux_amd64.s"},
-	{path: "internal/runtime/syscall/asm_linux_amd64.s", optional: true},       // 1.25
-	{path: "internal/runtime/syscall/linux/asm_linux_amd64.s", optional: true}, // 1.26 and later
-	{path: "syscall/asm_linux_amd64.s", refused: []string{"rawVforkSyscall"}},
-}
-
 // edit adds the edited files of goroot to t.
 func (t tree) edit(goroot string) error {
 	read := func(name string) ([]byte, error) {
@@ -156,24 +141,4 @@ func (t tree) edit(goroot string) error {
 		return err
 	}
 	return t.redirectAssembly()
-}
-
-// redirected are the assembly functions of package syscall that go to Go code,
-// also when golang.org/x/sys/unix calls them.
-var redirected = []struct{ head, to string }{
-	{"TEXT ·rawSyscallNoError(SB),NOSPLIT,$0-48\n", "pithRawSyscallNoError"},
-	{"TEXT ·gettimeofday(SB),NOSPLIT,$0-16\n", "pithGettimeofday"},
-}
-
-func (t tree) redirectAssembly() error {
-	const name = "src/syscall/asm_linux_amd64.s"
-	for _, f := range redirected {
-		before, body, ok := bytes.Cut(t[name], []byte(f.head))
-		if !ok {
-			return fmt.Errorf("%s has no %q", name, f.head)
-		}
-		_, after, _ := bytes.Cut(body, []byte("\n\n"))
-		t[name] = bytes.Join([][]byte{before, []byte(f.head), []byte("\tJMP\t·" + f.to + "(SB)\n\n"), after}, nil)
-	}
-	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -65,8 +66,8 @@ func find(ctx context.Context, dir string) (h host, err error) {
 			return h, err
 		}
 	}
-	if h.GOHOSTOS != "linux" || h.GOHOSTARCH != "amd64" {
-		return h, fmt.Errorf("this Go is for %s/%s: images are built on linux/amd64", h.GOHOSTOS, h.GOHOSTARCH)
+	if h.GOHOSTOS != "linux" || h.GOHOSTARCH != runtime.GOARCH {
+		return h, fmt.Errorf("this Go is for %s/%s: images are built on linux/%s, as pith is", h.GOHOSTOS, h.GOHOSTARCH, runtime.GOARCH)
 	}
 	for _, s := range Supported {
 		if v := "go" + s; h.GOVERSION == v || strings.HasPrefix(h.GOVERSION, v+".") || strings.HasPrefix(h.GOVERSION, v+"rc") {
@@ -152,7 +153,7 @@ func prune(dir string, t time.Time) error {
 // arguments. GOFLAGS, GOWORK and the module settings stay the user's.
 func (d *Distribution) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := HostCommand(ctx, d.Host, args...)
-	cmd.Env = append(cmd.Env, "GOROOT="+d.Root, "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	cmd.Env = append(cmd.Env, "GOROOT="+d.Root, "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
 	return cmd
 }
 

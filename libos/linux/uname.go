@@ -6,5 +6,4 @@ const (
 	Sysname = "Linux"
 	Release = "6.12.0-pith"
 	Version = "#1 SMP Pith"
-	Machine = "x86_64"
 )

@@ -17,14 +17,6 @@ var (
 
 const pithBootVar = "PITH_BOOT="
 
-// pithgate is called by assembly here and in other packages.
-//
-//go:linkname pithgate
-func pithgate()
-
-//go:noescape
-func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
-
 // pithfindboot finds the boot parameters, which a confined process has as its
 // first environment variable, and reads the numbers that osinit needs.
 func pithfindboot() {

@@ -37,11 +37,10 @@ const (
 //go:nowritebarrierrec
 func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
 	const (
-		sysRead, sysWrite, sysClose, sysFcntl, sysPipe2 = 0, 1, 3, 72, 293
-		errAgain, errBadf, errInval, errMfile, errPipe  = 11, 9, 22, 24, 32
-		getfd, setfd, getfl, setfl                      = 1, 2, 3, 4
+		errAgain, errBadf, errInval, errMfile, errPipe = 11, 9, 22, 24, 32
+		getfd, setfd, getfl, setfl                     = 1, 2, 3, 4
 	)
-	if num == sysPipe2 {
+	if num == nrPipe2 {
 		for i := range pithpipes {
 			if p := &pithpipes[i]; atomic.Cas(&p.state, 0, pithpipereader|pithpipewriter) {
 				p.flags = uint32(a2)
@@ -64,32 +63,32 @@ func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
 		switch {
 		case s&end == 0:
 			return vmErr(errBadf)
-		case num == sysFcntl && a2 == getfl:
+		case num == nrFcntl && a2 == getfl:
 			return uintptr(p.flags&_O_NONBLOCK) | a1&1
-		case num == sysFcntl && a2 == getfd:
+		case num == nrFcntl && a2 == getfd:
 			return uintptr(p.flags & _O_CLOEXEC / _O_CLOEXEC)
-		case num == sysFcntl && a2 == setfl:
+		case num == nrFcntl && a2 == setfl:
 			p.flags = p.flags&^_O_NONBLOCK | uint32(a3)&_O_NONBLOCK
 			return 0
-		case num == sysFcntl && a2 == setfd:
+		case num == nrFcntl && a2 == setfd:
 			p.flags = p.flags&^_O_CLOEXEC | uint32(a3)&1*_O_CLOEXEC
 			return 0
-		case num == sysFcntl:
+		case num == nrFcntl:
 			return vmErr(errInval)
-		case num == sysClose:
+		case num == nrClose:
 			if next &^= end; next&other == 0 {
 				next = 0
 			}
 		case done == a3:
 			return done
-		case num == sysRead && n > 0:
+		case num == nrRead && n > 0:
 			*(*byte)(unsafe.Pointer(a2 + done)) = byte(s >> 8)
 			next = s&0xff - 1 | s>>8&^0xff
-		case num == sysRead && (done > 0 || s&other == 0):
+		case num == nrRead && (done > 0 || s&other == 0):
 			return done
-		case num == sysWrite && s&other == 0:
+		case num == nrWrite && s&other == 0:
 			return vmErr(errPipe)
-		case num == sysWrite && n < 3:
+		case num == nrWrite && n < 3:
 			next = s + 1 | uint32(*(*byte)(unsafe.Pointer(a2 + done)))<<(8+8*n)
 		default:
 			wait = true
@@ -100,7 +99,7 @@ func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
 				continue
 			}
 			futexwakeup(&p.state, 1<<30)
-			if num == sysClose {
+			if num == nrClose {
 				return 0
 			}
 			done++

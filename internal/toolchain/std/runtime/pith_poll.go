@@ -51,17 +51,13 @@ const _EPERM = 1
 // pithepollctl is epoll_ctl(2), edge-triggered, for events of both directions
 // to go to pd; netpoll unpacks the tagged pointer.
 func pithepollctl(op, fd uintptr, pd *pollDesc) uintptr {
-	var ev struct {
-		events uint32
-		data   [8]byte
-	}
+	var ev epollEvent
 	const in, out, rdhup, et = 0x1, 0x4, 0x2000, 0x80000000
 	ev.events = in | out | rdhup | et
 	if pd != nil {
 		*(*taggedPointer)(unsafe.Pointer(&ev.data)) = taggedPointerPack(unsafe.Pointer(pd), pd.fdseq.Load())
 	}
-	const sysEpollCtl = 233
-	return -pithhostcall(sysEpollCtl, uintptr(epfd), op, fd, uintptr(noescape(unsafe.Pointer(&ev))), 0, 0)
+	return -pithhostcall(nrEpollCtl, uintptr(epfd), op, fd, uintptr(noescape(unsafe.Pointer(&ev))), 0, 0)
 }
 
 //go:linkname pithhostpollopen pith/libos/platform.hostPollOpen

@@ -80,10 +80,9 @@ func validSIGPROF(mp *m, c *sigctxt) bool {
 // pithcputime is the CPU time in nanoseconds of a thread: clock_gettime(2) of
 // the clock that pthread_getcpuclockid(3) would name.
 func pithcputime(tid uint64) int64 {
-	const sysClockGettime = 228
 	var t timespec
 	clock := uint32(^int32(tid)<<3 | 6)
-	if pithhostcall(sysClockGettime, uintptr(clock), uintptr(noescape(unsafe.Pointer(&t))), 0, 0, 0, 0) != 0 {
+	if pithhostcall(nrClockGettime, uintptr(clock), uintptr(noescape(unsafe.Pointer(&t))), 0, 0, 0, 0) != 0 {
 		return 0
 	}
 	return t.tv_sec*1e9 + t.tv_nsec
