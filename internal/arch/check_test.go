@@ -159,7 +159,7 @@ func (c *checker) report(path string, err types.Error) {
 	if !own {
 		short, own = strings.CutPrefix(path, "pith/")
 	}
-	if name == "" || !own && path != "runtime" && path != "syscall" {
+	if name == "" || !own && !(strings.HasPrefix(filepath.Base(pos.Filename), "pith") && (path == "runtime" || path == "syscall")) {
 		c.errors = append(c.errors, fmt.Sprintf("%v: %s", pos, err.Msg))
 		return
 	}

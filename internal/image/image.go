@@ -24,10 +24,6 @@ import (
 	"os"
 )
 
-// FormatVersion is the version of the image format that this package writes
-// and the only one that it reads.
-const FormatVersion = 1
-
 // Errors of Open.
 var (
 	ErrNotImage  = errors.New("not a Pith image")
@@ -37,8 +33,7 @@ var (
 
 // Manifest says what an image is made of. It is stored as JSON in a note.
 type Manifest struct {
-	Format  int       `json:"format"`
-	Pith    string    `json:"pith"`
+	versions
 	Go      string    `json:"go"`
 	Package string    `json:"package"`
 	Modules []Module  `json:"modules,omitempty"` // the main module first
@@ -202,12 +197,17 @@ func (l *located) verify(r io.ReaderAt, size int64) (*Manifest, error) {
 	if !bytes.Equal(h.Sum(nil), l.digest[:]) {
 		return nil, ErrAltered
 	}
-	var m Manifest
-	if err := json.Unmarshal(l.manifest, &m); err != nil {
+	// Another version's manifest may have other fields: its versions come first.
+	var v versions
+	if err := json.Unmarshal(l.manifest, &v); err != nil {
 		return nil, fmt.Errorf("%w: its manifest is not JSON: %v", ErrNotImage, err)
 	}
-	if m.Format != FormatVersion {
-		return nil, fmt.Errorf("the image has format %d and this pith (%s) reads format %d: build it again", m.Format, Version(), FormatVersion)
+	if err := v.check(); err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(l.manifest, &m); err != nil {
+		return nil, fmt.Errorf("%w: its manifest is damaged: %v", ErrNotImage, err)
 	}
 	if m.Root.Size < 0 || m.Root.Size > l.rootMax {
 		return nil, fmt.Errorf("%w: its root files do not fit their segment", ErrNotImage)
