@@ -4,8 +4,8 @@ package runtime
 
 import "unsafe"
 
-// The local APIC (SDM 3A §10.4, §10.12), by MSR where the CPU can, else in
-// memory.
+// The local APIC (SDM 3A §10.4, §10.12). Its registers are MSRs where the CPU has
+// them (x2APIC), and memory otherwise.
 const (
 	apicID       = 0x20
 	apicEOI      = 0xb0
@@ -27,7 +27,7 @@ const (
 	apicMasked       = 1 << 16
 )
 
-// apicFind maps the registers, which it has not been asked for by MSR.
+// apicFind maps the registers if they are memory.
 //
 //go:nosplit
 func (n *nucleus) apicFind(b *bootMemory, root uintptr) {
@@ -53,7 +53,7 @@ func (n *nucleus) apicWrite(reg, v uintptr) {
 	*(*uint32)(unsafe.Pointer(nucleusAPIC + reg)) = uint32(v)
 }
 
-// apicSend writes the interrupt command for the APIC id.
+// apicSend writes an interrupt command to the APIC with the given id.
 //
 //go:nosplit
 func (n *nucleus) apicSend(id uint32, command uintptr) {
@@ -68,7 +68,7 @@ func (n *nucleus) apicSend(id uint32, command uintptr) {
 	}
 }
 
-// apicStart enables the APIC of this CPU and its timer.
+// apicStart enables this CPU's APIC and its timer.
 //
 //go:nosplit
 func (n *nucleus) apicStart(c *cpuState) {
@@ -86,7 +86,7 @@ func (n *nucleus) apicStart(c *cpuState) {
 	n.timerOn()
 }
 
-// timerOn has the timer interrupt, once each time that it is set.
+// timerOn makes the timer interrupt once each time that it is set.
 //
 //go:nosplit
 func (n *nucleus) timerOn() {
@@ -97,15 +97,15 @@ func (n *nucleus) timerOn() {
 	n.apicWrite(apicTimer, mode|vectorTimer)
 }
 
-// startCPU starts the CPU with the APIC's id, whose state is at at. It comes in
-// its own time, by the trampoline.
+// startCPU starts the CPU whose APIC has the given id and whose state is at at. It
+// does not wait for the CPU, which comes by the trampoline.
 //
 //go:nosplit
 func (n *nucleus) startCPU(at uintptr, id uint32) {
 	const initAssert, startup = 0x4500, 0x4600
 	n.starting = at
 	n.apicSend(id, initAssert)
-	nucleusspin(n.tscKHz / 100) // 10 us; a virtual CPU needs no 10 ms
+	nucleusspin(n.tscKHz / 100) // 10 us; a vCPU needs no 10 ms
 	n.apicSend(id, startup|trampoline>>12)
 }
 

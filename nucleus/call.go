@@ -11,8 +11,8 @@ const (
 	nucleusENOSYS = ^uintptr(38) + 1
 )
 
-// nucleusCall is a call from CPL 3, at from, but for callWait and callArm
-// (nucleuscalled).
+// nucleusCall handles a nucleus call made at from. nucleuscalled has handled callWait
+// and callArm.
 //
 //go:nosplit
 func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
@@ -41,8 +41,7 @@ func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 	return r
 }
 
-// startNext starts the CPU number, which must be the next one, once the one
-// before it runs.
+// startNext starts CPU number. It must be the next one, and the one before it must run.
 //
 //go:nosplit
 func (n *nucleus) startNext(c *cpuState, number uintptr, id uint32) uintptr {
@@ -64,8 +63,8 @@ func (n *nucleus) startNext(c *cpuState, number uintptr, id uint32) uintptr {
 	return 0
 }
 
-// inUser reports whether CPL 3 may do as it likes with [a, a+size): neither the
-// image nor what it shares with the nucleus is in it.
+// inUser reports whether CPL 3 may map and unmap [a, a+size): the range contains
+// neither the image nor what CPL 3 shares with the nucleus.
 //
 //go:nosplit
 func (n *nucleus) inUser(a, size uintptr) bool {
@@ -74,16 +73,16 @@ func (n *nucleus) inUser(a, size uintptr) bool {
 		(a+size <= n.image[0]&^(pageSize4-1) || a >= (n.image[1]+pageSize4-1)&^(pageSize4-1))
 }
 
-// memoryCall is a call under the lock.
+// memoryCall handles a call that needs the lock, which the caller holds.
 //
 //go:nosplit
 func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	switch {
 	case num == callTake:
-		first, count := n.takeUntold(a1)
+		first, count := n.takeUnreported(a1)
 		return first<<24 | count
 	case num == callGive:
-		n.giveTold(a1, min(a2, n.words*64))
+		n.giveReported(a1, min(a2, n.words*64))
 		return 0
 	case num == callPower:
 		return n.setPower(a1 != 0, a2, a3)
@@ -97,7 +96,7 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	if !n.inUser(a1, a2) {
 		return nucleusEINVAL
 	}
-	d := n.dropNothing(c)
+	d := n.startDrop(c)
 	ok := true
 	switch {
 	case num == callMap:
@@ -132,15 +131,16 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 	return 0
 }
 
-// place maps pages at va for good: at physical address pa, which must be no
-// memory of the frames, or with pa 0 at frames in a row, whose address it gives.
+// place maps pages at va for good, and returns their guest-physical address. pa is
+// that address, where no page frames may be. With pa 0 it takes contiguous page
+// frames.
 //
 //go:nosplit
 func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
 	if pages > n.words*64 && pa == 0 || pages > 1<<20 || !n.inUser(va, pages*pageSize4) || pa&(pageSize4-1) != 0 || pa >= mostPhysical {
 		return nucleusEINVAL
 	}
-	d := n.dropNothing(c)
+	d := n.startDrop(c)
 	if !n.alter(changeCheck, 0, va, va+pages*pageSize4, d) {
 		return nucleusEEXIST
 	}
@@ -156,8 +156,8 @@ func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
 	return pa
 }
 
-// foreign reports whether CPL 3 may have pages at pa: none of the nucleus's and
-// none that others may be given.
+// foreign reports whether CPL 3 may map pages at pa: they are neither the nucleus's
+// nor page frames.
 //
 //go:nosplit
 func (n *nucleus) foreign(pa, pages, bits uintptr) bool {

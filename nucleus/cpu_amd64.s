@@ -1,12 +1,12 @@
 //go:build pith
 
-// Where CPUs go from their entry: the first one's is in pvh_amd64.s, the others'
-// is the trampoline.
+// How CPUs get to CPL 3. The first one comes from pvh_amd64.s, the others from the
+// trampoline.
 
 #include "go_asm.h"
 #include "textflag.h"
 
-// The descriptors until a CPU has its own.
+// The descriptors that a CPU uses until it has its own.
 DATA runtime·nucleusgdt+0(SB)/8, $0
 DATA runtime·nucleusgdt+8(SB)/8, $const_gdtCode0
 DATA runtime·nucleusgdt+16(SB)/8, $const_gdtData0
@@ -32,8 +32,8 @@ TEXT runtime·nucleusaphigh(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	nucleus_starting(AX), AX
 	JMP	runtime·nucleusrun(SB)
 
-// nucleusrun takes the CPU whose state is AX to its own stack, and then to
-// CPL 3: at nucleus.start, DI its number and R8 what nucleusStart has for it.
+// nucleusrun takes the CPU with the state AX to its own stack, and then to CPL 3, at
+// nucleus.entry with its number in DI.
 TEXT runtime·nucleusrun(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	cpuState_stack(AX), SP
 	CALL	runtime·nucleusCPU<ABIInternal>(SB)
@@ -54,9 +54,9 @@ TEXT runtime·nucleusrun(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	$0, AX
 	IRETQ
 
-// Another CPU begins in real mode (SDM 3A §9.4) at a page below 1 MiB, to which
-// nucleusStart has copied this: 16-bit code, and so in bytes. The words that
-// it reads stand at the page's end.
+// A CPU but the first begins in real mode (SDM 3A §9.4), at a page below 1 MiB.
+// startArch has copied this code there. It is 16-bit code, which the assembler cannot
+// write, so it stands here as bytes. Its variables are at the page's end.
 TEXT runtime·nucleustrampoline(SB),NOSPLIT|NOFRAME,$0-0
 	BYTE $0xfa	// CLI
 	BYTE $0x8c; BYTE $0xc8	// MOV CS, AX

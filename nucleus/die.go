@@ -4,9 +4,9 @@ package runtime
 
 import "unsafe"
 
-// The end of the machine, and its last words. They go to the debug console of
-// the monitor, or to the serial line.
-// Reasons for the nucleus to end the machine, and exit codes.
+// The end of the VM, and the message before it. The message goes to the monitor's
+// debug console, or to the serial line.
+// Reasons for the nucleus to end the VM, and exit codes.
 const (
 	dieStart = iota
 	dieMemory

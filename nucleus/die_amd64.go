@@ -10,7 +10,7 @@ const (
 	portSerial  = 0x3f8
 	portExit    = 0xf4
 	portReset   = 0x64
-	portThere   = 0xe9 // what a debug console reads
+	portThere   = 0xe9 // the value that a debug console's port reads
 )
 
 //go:nosplit
@@ -27,8 +27,8 @@ func nucleusPut(b uintptr) {
 	nucleusout(portSerial, b)
 }
 
-// nucleusCrash reports a fault where none may be: in the nucleus or in CPL 3's
-// thread layer.
+// nucleusCrash reports a fault in the nucleus or in the thread layer, where none may
+// happen, and ends the VM.
 //
 //go:nosplit
 func nucleusCrash(f *trapFrame, c *cpuState) {
@@ -60,7 +60,7 @@ func nucleusCrash(f *trapFrame, c *cpuState) {
 	n := nuc()
 	bp := f.bp
 	for range 16 {
-		// Frames are on stacks: the nucleus's, or the thread layer's.
+		// A frame is on a stack of the nucleus or of the thread layer.
 		if bp&7 != 0 || !(nucleusCPUs <= bp && bp < nucleusCPUs+maxCPUs*cpuStride ||
 			userCPUs <= bp && bp < userCPUs+n.ncpus*userStride && n.cr4&cr4SMAP == 0) {
 			break
@@ -72,9 +72,9 @@ func nucleusCrash(f *trapFrame, c *cpuState) {
 	nucleusEnd(exitCrash)
 }
 
-// nucleusEnd ends the machine: it tells the monitor the exit code by the
-// control port, QEMU by isa-debug-exit, switches the machine off, and resets what
-// is still there.
+// nucleusEnd ends the VM with an exit code. It writes the code to the monitor's control
+// port and to QEMU's isa-debug-exit. A VM that still runs it powers off, and then
+// resets.
 //
 //go:nosplit
 func nucleusEnd(code uintptr) {
@@ -96,7 +96,7 @@ func nucleusEnd(code uintptr) {
 	nucleustriple()
 }
 
-// nucleusPowerOff switches the machine off, once it is known how.
+// nucleusPowerOff powers the VM off if setPower has said how.
 //
 //go:nosplit
 func nucleusPowerOff() {
@@ -112,13 +112,14 @@ func nucleusPowerOff() {
 	}
 }
 
-// nucleusRuns reports whether the machine has its own page tables: before, there
-// is no nucleus to ask.
+// nucleusRuns reports whether the VM has its own page tables. Before, there is no
+// nucleus struct.
 //
 //go:nosplit
 func nucleusRuns() bool { return nucleuscr3() == nucleusboot.root }
 
-// setPower remembers what switches the machine off.
+// setPower keeps what powers the VM off: value, written to the I/O port or to the
+// guest-physical address addr.
 //
 //go:nosplit
 func (n *nucleus) setPower(port bool, addr, value uintptr) uintptr {

@@ -4,15 +4,15 @@ package runtime
 
 // Address space, from the top:
 //
-//	nucleusAlias  the image again, for the nucleus: it runs there
+//	nucleusAlias  the image again: the nucleus runs here
 //	nucleusBase   the nucleus's own memory: its state, CPUs
-//	nucleusDirect all usable memory at its physical address, for page tables
+//	nucleusDirect all usable memory, at its guest-physical address plus this
 //	  below 2^47: CPL 3
 //	userShared    clock and interrupts, one page
 //	userCPUs      a block and a stack for each CPU
 //	...           what the program maps
-//	the image     at its link address, which is also its physical one
-//	0 to 64 KiB   never mapped, but for the trampoline of starting CPUs
+//	the image     at its link address, which is its guest-physical address too
+//	0 to 64 KiB   not mapped, except for the trampoline of starting CPUs
 const (
 	nucleusAlias  = 0xffffffff80000000
 	nucleusBase   = 0xffffc00000000000
@@ -24,14 +24,14 @@ const (
 	userShared = 0x7fffe0000000
 	userCPUs   = 0x7ffff0000000
 	userFirst  = 0x10000
-	userLast   = 0x7fffd0000000 // of what the program may map
+	userLast   = 0x7fffd0000000 // end of what the program may map
 
 	cpuStride = 0x10000
 	pageSize4 = 4096
 	pageSize2 = 2 << 20
 
-	lowMemory    = 1 << 20 // below is the firmware's memory, and the trampoline
-	earlyMemory  = 4 << 30 // below, the early tables map guest-physical addresses as they are
+	lowMemory    = 1 << 20 // below is the firmware's memory, with the trampoline in it
+	earlyMemory  = 4 << 30 // below, the early tables map each guest-physical address to itself
 	mostPhysical = 1 << 46
 )
 
@@ -63,7 +63,7 @@ const (
 	gdtCode3 = 0x0020fb0000000000
 	selCode0 = 0x08
 	selData0 = 0x10
-	selData3 = 0x2b // SYSRET takes this one 8 and code 16 after STAR's
+	selData3 = 0x2b // SYSRET takes this one at STAR's selector + 8, and code at + 16
 	selCode3 = 0x33
 	selTSS   = 0x38
 
@@ -71,7 +71,7 @@ const (
 	flagsMask = 1<<18 | 1<<14 | 1<<10 | 1<<9 | 1<<8 | 3<<12 // AC NT DF IF TF IOPL
 )
 
-// Offsets in the page of the trampoline, which is at trampoline.
+// The trampoline's page, and offsets in it.
 const (
 	trampoline     = 0x8000
 	trampolineRoot = 0xfe0
@@ -79,44 +79,44 @@ const (
 	trampolineGDTR = 0xff0
 )
 
-// nucleusArch is the part of nucleus that is of this architecture.
+// nucleusArch is this architecture's part of nucleus.
 type nucleusArch struct {
-	gate [2]uintptr // where CPL 3 calls from, by SYSCALL and by a fault
+	gate [2]uintptr // where nucleus calls come from: by SYSCALL, and by a fault
 
 	powerPort, powerByte, powerValue uintptr // see setPower; 0: not known
 
 	tscKHz     uintptr // 0: not known
-	flushticks uintptr // how often a TLB is flushed for no other reason; 0: never
-	deadline   bool    // the timer takes a TSC value, else ticks of its own
+	flushticks uintptr // TSC ticks between flushes of the TLB under TCG; 0: none (see nucleusirq)
+	deadline   bool    // the timer takes a TSC value; else its own ticks
 
 	apicMSR bool // registers of the local APIC are MSRs (x2APIC)
 	cr4     uintptr
-	xcr0    uintptr // what XSAVE saves; 0: FXSAVE
+	xcr0    uintptr // the state that XSAVE saves; 0: FXSAVE is used
 }
 
-// vmSharedArch is the part of vmShared that is of this architecture.
+// vmSharedArch is this architecture's part of vmShared.
 type vmSharedArch struct {
-	xcr0      uintptr // what XSAVE saves; 0: use FXSAVE
+	xcr0      uintptr // the state that XSAVE saves; 0: FXSAVE is used
 	fsgsbase  bool    // WRFSBASE works at CPL 3
-	faultgate bool    // the nucleus is called by vmfaultgate
+	faultgate bool    // nucleus calls go through vmfaultgate
 }
 
-// cpuState is a CPU's own, at the start of its region in nucleusCPUs. Behind
-// it, up to a page, is its TSS. The stack ends 4 KiB before the region does.
+// cpuState is a CPU's own state, at the start of its region in nucleusCPUs. The TSS
+// follows in the same page.
 type cpuState struct {
 	number    uintptr
 	stack     uintptr // its top
-	usersp    uintptr // of the thread that called
-	userstack uintptr // of CPL 3's thread layer
+	usersp    uintptr // the calling thread's stack pointer
+	userstack uintptr // top of the thread layer's stack
 	block     uintptr // *cpuBlock, in nucleusDirect
 	id        uint32  // of its APIC
 	running   uint32  // atomic: it is in use
-	stale     uint32  // atomic: its TLB is to be flushed
-	idle      uint32  // atomic: it waits, and touches nothing of CPL 3's
+	stale     uint32  // atomic: it must flush its TLB
+	idle      uint32  // atomic: it waits, and uses no address of CPL 3
 	gdt       [9]uint64
 	gdtr      [10]byte
 	idtr      [10]byte
-	flushed   uintptr // TSC value when its TLB was, each flushticks
+	flushed   uintptr // TSC value of the last flush for flushticks
 }
 
 const (
@@ -128,11 +128,11 @@ const (
 	cpuFaultTop = 0xc000 // stack of double faults and NMIs
 	cpuFaultLow = 0xb000
 	tssBitmap   = 104
-	spill       = 64 // above a call, where Go functions may keep their arguments
+	spill       = 64 // bytes above a call in which Go functions may keep their arguments
 	tssSize     = tssBitmap + 0xd00/8 + 1
 )
 
-// What nucleusaddress knows.
+// Indexes of nucleusaddresses.
 const (
 	addressStubs = iota
 	addressSyscall

@@ -2,13 +2,13 @@
 
 package runtime
 
-// bootMemory is where new tables and pages come from: at first from behind the
-// image, reached at their physical addresses, and later from the free frames.
+// bootMemory gives memory for tables and pages. At the start that is the memory behind
+// the image, at its guest-physical address. Later it is the free page frames.
 type bootMemory struct {
 	first, next, end uintptr
-	base             uintptr // of physical addresses: 0 or nucleusDirect
-	root             uintptr // of the machine's page tables
-	zeroed           bool    // memory is zero but for what the monitor wrote
+	base             uintptr // where guest-physical address 0 is: 0 or nucleusDirect
+	root             uintptr // of the VM's page tables
+	zeroed           bool    // memory is zero, except for what the monitor wrote
 }
 
 //go:nosplit
@@ -31,7 +31,7 @@ func (b *bootMemory) page() uintptr {
 	return p
 }
 
-// put maps page va at pa with bits; level 2 maps 2 MiB.
+// put maps the page va at pa with bits. Level 2 maps 2 MiB.
 //
 //go:nosplit
 func (b *bootMemory) put(root, va, pa, bits, level uintptr) {
@@ -41,7 +41,7 @@ func (b *bootMemory) put(root, va, pa, bits, level uintptr) {
 	store64(b.entry(root, va, level), pa|bits|ptePresent)
 }
 
-// entry is the address of the entry for va in its table of the given level.
+// entry returns the address of the PTE for va at a level. It makes missing tables.
 //
 //go:nosplit
 func (b *bootMemory) entry(root, va, level uintptr) uintptr {
@@ -61,9 +61,8 @@ func (b *bootMemory) entry(root, va, level uintptr) uintptr {
 	return b.base + table + va>>tableShift(level)&511*8
 }
 
-// putRange maps [va, va+size) at pa, with large pages where they fit. Of the
-// start this takes the most instructions, and there are hosts that interpret
-// them.
+// putRange maps [va, va+size) at pa, with large pages where they fit. No other part of
+// the start takes as many instructions, and some hosts interpret them.
 //
 //go:nosplit
 func (b *bootMemory) putRange(root, va, pa, size, bits uintptr) {
@@ -84,7 +83,7 @@ func (b *bootMemory) putRange(root, va, pa, size, bits uintptr) {
 	}
 }
 
-// pages maps [va, end), all in one table, at pages of their own.
+// pages maps new pages at [va, end), which one table must cover.
 //
 //go:nosplit
 func (b *bootMemory) pages(root, va, end, bits uintptr) {
@@ -94,7 +93,7 @@ func (b *bootMemory) pages(root, va, end, bits uintptr) {
 	}
 }
 
-// avoid leaves [addr, addr+size) out, and what is on the shorter side of it.
+// avoid leaves out [addr, addr+size), and the memory on its shorter side.
 //
 //go:nosplit
 func (b *bootMemory) avoid(addr, size uintptr) {
@@ -115,5 +114,5 @@ func (b *bootMemory) avoid(addr, size uintptr) {
 	}
 }
 
-// nucleusboot is what nucleusStart takes memory from.
+// nucleusboot is the memory that nucleusStart uses.
 var nucleusboot bootMemory

@@ -1,5 +1,5 @@
-// Package nucleus holds files of package runtime, see layout.go. Its tests look
-// at what the compiler made of them, and at what docs/security.md says.
+// Package nucleus holds files of package runtime, see layout.go. Its tests check what
+// the compiler made of them, and the table in docs/security.md.
 package nucleus
 
 import (
@@ -20,7 +20,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// program is a linked image with its symbols.
+// program is a linked image with its functions.
 type program struct {
 	table *gosym.Table
 	text  *elf.Section
@@ -55,7 +55,7 @@ var image = sync.OnceValues(func() (*program, error) {
 	return p, err
 })
 
-// functions are those of the nucleus, by name.
+// functions returns the nucleus's functions by name.
 func functions(t *testing.T) (*program, map[string]gosym.Func) {
 	p, err := image()
 	if err != nil {
@@ -80,8 +80,8 @@ func (p *program) inNucleus(addr uint64) bool {
 
 func (p *program) body(f gosym.Func) []byte { return p.code[f.Entry-p.text.Addr : f.End-p.text.Addr] }
 
-// Vector registers are the interrupted program's. Where KVM is virtualised itself,
-// what runs at CPL 0 is interpreted, and these instructions are not.
+// The vector registers are the interrupted program's. Where KVM is itself virtualised
+// it interprets CPL 0, and it does not know the instructions in notInterpreted.
 func TestTheNucleusTouchesNoVectorRegister(t *testing.T) {
 	p, funcs := functions(t)
 	notInterpreted := []x86asm.Op{
@@ -105,7 +105,7 @@ func TestTheNucleusTouchesNoVectorRegister(t *testing.T) {
 					at += 3
 					continue
 				}
-				t.Errorf("%s+%#x: % x is no instruction that the nucleus may have", name, at, code[at:min(at+8, len(code))])
+				t.Errorf("%s+%#x: % x is not an instruction that the nucleus may have", name, at, code[at:min(at+8, len(code))])
 				break
 			}
 			for _, a := range inst.Args {
@@ -121,7 +121,7 @@ func TestTheNucleusTouchesNoVectorRegister(t *testing.T) {
 	}
 }
 
-// What the nucleus called would run at CPL 0 too.
+// A function that the nucleus calls runs at CPL 0 too.
 func TestTheNucleusCallsOnlyItself(t *testing.T) {
 	p, funcs := functions(t)
 	for name, f := range funcs {
@@ -152,8 +152,8 @@ func TestTheNucleusCallsOnlyItself(t *testing.T) {
 	}
 }
 
-// The entry's code until long mode is decoded by the CPU in 32-bit mode, and was
-// assembled in 64-bit mode.
+// The assembler encodes the entry's code for 64-bit mode, and the CPU decodes it in
+// 32-bit mode.
 func TestTheEntryMeansTheSameInBothModes(t *testing.T) {
 	p, funcs := functions(t)
 	sameInBothModes(t, p.body(funcs["runtime.nucleuscheck"]))
@@ -191,7 +191,7 @@ const (
 	mostLines  = 2500
 )
 
-// purpose says what each file is for; the table has its lines of code.
+// purpose describes each file in the table.
 var purpose = map[string]string{
 	"pvh_amd64.s":           "from a monitor's PVH entry, in 32-bit mode, to 64-bit mode",
 	"pvh_amd64.go":          "what such a monitor passes, as a boot record",
@@ -236,7 +236,7 @@ func TestTableOfTheDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		if purpose[name] == "" {
-			t.Errorf("%s is not described", name)
+			t.Errorf("purpose does not describe %s", name)
 		}
 		for line := range strings.Lines(string(data)) {
 			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
@@ -270,6 +270,6 @@ func TestTableOfTheDocument(t *testing.T) {
 		return
 	}
 	if old != b.String() {
-		t.Errorf("the table in %s is not of this nucleus: go test ./nucleus -run Table -update", document)
+		t.Errorf("the table in %s is out of date: run go test ./nucleus -run Table -update", document)
 	}
 }

@@ -2,18 +2,18 @@
 
 package runtime
 
-// Page tables (SDM 3A §4.5) are all that is known of the address space. An
-// entry that is not present may be a mark: all of its range is mapped, and gets
-// frames when it is touched. A mark at a higher level counts for the whole
-// range of the entry.
+// Page table entries (SDM 3A §4.5). The page tables are the only record of the address
+// space. A PTE that is not present may be a lazy mapping: its range is mapped, and each
+// page gets a frame when it is first touched. At a higher level a lazy mapping covers
+// the whole range of the entry.
 const (
 	ptePresent = 1 << 0
 	pteWrite   = 1 << 1
 	pteUser    = 1 << 2
 	pteNoCache = 1<<4 | 1<<3
 	pteLarge   = 1 << 7
-	pteMark    = 1 << 9  // not present: mapped all the same, with the access of the other bits
-	pteFixed   = 1 << 10 // present: not a frame that unmapping gives back
+	pteLazy    = 1 << 9  // a lazy mapping: the other bits have the access
+	pteFixed   = 1 << 10 // present: unmapping does not free the frame
 	pteNX      = 1 << 63
 	pteFrame   = 0x000ffffffffff000
 )
@@ -21,7 +21,7 @@ const (
 //go:nosplit
 func tableShift(level uintptr) uintptr { return 12 + 9*(level-1) }
 
-// entryOf is the address of the entry for va in the table at physical
+// entryOf returns the address of the PTE for va in the table at the guest-physical
 // address table.
 //
 //go:nosplit
@@ -29,7 +29,7 @@ func entryOf(table, level, va uintptr) uintptr {
 	return nucleusDirect + table + va>>tableShift(level)&511*8
 }
 
-// accessOf are the bits of an entry with access prot.
+// accessOf returns the PTE bits for PROT_* prot.
 //
 //go:nosplit
 func accessOf(prot uintptr) uintptr {
@@ -42,8 +42,8 @@ func accessOf(prot uintptr) uintptr {
 	return pteNX
 }
 
-// alias maps the first GiB again at nucleusAlias, through the same tables: the
-// entries above say who may.
+// alias maps the first GiB again at nucleusAlias, through the same tables. The entries
+// at the levels above decide who may access it.
 //
 //go:nosplit
 func (b *bootMemory) alias() {

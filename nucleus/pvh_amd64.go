@@ -4,9 +4,8 @@ package runtime
 
 import "unsafe"
 
-// The PVH entry (pvh_amd64.s): what the monitor passes is struct hvm_start_info
-// (Xen, xen/include/public/arch-x86/hvm/start_info.h).
-
+// hvmStartInfo is struct hvm_start_info, which the monitor passes (Xen,
+// xen/include/public/arch-x86/hvm/start_info.h).
 type hvmStartInfo struct {
 	magic, version, flags, modules uint32
 	modlist, cmdline, rsdp         uint64
@@ -16,11 +15,11 @@ type hvmStartInfo struct {
 
 const hvmMagic = 0x336ec578
 
-// nucleusrecord is no local variable: to zero one takes a vector register.
+// nucleusrecord is not a local variable: zeroing one would use a vector register.
 var nucleusrecord bootRecord
 
-// nucleusPVH makes of it what nucleusStart needs. The entries of its memory map and of
-// its list of modules are the record's.
+// nucleusPVH makes the boot record from the start info. The memory map and the list of
+// modules already have the record's layout. They stay where they are.
 //
 //go:nosplit
 func nucleusPVH(info uintptr) (cpu, root uintptr) {
@@ -28,7 +27,7 @@ func nucleusPVH(info uintptr) (cpu, root uintptr) {
 	if h.magic != hvmMagic || h.version < 1 || h.memmap == 0 {
 		nucleusDie(dieStart)
 	}
-	// The legacy interrupt controllers (8259A), which a BIOS leaves on.
+	// A BIOS leaves the legacy interrupt controllers (8259A) on.
 	nucleusout(0x21, 0xff)
 	nucleusout(0xa1, 0xff)
 	image := (*[4]uintptr)(unsafe.Pointer(&nucleusimage))
@@ -42,7 +41,7 @@ func nucleusPVH(info uintptr) (cpu, root uintptr) {
 	return nucleusStart(r)
 }
 
-// textLength is the length of the text at p, which a zero ends; 0 at 0.
+// textLength returns the length of the zero-terminated text at p, and 0 if p is 0.
 //
 //go:nosplit
 func textLength(p uintptr) uintptr {

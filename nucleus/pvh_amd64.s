@@ -1,18 +1,17 @@
 //go:build pith
 
-// The way in: PVH (Xen, docs/misc/pvh.pandoc). The monitor loads the image at
-// its link addresses and jumps to the address in the note
-// XEN_ELFNOTE_PHYS32_ENTRY: 32-bit protected mode without paging, EBX the
-// address of struct hvm_start_info. Until long mode only instructions stand
-// here that mean the same in both modes: no REX prefix, no address relative
-// to IP.
+// The PVH entry (Xen, docs/misc/pvh.pandoc). The monitor loads the image at its link
+// addresses and jumps to the address in the note XEN_ELFNOTE_PHYS32_ENTRY. The CPU is
+// in 32-bit protected mode without paging, and EBX is the address of struct
+// hvm_start_info. Until long mode, only instructions that mean the same in both modes
+// are used: no REX prefix, and no address relative to IP.
 
 #include "go_asm.h"
 #include "textflag.h"
 
-// The image builder makes of the first instruction the same with an absolute
-// address, MOVL $runtime·nucleuslink, DI, of which the assembler has none in code,
-// and has the second load the image's end.
+// The assembler cannot load an absolute address here. So the image builder turns the
+// first instruction into MOVL $runtime·nucleuslink, DI. It makes the second one load
+// the image's end.
 TEXT runtime·nucleusentry(SB),NOSPLIT|NOFRAME,$0-0
 	LEAQ	runtime·nucleuslink(SB), DI
 	MOVL	$0x7fffffff, SI
@@ -21,8 +20,9 @@ TEXT runtime·nucleusentry(SB),NOSPLIT|NOFRAME,$0-0
 // SAY writes a character: without a stack and an address, text is code.
 #define SAY(c)	MOVB $(c), AX; OUTB
 
-// nucleuscheck ends the machine if its memory does not hold the image, of which
-// only what runs here need be there, or its CPU has no 64-bit mode.
+// nucleuscheck ends the VM if its memory is too small for the image, or its CPU has no
+// 64-bit mode or no NX. With too little memory the end of the image may be missing:
+// this code uses nothing but itself.
 TEXT runtime·nucleuscheck(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	$const_portText, DX
 	INB
@@ -30,8 +30,8 @@ TEXT runtime·nucleuscheck(SB),NOSPLIT|NOFRAME,$0-0
 	JEQ	memory
 	MOVL	$const_portSerial, DX
 memory:
-	// hvm_start_info: the memory map's address and length at 40 and 48; its
-	// entries: address, size, kind.
+	// hvm_start_info has the memory map's address at 40 and its length at 48. An
+	// entry is address, size, kind.
 	MOVL	40(BX), BP
 	MOVL	48(BX), CX
 entry:
@@ -112,7 +112,7 @@ halt:
 #define LINK_FAR	24
 #define LINK_GDTR	32
 
-// The addresses that the entry needs, and its variables.
+// Addresses that the entry needs, and its variables.
 DATA runtime·nucleuslink+LINK_TABLES(SB)/8, $runtime·nucleusearly(SB)
 DATA runtime·nucleuslink+LINK_START(SB)/8, $runtime·nucleus64(SB)
 DATA runtime·nucleuslink+LINK_GDTR(SB)/2, $31
@@ -123,8 +123,8 @@ GLOBL runtime·nucleuslink(SB), NOPTR, $48
 GLOBL runtime·nucleusearly(SB), NOPTR, $(4096*11)
 
 TEXT runtime·nucleus32(SB),NOSPLIT|NOFRAME,$0-0
-	// Tables for the memory below 4 GiB where it is, and for the first 2 GiB
-	// again at nucleusAlias, where the nucleus runs. They are zero yet.
+	// The early tables map the memory below 4 GiB to itself, and the first 2 GiB
+	// again at nucleusAlias, where the nucleus runs. They are still zero.
 	MOVL	LINK_TABLES(DI), SI
 	ADDL	$4095, SI
 	ANDL	$~4095, SI
@@ -143,7 +143,7 @@ TEXT runtime·nucleus32(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	AX, 0x1010(SI)
 	ADDL	$0x1000, AX
 	MOVL	AX, 0x1018(SI)
-	// As many pages of 2 MiB as the memory below 4 GiB has: CX.
+	// CX: the number of 2 MiB pages that the memory below 4 GiB has.
 	MOVL	40(BX), BP
 	MOVL	48(BX), DX
 	MOVL	$0, CX
@@ -198,14 +198,14 @@ large:
 	MOVL	$const_selCode0, (LINK_FAR+4)(DI)
 	BYTE $0xff; BYTE $0x6f; BYTE $LINK_FAR	// far jump to what LINK_FAR(DI) holds
 
-// 64-bit mode: on to nucleusAlias and the boot stack.
+// nucleus64 is in 64-bit mode. It goes to nucleusAlias and the boot stack.
 TEXT runtime·nucleus64(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	$const_selData0, AX
 	MOVW	AX, DS
 	MOVW	AX, ES
 	MOVW	AX, SS
 	MOVL	$0, AX
-	MOVW	AX, FS	// else IRETQ would null them, and their bases perhaps
+	MOVW	AX, FS	// else IRETQ would null them, and perhaps their bases
 	MOVW	AX, GS
 	MOVL	DI, DI
 	MOVL	BX, BX

@@ -4,10 +4,10 @@ package runtime
 
 import "unsafe"
 
-// TLB shootdown: a CPU that took pages away has the others flush their TLBs.
+// TLB shootdown.
 
-// flushOthers has every other CPU flush its TLB, and waits until they have.
-// Those that are idle do it before they touch anything.
+// flushOthers makes every other CPU flush its TLB, and waits for them. It does not wait
+// for idle CPUs: they flush before they use an address of CPL 3.
 //
 //go:nosplit
 func (n *nucleus) flushOthers(c *cpuState) {
@@ -29,10 +29,10 @@ func (n *nucleus) flushOthers(c *cpuState) {
 	}
 }
 
-// obey flushes this CPU's TLB if another one asks for it.
+// flushIfStale flushes this CPU's TLB if another CPU asks for that.
 //
 //go:nosplit
-func (n *nucleus) obey(c *cpuState) {
+func (n *nucleus) flushIfStale(c *cpuState) {
 	if nucleusload32(&c.stale) != 0 {
 		nucleusxchg(uintptr(unsafe.Pointer(&c.stale)), 0)
 		nucleusflushall()

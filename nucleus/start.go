@@ -4,8 +4,8 @@ package runtime
 
 import "unsafe"
 
-// elfHeader and elfSegment are what the nucleus reads of Elf64_Ehdr and
-// Elf64_Phdr.
+// elfHeader and elfSegment are Elf64_Ehdr and Elf64_Phdr, as far as the nucleus reads
+// them.
 type elfHeader struct {
 	_     [32]byte
 	phoff uint64
@@ -25,27 +25,27 @@ const (
 	elfWrite = 2
 )
 
-// nucleusimage is filled in by the image builder: the address of the ELF header
-// in memory; the image's own boot parameters and their length; the end of all
-// that is loaded. It starts as the magic that the builder finds it by.
+// nucleusimage is filled in by the image builder. It has the address of the ELF header,
+// the address and length of the image's own boot parameters, and the address behind the
+// image. Until then it begins with a magic value, by which the builder finds it.
 var nucleusimage = [4]uintptr{0x756e20687469709b, 0x676d697375656c63}
 
-// maxLine is more than the longest line of boot parameters, in bytes.
+// maxLine is more than the boot parameters may have, in bytes (boot.MaxLine).
 const maxLine = 1 << 20
 
-// bootRecord is what an entry says to nucleusStart: what it has learned of the
-// virtual machine, whoever loaded the image. Addresses are guest-physical and below
-// earlyMemory, but for those of the memory map.
+// bootRecord is what an entry passes to nucleusStart: what it knows about the VM,
+// whichever way the image was loaded. Addresses are guest-physical. All of them are below
+// earlyMemory, except those in the memory map.
 type bootRecord struct {
-	image    [2]uintptr // from and to
+	image    [2]uintptr // its first address, and the one behind it
 	memory   uintptr    // *memoryRange: the memory map
-	ranges   uintptr    // how many
-	line     uintptr    // boot parameters: their first part
-	length   uintptr    // in bytes
-	more     uintptr    // *bootText: the other parts
-	parts    uintptr    // how many
+	ranges   uintptr    // their number
+	line     uintptr    // the first part of the boot parameters
+	length   uintptr    // its length in bytes
+	more     uintptr    // *bootText: the other parts of the boot parameters
+	parts    uintptr    // their number
 	firmware uintptr    // the ACPI root pointer (RSDP); 0: not known
-	zeroed   bool       // memory is zero but for the image and what stands here
+	zeroed   bool       // memory is zero, except for the image and what this record names
 }
 
 // memoryRange is an entry of the memory map. The layout is PVH's.
@@ -54,21 +54,22 @@ type memoryRange struct {
 	kind, _    uint32
 }
 
-const memoryUsable = 1 // a memoryRange's kind: nobody uses it yet
+const memoryUsable = 1 // kind of a memoryRange that is free to use
 
-// bootText is a part of the boot parameters. The layout is PVH's.
+// bootText is a part of the boot parameters: address, and size in bytes. The layout is
+// PVH's.
 type bootText struct{ addr, size, _, _ uint64 }
 
-// nucleusStart makes the virtual machine's page tables and state, on the first CPU,
-// with the entry's early tables: memory below earlyMemory is at its guest-physical
-// address. It returns the CPU's state and the tables' root.
+// nucleusStart makes the VM's page tables and the nucleus's state. It runs on the first
+// CPU with the entry's early page tables, which map the memory below earlyMemory to
+// itself. It returns the CPU's state and the root of the page tables.
 //
 //go:nosplit
 func nucleusStart(r *bootRecord) (cpu, root uintptr) {
 	nucleusNeeds()
+	length := r.totalLength()
 	b := &nucleusboot
 	b.start(r)
-	length := r.totalLength()
 	root = b.page()
 	b.root = root
 	state := b.page()
@@ -79,7 +80,7 @@ func nucleusStart(r *bootRecord) (cpu, root uintptr) {
 	n.image[0], n.image[1] = r.image[0], r.image[1]
 	b.image(r.image[0])
 
-	// What CPL 3 learns of the virtual machine.
+	// What CPL 3 learns about the VM.
 	sh := b.page()
 	b.put(root, userShared, sh, pteUser|pteWrite|pteNX|pteFixed, 1)
 	n.shared = nucleusDirect + sh
@@ -99,8 +100,8 @@ func nucleusStart(r *bootRecord) (cpu, root uintptr) {
 	return cpu, root
 }
 
-// start finds the run of memory that holds the image, behind its end and behind
-// what the entry's record names.
+// start finds the memory to take pages from: behind the image, in the same range of the
+// memory map, without what the record names.
 //
 //go:nosplit
 func (b *bootMemory) start(r *bootRecord) {
@@ -123,7 +124,7 @@ func (b *bootMemory) start(r *bootRecord) {
 	b.first = b.next
 }
 
-// image maps the image, whose ELF header is at hdr, for CPL 3 at its place and for
+// image maps the image, whose ELF header is at the address at: for CPL 3 there, and for
 // the nucleus at nucleusAlias.
 //
 //go:nosplit
@@ -147,23 +148,22 @@ func (b *bootMemory) image(at uintptr) {
 	b.alias()
 }
 
-// rangeAt is entry i of the memory map.
+// rangeAt returns entry i of the memory map.
 //
 //go:nosplit
 func (r *bootRecord) rangeAt(i uintptr) *memoryRange {
 	return (*memoryRange)(unsafe.Pointer(r.memory + i*unsafe.Sizeof(memoryRange{})))
 }
 
-// textAt is part i of the boot parameters behind the first one.
+// textAt returns entry i of the other parts of the boot parameters.
 //
 //go:nosplit
 func (r *bootRecord) textAt(i uintptr) *bootText {
 	return (*bootText)(unsafe.Pointer(r.more + i*unsafe.Sizeof(bootText{})))
 }
 
-// totalLength is the length of the boot parameters: each part but the first behind a
-// space. It ends the machine if they are too long, or a part is not where it can
-// be read.
+// totalLength returns the length of all boot parameters, with a space between parts. It
+// ends the VM if they are too long, or if a part is not in readable memory.
 //
 //go:nosplit
 func (r *bootRecord) totalLength() uintptr {
@@ -184,8 +184,8 @@ func (r *bootRecord) totalLength() uintptr {
 	return n
 }
 
-// holds reports whether a part of the boot parameters is in memory of the map,
-// below earlyMemory, and does not overlap the image.
+// holds reports whether a part of the boot parameters is in usable memory below
+// earlyMemory, and does not overlap the image.
 //
 //go:nosplit
 func (r *bootRecord) holds(t *bootText) bool {
@@ -202,8 +202,8 @@ func (r *bootRecord) holds(t *bootText) bool {
 	return false
 }
 
-// parameters copies the boot parameters, of that length, to pages that CPL 3 may
-// read.
+// parameters copies the boot parameters to pages that CPL 3 may read. length is their
+// length.
 //
 //go:nosplit
 func (b *bootMemory) parameters(r *bootRecord, length uintptr) {
@@ -222,8 +222,8 @@ func (b *bootMemory) parameters(r *bootRecord, length uintptr) {
 	b.putRange(b.root, userShared+pageSize4, text, b.next-text, pteUser|pteNX|pteFixed)
 }
 
-// frames finds the usable memory, maps it at nucleusDirect and makes the
-// bitmaps. Which frames are free is said by done.
+// frames finds the usable memory, maps it at nucleusDirect and makes the bitmaps. done
+// says which frames are free.
 //
 //go:nosplit
 func (b *bootMemory) frames(n *nucleus, r *bootRecord, s *vmShared) {
@@ -260,7 +260,7 @@ func (b *bootMemory) frames(n *nucleus, r *bootRecord, s *vmShared) {
 	for range bytes / pageSize4 {
 		b.page()
 	}
-	n.told = nucleusDirect + b.next
+	n.reported = nucleusDirect + b.next
 	for range bytes / pageSize4 {
 		b.page()
 	}
@@ -270,7 +270,7 @@ func (b *bootMemory) frames(n *nucleus, r *bootRecord, s *vmShared) {
 	}
 }
 
-// overlaps reports whether [from, to) has memory of a run.
+// overlaps reports whether [from, to) overlaps a run.
 //
 //go:nosplit
 func (n *nucleus) overlaps(from, to uintptr) bool {
@@ -282,8 +282,9 @@ func (n *nucleus) overlaps(from, to uintptr) bool {
 	return false
 }
 
-// done frees what was not taken. What the monitor left has been read by now: in
-// front of the pages that were taken, or behind where they may go.
+// done frees the memory that the start did not take. That includes the memory of the
+// boot record, which has been read by now: it is in front of the pages that were taken,
+// or behind their end.
 //
 //go:nosplit
 func (b *bootMemory) done(n *nucleus) {
@@ -299,8 +300,7 @@ func (b *bootMemory) done(n *nucleus) {
 	}
 }
 
-// freeAll frees the frames from from to to, while the direct map is not yet in
-// use.
+// freeAll frees the frames in [from, to) before the direct map is in use.
 //
 //go:nosplit
 func (n *nucleus) freeAll(from, to uintptr) {

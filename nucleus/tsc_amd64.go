@@ -2,9 +2,7 @@
 
 package runtime
 
-// measure finds the frequency of the TSC by the APIC's timer, which counts
-// nanoseconds under KVM and QEMU. It takes a millisecond and is for machines
-// that do not say it.
+// measure finds the frequency of the TSC.
 //
 //go:nosplit
 func (n *nucleus) measure() {
@@ -18,7 +16,8 @@ func (n *nucleus) measure() {
 	}
 }
 
-// compare is measure's comparison.
+// compare measures the TSC against the APIC's timer, which counts nanoseconds under KVM
+// and QEMU. That takes a millisecond. It is for CPUs that do not tell their frequency.
 //
 //go:nosplit
 func (n *nucleus) compare() {
@@ -36,8 +35,8 @@ func (n *nucleus) compare() {
 	n.timerOn()
 }
 
-// sample reads the timer and the TSC at the same time: the shortest of some
-// tries.
+// sample reads the timer and the TSC at about the same time. Of several tries it
+// returns the shortest.
 //
 //go:nosplit
 func (n *nucleus) sample() (count uint32, tsc uintptr) {
@@ -53,10 +52,10 @@ func (n *nucleus) sample() (count uint32, tsc uintptr) {
 	return count, tsc
 }
 
-// signatureTCG begins the name that QEMU's translator has in CPUID.
+// signatureTCG begins the hypervisor's name under QEMU's translator (TCG).
 const signatureTCG = 0x54474354 // "TCGT"
 
-// hypervisor reports whether the hypervisor's name begins with name.
+// hypervisor reports whether the hypervisor's name in CPUID begins with name.
 //
 //go:nosplit
 func hypervisor(name uint32) bool {
@@ -64,8 +63,8 @@ func hypervisor(name uint32) bool {
 	return b == name
 }
 
-// hypervisorTSC is the TSC's frequency in kHz, where the CPU says it: in leaf
-// 0x40000010, which VMware defined and KVM has, or leaf 0x15.
+// hypervisorTSC returns the TSC's frequency in kHz if CPUID has it, and 0 otherwise.
+// Leaf 0x40000010 is VMware's, and KVM's too; leaf 0x15 is the CPU's.
 //
 //go:nosplit
 func hypervisorTSC() uintptr {
@@ -85,7 +84,7 @@ func hypervisorTSC() uintptr {
 	return 0
 }
 
-// nucleusspin waits for ticks of the TSC.
+// nucleusspin waits for the given number of TSC ticks.
 //
 //go:nosplit
 func nucleusspin(ticks uintptr) {

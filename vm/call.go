@@ -4,14 +4,14 @@ package runtime
 
 import "unsafe"
 
-// The poller's descriptors, as for a confined process (package boot).
+// The poller's descriptors, the same as for a confined process (package boot).
 const (
 	vmFDEpoll = 5
 	vmFDWake  = 6
 )
 
-// vmCall makes system call num of thread t, whose arguments are in its saved
-// registers, and gives the thread to run.
+// vmCall makes the system call num of thread t. The arguments are in t's saved
+// registers. It returns the thread to run next.
 //
 //go:nosplit
 func vmCall(t *vmThread, num uintptr) *vmThread {
@@ -41,7 +41,7 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 	return vmLeave(t)
 }
 
-// vmSimple makes a call after which t goes on.
+// vmSimple makes a system call that does not block, and returns its result.
 //
 //go:nosplit
 func vmSimple(t *vmThread, num uintptr) uintptr {
@@ -104,7 +104,7 @@ func vmSimple(t *vmThread, num uintptr) uintptr {
 	return vmOldCall(t, num)
 }
 
-// vmTimespec is the time at p in nanoseconds.
+// vmTimespec returns the timespec at p in nanoseconds.
 //
 //go:nosplit
 func vmTimespec(p uintptr) int64 {
@@ -130,7 +130,7 @@ func vmClone(t *vmThread) uintptr {
 	return uintptr(n.tid)
 }
 
-// vmFutex is futex(2), FUTEX_WAIT with a relative timeout and FUTEX_WAKE.
+// vmFutex is futex(2): FUTEX_WAIT with a relative timeout, and FUTEX_WAKE.
 //
 //go:nosplit
 func vmFutex(t *vmThread) *vmThread {
@@ -156,7 +156,7 @@ func vmFutex(t *vmThread) *vmThread {
 			vmSleepUntil(t, vmNow()+ns)
 		}
 		t.state, t.addr = vmFutexWait, t.arg1()
-		// Behind the others: first come, first served.
+		// First come, first served.
 		t.next = nil
 		if *q == nil {
 			*q = t
@@ -193,7 +193,7 @@ func vmFutex(t *vmThread) *vmThread {
 	return t
 }
 
-// vmFutexRemove takes t out of its queue.
+// vmFutexRemove takes t out of its futex queue.
 //
 //go:nosplit
 func vmFutexRemove(t *vmThread) {
@@ -213,7 +213,7 @@ func vmFutexRemove(t *vmThread) {
 //go:nosplit
 func vmPages(n uintptr) uintptr { return (n + pageSize4 - 1) &^ (pageSize4 - 1) }
 
-// vmMmap is mmap(2) of private anonymous memory.
+// vmMmap is mmap(2) for private anonymous memory.
 //
 //go:nosplit
 func vmMmap(addr, n, prot, flags uintptr) uintptr {
@@ -241,7 +241,7 @@ func vmMmap(addr, n, prot, flags uintptr) uintptr {
 			return r
 		}
 	}
-	// Downwards, and from the top again where that ends.
+	// Go down, and start again at the top once the bottom is reached.
 	for tries := 0; ; tries++ {
 		if vm.mmap < n+1<<30 {
 			vm.mmap = vmMmapTop
@@ -249,7 +249,8 @@ func vmMmap(addr, n, prot, flags uintptr) uintptr {
 		if tries > 1<<16 || n > vmMmapTop-1<<30 {
 			return vmErr(_ENOMEM)
 		}
-		// Large ones at a multiple of a table's range, which costs fewer tables.
+		// Large mappings begin at a multiple of a table's range: that needs fewer
+		// tables.
 		at := vm.mmap - n
 		if n >= pageSize2 {
 			at &^= pageSize2 - 1
@@ -295,9 +296,8 @@ func vmMadvise(addr, n, advice uintptr) uintptr {
 	return 0
 }
 
-// vmWrite writes text to the debug console, or to the serial line, of what is
-// there: for descriptors 1 and 2, until package platform has a driver. A write
-// to the poller's eventfd wakes it.
+// vmWrite is write(2). Descriptors 1 and 2 are the VM's first console, for the time
+// before package platform has a driver. A write to the poller's eventfd wakes the poller.
 //
 //go:nosplit
 func vmWrite(fd, p, n uintptr) uintptr {

@@ -2,12 +2,12 @@
 
 package runtime
 
-// vmclock makes nanoseconds of the TSC. vmclockgettime reads it: see the
-// offsets below.
+// vmclock converts the CPU's counter to nanoseconds. vmclockgettime reads it in
+// assembly, by the offsets below.
 var vmclock struct {
-	base uintptr // the TSC at the start
-	mult uintptr // nanoseconds a tick, times 1<<32
-	wall int64   // of the start, since the Unix epoch
+	base uintptr // value of the counter at the start
+	mult uintptr // nanoseconds per tick, times 1<<32
+	wall int64   // time of the start in nanoseconds since the Unix epoch
 }
 
 const (
@@ -25,29 +25,30 @@ func vmClockStart(khz uintptr) {
 	vmclock.mult = 1000000 << 32 / khz
 }
 
-// vmNow is the monotonic clock in nanoseconds.
+// vmNow returns the monotonic clock in nanoseconds. It is never 0.
 //
 //go:nosplit
 func vmNow() int64 { return int64(vmscale(vmcounter()-vmclock.base, vmclock.mult)) + 1 }
 
-// vmTimer are the arguments of the nucleus for a timer that ends at until: the
-// TSC's value, and nanoseconds from now, which is what the APIC's own clock
-// counts (see measure).
+// vmTimer returns the arguments of callWait and callArm for a timer that fires at until:
+// the counter's value then, and the timer's own ticks, which are nanoseconds (see
+// compare in the nucleus).
 //
 //go:nosplit
 func vmTimer(until int64) (tsc, ticks uintptr) {
 	ns := max(until-vmNow(), 1000)
-	// Longer than this, and it is set again when it fires.
+	// A longer wait sets the timer again when it fires.
 	ns = min(ns, 4e9)
 	return vmcounter() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
 }
 
-// vmNanosleep is nanosleep(2), by which only the runtime sleeps: it looks after
-// its threads, from each 20 microseconds on. Where the nucleus is interpreted, a
-// timer costs more than that, so the sleep is as long there as the longest of
-// those (PR_SET_TIMERSLACK in prctl(2) is Linux's way); one that is shorter than
-// a timer takes anywhere is a yield, as the runtime has it where timers are
-// coarse.
+// vmNanosleep is nanosleep(2). Only the runtime calls it: sysmon sleeps for 20
+// microseconds and more between its looks at the threads, up to 10 milliseconds.
+//
+// Where the host interprets the nucleus, a timer costs more than 20 microseconds. There
+// each sleep takes the longest of those times (Linux's way for that is PR_SET_TIMERSLACK,
+// prctl(2)). A sleep that is shorter than setting a timer anywhere becomes a yield, as the
+// runtime does where timers are coarse.
 //
 //go:nosplit
 func vmNanosleep(t *vmThread, ns int64) *vmThread {
@@ -71,13 +72,13 @@ func vmNanosleep(t *vmThread, ns int64) *vmThread {
 	return vmSwitch(t)
 }
 
-// vmClock reads clock id of clock_gettime(2) for thread t.
+// vmClock reads the clock id of clock_gettime(2) for thread t, in nanoseconds.
 //
 //go:nosplit
 func vmClock(t *vmThread, id uintptr) (ns int64, ok bool) {
 	const realtime, monotonic, process, thread, raw, coarse, monotonicCoarse, boottime = 0, 1, 2, 3, 4, 5, 6, 7
 	now := vmNow()
-	if clock := int32(id); clock < 0 { // of a thread: pthread_getcpuclockid(3)
+	if clock := int32(id); clock < 0 { // a thread's CPU time: pthread_getcpuclockid(3)
 		t = vmThreadOf(^(clock >> 3))
 		if clock&7 != 6 || t == nil {
 			return 0, false
@@ -103,7 +104,7 @@ func vmClock(t *vmThread, id uintptr) (ns int64, ok bool) {
 	return 0, false
 }
 
-// cpuTime is the CPU time that t has used.
+// cpuTime returns the CPU time that t has used, in nanoseconds.
 //
 //go:nosplit
 func (t *vmThread) cpuTime(now int64) int64 {
@@ -127,8 +128,7 @@ func vmWallStart() {
 	if !ok {
 		return
 	}
-	// Days since the epoch (H. S. Warren's and many others' formula, with
-	// years that begin in March).
+	// Days since the epoch, with years that begin in March.
 	y, m := int64(year), int64(month)
 	if m <= 2 {
 		y--

@@ -2,10 +2,8 @@
 
 package runtime
 
-// The CMOS clock (MC146818).
-
-// vmTimeOfDay reads the machine's clock: seconds to years, in BCD or binary. ok is
-// false where there is no clock, or it has no date.
+// vmTimeOfDay reads the VM's CMOS clock (MC146818), whose values are binary or BCD. ok
+// is false if there is no clock, or if it has no valid date.
 //
 //go:nosplit
 func vmTimeOfDay() (year, month, day, hour, min, sec uintptr, ok bool) {
@@ -13,7 +11,7 @@ func vmTimeOfDay() (year, month, day, hour, min, sec uintptr, ok bool) {
 	if vmin8(index) == 0xff && vmrtc(0) == 0xff {
 		return 0, 0, 0, 0, 0, 0, false
 	}
-	// Twice the same, with no update between.
+	// Read until two readings are the same, without an update between them.
 	for last := ^uintptr(0); ; {
 		for range 1 << 20 {
 			if vmrtc(10)&0x80 == 0 { // no update in progress

@@ -2,7 +2,7 @@
 
 package runtime
 
-// vmCountCPUs is the number of logical processors that CPUID tells of.
+// vmCountCPUs returns the number of logical processors according to CPUID.
 //
 //go:nosplit
 func vmCountCPUs() uintptr {
@@ -13,8 +13,8 @@ func vmCountCPUs() uintptr {
 	return max(uintptr(b>>16&0xff), 1)
 }
 
-// vmSeed gives the runtime's hash functions and such something that differs from
-// boot to boot. What must not be guessed comes from package entropy.
+// vmSeed returns a number that differs from boot to boot, for the runtime's hash
+// functions and the like. Numbers that nobody may guess come from package entropy.
 //
 //go:nosplit
 func vmSeed() uintptr {
@@ -32,8 +32,8 @@ func vmSeed() uintptr {
 	return x ^ x>>31
 }
 
-// vmInterpreted reports whether the host interprets the nucleus, whose calls take
-// long then (see notRaised).
+// vmInterpreted reports whether the host interprets the nucleus, which makes nucleus
+// calls slow (see notRaised).
 //
 //go:nosplit
 func vmInterpreted() bool { return vmSharedPage().faultgate }

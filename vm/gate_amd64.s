@@ -1,14 +1,13 @@
 //go:build pith
 
-// The ways between threads and the thread layer, both at CPL 3. GS holds the
-// address of the CPU's block; while its word masked is set, no interrupt takes
-// the CPU away from who runs.
+// From threads to the thread layer and back, all at CPL 3. GS holds the address of the
+// CPU's cpuBlock. While cpuBlock.masked is set, the CPU gets no upcall.
 
 #include "go_asm.h"
 #include "textflag.h"
 
-// vmgate is pithgate in a virtual machine: system call AX of the current thread
-// by the runtime or package platform.
+// vmgate is pithgate in a virtual machine. It makes system call AX for the current
+// thread.
 TEXT runtime·vmgate(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	$1, cpuBlock_masked(GS)
 	MOVQ	cpuBlock_thread(GS), CX
@@ -32,8 +31,8 @@ TEXT runtime·vmgate(SB),NOSPLIT|NOFRAME,$0-0
 	STMXCSR	(vmThread_vmRegisters+vmRegisters_mxcsr)(CX)
 	MOVQ	cpuBlock_stack(GS), SP
 	LEAQ	runtime·vmgateon(SB), R11
-	JMP	R11	// not by name: the linker would count it to the caller's stack
-	JMP	runtime·nucleusentry(SB)	// for the linker: whoever needs the gate needs the nucleus
+	JMP	R11	// not by name: the linker would add it to the caller's stack use
+	JMP	runtime·nucleusentry(SB)	// never reached: it tells the linker that the gate needs the nucleus
 
 TEXT runtime·vmgateon(SB),NOSPLIT|NOFRAME,$0-0
 	XORPS	X15, X15
@@ -43,8 +42,8 @@ TEXT runtime·vmgateon(SB),NOSPLIT|NOFRAME,$0-0
 	CALL	runtime·vmCall<ABIInternal>(SB)
 	JMP	runtime·vmrestore(SB)
 
-// vmupcall is where the nucleus diverts an interrupted thread to: on the thread
-// layer's stack, masked, all other registers the thread's.
+// vmupcall is the target of upcalls. The CPU is on the thread layer's stack and masked.
+// All other registers are the interrupted thread's.
 TEXT runtime·vmupcall(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	AX, cpuBlock_scratch(GS)
 	MOVQ	cpuBlock_thread(GS), AX
@@ -86,8 +85,8 @@ saved:
 	// Fall into the rest.
 	JMP	runtime·vmresumed(SB)
 
-// vmresumed is the same for a thread whose context is in memory: it was about
-// to be restored.
+// vmresumed is the same for a thread that was about to be restored: its context is
+// already in memory.
 TEXT runtime·vmresumed(SB),NOSPLIT|NOFRAME,$0-0
 	XORPS	X15, X15
 	MOVQ	cpuBlock_thread(GS), AX
@@ -95,7 +94,7 @@ TEXT runtime·vmresumed(SB),NOSPLIT|NOFRAME,$0-0
 	CALL	runtime·vmUpcall<ABIInternal>(SB)
 	JMP	runtime·vmrestore(SB)
 
-// vmrestore continues thread AX, whose FS base is set.
+// vmrestore continues thread AX. Its thread pointer is set.
 TEXT runtime·vmrestore(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	AX, cpuBlock_thread(GS)
 	CMPL	(vmThread_vmRegisters+vmRegisters_full)(AX), $0
@@ -156,9 +155,9 @@ restored:
 	MOVQ	(vmThread_vmRegisters+vmRegisters_ax)(AX), AX
 	JMP	runtime·vmresumefull(SB)
 
-// From vmresume to vmresumeend, where no instruction but the last needs more than
-// registers, flags and the CPU's block, nothing is lost by an interrupt: the nucleus goes
-// to vmresumed, which begins again with the context in memory.
+// Between vmresume and vmresumeend an interrupt loses nothing: the nucleus goes to
+// vmresumed, which begins again with the context in memory. That works because these
+// instructions change only registers, flags and the CPU's block.
 TEXT runtime·vmresume(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	$0, cpuBlock_masked(GS)
 	CMPL	cpuBlock_pending(GS), $0
@@ -182,15 +181,15 @@ pending:
 TEXT runtime·vmresumeend(SB),NOSPLIT|NOFRAME,$0-0
 	UNDEF
 
-// vmpending takes what came while the thread layer was at work.
+// vmpending handles the interrupts that came while the CPU was masked.
 TEXT runtime·vmpending(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	cpuBlock_stack(GS), SP
 	MOVQ	$0, cpuBlock_vector(GS)
 	LEAQ	runtime·vmresumed(SB), AX
 	JMP	AX	// as in vmgate: no recursion
 
-// vmentry is where a CPU comes to CPL 3: DI its number, on the thread layer's
-// stack, masked.
+// vmentry is where a CPU enters CPL 3. DI is its number. It is on the thread layer's
+// stack and masked.
 TEXT runtime·vmentry(SB),NOSPLIT|NOFRAME,$0-0
 	XORPS	X15, X15
 	MOVL	$0, BP
@@ -204,8 +203,8 @@ other:
 
 // func vmnucleus(num, a1, a2, a3, a4 uintptr) uintptr
 //
-// The gate into the nucleus: SYSCALL, or where that stays at CPL 3 (see
-// notRaised), an undefined instruction.
+// It makes a nucleus call: by SYSCALL, or by an undefined instruction where SYSCALL stays
+// at CPL 3 (see notRaised).
 TEXT runtime·vmnucleus<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-48
 	MOVQ	SI, R10
 	MOVQ	DI, DX
@@ -250,8 +249,8 @@ TEXT runtime·vmscale<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	ORQ	DX, AX
 	RET
 
-// vmclockgettime is clock_gettime of CLOCK_REALTIME and CLOCK_MONOTONIC as the
-// runtime calls a vDSO's: DI the clock, SI struct timespec.
+// vmclockgettime is clock_gettime of CLOCK_REALTIME and CLOCK_MONOTONIC, which the
+// runtime calls like the vDSO's: DI is the clock, SI points to a struct timespec.
 TEXT runtime·vmclockgettime(SB),NOSPLIT|NOFRAME,$0-0
 	RDTSC
 	SHLQ	$32, DX

@@ -2,11 +2,11 @@
 
 package runtime
 
-// What differs in Linux's interface from one architecture to the other: system
-// call numbers, the layout of structures, and calls that only one has.
+// This architecture's part of Linux's interface: system call numbers, layouts of
+// structures, and calls that only it has.
 
-// System calls that reach the gate in a virtual machine: those of the runtime
-// itself and of package platform.
+// System calls that reach the gate in a virtual machine: those of the runtime and of
+// package platform.
 const (
 	nrRead         = 0
 	nrWrite        = 1
@@ -44,7 +44,7 @@ const (
 	nrPrctl        = 157
 )
 
-// vmOldCall makes a system call that newer architectures do not have.
+// vmOldCall makes a system call that other architectures do not have.
 //
 //go:nosplit
 func vmOldCall(t *vmThread, num uintptr) uintptr {
@@ -62,7 +62,7 @@ func vmOldCall(t *vmThread, num uintptr) uintptr {
 	return vmErr(_ENOSYSvm)
 }
 
-// epollEvent is struct epoll_event, which is packed on x86-64 alone.
+// epollEvent is struct epoll_event. Only x86-64 packs it.
 type epollEvent struct {
 	events uint32
 	data   [8]byte

@@ -4,7 +4,7 @@ package runtime
 
 import _ "unsafe" // for go:linkname
 
-// What package pith/libos/platform needs for the drivers of a virtual machine.
+// Functions that package pith/libos/platform links to, and its platform calls.
 
 //go:linkname pithvmThere pith/libos/platform.VM
 func pithvmThere() bool { return pithvm != 0 }
@@ -43,8 +43,8 @@ func vmPlatformCall(t *vmThread, num uintptr) uintptr {
 	return vmErr(_ENOSYSvm)
 }
 
-// vmPlace maps pages at a new address, which it gives. The physical address of
-// DMA memory goes to *phys.
+// vmPlace maps pages at a new address and returns that. For callDMA it stores the
+// guest-physical address at phys.
 //
 //go:nosplit
 func vmPlace(call, pages, pa, phys uintptr) uintptr {

@@ -4,8 +4,8 @@ package runtime
 
 import "unsafe"
 
-// The runtime's poller waits here, by epoll_pwait: for its eventfd, and for
-// interrupts, each of which is a descriptor: vmFDIRQ and its vector.
+// The runtime's poller waits here, in epoll_pwait: for its eventfd, and for interrupts.
+// An interrupt is the descriptor vmFDIRQ plus its vector.
 
 type vmSource struct {
 	open, ready bool
@@ -36,7 +36,7 @@ func vmEpollCtl(op, fd, ev uintptr) uintptr {
 	return 0
 }
 
-// vmInterrupts makes the sources ready whose interrupts came.
+// vmInterrupts makes the sources ready whose interrupts have come.
 //
 //go:nosplit
 func vmInterrupts() {
@@ -79,7 +79,7 @@ func vmPoll(t *vmThread) *vmThread {
 	return vmSwitch(t)
 }
 
-// vmPollWake ends the poller's wait if there is something.
+// vmPollWake ends the poller's wait if a source is ready.
 //
 //go:nosplit
 func vmPollWake() {
@@ -93,8 +93,8 @@ func vmPollWake() {
 	}
 }
 
-// vmCollect writes the events of ready sources. An interrupt is told once, the
-// eventfd as long as it is not read.
+// vmCollect writes the events of ready sources, at most most, and returns their number.
+// It reports an interrupt once, and the eventfd until it is read.
 //
 //go:nosplit
 func vmCollect(events, most uintptr) uintptr {

@@ -39,10 +39,8 @@ func pithvmOut(port uint16, size int, v uint32) {
 	}
 }
 
-// The console of the first moments: the monitor's debug console, or else the
-// serial line.
-
-// vmConsoleWrite writes n bytes at p.
+// vmConsoleWrite writes n bytes at p to the first console: the monitor's debug console,
+// or the serial line if there is none.
 //
 //go:nosplit
 func vmConsoleWrite(p, n uintptr) {

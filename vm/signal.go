@@ -4,8 +4,8 @@ package runtime
 
 import "unsafe"
 
-// Signals, as the runtime's handlers expect them (Linux, arch/x86/kernel/
-// signal_64.c): a frame on the alternate stack, and back by rt_sigreturn.
+// Signals, as the runtime's handlers expect them from Linux: a frame on the alternate
+// signal stack, and rt_sigreturn to leave it.
 
 // vmSigaction is struct kernel_sigaction.
 type vmSigaction struct {
@@ -13,7 +13,7 @@ type vmSigaction struct {
 	mask                     uint64
 }
 
-// vmFault is what a fault says to its handler.
+// vmFault is what a fault passes to its signal handler.
 type vmFault struct {
 	code          int32
 	address       uintptr
@@ -89,8 +89,8 @@ func vmSigaltstack(t *vmThread, new, old uintptr) uintptr {
 	return 0
 }
 
-// vmSignalled is the thread that takes a signal to the whole instance: the first
-// that does not block it.
+// vmSignalled returns the thread that takes a signal to the whole instance: the first
+// one that does not block it.
 //
 //go:nosplit
 func vmSignalled(sig uintptr) *vmThread {
@@ -102,7 +102,7 @@ func vmSignalled(sig uintptr) *vmThread {
 	return vmThreadOf(1)
 }
 
-// vmKill sends sig to t: a running thread is interrupted, a waiting one wakes.
+// vmKill sends sig to t. A running thread is interrupted, and a waiting one wakes.
 //
 //go:nosplit
 func vmKill(t *vmThread, sig uintptr) uintptr {
@@ -139,14 +139,14 @@ func vmKill(t *vmThread, sig uintptr) uintptr {
 	return 0
 }
 
-// signalled reports whether t has a signal to take. One that came on t's way here,
-// while it ran on another CPU, woke nothing: t must not wait with it.
+// signalled reports whether t has a signal to take. t must not wait then: a signal that
+// came while t ran has woken nobody.
 //
 //go:nosplit
 func (t *vmThread) signalled() bool { return t.pending&^t.sigmask != 0 }
 
-// vmDeliver has t continue in the handler of its first pending signal; false: it
-// is ignored.
+// vmDeliver makes t continue in the handler of its first pending signal. It returns
+// false if the signal is ignored.
 //
 //go:nosplit
 func vmDeliver(t *vmThread) bool {

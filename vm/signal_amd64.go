@@ -6,7 +6,7 @@ import "unsafe"
 
 // Signal frames as Linux makes them (arch/x86/kernel/signal_64.c).
 
-// vmSigframe is struct rt_sigframe with the vector state behind it.
+// vmSigframe is struct rt_sigframe. The vector state follows it.
 type vmSigframe struct {
 	restorer uintptr
 	uc       ucontext
@@ -15,7 +15,7 @@ type vmSigframe struct {
 	_        [7]uintptr
 }
 
-// vmException makes a signal of the exception that t ran into (SDM 3A §6.15).
+// vmException makes a signal of t's exception (SDM 3A §6.15).
 //
 //go:nosplit
 func vmException(t *vmThread, vector, code, address uintptr) {
@@ -47,15 +47,15 @@ func vmException(t *vmThread, vector, code, address uintptr) {
 	}
 	t.fault = vmFault{si, address, vector, code & 0xffff, true, sig}
 	if t.sigmask>>(sig-1)&1 != 0 || vm.sigactions[sig].handler <= vmSigIgn {
-		// A fault that its thread does not handle ends the program.
+		// A fault that the program does not handle ends it.
 		t.sigmask &^= 1 << (sig - 1)
 		vm.sigactions[sig].handler = vmSigDfl
 	}
 	t.pending |= 1 << (sig - 1)
 }
 
-// pushFrame puts the frame of signal sig on the stack that its action a names and
-// has t continue in the handler.
+// pushFrame writes the frame of signal sig to the stack that its action a asks for, and
+// makes t continue in the handler.
 //
 //go:nosplit
 func (t *vmThread) pushFrame(a *vmSigaction, sig uintptr) {
@@ -97,13 +97,13 @@ func (t *vmThread) pushFrame(a *vmSigaction, sig uintptr) {
 	t.full = 0
 }
 
-// vmSigreturn is rt_sigreturn(2): t goes on where its signal found it, or where
-// the handler sends it.
+// vmSigreturn is rt_sigreturn(2). t goes on where the signal found it, or where the
+// handler sends it.
 //
 //go:nosplit
 func vmSigreturn(t *vmThread) {
-	// The gate took a return address where there is none: SP is behind the
-	// frame's first word and one more.
+	// The gate was jumped to, and popped a return address that was not there: SP is
+	// two words behind the start of the frame.
 	f := (*vmSigframe)(unsafe.Pointer(t.sp - 16))
 	m := (*sigcontext)(unsafe.Pointer(&f.uc.uc_mcontext))
 	t.ax, t.bx, t.cx, t.dx = uintptr(m.rax), uintptr(m.rbx), uintptr(m.rcx), uintptr(m.rdx)

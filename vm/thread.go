@@ -7,13 +7,13 @@ import (
 	"unsafe"
 )
 
-// In a virtual machine the threads of the Go runtime are made here: at CPL 3,
-// in the address space of the program. A CPU comes here by a system call of the
-// thread that it runs (vmCall), or because the nucleus diverts it after an
-// interrupt or a fault (vmUpcall), and leaves with the thread to run next. In
-// between it is masked: nothing takes it away. All state is under vm.lock.
+// The thread layer makes the threads of the Go runtime in a virtual machine. It runs at
+// CPL 3, in the address space of the program. A CPU enters it by a system call of its
+// thread (vmCall), or by an upcall of the nucleus after an interrupt or a fault
+// (vmUpcall). It leaves with the thread to run next. In between the CPU is masked: it
+// gets no upcalls. vm.lock guards all state.
 
-// vmThread is a thread, at a page of its own in the area of threads.
+// vmThread is a thread. It has vmThreadSize bytes of its own in the area of threads.
 type vmThread struct {
 	_ sys.NotInHeap
 
@@ -21,17 +21,17 @@ type vmThread struct {
 
 	state uint32
 	tid   int32
-	cpu   uint32 // where it last ran, and where its deadline is looked after
+	cpu   uint32 // the CPU that it last ran on, which also has its deadline
 
 	next                 *vmThread // in the run queue, a futex queue or the free list
-	addr                 uintptr   // of the futex that it waits for
-	events               uintptr   // where epoll_pwait wants its events
+	addr                 uintptr   // address of the futex that it waits for
+	events               uintptr   // where epoll_pwait writes events
 	maxevents            uintptr
-	deadline             int64 // of the wait; 0: none
+	deadline             int64 // end of the wait by vmNow; 0: none
 	sleepNext, sleepPrev *vmThread
 	sleeping             bool
 
-	since, used int64 // CPU time: running since, and used before
+	since, used int64 // CPU time: when it began to run, and what it used before
 
 	sigmask, pending uint64
 	altSP, altSize   uintptr
@@ -53,7 +53,7 @@ const (
 	vmThreads    = 0x7fffc0000000 // the area of threads
 	vmMaxThreads = 0x8000
 	vmThreadSize = 8192
-	vmSlice      = 2e6 // nanoseconds that a thread runs while others wait
+	vmSlice      = 2e6 // nanoseconds that a thread may run while others wait
 	vmStackArea  = 0x7fffb0000000
 	vmMmapTop    = 0x7f8000000000
 )
@@ -64,9 +64,9 @@ var vm struct {
 	cpus  [maxCPUs]vmCPU
 
 	head, tail *vmThread // run queue
-	idle       uint64    // CPUs that wait
-	called     uint64    // CPUs that vmUnlock is to interrupt
-	threads    uintptr   // made so far
+	idle       uint64    // bitmap of the CPUs that wait
+	called     uint64    // bitmap of the CPUs that vmUnlock must interrupt
+	threads    uintptr   // number of vmThreads made so far
 	free       *vmThread
 	usedByDead int64
 
@@ -79,17 +79,17 @@ var vm struct {
 
 	sigactions [128]vmSigaction
 
-	doorbell uintptr // where a write of a CPU's number interrupts it; 0: there is none
+	doorbell uintptr // address where writing a CPU's number interrupts it; 0: there is none
 }
 
 type vmCPU struct {
 	sleepers *vmThread
-	armed    int64   // what the timer is set to; 0: nothing
-	tls      uintptr // what its thread pointer is set to
-	slice    int64   // when the running thread has had its share
+	armed    int64   // what its timer is set to, by vmNow; 0: nothing
+	tls      uintptr // its thread pointer
+	slice    int64   // when its thread must let others run, by vmNow
 }
 
-// pithvm says that the instance is a virtual machine. The gate reads it.
+// pithvm is 1 if the instance is a virtual machine. The gate reads it.
 var pithvm uint8
 
 //go:nosplit
@@ -99,8 +99,8 @@ func vmLock() {
 	}
 }
 
-// vmUnlock also interrupts the CPUs that have been called, by work or by a
-// signal: not under the lock, which that would keep for long.
+// vmUnlock releases the lock. Then it interrupts the CPUs in vm.called, which have work
+// or a signal. It does so last because that would hold the lock for long.
 //
 //go:nosplit
 func vmUnlock() {
@@ -124,7 +124,7 @@ func vmSharedPage() *vmShared { return (*vmShared)(unsafe.Pointer(uintptr(userSh
 //go:nosplit
 func (t *vmThread) this() *vmCPU { return &vm.cpus[t.cpu&(maxCPUs-1)] }
 
-// vmNewThread gives a thread in no state, or nil.
+// vmNewThread returns a new thread, or nil if there are too many.
 //
 //go:nosplit
 func vmNewThread() *vmThread {
@@ -146,7 +146,7 @@ func vmNewThread() *vmThread {
 	return t
 }
 
-// vmThreadOf is the living thread with id tid, or nil.
+// vmThreadOf returns the living thread with the id tid, or nil.
 //
 //go:nosplit
 func vmThreadOf(tid int32) *vmThread {
@@ -160,7 +160,7 @@ func vmThreadOf(tid int32) *vmThread {
 	return t
 }
 
-// vmReady makes t runnable and wakes a CPU for it.
+// vmReady makes t runnable, with the result of its system call, and wakes a CPU for it.
 //
 //go:nosplit
 func vmReady(t *vmThread, result uintptr) {
@@ -180,7 +180,7 @@ func vmReady(t *vmThread, result uintptr) {
 	}
 }
 
-// vmNext gives the thread that this CPU is to run, and waits for one.
+// vmNext returns the next thread for this CPU. It waits until there is one.
 //
 //go:nosplit
 func vmNext() *vmThread {
@@ -217,7 +217,7 @@ func vmNext() *vmThread {
 	}
 }
 
-// vmSwitch gives the CPU away, t being in its new state, to whom it returns.
+// vmSwitch takes the CPU from t, which is in its new state, and returns the next thread.
 //
 //go:nosplit
 func vmSwitch(t *vmThread) *vmThread {
@@ -225,7 +225,7 @@ func vmSwitch(t *vmThread) *vmThread {
 	return vmNext()
 }
 
-// vmYield gives the CPU away and has t wait for its turn.
+// vmYield puts t at the end of the run queue and returns the next thread.
 //
 //go:nosplit
 func vmYield(t *vmThread) *vmThread {
@@ -233,7 +233,7 @@ func vmYield(t *vmThread) *vmThread {
 	return vmSwitch(t)
 }
 
-// vmTake takes the interrupts that came: devices, and deadlines that are over.
+// vmTake handles the interrupts that have come, and deadlines that have passed.
 //
 //go:nosplit
 func vmTake(b *cpuBlock) {
@@ -255,7 +255,7 @@ func vmTake(b *cpuBlock) {
 	}
 }
 
-// vmTimeout ends the wait of t because its time is over.
+// vmTimeout ends the wait of t at its deadline.
 //
 //go:nosplit
 func vmTimeout(t *vmThread) {
@@ -282,7 +282,7 @@ const (
 //go:nosplit
 func vmErr(errno uintptr) uintptr { return -errno }
 
-// vmSleepUntil has this CPU end t's wait at deadline.
+// vmSleepUntil makes this CPU end t's wait at the deadline.
 //
 //go:nosplit
 func vmSleepUntil(t *vmThread, deadline int64) {
@@ -311,7 +311,7 @@ func vmUnsleep(t *vmThread) {
 	}
 }
 
-// earliest is the first deadline of the CPU's sleepers, or 0.
+// earliest returns the first deadline of the CPU's sleepers, or 0.
 //
 //go:nosplit
 func (c *vmCPU) earliest() int64 {
@@ -324,7 +324,7 @@ func (c *vmCPU) earliest() int64 {
 	return first
 }
 
-// vmLeave prepares this CPU to run t: its thread pointer, its signals, the timer.
+// vmLeave prepares this CPU to run t: signals, timer and thread pointer.
 //
 //go:nosplit
 func vmLeave(t *vmThread) *vmThread {
@@ -345,15 +345,15 @@ func vmLeave(t *vmThread) *vmThread {
 		vmSetTLS(t.tls)
 	}
 	vmUnlock()
-	if arm { // not under the lock: a call of the nucleus may take its time
+	if arm { // not under the lock: a nucleus call may take long
 		tsc, ticks := vmTimer(until)
 		vmnucleus(callArm, tsc, ticks, 0, 0)
 	}
 	return t
 }
 
-// vmUpcall handles what interrupted t, or was waiting while it was about to be
-// restored, and gives the thread to run.
+// vmUpcall handles what interrupted t, or what was pending when t was about to be
+// restored. It returns the thread to run.
 //
 //go:nosplit
 func vmUpcall(t *vmThread) *vmThread {
@@ -371,7 +371,7 @@ func vmUpcall(t *vmThread) *vmThread {
 	return vmLeave(t)
 }
 
-// vmQueue puts t at the end of the run queue, with its context as it is.
+// vmQueue puts t at the end of the run queue.
 //
 //go:nosplit
 func vmQueue(t *vmThread) {
@@ -385,7 +385,7 @@ func vmQueue(t *vmThread) {
 	vm.tail = t
 }
 
-// vmStartOther is where CPUs but the first begin.
+// vmStartOther runs first at CPL 3 on every CPU but the first.
 //
 //go:nosplit
 func vmStartOther() *vmThread {

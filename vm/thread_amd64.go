@@ -4,20 +4,21 @@ package runtime
 
 import "unsafe"
 
-// vmRegisters are the registers of a thread that does not run.
+// vmRegisters is the saved registers of a thread that does not run.
 type vmRegisters struct {
-	xsave [3072]byte // FXSAVE's or XSAVE's area, which wants a multiple of 64
+	xsave [3072]byte // the area of FXSAVE or XSAVE, at a multiple of 64
 
 	ax, bx, cx, dx, si, di, bp, sp       uintptr
 	r8, r9, r10, r11, r12, r13, r14, r15 uintptr
 	ip, flags                            uintptr
 
 	tls   uintptr // the thread pointer: FS base
-	mxcsr uint32  // while full is 0; xsave has it else
-	full  uint32  // it was interrupted: all registers count, and xsave; else those that a call keeps
+	mxcsr uint32  // valid while full is 0; otherwise xsave has it
+	full  uint32  // 1 after an upcall: all registers and xsave are valid; 0: those that a call preserves
 }
 
-// arg1 to arg5 are the arguments of the system call that the thread makes.
+// arg1 returns the first argument of the thread's system call; arg2 to arg4 return the
+// next ones.
 //
 //go:nosplit
 func (r *vmRegisters) arg1() uintptr { return r.di }
@@ -31,12 +32,12 @@ func (r *vmRegisters) arg3() uintptr { return r.dx }
 //go:nosplit
 func (r *vmRegisters) arg4() uintptr { return r.r10 }
 
-// setResult gives the system call its result.
+// setResult sets the result of the thread's system call.
 //
 //go:nosplit
 func (r *vmRegisters) setResult(v uintptr) { r.ax = v }
 
-// reset gives the vector registers the state that a thread begins with.
+// reset sets the vector registers to the state that a thread begins with.
 //
 //go:nosplit
 func (r *vmRegisters) reset() {
@@ -45,8 +46,8 @@ func (r *vmRegisters) reset() {
 	r.mxcsr = 0x1f80
 }
 
-// clone makes r the registers of a thread that t makes by clone(2): the second
-// argument is its stack, the fifth its thread pointer, with CLONE_SETTLS.
+// clone sets the registers of a thread that t makes by clone(2). The second argument is
+// its stack. With CLONE_SETTLS, the fifth is its thread pointer.
 //
 //go:nosplit
 func (r *vmRegisters) clone(t *vmThread) {
@@ -62,13 +63,12 @@ func (r *vmRegisters) clone(t *vmThread) {
 	}
 }
 
-// enter has the thread begin at address ip, with the stack pointer sp.
+// enter makes the thread begin at ip, with the stack pointer sp.
 //
 //go:nosplit
 func (r *vmRegisters) enter(ip, sp uintptr) { r.ip, r.sp = ip, sp }
 
-// vmSetTLS sets this CPU's thread pointer, for the thread that it is about to
-// run.
+// vmSetTLS sets this CPU's thread pointer.
 //
 //go:nosplit
 func vmSetTLS(v uintptr) {
