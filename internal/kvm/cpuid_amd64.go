@@ -5,7 +5,7 @@ import "unsafe"
 // getSupportedCPUID is a request of the system's descriptor.
 const getSupportedCPUID = 0xc008ae05
 
-// CPUID is what a CPU may tell of itself: struct kvm_cpuid_entry2.
+// CPUID is an entry of CPUID: struct kvm_cpuid_entry2.
 type CPUID struct {
 	Function, Index, Flags uint32
 	EAX, EBX, ECX, EDX     uint32
@@ -20,7 +20,7 @@ type cpuidTable struct {
 	entries [maxCPUID]CPUID
 }
 
-// SupportedCPUID is what the host's CPU and KVM have.
+// SupportedCPUID returns the entries that the host's CPU and KVM support.
 func (s *System) SupportedCPUID() ([]CPUID, error) {
 	t := cpuidTable{n: maxCPUID}
 	if _, err := ioctlPointer("KVM_GET_SUPPORTED_CPUID", s.fd, getSupportedCPUID, unsafe.Pointer(&t)); err != nil {
@@ -29,8 +29,8 @@ func (s *System) SupportedCPUID() ([]CPUID, error) {
 	return t.entries[:t.n], nil
 }
 
-// HostCPUID is what the host's CPU itself tells, of which KVM leaves out what a
-// machine can do without.
+// HostCPUID returns an entry of the host's CPU itself. SupportedCPUID leaves out some that
+// a VM can do without.
 func HostCPUID(function uint32) CPUID {
 	e := CPUID{Function: function}
 	e.EAX, e.EBX, e.ECX, e.EDX = cpuid(function)

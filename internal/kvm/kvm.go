@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Device is where KVM is.
+// Device is KVM's device file.
 const Device = "/dev/kvm"
 
-// apiVersion is the only one that there has ever been.
+// apiVersion is the only version of the interface so far.
 const apiVersion = 12
 
-// Requests of the system's, a machine's and a CPU's descriptor.
+// Requests of the descriptors of the system, of a VM and of a vCPU.
 const (
 	getAPIVersion   = 0xae00
 	createVM        = 0xae01
@@ -53,8 +53,8 @@ type capability struct {
 // System is /dev/kvm.
 type System struct {
 	fd      int
-	runSize int // bytes of a CPU's shared memory
-	ring    int // offset there of the ring of coalesced writes; 0: there is none
+	runSize int // bytes of memory that KVM shares for a vCPU
+	ring    int // offset in it of the ring of coalesced writes; 0: none
 }
 
 // Open opens /dev/kvm.
@@ -65,7 +65,7 @@ func open(path string) (*os.File, error) {
 	return f, explain(err)
 }
 
-// explain says what to do where KVM does not open.
+// explain adds to an error of opening KVM what to do about it.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
@@ -76,7 +76,7 @@ func explain(err error) error {
 	return err
 }
 
-// New is the system of an open /dev/kvm.
+// New returns the system of an open /dev/kvm. It checks that KVM has what Pith needs.
 func New(fd int) (*System, error) {
 	v, err := ioctl("KVM_GET_API_VERSION", fd, getAPIVersion, 0)
 	if err != nil {
@@ -109,8 +109,9 @@ func New(fd int) (*System, error) {
 	return s, nil
 }
 
-// ioctl is ioctl(2) with a number; name is the request's. A signal, which the Go
-// runtime uses to preempt, may interrupt what takes long, such as KVM_CREATE_VM.
+// ioctl is ioctl(2) with a number as argument. name is the request's name, for errors. It
+// repeats a request that a signal interrupts: the Go runtime preempts by signals, and
+// requests such as KVM_CREATE_VM take long.
 func ioctl(name string, fd int, request, arg uintptr) (int, error) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, arg)
@@ -124,7 +125,7 @@ func ioctl(name string, fd int, request, arg uintptr) (int, error) {
 	}
 }
 
-// ioctlPointer is ioctl(2) with memory.
+// ioctlPointer is ioctl with memory as argument.
 func ioctlPointer(name string, fd int, request uintptr, arg unsafe.Pointer) (int, error) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))

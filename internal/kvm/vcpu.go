@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reasons for the end of Run.
+// Reasons for Run to return.
 const (
 	ExitDebug         = 4
 	ExitMMIO          = 6
@@ -26,19 +26,18 @@ const (
 const (
 	runImmediateExit = 1
 	runReason        = 8
-	runUnion         = 32 // what depends on the reason
+	runUnion         = 32 // depends on the reason
 	runData          = runUnion + 256
 )
 
-// VCPU is a virtual CPU. The thread that made it is the one that uses it; Kick
-// is for all.
+// VCPU is a vCPU. Only the thread that made it may use it, except for SetImmediateExit.
 type VCPU struct {
 	fd   int
 	run  []byte
-	ring []byte // of coalesced writes, shared by all of a machine's CPUs; nil: none
+	ring []byte // of coalesced writes, shared by all of the VM's vCPUs; nil: none
 }
 
-// CreateVCPU makes the CPU with the number id, which is also its local APIC's.
+// CreateVCPU makes the vCPU with the number id, which is its local APIC's id too.
 func (vm *VM) CreateVCPU(id int) (*VCPU, error) {
 	fd, err := ioctl("KVM_CREATE_VCPU", vm.fd, createVCPU, uintptr(id))
 	if err != nil {
@@ -56,14 +55,14 @@ func (vm *VM) CreateVCPU(id int) (*VCPU, error) {
 	return c, nil
 }
 
-// FD is the CPU's descriptor.
+// FD returns the vCPU's descriptor.
 func (c *VCPU) FD() int { return c.fd }
 
 // Close closes what CreateVCPU opened.
 func (c *VCPU) Close() error { return errors.Join(unix.Munmap(c.run), unix.Close(c.fd)) }
 
-// Run runs the guest until something is to be done for it, and returns why.
-// After IO and MMIO the next Run completes the guest's instruction.
+// Run runs the guest until an exit, and returns the reason. After ExitIO and ExitMMIO the
+// next Run completes the guest's instruction.
 func (c *VCPU) Run() (reason uint32, err error) {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), Run, 0)
 	switch errno {
@@ -75,10 +74,10 @@ func (c *VCPU) Run() (reason uint32, err error) {
 	return 0, os.NewSyscallError("KVM_RUN", errno)
 }
 
-// SetImmediateExit has Run end as soon as it begins, or not any more. With a
-// signal to the CPU's thread it ends a Run that goes on.
+// SetImmediateExit switches on or off that Run returns as soon as it begins. Together with
+// a signal to the vCPU's thread it ends a Run that has begun.
 func (c *VCPU) SetImmediateExit(on bool) {
-	// A byte of a word whose first byte is this program's, too, and 0.
+	// The byte is part of a word. The word's first byte is this program's too, and 0.
 	word := (*uint32)(unsafe.Pointer(&c.run[0]))
 	v := uint32(0)
 	if on {
@@ -89,14 +88,14 @@ func (c *VCPU) SetImmediateExit(on bool) {
 
 func (c *VCPU) word(off int) uint32 { return binary.LittleEndian.Uint32(c.run[off:]) }
 
-// MMIO is a guest's access to an address where it has no memory.
+// MMIO is the guest's access to a guest-physical address without memory.
 type MMIO struct {
 	Addr  uint64
 	Write bool
-	Data  []byte // what is written, or to be filled in
+	Data  []byte // the written bytes, or the place for those to be read
 }
 
-// MMIO is the access for which Run returned ExitMMIO.
+// MMIO returns the access for which Run returned ExitMMIO.
 func (c *VCPU) MMIO() MMIO {
 	u := c.run[runUnion:]
 	n := min(binary.LittleEndian.Uint32(u[16:]), 8)
@@ -109,8 +108,8 @@ const (
 	ringEntrySize = 24
 )
 
-// Coalesced calls write for each write of the guest's that did not end Run. Of
-// a machine's CPUs one calls it at a time.
+// Coalesced calls write for each write of the guest that caused no exit. Only one of the
+// VM's vCPUs may call it at a time.
 func (c *VCPU) Coalesced(write func(MMIO)) {
 	if c.ring == nil {
 		return
@@ -130,7 +129,7 @@ func (c *VCPU) Coalesced(write func(MMIO)) {
 	}
 }
 
-// InternalError says what happened where Run returned ExitInternalError.
+// InternalError describes why Run returned ExitInternalError.
 func (c *VCPU) InternalError() string {
 	kinds := []string{"", "an instruction that it cannot interpret", "two interrupts at once", "an unexpected event", "an unexpected exit"}
 	if k := c.word(runUnion); k < uint32(len(kinds)) && k > 0 {
@@ -139,5 +138,5 @@ func (c *VCPU) InternalError() string {
 	return fmt.Sprintf("internal error %d", c.word(runUnion))
 }
 
-// SystemEvent is what the guest asked for where Run returned ExitSystemEvent.
+// SystemEvent returns what the guest asked for when Run returned ExitSystemEvent.
 func (c *VCPU) SystemEvent() uint32 { return c.word(runUnion) }

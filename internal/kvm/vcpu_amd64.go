@@ -19,18 +19,18 @@ const (
 	getTSCKHz     = 0xaea3
 )
 
-// ExitIO is the end of Run for an access to an I/O port.
+// ExitIO is the reason for Run to return at an access to an I/O port.
 const ExitIO = 2
 
-// IO is a guest's access to an I/O port, Count times Size bytes.
+// IO is the guest's access to an I/O port: units of Size bytes, one after the other.
 type IO struct {
 	Port  uint16
 	Write bool
 	Size  int
-	Data  []byte // what is written, or to be filled in; shared with the guest
+	Data  []byte // the written bytes, or the place for those to be read; shared with KVM
 }
 
-// IO is the access for which Run returned ExitIO.
+// IO returns the access for which Run returned ExitIO.
 func (c *VCPU) IO() (io IO, err error) {
 	u := c.run[runUnion:]
 	size, count := uint64(u[1]), uint64(binary.LittleEndian.Uint32(u[4:]))
@@ -71,7 +71,7 @@ type Sregs struct {
 	Interrupts                      [4]uint64
 }
 
-// Regs are the CPU's general registers.
+// Regs returns the general registers.
 func (c *VCPU) Regs() (r Regs, err error) {
 	_, err = ioctlPointer("KVM_GET_REGS", c.fd, GetRegs, unsafe.Pointer(&r))
 	return r, err
@@ -83,7 +83,7 @@ func (c *VCPU) SetRegs(r *Regs) error {
 	return err
 }
 
-// Sregs are the CPU's system registers.
+// Sregs returns the system registers.
 func (c *VCPU) Sregs() (s Sregs, err error) {
 	_, err = ioctlPointer("KVM_GET_SREGS", c.fd, GetSregs, unsafe.Pointer(&s))
 	return s, err
@@ -95,7 +95,7 @@ func (c *VCPU) SetSregs(s *Sregs) error {
 	return err
 }
 
-// SetCPUID says what the CPU tells of itself.
+// SetCPUID sets the vCPU's CPUID entries.
 func (c *VCPU) SetCPUID(entries []CPUID) error {
 	if len(entries) > maxCPUID {
 		return fmt.Errorf("KVM_SET_CPUID2: %d entries", len(entries))
@@ -113,7 +113,7 @@ type msrTable struct {
 	value    uint64
 }
 
-// MSR is a model-specific register.
+// MSR returns a model-specific register.
 func (c *VCPU) MSR(index uint32) (uint64, error) {
 	t := msrTable{n: 1, index: index}
 	n, err := ioctlPointer("KVM_GET_MSRS", c.fd, getMSRs, unsafe.Pointer(&t))
@@ -133,7 +133,7 @@ func (c *VCPU) SetMSR(index uint32, value uint64) error {
 	return err
 }
 
-// SingleStep has Run end with ExitDebug after each instruction of the guest's.
+// SingleStep makes Run return ExitDebug after each instruction of the guest.
 func (c *VCPU) SingleStep() error {
 	const enable, step = 1 << 0, 1 << 1
 	// struct kvm_guest_debug
@@ -145,12 +145,12 @@ func (c *VCPU) SingleStep() error {
 	return err
 }
 
-// TSCKHz is the frequency of the CPU's time stamp counter in kHz.
+// TSCKHz returns the frequency of the vCPU's time stamp counter in kHz.
 func (c *VCPU) TSCKHz() (int, error) { return ioctl("KVM_GET_TSC_KHZ", c.fd, getTSCKHz, 0) }
 
-// Begin has the CPU begin at entry as the PVH boot ABI has it (Xen,
-// docs/misc/pvh.pandoc): 32-bit protected mode without paging, flat segments,
-// EBX at the start info.
+// Begin makes the vCPU begin at entry as the PVH boot ABI says (Xen,
+// docs/misc/pvh.pandoc): in 32-bit protected mode without paging, with flat segments, and
+// with the start info's address in EBX.
 func (c *VCPU) Begin(entry, startInfo uint64) error {
 	s, err := c.Sregs()
 	if err != nil {

@@ -14,11 +14,11 @@ const (
 
 const capSplitIRQChip = 121
 
-// needed are the capabilities that New asks for.
+// needed is the capabilities that New requires.
 var needed = []capability{{capSplitIRQChip, "KVM_CAP_SPLIT_IRQCHIP"}, {capImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"}}
 
-// legacyPages is where KVM may keep four pages of its own, out of the guest's
-// memory, for CPUs that cannot run real mode themselves.
+// legacyPages is the guest-physical address of four pages for KVM itself, outside of the
+// guest's memory. It uses them on CPUs that cannot run real mode.
 const legacyPages = 0xfeffc000
 
 // setUp makes the local APICs.

@@ -1,9 +1,9 @@
 package linux
 
-// What differs from one architecture to another, but for the numbers of system
-// calls (number_amd64.go).
+// This architecture's part of the interface. System call numbers are in
+// number_amd64.go.
 
-// Machine is what uname(2) calls the CPU.
+// Machine is uname(2)'s name for the CPU.
 const Machine = "x86_64"
 
 // Open flags (include/uapi/asm-generic/fcntl.h).

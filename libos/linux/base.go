@@ -1,7 +1,7 @@
 package linux
 
 // Open flags and file status flags (include/uapi/asm-generic/fcntl.h). Those that
-// differ between architectures stand in abi_amd64.go.
+// differ between architectures are in abi_amd64.go.
 const (
 	O_RDONLY   = 0x0
 	O_WRONLY   = 0x1
@@ -41,10 +41,10 @@ type Timespec struct {
 	Nsec int64
 }
 
-// Nano is the time in nanoseconds.
+// Nano returns the time in nanoseconds.
 func (t Timespec) Nano() int64 { return t.Sec*1e9 + t.Nsec }
 
-// Valid says whether the nanoseconds are in range and the time is not negative.
+// Valid reports whether the nanoseconds are in range and the time is not negative.
 func (t Timespec) Valid() bool { return t.Sec >= 0 && t.Nsec >= 0 && t.Nsec < 1e9 }
 
 // Timeval is struct timeval: seconds and microseconds.
