@@ -18,12 +18,12 @@ const (
 	entryFunction = "runtime.nucleusentry"
 )
 
-// setEntry completes the entry of an image that ends at the address end, and returns
-// the entry's guest-physical address.
+// setEntry completes the entry's code. end is the address behind the image. It returns the
+// entry's guest-physical address.
 func (p *program) setEntry(end uint64) (entry uint64, err error) {
-	// The entry is 32-bit code, for which the assembler knows no absolute
-	// address: LEAQ link(SB), DI there becomes MOVL $link, DI and two NOPs. The
-	// MOVL behind it loads the image's end.
+	// The entry is 32-bit code, where the assembler cannot write absolute addresses. So
+	// LEAQ link(SB), DI becomes MOVL $link, DI and two NOPs here. The next MOVL loads
+	// the image's end.
 	const movlDI, movlSI, nop, leaqSize = 0xbf, 0xbe, 0x90, 7
 	f, ok, err := p.assembly(entryFunction)
 	if err != nil {
@@ -47,14 +47,14 @@ func (p *program) setEntry(end uint64) (entry uint64, err error) {
 	return f.addr, nil
 }
 
-// noErrorTarget makes a system call that cannot fail. It has the arguments and
-// results of the functions that are diverted to it, on the stack (ABI0).
+// noErrorTarget makes a system call that cannot fail. The functions that are redirected to it
+// have the same arguments and results, on the stack (ABI0).
 const noErrorTarget = "syscall.rawSyscallNoError"
 
-// divertNoError diverts the two functions of golang.org/x/sys/unix that have a
-// SYSCALL instruction of their own; its others jump to package syscall. They
-// cannot be edited before linking: the package is the user's, at any version.
-func (p *program) divertNoError() error {
+// redirectNoError redirects the two functions of golang.org/x/sys/unix that have a SYSCALL
+// instruction of their own. The others jump to package syscall. It cannot edit them before
+// linking, because the package is a module of the user, at any version.
+func (p *program) redirectNoError() error {
 	for _, name := range []string{"SyscallNoError", "RawSyscallNoError"} {
 		f, ok, err := p.assembly("golang.org/x/sys/unix." + name)
 		if err != nil {
@@ -73,7 +73,7 @@ func (p *program) divertNoError() error {
 		code := p.body(f)
 		const jmpRel32, int3, jmpLen = 0xE9, 0xCC, 5
 		if len(code) < jmpLen {
-			return fmt.Errorf("%s is too short to divert", f.name)
+			return fmt.Errorf("%s is too short to redirect", f.name)
 		}
 		for i := range code {
 			code[i] = int3

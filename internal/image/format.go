@@ -10,20 +10,20 @@ import (
 // changes the format increments it.
 //
 // oldestFormat is the oldest version that Open reads. Before the first release that is
-// FormatVersion; from then on it is to be two versions older.
+// FormatVersion. From the first release on it is two versions older.
 const (
 	FormatVersion = 1
 	oldestFormat  = FormatVersion
 )
 
-// versions is the part of a manifest that is the same in every version.
+// versions is the part of a manifest that every version of the format has.
 type versions struct {
-	Format int    `json:"format"` // of the image
-	Boot   int    `json:"boot"`   // of the contract between monitor and image (package boot)
-	Pith   string `json:"pith"`   // that built the image
+	Format int    `json:"format"` // version of the image format
+	Boot   int    `json:"boot"`   // version of the contract between monitor and image (package boot)
+	Pith   string `json:"pith"`   // version of the pith that built the image
 }
 
-// check reports an error if this pith does not run such images.
+// check returns an error if this pith does not run images of these versions.
 func (v versions) check() error {
 	what, has, oldest, newest := "format", v.Format, oldestFormat, FormatVersion
 	if oldest <= has && has <= newest {

@@ -12,21 +12,21 @@ import (
 
 // What the nucleus learns about the image.
 const (
-	imageMagic = "\x9bpith nucleusimg" // begins runtime.nucleusimage until it is filled in
+	imageMagic = "\x9bpith nucleusimg" // the beginning of runtime.nucleusimage until it is filled in
 
-	maxImage = 1 << 30 // address that the nucleus's view of the image ends at
+	maxImage = 1 << 30 // end of the nucleus's view of the image
 )
 
-// ownParameters are the boot parameters that the image brings: what its program
-// gets when the monitor gives no arguments, and its environment.
+// ownParameters returns the image's own boot parameters: its environment, and the program's
+// arguments for when the monitor gives none.
 func ownParameters(name string, m *Manifest) []byte {
 	c := boot.Config{Args: append([]string{name}, m.Args...), Env: m.Env}
 	return []byte(c.String())
 }
 
-// setMachine tells the nucleus where the image's boot parameters are in memory
-// and where the image ends, and gives the physical address of the entry.
-// Only a program that was linked with a derived Go distribution has a nucleus.
+// setMachine tells the nucleus the address and size of the image's own boot parameters, and
+// the address behind the image. It returns the guest-physical address of the entry. Only a
+// program that was linked with a derived Go distribution has a nucleus.
 func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err error) {
 	i := slices.IndexFunc(p.progs, func(s elf.Prog64) bool { return elf.ProgType(s.Type) == elf.PT_LOAD && s.Off == 0 })
 	if i < 0 {

@@ -11,8 +11,7 @@ import (
 	"runtime/debug"
 )
 
-// program is a linked Go program, as the linker wrote it, before it becomes an
-// image. Whether it has a symbol table does not matter.
+// program is a Go program as the linker wrote it. It needs no symbol table.
 type program struct {
 	data  []byte
 	hdr   elf.Header64
@@ -20,13 +19,14 @@ type program struct {
 	elf   *elf.File
 	info  *debug.BuildInfo
 
-	text     []byte // all code
+	text     []byte // the program's code
 	textAddr uint64
 	funcs    []function            // by address
-	named    map[string][]function // those of each name
+	named    map[string][]function // by name
 }
 
-// parseProgram reads what go build wrote. It keeps data and changes it.
+// parseProgram reads the executable that go build wrote. The program keeps data and changes
+// it.
 func parseProgram(data []byte) (*program, error) {
 	r := bytes.NewReader(data)
 	f, err := elf.NewFile(r)
@@ -55,7 +55,7 @@ func parseProgram(data []byte) (*program, error) {
 	return p, p.findFunctions()
 }
 
-// at is the part of the file that is mapped at addr, size bytes of it.
+// at returns the size bytes of the file that are mapped at addr.
 func (p *program) at(addr, size uint64) ([]byte, error) {
 	for _, s := range p.progs {
 		if elf.ProgType(s.Type) == elf.PT_LOAD && addr >= s.Vaddr && addr-s.Vaddr < s.Filesz && size <= s.Filesz-(addr-s.Vaddr) {
@@ -66,13 +66,13 @@ func (p *program) at(addr, size uint64) ([]byte, error) {
 	return nil, fmt.Errorf("address %#x is not in the file", addr)
 }
 
-// rootMagic begins libos/image.Root until it is filled in.
+// rootMagic is the beginning of libos/image.Root until it is filled in.
 const rootMagic = "\x9bpith image.Root"
 
 var errOtherVersion = errors.New("it was linked by the Go of another version of pith, or is an image already")
 
-// setRoot tells the library OS where its root files are. A program that makes
-// no system call of its own has the runtime's gate, and nothing above it.
+// setRoot tells the library OS the address and size of its root files. A program without system
+// calls has the runtime's gate, but no library OS that would read them.
 func (p *program) setRoot(addr, size uint64) error {
 	b, err := p.slot(rootMagic)
 	switch {

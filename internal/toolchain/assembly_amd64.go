@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// asmEdits are the assembly files with SYSCALL instructions: functions that
-// jump to the gate because their stack pointer is exact or their stack gone,
-// and functions that are refused.
+// asmEdits are the assembly files with SYSCALL instructions. The functions in jumps jump to
+// the gate, because their stack pointer must be exact or their stack is gone. The functions
+// in refused fail with ENOSYS.
 var asmEdits = []struct {
 	path           string
 	jumps, refused []string
@@ -22,10 +22,9 @@ var asmEdits = []struct {
 	{path: "syscall/asm_linux_amd64.s", refused: []string{"rawVforkSyscall"}},
 }
 
-// gateCalls rewrites an assembly file function by function: each SYSCALL
-// instruction becomes a call of the gate in package runtime. Functions that
-// must not touch the stack there, named in jumps, jump to it instead, and those
-// in refused get ENOSYS.
+// gateCalls rewrites an assembly file. Each SYSCALL instruction becomes a call of the gate in
+// package runtime. In the functions named in jumps it becomes a jump to the gate, and in
+// those named in refused the result ENOSYS.
 func gateCalls(src []byte, jumps, refused []string) ([]byte, error) {
 	const (
 		call   = "CALL\truntime·pithgate(SB)"
@@ -65,8 +64,8 @@ func gateCalls(src []byte, jumps, refused []string) ([]byte, error) {
 	return []byte(strings.Join(lines, "\n")), nil
 }
 
-// redirected are the assembly functions of package syscall that go to Go code,
-// also when golang.org/x/sys/unix calls them.
+// redirected are assembly functions of package syscall that jump to Go functions.
+// golang.org/x/sys/unix calls them too.
 var redirected = []struct{ head, to string }{
 	{"TEXT ·rawSyscallNoError(SB),NOSPLIT,$0-48\n", "pithRawSyscallNoError"},
 	{"TEXT ·gettimeofday(SB),NOSPLIT,$0-16\n", "pithGettimeofday"},

@@ -31,8 +31,8 @@ func TestEditsNameDeclarations(t *testing.T) {
 	}
 }
 
-// tested is the version of each release that the test below uses, unless the
-// machine's own Go is of that release.
+// tested is the version of each release that the test below uses, unless the host's own Go is
+// of that release.
 var tested = map[string]string{"1.25": "go1.25.5", "1.26": "go1.26.8", "1.27": "go1.27.2"}
 
 // TestEverySupportedReleaseBuilds derives from one toolchain of each release
@@ -50,7 +50,7 @@ func TestEverySupportedReleaseBuilds(t *testing.T) {
 			if !strings.HasPrefix(local.GOVERSION, "go"+release) {
 				t.Setenv("GOTOOLCHAIN", tested[release])
 				if out, err := exec.Command("go", "version").CombinedOutput(); err != nil {
-					t.Skipf("no Go %s on this machine, and it cannot be downloaded: %s", release, out)
+					t.Skipf("no Go %s on this host, and it cannot be downloaded: %s", release, out)
 				}
 			}
 			dir := t.TempDir()

@@ -7,31 +7,30 @@ import (
 	"unsafe"
 )
 
-// The gate's pipes. The runtime can make pipes of its own (nonblockingPipe), as
-// its tests do, and a signal handler may write to them; so they are not the
-// library OS's, and without locks. The gate sends calls of their descriptors
-// here.
+// The gate's pipes. The runtime can make pipes of its own (nonblockingPipe), as its tests do,
+// and a signal handler may write to them. So they do not belong to the library OS, and use
+// no locks. The gate sends calls of their descriptors here.
 
 const (
-	pithpipefirst = 1 << 16 // descriptor: above all of the host's
+	pithpipefirst = 1 << 16 // first descriptor: above all of the host's
 	pithpipecount = 4
 )
 
-// pithpipes are the pipes: reader and writer of the i-th are descriptors
-// pithpipefirst+2*i and the next.
+// pithpipes are the pipes. The reader of pipe i is descriptor pithpipefirst+2*i, and the
+// writer is the next one.
 var pithpipes [pithpipecount]struct {
 	state uint32 // a futex
 	flags uint32 // O_NONBLOCK, O_CLOEXEC
 }
 
-// A pipe's state: what is in it, and which of its ends are open.
+// A pipe's state: the bytes in it, and which of its ends are open.
 const (
-	pithpipebytes  = 3 // mask of the number of bytes, which follow from bit 8 on
+	pithpipebytes  = 3 // mask of the number of bytes; the bytes are in bits 8 to 31
 	pithpipereader = 4
 	pithpipewriter = 8
 )
 
-// pithpipecall is system call num of a pipe's descriptor, or pipe2.
+// pithpipecall makes system call num: pipe2, or a call with a pipe's descriptor.
 //
 //go:nosplit
 //go:nowritebarrierrec
