@@ -106,7 +106,7 @@ func entersGuest(pid int, status syscall.WaitStatus) (bool, error) {
 		}
 		return false, fmt.Errorf("registers of task %d: %w", pid, err)
 	}
-	return regs.Orig_rax == syscall.SYS_IOCTL && regs.Rsi == kvmRun, nil
+	return isCall(&regs, syscall.SYS_IOCTL, kvmRun), nil
 }
 
 // kvmRateFigure: how many instances of hello run from start to end in a second,

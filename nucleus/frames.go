@@ -4,11 +4,10 @@ package runtime
 
 import "unsafe"
 
-// Page frames. Those that never were in use are known by where they begin and
-// end (pageRun), so that a start takes as long with much memory as with little.
-// Of those that were given back a bitmap says which they are, for runs of them
-// to be found: for devices, and to be given back to the host. All of this is
-// under nucleus.lock.
+// Page frames. A pageRun has the bounds of those that were never in use, so that the
+// start takes no longer with more memory. A bitmap has those that were given back. In
+// it, contiguous page frames can be found, for devices and for free page reporting.
+// nucleus.lock guards all of this.
 
 //go:nosplit
 func bitWord(bitmap, frame uintptr) uintptr { return bitmap + frame/64*8 }
@@ -38,26 +37,8 @@ func (n *nucleus) setFree(frame uintptr) {
 	n.nfree++
 }
 
-// monitorZeroes reports whether the monitor says that the machine's memory was
-// zero before it wrote to it: ours does, by a leaf of CPUID that is its own.
-//
-//go:nosplit
-func monitorZeroes() bool {
-	const leaf, signature, zeroes = 0x40000100, 0x68746950, 1 << 0
-	_, _, c, _ := nucleuscpuid(1, 0)
-	if c>>31 == 0 {
-		return false
-	}
-	most, s1, s2, s3 := nucleuscpuid(leaf, 0)
-	if most < leaf+1 || s1 != signature || s2 != signature || s3 != signature {
-		return false
-	}
-	features, _, _, _ := nucleuscpuid(leaf+1, 0)
-	return features&zeroes != 0
-}
-
-// takeFresh gives the address of the first of count frames in a row that never
-// were in use, or 0.
+// takeFresh takes count contiguous frames that were never in use. It returns the
+// address of the first one, or 0.
 //
 //go:nosplit
 func (n *nucleus) takeFresh(count uintptr) uintptr {
@@ -73,7 +54,7 @@ func (n *nucleus) takeFresh(count uintptr) uintptr {
 	return 0
 }
 
-// takeBack gives the address of a frame that was in use before, or 0.
+// takeBack takes a frame that was in use before. It returns the address, or 0.
 //
 //go:nosplit
 func (n *nucleus) takeBack() uintptr {
@@ -85,7 +66,7 @@ func (n *nucleus) takeBack() uintptr {
 		if w := load64(n.free + i*8); w != 0 {
 			bit := lowestBit(w)
 			store64(n.free+i*8, w&(w-1))
-			t := n.told + i*8
+			t := n.reported + i*8
 			store64(t, load64(t)&^(1<<bit))
 			n.next = i
 			n.nback--
@@ -100,7 +81,7 @@ func (n *nucleus) takeBack() uintptr {
 	return 0
 }
 
-// lowestBit is the number of the lowest bit of w, which is not 0.
+// lowestBit returns the number of the lowest bit that is set in w, which is not 0.
 //
 //go:nosplit
 func lowestBit(w uintptr) uintptr {
@@ -114,8 +95,8 @@ func lowestBit(w uintptr) uintptr {
 	return n
 }
 
-// takeZero gives the address of the first of count frames in a row that are
-// zero, or 0 where that takes work or there is none.
+// takeZero takes count contiguous frames that are already zero. It returns the address
+// of the first one, or 0.
 //
 //go:nosplit
 func (n *nucleus) takeZero(count uintptr) uintptr {
@@ -125,8 +106,8 @@ func (n *nucleus) takeZero(count uintptr) uintptr {
 	return n.takeFresh(count)
 }
 
-// zeroFrame gives the address of a frame that is zero, or 0. It would rather
-// have one that was in use before: the host has memory for it.
+// zeroFrame takes a frame and zeroes it. It returns the address, or 0. It prefers
+// frames that were in use before, because the host already has memory for them.
 //
 //go:nosplit
 func (n *nucleus) zeroFrame() uintptr {
@@ -143,7 +124,7 @@ func (n *nucleus) zeroFrame() uintptr {
 	return f
 }
 
-// giveFrame makes a frame free. It must be in no page table and no TLB.
+// giveFrame frees a frame, which no page table and no TLB may contain.
 //
 //go:nosplit
 func (n *nucleus) giveFrame(f uintptr) { n.setFree(f / pageSize4) }
@@ -155,8 +136,9 @@ func (n *nucleus) isFree(frame uintptr) bool {
 	return frame/64 < n.words && hasBit(n.free, frame)
 }
 
-// takeRun gives the first of count frames in a row, zeroed, or 0. It takes
-// them from the end: single frames are taken from the beginning.
+// takeRun takes count contiguous frames and zeroes them. It returns the address of the
+// first one, or 0. It takes them from the end of a run, as single frames are taken
+// from the beginning.
 //
 //go:nosplit
 func (n *nucleus) takeRun(count uintptr) uintptr {
@@ -193,29 +175,29 @@ func (n *nucleus) takeRun(count uintptr) uintptr {
 //go:nosplit
 func (n *nucleus) useFrame(frame uintptr) {
 	clearBit(n.free, frame)
-	clearBit(n.told, frame)
+	clearBit(n.reported, frame)
 	n.nback--
 	n.nfree--
 }
 
-// minTold is the shortest run of frames worth telling the host of.
-const minTold = 16
+// minReported is the least number of contiguous frames that are worth reporting to the
+// host (virtio 1.2 §5.5.6.7).
+const minReported = 16
 
-// takeUntold takes the first run of at least minTold free frames, from the
-// frame from on, that the host has not been told of. Its length is 0 when there
-// is none.
+// takeUnreported takes the first run of at least minReported free frames, from frame
+// from on, that have not been reported to the host. Without one, count is 0.
 //
 //go:nosplit
-func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
+func (n *nucleus) takeUnreported(from uintptr) (first, count uintptr) {
 	const most = 4 << 20 / pageSize4
 	for f := from; f <= n.last*64+63; f++ {
-		if f%64 == 0 && load64(n.free+f/8)&^load64(n.told+f/8) == 0 && count < minTold {
+		if f%64 == 0 && load64(n.free+f/8)&^load64(n.reported+f/8) == 0 && count < minReported {
 			f += 63
 			count = 0
 			continue
 		}
-		if !n.isFree(f) || hasBit(n.told, f) {
-			if count >= minTold {
+		if !n.isFree(f) || hasBit(n.reported, f) {
+			if count >= minReported {
 				break
 			}
 			count = 0
@@ -229,22 +211,23 @@ func (n *nucleus) takeUntold(from uintptr) (first, count uintptr) {
 			break
 		}
 	}
-	if count < minTold {
+	if count < minReported {
 		return 0, 0
 	}
 	for i := first; i < first+count; i++ {
 		n.useFrame(i)
-		setBit(n.told, i) // told and not free: lent
+		setBit(n.reported, i) // reported and not free: the driver has it
 	}
 	return first, count
 }
 
-// giveTold gives frames back that takeUntold took, and that are the host's now.
+// giveReported gives back frames that takeUnreported took. They have been reported to
+// the host by now.
 //
 //go:nosplit
-func (n *nucleus) giveTold(first, count uintptr) {
+func (n *nucleus) giveReported(first, count uintptr) {
 	for i := first; i < first+count; i++ {
-		if i/64 < n.words && !n.isFree(i) && hasBit(n.told, i) {
+		if i/64 < n.words && !n.isFree(i) && hasBit(n.reported, i) {
 			n.setFree(i)
 		}
 	}
@@ -255,13 +238,13 @@ func (n *nucleus) run(i uintptr) *pageRun {
 	return (*pageRun)(unsafe.Pointer(uintptr(unsafe.Pointer(&n.runs)) + i*unsafe.Sizeof(pageRun{})))
 }
 
-// acquire takes the lock. While another CPU has it, this one does what that
-// may be waiting for.
+// acquire takes the lock. Meanwhile it takes part in TLB shootdowns: the CPU that has
+// the lock may be waiting for this one.
 //
 //go:nosplit
 func (n *nucleus) acquire(c *cpuState) {
 	for nucleusxchg(uintptr(unsafe.Pointer(&n.lock)), 1) != 0 {
-		n.obey(c)
+		n.flushIfStale(c)
 		nucleusrelax()
 	}
 }

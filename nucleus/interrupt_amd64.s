@@ -1,8 +1,8 @@
 //go:build pith
 
-// What happens most: interrupts, the wait for one, and the timer. There are
-// hosts that interpret what runs at CPL 0, for half a microsecond an instruction
-// (see notRaised), so these ways are short, and in assembly.
+// The frequent paths: interrupts, the wait for one, and the timer. Some hosts interpret
+// CPL 0, at half a microsecond an instruction (see notRaised). So these paths are
+// short, and in assembly.
 
 #include "go_asm.h"
 #include "textflag.h"
@@ -10,16 +10,16 @@
 #define PUSHQ_AX	BYTE $0x50
 #define POPQ_AX		BYTE $0x58
 
-// IRQ's frame: four registers, the vector, and what the CPU has pushed.
+// The frame of nucleusirq: four registers, the vector, and what the CPU has pushed.
 #define IRQ_VECTOR	32
 #define IRQ_IP		40
 #define IRQ_CS		48
 #define IRQ_FLAGS	56
 #define IRQ_SP		64
 
-// nucleusirq is where interrupts come, with their vector on the stack: it notes
-// the interrupt for CPL 3 and diverts the thread that it interrupted, unless the
-// thread layer is at work (divert in trap.go does the same for faults).
+// nucleusirq handles an interrupt, whose vector is on the stack. It notes the interrupt
+// for CPL 3. If a thread was interrupted, it makes an upcall, as divert does for faults.
+// In the thread layer the interrupt stays pending.
 TEXT runtime·nucleusirq(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$IRQ_VECTOR, SP
 	MOVQ	AX, 0(SP)
@@ -30,7 +30,7 @@ TEXT runtime·nucleusirq(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	IRQ_VECTOR(SP), AX
 	CMPQ	AX, $const_vectorFlush
 	JCC	other
-	CMPB	nucleus_apicMSR(DI), $0
+	CMPB	(nucleus_nucleusArch+nucleusArch_apicMSR)(DI), $0
 	JEQ	memory
 	MOVL	$(const_msrAPIC+const_apicEOI>>4), CX
 	MOVL	$0, AX
@@ -47,7 +47,7 @@ note:
 	MOVQ	cpuState_block(CX), DX
 	CMPQ	AX, $const_vectorTimer
 	JEQ	timer
-	JHI	noted	// from another CPU: it is enough that it came
+	JHI	noted	// from another CPU: the upcall is all that it is for
 	MOVQ	nucleus_shared(DI), DI
 	LOCK
 	BTSQ	AX, vmShared_irqs(DI)
@@ -55,7 +55,7 @@ note:
 	JMP	noted
 timer:
 	MOVL	$1, cpuBlock_timer(DX)
-	CMPQ	nucleus_flushticks(DI), $0
+	CMPQ	(nucleus_nucleusArch+nucleusArch_flushticks)(DI), $0
 	JNE	flush
 noted:
 	TESTB	$3, IRQ_CS(SP)
@@ -96,18 +96,17 @@ return:
 	ADDQ	$IRQ_IP, SP
 	IRETQ
 
-	// QEMU's translator (TCG) begins with a TLB of 256 pages, and makes it as
-	// large as the guest needs only when the guest flushes it, which Linux
-	// does by changing address spaces (accel/tcg/cputlb.c,
-	// tlb_mmu_resize_locked). Without this, each flushticks, net/http answers
-	// a fifth to a third fewer requests there.
+	// QEMU's translator (TCG) begins with a TLB of 256 pages. It enlarges the TLB
+	// only when the guest flushes it (accel/tcg/cputlb.c, tlb_mmu_resize_locked).
+	// Linux does that whenever it changes address spaces. So each flushticks there
+	// is a flush here: without it, net/http answers a fifth to a third fewer requests.
 flush:
 	RDTSC
 	SHLQ	$32, DX
 	ORQ	DX, AX
 	MOVQ	AX, DX
 	SUBQ	cpuState_flushed(CX), DX
-	CMPQ	DX, nucleus_flushticks(DI)
+	CMPQ	DX, (nucleus_nucleusArch+nucleusArch_flushticks)(DI)
 	JCS	flushed
 	MOVQ	AX, cpuState_flushed(CX)
 	MOVQ	CR3, AX
@@ -117,7 +116,7 @@ flushed:
 	MOVL	$const_vectorTimer, AX
 	JMP	noted
 
-	// The rest is nucleusTrap's: a vector and an error code of 0.
+	// nucleusTrap handles the rest: vector, and an error code of 0.
 other:
 	MOVQ	8(SP), CX
 	MOVQ	16(SP), DX
@@ -128,13 +127,13 @@ other:
 	MOVQ	$0, 8(SP)
 	JMP	runtime·nucleustrap(SB)
 
-// nucleusinvalid is where undefined instructions come. One of them is the gate
-// vmfaultgate, behind which a call goes on: number in AX, arguments in DI, SI,
-// DX and R10, result in AX; all other registers are lost.
+// nucleusinvalid handles undefined instructions. The one at vmfaultgate is a nucleus
+// call: number in AX, arguments in DI, SI, DX and R10, result in AX. All other
+// registers are lost.
 TEXT runtime·nucleusinvalid(SB),NOSPLIT|NOFRAME,$0-0
 	PUSHQ_AX
 	MOVQ	$const_nucleusBase, AX
-	MOVQ	(nucleus_gate+8)(AX), AX
+	MOVQ	(nucleus_nucleusArch+nucleusArch_gate+8)(AX), AX
 	CMPQ	AX, 8(SP)
 	POPQ_AX
 	JNE	fault
@@ -148,7 +147,7 @@ fault:
 	MOVQ	$0, 8(SP)
 	JMP	runtime·nucleustrap(SB)
 
-// nucleuscalled makes a call of the nucleus's that comes from R9.
+// nucleuscalled handles a nucleus call that was made at R9.
 TEXT runtime·nucleuscalled(SB),NOSPLIT|NOFRAME,$0-0
 	CMPQ	AX, $const_callArm
 	JNE	2(PC)
@@ -156,8 +155,8 @@ TEXT runtime·nucleuscalled(SB),NOSPLIT|NOFRAME,$0-0
 	CMPQ	AX, $const_callWait
 	JNE	2(PC)
 	JMP	runtime·nucleuswait(SB)
-	// Flags that CPL 3 chose: no string moves backwards, no access to what
-	// is CPL 3's (SMAP).
+	// The flags were CPL 3's: clear DF, and AC, which would permit access to CPL 3's
+	// memory (SMAP).
 	BYTE $0x6a; BYTE $2	// PUSHQ $2
 	BYTE $0x9d	// POPFQ
 	SUBQ	$const_spill, SP
@@ -172,11 +171,11 @@ TEXT runtime·nucleuscalled(SB),NOSPLIT|NOFRAME,$0-0
 	ADDQ	$const_spill, SP
 	RET
 
-// nucleusarm is callArm: it sets the timer of this CPU to the TSC value DI, or
-// where it takes none to SI of its ticks.
+// nucleusarm is callArm. It sets this CPU's timer to the TSC value DI. A timer that
+// takes no TSC value gets SI, in its own ticks.
 TEXT runtime·nucleusarm(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	$const_nucleusBase, R8
-	CMPB	nucleus_deadline(R8), $0
+	CMPB	(nucleus_nucleusArch+nucleusArch_deadline)(R8), $0
 	JEQ	ticks
 	MOVL	$const_msrDeadline, CX
 	MOVL	DI, AX
@@ -190,7 +189,7 @@ ticks:
 	CMPQ	SI, AX
 	JHI	2(PC)
 	MOVQ	SI, AX
-	CMPB	nucleus_apicMSR(R8), $0
+	CMPB	(nucleus_nucleusArch+nucleusArch_apicMSR)(R8), $0
 	JEQ	memory
 	MOVL	$(const_msrAPIC+const_apicCount>>4), CX
 	MOVL	$0, DX
@@ -203,8 +202,8 @@ memory:
 	MOVL	$0, AX
 	RET
 
-// nucleuswait is callWait: it waits for an interrupt, with the timer set if DI
-// is not 0. While it does, the CPU touches nothing of CPL 3's.
+// nucleuswait is callWait. It sets the timer unless DI is 0, and waits for an
+// interrupt. While it waits, the CPU uses no address of CPL 3.
 TEXT runtime·nucleuswait(SB),NOSPLIT|NOFRAME,$0-0
 	CMPQ	DI, $0
 	JEQ	2(PC)

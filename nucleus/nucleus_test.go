@@ -1,5 +1,5 @@
-// Package nucleus holds files of package runtime, see layout.go. Its tests look
-// at what the compiler made of them, and at what docs/security.md says.
+// Package nucleus holds files of package runtime, see layout.go. Its tests check what
+// the compiler made of them, and the table in docs/security.md.
 package nucleus
 
 import (
@@ -20,7 +20,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// program is a linked image with its symbols.
+// program is a linked image with its functions.
 type program struct {
 	table *gosym.Table
 	text  *elf.Section
@@ -55,7 +55,7 @@ var image = sync.OnceValues(func() (*program, error) {
 	return p, err
 })
 
-// functions are those of the nucleus, by name.
+// functions returns the nucleus's functions by name.
 func functions(t *testing.T) (*program, map[string]gosym.Func) {
 	p, err := image()
 	if err != nil {
@@ -80,8 +80,8 @@ func (p *program) inNucleus(addr uint64) bool {
 
 func (p *program) body(f gosym.Func) []byte { return p.code[f.Entry-p.text.Addr : f.End-p.text.Addr] }
 
-// Vector registers are the interrupted program's. Where KVM is virtualised itself,
-// what runs at CPL 0 is interpreted, and these instructions are not.
+// The vector registers are the interrupted program's. Where KVM is itself virtualised
+// it interprets CPL 0, and it does not know the instructions in notInterpreted.
 func TestTheNucleusTouchesNoVectorRegister(t *testing.T) {
 	p, funcs := functions(t)
 	notInterpreted := []x86asm.Op{
@@ -105,7 +105,7 @@ func TestTheNucleusTouchesNoVectorRegister(t *testing.T) {
 					at += 3
 					continue
 				}
-				t.Errorf("%s+%#x: % x is no instruction that the nucleus may have", name, at, code[at:min(at+8, len(code))])
+				t.Errorf("%s+%#x: % x is not an instruction that the nucleus may have", name, at, code[at:min(at+8, len(code))])
 				break
 			}
 			for _, a := range inst.Args {
@@ -121,7 +121,7 @@ func TestTheNucleusTouchesNoVectorRegister(t *testing.T) {
 	}
 }
 
-// What the nucleus called would run at CPL 0 too.
+// A function that the nucleus calls runs at CPL 0 too.
 func TestTheNucleusCallsOnlyItself(t *testing.T) {
 	p, funcs := functions(t)
 	for name, f := range funcs {
@@ -152,8 +152,8 @@ func TestTheNucleusCallsOnlyItself(t *testing.T) {
 	}
 }
 
-// The entry's code until long mode is decoded by the CPU in 32-bit mode, and was
-// assembled in 64-bit mode.
+// The assembler encodes the entry's code for 64-bit mode, and the CPU decodes it in
+// 32-bit mode.
 func TestTheEntryMeansTheSameInBothModes(t *testing.T) {
 	p, funcs := functions(t)
 	sameInBothModes(t, p.body(funcs["runtime.nucleuscheck"]))
@@ -191,20 +191,29 @@ const (
 	mostLines  = 2500
 )
 
-// purpose says what each file is for; the table has its lines of code.
+// purpose describes each file in the table.
 var purpose = map[string]string{
-	"entry_amd64.s":     "from the monitor's 32-bit entry to 64-bit mode, and the start of other CPUs",
-	"trap_amd64.s":      "entry and exit of exceptions, interrupts and calls; privileged instructions",
-	"interrupt_amd64.s": "interrupts, the wait for one, the timer",
-	"layout.go":         "the address space and what is in it",
-	"start.go":          "memory map, page tables and parameters from what the monitor passes",
-	"cpu.go":            "features, descriptor tables, I/O permissions and registers of a CPU",
-	"frames.go":         "which page frames are free",
-	"tables.go":         "page tables, demand paging",
-	"trap.go":           "what to do about an exception or interrupt",
-	"call.go":           "the calls of CPL 3, and what they may not ask for",
-	"apic.go":           "timer, interrupts between CPUs, TLB flushes, starting CPUs",
-	"die.go":            "last words and the end of the machine",
+	"pvh_amd64.s":           "from a monitor's PVH entry, in 32-bit mode, to 64-bit mode",
+	"pvh_amd64.go":          "what such a monitor passes, as a boot record",
+	"cpu_amd64.s":           "a CPU's way to CPL 3, and the start of the others",
+	"trap_amd64.s":          "entry and exit of exceptions, interrupts and calls; privileged instructions",
+	"interrupt_amd64.s":     "interrupts, the wait for one, the timer",
+	"layout.go":             "the nucleus's state, and what it shares with CPL 3",
+	"layout_amd64.go":       "the address space, a CPU's state, registers and descriptors",
+	"instructions_amd64.go": "the declarations of what is in assembly",
+	"start.go":              "state, image and parameters from a boot record",
+	"memory.go":             "memory and page tables for the start",
+	"cpu_amd64.go":          "features, descriptor tables, I/O permissions and registers of a CPU",
+	"frames.go":             "which page frames are free",
+	"tables.go":             "changes of the page tables, demand paging",
+	"pte_amd64.go":          "page table entries",
+	"trap_amd64.go":         "what to do about an exception or interrupt",
+	"call.go":               "the calls of CPL 3, and what they may not ask for",
+	"apic_amd64.go":         "timer, interrupts between CPUs, starting CPUs",
+	"shootdown_amd64.go":    "TLB shootdown",
+	"tsc_amd64.go":          "the frequency of the time stamp counter",
+	"die.go":                "last words",
+	"die_amd64.go":          "the console, the report of a crash, and the end of the virtual machine",
 }
 
 func TestTableOfTheDocument(t *testing.T) {
@@ -227,7 +236,7 @@ func TestTableOfTheDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		if purpose[name] == "" {
-			t.Errorf("%s is not described", name)
+			t.Errorf("purpose does not describe %s", name)
 		}
 		for line := range strings.Lines(string(data)) {
 			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
@@ -261,6 +270,6 @@ func TestTableOfTheDocument(t *testing.T) {
 		return
 	}
 	if old != b.String() {
-		t.Errorf("the table in %s is not of this nucleus: go test ./nucleus -run Table -update", document)
+		t.Errorf("the table in %s is out of date: run go test ./nucleus -run Table -update", document)
 	}
 }

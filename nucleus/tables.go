@@ -4,54 +4,15 @@ package runtime
 
 import "unsafe"
 
-// Page tables (SDM 3A §4.5) are all that is known of the address space. An
-// entry that is not present may be a mark: all of its range is mapped, and gets
-// frames when it is touched. A mark at a higher level counts for the whole
-// range of the entry.
-const (
-	ptePresent = 1 << 0
-	pteWrite   = 1 << 1
-	pteUser    = 1 << 2
-	pteNoCache = 1<<4 | 1<<3
-	pteLarge   = 1 << 7
-	pteMark    = 1 << 9  // not present: mapped all the same, with the access of the other bits
-	pteFixed   = 1 << 10 // present: not a frame that unmapping gives back
-	pteNX      = 1 << 63
-	pteFrame   = 0x000ffffffffff000
-)
-
 const (
 	protRead  = 1
 	protWrite = 2
-	mapFixed  = 4 // take the range even where it is in use
+	mapFixed  = 4 // replace what the range has
 )
 
-//go:nosplit
-func tableShift(level uintptr) uintptr { return 12 + 9*(level-1) }
-
-// entryOf is the address of the entry for va in the table at physical
-// address table.
-//
-//go:nosplit
-func entryOf(table, level, va uintptr) uintptr {
-	return nucleusDirect + table + va>>tableShift(level)&511*8
-}
-
-// accessOf are the bits of an entry with access prot.
-//
-//go:nosplit
-func accessOf(prot uintptr) uintptr {
-	switch {
-	case prot&protWrite != 0:
-		return pteUser | pteWrite | pteNX
-	case prot&protRead != 0:
-		return pteUser | pteNX
-	}
-	return pteNX
-}
-
-// expand makes a table of the entry at e, of the given level above 1, which
-// inherits its mark; 0 without a frame for it.
+// expand makes a table for the entry at e, which is above level 1. The table inherits
+// the entry's lazy mapping. expand returns its guest-physical address, or 0 if there is
+// no free frame.
 //
 //go:nosplit
 func (n *nucleus) expand(e uintptr) uintptr {
@@ -60,27 +21,27 @@ func (n *nucleus) expand(e uintptr) uintptr {
 	if t == 0 {
 		return 0
 	}
-	if old&pteMark != 0 {
+	if old&pteLazy != 0 {
 		nucleusfill(nucleusDirect+t, pageSize4, old)
 	}
 	store64(e, t|ptePresent|pteWrite|pteUser)
 	return t
 }
 
-// change is what walk does to the entries of a range.
+// Operations of alter.
 const (
-	changeMap      = iota // mark with access
-	changeNew             // the same, up to where something is mapped
-	changeUnmap           // nothing there
-	changeProtect         // other access to what is mapped
-	changeDiscard         // frames back, marks stay
-	changeCheck           // is anything there?
-	changeCheckAll        // is everything there?
+	changeMap      = iota // make it a lazy mapping
+	changeNew             // the same, and stop where something is mapped
+	changeUnmap           // map nothing
+	changeProtect         // change the access of what is mapped
+	changeDiscard         // free the frames, and leave a lazy mapping
+	changeCheck           // is all of it unmapped?
+	changeCheckAll        // is all of it mapped?
 )
 
-// alter does op to [va, end), under the lock. Frames that are dropped are in d, to
-// be given back when no TLB has them. It returns whether
-// the range is as a check wanted, or whether there was memory for the tables.
+// alter does op to [va, end). The caller holds the lock. alter adds dropped frames to
+// d: settle frees them when no TLB has them. The result of a check is its answer; of
+// other operations it is whether there was memory for the tables.
 //
 //go:nosplit
 func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
@@ -91,10 +52,10 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 		e := entryOf(table, level, va)
 		whole := va&(size-1) == 0 && end-va >= size
 		if whole && level <= 3 && (op == changeMap || op == changeNew || op == changeCheck) {
-			// Most of what is mapped was not: a row of entries at once.
+			// Most ranges that are mapped were unmapped: do many entries at once.
 			count := nucleussame(e, min((end-va)>>shift, 512-va>>shift&511), 0)
 			if op != changeCheck {
-				nucleusfill(e, count*8, pteMark|access)
+				nucleusfill(e, count*8, pteLazy|access)
 			}
 			if va += count << shift; count > 0 {
 				if va>>shift&511 == 0 {
@@ -110,7 +71,7 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 		}
 		if level > 1 && old&ptePresent != 0 {
 			if old&pteLarge != 0 {
-				return false // the image's own
+				return false // the image
 			}
 			if !whole || level != 2 || op != changeUnmap && op != changeMap {
 				table = old & pteFrame
@@ -127,7 +88,7 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 			if !n.alterEntry(op, access, e, va, old, d) {
 				return false
 			}
-		// Nothing, or a mark.
+		// Nothing, or a lazy mapping.
 		case op == changeCheck && old != 0 || op == changeCheckAll && old == 0:
 			return false
 		case op == changeCheck || op == changeCheckAll || op == changeDiscard || old == 0 && op != changeMap && op != changeNew:
@@ -141,7 +102,7 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 		case op == changeUnmap:
 			store64(e, 0)
 		default:
-			store64(e, pteMark|access)
+			store64(e, pteLazy|access)
 		}
 		va = va&^(size-1) + size
 		if va>>shift&511 == 0 {
@@ -151,35 +112,35 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 	return true
 }
 
-// alterEntry is alter for the entry e, holding old, of the page va.
+// alterEntry does op to the PTE at e of the page va. Its value is old.
 //
 //go:nosplit
 func (n *nucleus) alterEntry(op, access, e, va, old uintptr, d *dropped) bool {
 	switch op {
 	case changeMap:
 		d.entry(old, va)
-		store64(e, pteMark|access)
+		store64(e, pteLazy|access)
 	case changeUnmap:
 		d.entry(old, va)
 		store64(e, 0)
 	case changeDiscard:
 		if old&pteFixed == 0 && (old&ptePresent != 0 || old&pteFrame != 0) {
 			d.entry(old, va)
-			store64(e, pteMark|old&(pteUser|pteWrite|pteNX))
+			store64(e, pteLazy|old&(pteUser|pteWrite|pteNX))
 		}
 	case changeProtect:
 		if old == 0 {
 			return true
 		}
 		if old&pteFixed != 0 {
-			return false // its access is for good
+			return false // its access cannot change
 		}
 		frame := old & pteFrame
 		p := uintptr(0)
 		if frame != 0 && access&pteUser != 0 {
 			p = ptePresent
 		}
-		store64(e, frame|pteMark|access|p)
+		store64(e, frame|pteLazy|access|p)
 		if old&ptePresent != 0 {
 			d.flush(va)
 		}
@@ -191,36 +152,36 @@ func (n *nucleus) alterEntry(op, access, e, va, old uintptr, d *dropped) bool {
 	return true
 }
 
-// dropped are frames that nothing maps any more, and what TLBs must forget before
-// others may have them. It is in the nucleus's own memory: what was dropped can
-// be written until then.
+// dropped is a list of frames that no PTE maps any more, and of the TLB entries that
+// must go before the frames are used again. It is in the nucleus's own memory, because
+// CPL 3 can write to the frames until then.
 type dropped struct {
-	cpu    uintptr // *cpuState of who drops
+	cpu    uintptr // *cpuState of the CPU that drops them
 	n      uintptr
 	frames [maxDropped]uintptr
-	all    bool // TLBs must forget everything
+	all    bool // flush TLBs completely
 	count  uintptr
 	pages  [8]uintptr
 
-	reached uintptr // where changeNew found something, or 0
+	reached uintptr // where changeNew found a mapping, or 0
 }
 
 const (
 	maxDropped   = 256
-	droppedTable = 1 // added to a frame: a table of level 1, with what it maps
+	droppedTable = 1 // added to a frame: it is a table of level 1, and its pages are dropped too
 )
 
-// dropNothing gives the one list there is, empty.
+// startDrop empties the list, of which there is one.
 //
 //go:nosplit
-func (n *nucleus) dropNothing(c *cpuState) *dropped {
+func (n *nucleus) startDrop(c *cpuState) *dropped {
 	d := &n.drops
 	d.cpu = uintptr(unsafe.Pointer(c))
 	d.n, d.all, d.count, d.reached = 0, false, 0, 0
 	return d
 }
 
-// entry drops the frame of the entry old, for the page va.
+// entry drops the frame of the PTE old of the page va.
 //
 //go:nosplit
 func (d *dropped) entry(old, va uintptr) {
@@ -251,7 +212,7 @@ func (d *dropped) flush(va uintptr) {
 	}
 }
 
-// settle has every CPU forget what was dropped, and frees it.
+// settle flushes what was dropped from all TLBs, and frees the frames.
 //
 //go:nosplit
 func (n *nucleus) settle(d *dropped) {
@@ -282,19 +243,19 @@ func (n *nucleus) settle(d *dropped) {
 // Outcomes of a page fault.
 const (
 	faultDone   = iota
-	faultAccess // mapped, but not for this
+	faultAccess // mapped, but the access is not permitted
 	faultNone   // not mapped
 	faultMemory // no frame
 )
 
-// around is how many pages a fault gives at most, plenty how many free frames
-// there have to be for it to give some before it is seen that they are wanted.
+// A page fault maps up to around pages. It does so without a sign that they will be
+// used only while more than plenty frames are free.
 const (
 	around = 32
 	plenty = 4096
 )
 
-// pageIn gives the page va a frame, under the lock.
+// pageIn gives the page va a frame. The caller holds the lock.
 //
 //go:nosplit
 func (n *nucleus) pageIn(va uintptr, write bool) int {
@@ -308,12 +269,12 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 		switch {
 		case old&ptePresent != 0 && old&pteLarge == 0:
 			table = old & pteFrame
-		case old&ptePresent != 0: // a large page, which this CPU has not seen yet
+		case old&ptePresent != 0: // a large page: another CPU was first
 			if old&pteUser == 0 || write && old&pteWrite == 0 {
 				return faultAccess
 			}
 			return faultDone
-		case old&pteMark == 0:
+		case old&pteLazy == 0:
 			return faultNone
 		case old&pteUser == 0 || write && old&pteWrite == 0:
 			return faultAccess
@@ -332,15 +293,15 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 		}
 		return faultDone // another CPU was first
 	}
-	if old&pteMark == 0 {
+	if old&pteLazy == 0 {
 		return faultNone
 	}
 	if old&pteUser == 0 || write && old&pteWrite == 0 {
 		return faultAccess
 	}
-	left := (pageSize4 - e&(pageSize4-1)) / 8 // entries of the table
-	// Frames that never were in use cost nothing before they are touched: with
-	// enough of them the pages that follow get theirs, too.
+	left := (pageSize4 - e&(pageSize4-1)) / 8 // entries up to the table's end
+	// A frame that was never in use costs the host nothing until it is touched. So
+	// the following pages get frames too, if there are enough.
 	if n.nfree > plenty {
 		count := nucleussame(e, min(around, left), old)
 		if f := n.takeZero(count); f != 0 {
@@ -353,7 +314,8 @@ func (n *nucleus) pageIn(va uintptr, write bool) int {
 		return faultMemory
 	}
 	store64(e, f|ptePresent|old)
-	// In a sequence the next ones will be wanted too.
+	// The page before this one is mapped: the program probably goes through memory
+	// in order.
 	if va&(pageSize4*511) != 0 && load64(e-8)&ptePresent != 0 && n.nfree > 1024 {
 		for range nucleussame(e+8, min(around, left)-1, old) {
 			e += 8

@@ -1,13 +1,13 @@
 //go:build pith
 
-// Exceptions, interrupts and calls: into the nucleus and back.
+// Into the nucleus and back: exceptions, interrupts and nucleus calls.
 
 #include "go_asm.h"
 #include "textflag.h"
 
-// The stubs of the interrupt table, stubSize bytes each, push what the CPU has
-// not (an error code of 0) and their vector. In bytes: the assembler would
-// count the pushes.
+// The stubs of the interrupt table are stubSize bytes each. They push their vector, and
+// an error code of 0 where the CPU pushes none. They are bytes, because the assembler
+// would count the pushes.
 #define STUB(v) \
 	BYTE $0x6a; BYTE $0; \
 	BYTE $0x6a; BYTE $(v); \
@@ -19,7 +19,7 @@
 #define STUB8(v) \
 	STUB(v+0); STUB(v+1); STUB(v+2); STUB(v+3); \
 	STUB(v+4); STUB(v+5); STUB(v+6); STUB(v+7)
-// Undefined instructions, and interrupts, have ways of their own.
+// Undefined instructions and interrupts have handlers of their own.
 #define STUBU \
 	BYTE $0x90; BYTE $0x90; BYTE $0x90; BYTE $0x90; \
 	JMP runtime·nucleusinvalid(SB)
@@ -32,26 +32,17 @@
 	STUBI(v+4); STUBI(v+5); STUBI(v+6); STUBI(v+7)
 
 TEXT runtime·nucleusstubs(SB),NOSPLIT|NOFRAME,$0-0
-	PCALIGN	$2048	// more than all of them: see gates
+	PCALIGN	$2048	// more than all stubs: see gates
 	STUB(0); STUB(1); STUB(2); STUB(3); STUB(4); STUB(5); STUBU; STUB(7)
 	STUBE(8); STUB(9); STUBE(10); STUBE(11); STUBE(12); STUBE(13); STUBE(14); STUB(15)
 	STUB(16); STUBE(17); STUB(18); STUB(19); STUB(20); STUBE(21); STUB(22); STUB(23)
-	STUB8(24)
-	STUB8(32)
-	STUB8(40)
-	STUBI8(48)
-	STUBI8(56)
-	STUBI8(64)
-	STUBI8(72)
-	STUBI8(80)
-	STUBI8(88)
-	STUBI8(96)
-	STUBI8(104)
-	STUBI8(112)
-	STUBI8(120)
+	STUB8(24); STUB8(32); STUB8(40)
+	STUBI8(48); STUBI8(56); STUBI8(64); STUBI8(72); STUBI8(80)
+	STUBI8(88); STUBI8(96); STUBI8(104); STUBI8(112); STUBI8(120)
 
-// nucleustrap saves the registers below the stub's two words (trapFrame) and
-// calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on.
+// nucleustrap saves the registers below the stub's two words, which makes a trapFrame,
+// and calls nucleusTrap(frame, cpu). nucleusTrap may change the frame, and with it where
+// the CPU goes on.
 TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$120, SP
 	MOVQ	AX, 0(SP)
@@ -69,8 +60,8 @@ TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	R13, 96(SP)
 	MOVQ	R14, 104(SP)
 	MOVQ	R15, 112(SP)
-	// Flags that the interrupted code chose: no string moves backwards, no
-	// access to what is CPL 3's (SMAP).
+	// The flags were the interrupted code's: clear DF, and AC, which would permit
+	// access to CPL 3's memory (SMAP).
 	BYTE $0x6a; BYTE $2	// PUSHQ $2
 	BYTE $0x9d	// POPFQ
 	MOVQ	SP, AX
@@ -97,8 +88,8 @@ TEXT runtime·nucleustrap(SB),NOSPLIT|NOFRAME,$0-0
 	ADDQ	$136, SP
 	IRETQ
 
-// nucleussyscall is where SYSCALL comes: number in AX, arguments in DI, SI, DX
-// and R10, result in AX; all other registers are lost but SP.
+// nucleussyscall is the target of SYSCALL: number in AX, arguments in DI, SI, DX and
+// R10, result in AX. All other registers but SP are lost.
 TEXT runtime·nucleussyscall(SB),NOSPLIT|NOFRAME,$0-0
 	SWAPGS
 	MOVQ	SP, const_cpuUserSP(GS)
@@ -107,10 +98,10 @@ TEXT runtime·nucleussyscall(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	CX, 0(SP)
 	MOVQ	R11, 8(SP)
 	MOVQ	CX, R9	// where the call came from
-	// The calls that nucleuscalled makes itself are not those of a SYSCALL
-	// of the program's: nucleusCall ends it.
+	// A SYSCALL of the program itself must not make the calls that nucleuscalled
+	// handles: it becomes callExit, and nucleusCall ends the program.
 	MOVQ	$const_nucleusBase, R8
-	SUBQ	nucleus_gate(R8), CX
+	SUBQ	(nucleus_nucleusArch+nucleusArch_gate)(R8), CX
 	CMPQ	CX, $64
 	JLS	2(PC)
 	MOVL	$const_callExit, AX
@@ -178,7 +169,7 @@ TEXT runtime·nucleusinvlpg<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	INVLPG	(AX)
 	RET
 
-// func nucleusfill(addr, n, v uintptr): n bytes of words v
+// func nucleusfill(addr, n, v uintptr): fills n bytes with the word v
 TEXT runtime·nucleusfill<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	MOVQ	AX, DI
 	MOVQ	CX, AX
@@ -187,7 +178,7 @@ TEXT runtime·nucleusfill<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 	REP; STOSQ
 	RET
 
-// func nucleussame(addr, words, v uintptr) uintptr: how many of the first words are v
+// func nucleussame(addr, words, v uintptr) uintptr: counts the words v at the beginning
 TEXT runtime·nucleussame<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
 	MOVQ	AX, DI
 	MOVQ	CX, AX
@@ -195,12 +186,12 @@ TEXT runtime·nucleussame<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
 	CMPQ	AX, AX
 	REP; SCASQ
 	JEQ	2(PC)
-	ADDQ	$1, CX	// the one that is not
+	ADDQ	$1, CX	// the one that differs
 	SUBQ	CX, BX
 	MOVQ	BX, AX
 	RET
 
-// func nucleusrow(addr, words, v, step uintptr): words v, v+step and so on
+// func nucleusrow(addr, words, v, step uintptr): writes the words v, v+step, v+2*step, ...
 TEXT runtime·nucleusrow<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-32
 	JMP	enough
 eight:
@@ -294,14 +285,14 @@ TEXT runtime·nucleusin<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
 	INB
 	RET
 
-// func nucleusload(cpu *cpuState, tss uintptr): descriptor tables and task.
+// func nucleusload(cpu *cpuState, tss uintptr): loads descriptor tables and task register
 TEXT runtime·nucleusload<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
 	LGDT	cpuState_gdtr(AX)
 	LIDT	cpuState_idtr(AX)
 	LTR	BX
 	RET
 
-// func nucleustriple(): an exception without a handler resets the machine.
+// func nucleustriple(): resets the VM by an exception without a handler
 TEXT runtime·nucleustriple<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$16, SP
 	MOVQ	$0, 0(SP)
@@ -309,46 +300,22 @@ TEXT runtime·nucleustriple<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 	LIDT	(SP)
 	UNDEF
 
-// func nucleusaddress(which uintptr) uintptr: where code is, at nucleusAlias.
-TEXT runtime·nucleusaddress<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
-	CMPQ	AX, $const_addressStubs
-	JNE	3(PC)
-	LEAQ	runtime·nucleusstubs(SB), AX
+// func nucleuslinked(which uintptr) uintptr: returns the link address of code
+TEXT runtime·nucleuslinked<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	LEAQ	runtime·nucleusaddresses(SB), CX
+	MOVQ	(CX)(AX*8), AX
 	RET
-	CMPQ	AX, $const_addressSyscall
-	JNE	3(PC)
-	LEAQ	runtime·nucleussyscall(SB), AX
-	RET
-	CMPQ	AX, $const_addressTrampoline
-	JNE	3(PC)
-	LEAQ	runtime·nucleustrampoline(SB), AX
-	RET
-	CMPQ	AX, $const_addressUpcall
-	JNE	3(PC)
-	LEAQ	runtime·vmupcall(SB), AX
-	RET
-	CMPQ	AX, $const_addressResumed
-	JNE	3(PC)
-	LEAQ	runtime·vmresumed(SB), AX
-	RET
-	CMPQ	AX, $const_addressResume
-	JNE	3(PC)
-	LEAQ	runtime·vmresume(SB), AX
-	RET
-	CMPQ	AX, $const_addressResumeEnd
-	JNE	3(PC)
-	LEAQ	runtime·vmresumeend(SB), AX
-	RET
-	CMPQ	AX, $const_addressGate
-	JNE	3(PC)
-	LEAQ	runtime·vmnucleus<ABIInternal>(SB), AX
-	RET
-	CMPQ	AX, $const_addressFaultGate
-	JNE	3(PC)
-	LEAQ	runtime·vmfaultgate(SB), AX
-	RET
-	CMPQ	AX, $const_addressEntry
-	JNE	3(PC)
-	LEAQ	runtime·vmentry(SB), AX
-	RET
-	UNDEF
+
+DATA runtime·nucleusaddresses+(const_addressStubs*8)(SB)/8, $runtime·nucleusstubs(SB)
+DATA runtime·nucleusaddresses+(const_addressSyscall*8)(SB)/8, $runtime·nucleussyscall(SB)
+DATA runtime·nucleusaddresses+(const_addressTrampoline*8)(SB)/8, $runtime·nucleustrampoline(SB)
+DATA runtime·nucleusaddresses+(const_addressUpcall*8)(SB)/8, $runtime·vmupcall(SB)
+DATA runtime·nucleusaddresses+(const_addressResumed*8)(SB)/8, $runtime·vmresumed(SB)
+DATA runtime·nucleusaddresses+(const_addressResume*8)(SB)/8, $runtime·vmresume(SB)
+DATA runtime·nucleusaddresses+(const_addressResumeEnd*8)(SB)/8, $runtime·vmresumeend(SB)
+DATA runtime·nucleusaddresses+(const_addressGate*8)(SB)/8, $runtime·vmnucleus<ABIInternal>(SB)
+DATA runtime·nucleusaddresses+(const_addressFaultGate*8)(SB)/8, $runtime·vmfaultgate(SB)
+DATA runtime·nucleusaddresses+(const_addressEntry*8)(SB)/8, $runtime·vmentry(SB)
+DATA runtime·nucleusaddresses+(const_addressAP*8)(SB)/8, $runtime·nucleusap(SB)
+DATA runtime·nucleusaddresses+(const_addressGDT*8)(SB)/8, $runtime·nucleusgdt(SB)
+GLOBL runtime·nucleusaddresses(SB), NOPTR|RODATA, $(12*8)

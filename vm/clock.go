@@ -2,12 +2,12 @@
 
 package runtime
 
-// vmclock makes nanoseconds of the TSC. vmclockgettime reads it: see the
-// offsets below.
+// vmclock converts the CPU's counter to nanoseconds. vmclockgettime reads it in
+// assembly, by the offsets below.
 var vmclock struct {
-	base uintptr // the TSC at the start
-	mult uintptr // nanoseconds a tick, times 1<<32
-	wall int64   // of the start, since the Unix epoch
+	base uintptr // value of the counter at the start
+	mult uintptr // nanoseconds per tick, times 1<<32
+	wall int64   // time of the start in nanoseconds since the Unix epoch
 }
 
 const (
@@ -21,40 +21,41 @@ func vmClockStart(khz uintptr) {
 	if khz == 0 {
 		khz = 1000000
 	}
-	vmclock.base = vmrdtsc()
+	vmclock.base = vmcounter()
 	vmclock.mult = 1000000 << 32 / khz
 }
 
-// vmNow is the monotonic clock in nanoseconds.
+// vmNow returns the monotonic clock in nanoseconds. It is never 0.
 //
 //go:nosplit
-func vmNow() int64 { return int64(vmscale(vmrdtsc()-vmclock.base, vmclock.mult)) + 1 }
+func vmNow() int64 { return int64(vmscale(vmcounter()-vmclock.base, vmclock.mult)) + 1 }
 
-// vmTimer are the arguments of the nucleus for a timer that ends at until: the
-// TSC's value, and nanoseconds from now, which is what the APIC's own clock
-// counts (see measure).
+// vmTimer returns the arguments of callWait and callArm for a timer that fires at until:
+// the counter's value then, and the timer's own ticks, which are nanoseconds (see
+// compare in the nucleus).
 //
 //go:nosplit
 func vmTimer(until int64) (tsc, ticks uintptr) {
 	ns := max(until-vmNow(), 1000)
-	// Longer than this, and it is set again when it fires.
+	// A longer wait sets the timer again when it fires.
 	ns = min(ns, 4e9)
-	return vmrdtsc() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
+	return vmcounter() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
 }
 
-// vmNanosleep is nanosleep(2), by which only the runtime sleeps: it looks after
-// its threads, from each 20 microseconds on. Where the nucleus is interpreted, a
-// timer costs more than that, so the sleep is as long there as the longest of
-// those (PR_SET_TIMERSLACK in prctl(2) is Linux's way); one that is shorter than
-// a timer takes anywhere is a yield, as the runtime has it where timers are
-// coarse.
+// vmNanosleep is nanosleep(2). Only the runtime calls it: sysmon sleeps for 20
+// microseconds and more between its looks at the threads, up to 10 milliseconds.
+//
+// Where the host interprets the nucleus, a timer costs more than 20 microseconds. There
+// each sleep takes the longest of those times (Linux's way for that is PR_SET_TIMERSLACK,
+// prctl(2)). A sleep that is shorter than setting a timer anywhere becomes a yield, as the
+// runtime does where timers are coarse.
 //
 //go:nosplit
 func vmNanosleep(t *vmThread, ns int64) *vmThread {
 	const shortest, slack = 10e3, 10e6
-	if vmSharedPage().faultgate {
+	if vmInterpreted() {
 		if ns < shortest {
-			t.ax = 0
+			t.setResult(0)
 			if vm.head == nil {
 				return t
 			}
@@ -63,7 +64,7 @@ func vmNanosleep(t *vmThread, ns int64) *vmThread {
 		ns = max(ns, slack)
 	}
 	if t.signalled() {
-		t.ax = vmErr(_EINTR)
+		t.setResult(vmErr(_EINTR))
 		return t
 	}
 	t.state = vmSleep
@@ -71,13 +72,13 @@ func vmNanosleep(t *vmThread, ns int64) *vmThread {
 	return vmSwitch(t)
 }
 
-// vmClock reads clock id of clock_gettime(2) for thread t.
+// vmClock reads the clock id of clock_gettime(2) for thread t, in nanoseconds.
 //
 //go:nosplit
 func vmClock(t *vmThread, id uintptr) (ns int64, ok bool) {
 	const realtime, monotonic, process, thread, raw, coarse, monotonicCoarse, boottime = 0, 1, 2, 3, 4, 5, 6, 7
 	now := vmNow()
-	if clock := int32(id); clock < 0 { // of a thread: pthread_getcpuclockid(3)
+	if clock := int32(id); clock < 0 { // a thread's CPU time: pthread_getcpuclockid(3)
 		t = vmThreadOf(^(clock >> 3))
 		if clock&7 != 6 || t == nil {
 			return 0, false
@@ -103,7 +104,7 @@ func vmClock(t *vmThread, id uintptr) (ns int64, ok bool) {
 	return 0, false
 }
 
-// cpuTime is the CPU time that t has used.
+// cpuTime returns the CPU time that t has used, in nanoseconds.
 //
 //go:nosplit
 func (t *vmThread) cpuTime(now int64) int64 {
@@ -113,9 +114,8 @@ func (t *vmThread) cpuTime(now int64) int64 {
 	return t.used
 }
 
-// vmWallStart takes the time of day from the boot parameters, or else reads the
-// machine's clock (MC146818: seconds to years, in BCD or binary), which gives
-// seconds.
+// vmWallStart takes the time of day from the boot parameters, or else from the
+// virtual machine's clock, which gives seconds.
 //
 //go:nosplit
 func vmWallStart() {
@@ -124,36 +124,12 @@ func vmWallStart() {
 		vmclock.wall = int64(at) + int64(vmscale(vmclock.base-line.number("tsc="), vmclock.mult))
 		return
 	}
-	const index, data = 0x70, 0x71
-	if vmin8(index) == 0xff && vmrtc(0) == 0xff {
+	year, month, day, hour, min, sec, ok := vmTimeOfDay()
+	if !ok {
 		return
 	}
-	// Twice the same, with no update between.
-	var sec, min, hour, day, month, year uintptr
-	for last := ^uintptr(0); ; {
-		for range 1 << 20 {
-			if vmrtc(10)&0x80 == 0 { // no update in progress
-				break
-			}
-		}
-		sec, min, hour = vmrtc(0), vmrtc(2), vmrtc(4)
-		day, month, year = vmrtc(7), vmrtc(8), vmrtc(9)
-		now := sec | min<<8 | hour<<16 | day<<24 | month<<32 | year<<40
-		if now == last {
-			break
-		}
-		last = now
-	}
-	if vmrtc(11)&4 == 0 {
-		sec, min, hour = bcd(sec), bcd(min), bcd(hour)
-		day, month, year = bcd(day), bcd(month), bcd(year)
-	}
-	if month < 1 || month > 12 || day < 1 || day > 31 {
-		return
-	}
-	// Days since the epoch (H. S. Warren's and many others' formula, with
-	// years that begin in March).
-	y, m := int64(year)+2000, int64(month)
+	// Days since the epoch, with years that begin in March.
+	y, m := int64(year), int64(month)
 	if m <= 2 {
 		y--
 		m += 12
@@ -161,12 +137,3 @@ func vmWallStart() {
 	days := 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + int64(day) - 1 - 719468
 	vmclock.wall = ((days*24+int64(hour))*60+int64(min))*60e9 + int64(sec)*1e9 - vmNow()
 }
-
-//go:nosplit
-func vmrtc(reg uintptr) uintptr {
-	vmout8(0x70, reg)
-	return vmin8(0x71)
-}
-
-//go:nosplit
-func bcd(v uintptr) uintptr { return v>>4*10 + v&15 }

@@ -4,8 +4,8 @@ package runtime
 
 import "unsafe"
 
-// The runtime's poller waits here, by epoll_pwait: for its eventfd, and for
-// interrupts, each of which is a descriptor: vmFDIRQ and its vector.
+// The runtime's poller waits here, in epoll_pwait: for its eventfd, and for interrupts.
+// An interrupt is the descriptor vmFDIRQ plus its vector.
 
 type vmSource struct {
 	open, ready bool
@@ -13,12 +13,6 @@ type vmSource struct {
 }
 
 const vmFDIRQ = 1000
-
-// epollEvent is struct epoll_event.
-type epollEvent struct {
-	events uint32
-	data   [8]byte
-}
 
 // vmEpollCtl is epoll_ctl(2).
 //
@@ -42,7 +36,7 @@ func vmEpollCtl(op, fd, ev uintptr) uintptr {
 	return 0
 }
 
-// vmInterrupts makes the sources ready whose interrupts came.
+// vmInterrupts makes the sources ready whose interrupts have come.
 //
 //go:nosplit
 func vmInterrupts() {
@@ -63,21 +57,21 @@ func vmInterrupts() {
 	}
 }
 
-// vmPoll is epoll_pwait(2): events to SI, at most DX, for R10 milliseconds.
+// vmPoll is epoll_pwait(2).
 //
 //go:nosplit
 func vmPoll(t *vmThread) *vmThread {
 	vmInterrupts()
-	if n := vmCollect(t.si, t.dx); n != 0 || t.r10 == 0 {
-		t.ax = n
+	if n := vmCollect(t.arg2(), t.arg3()); n != 0 || t.arg4() == 0 {
+		t.setResult(n)
 		return t
 	}
 	if t.signalled() {
-		t.ax = vmErr(_EINTR)
+		t.setResult(vmErr(_EINTR))
 		return t
 	}
-	t.events, t.maxevents = t.si, t.dx
-	if ms := int32(t.r10); ms > 0 {
+	t.events, t.maxevents = t.arg2(), t.arg3()
+	if ms := int32(t.arg4()); ms > 0 {
 		vmSleepUntil(t, vmNow()+int64(ms)*1e6)
 	}
 	t.state = vmPollWait
@@ -85,7 +79,7 @@ func vmPoll(t *vmThread) *vmThread {
 	return vmSwitch(t)
 }
 
-// vmPollWake ends the poller's wait if there is something.
+// vmPollWake ends the poller's wait if a source is ready.
 //
 //go:nosplit
 func vmPollWake() {
@@ -99,8 +93,8 @@ func vmPollWake() {
 	}
 }
 
-// vmCollect writes the events of ready sources. An interrupt is told once, the
-// eventfd as long as it is not read.
+// vmCollect writes the events of ready sources, at most most, and returns their number.
+// It reports an interrupt once, and the eventfd until it is read.
 //
 //go:nosplit
 func vmCollect(events, most uintptr) uintptr {

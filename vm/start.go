@@ -4,8 +4,8 @@ package runtime
 
 import "unsafe"
 
-// vmStart is where the first CPU begins at CPL 3. It makes the first thread and,
-// on its stack, what Linux's execve leaves there (System V ABI AMD64, §3.4.1).
+// vmStart runs first at CPL 3, on the first CPU. It makes the first thread. On the
+// thread's stack it puts what Linux's execve leaves there (System V ABI AMD64, §3.4.1).
 //
 //go:nosplit
 func vmStart() *vmThread {
@@ -13,8 +13,7 @@ func vmStart() *vmThread {
 	s := vmSharedPage()
 	pithvm = 1
 	vm.mmap = vmMmapTop - vmSeed()%(1<<18)*pageSize2 // differs from boot to boot
-	vm.fsgsbase = s.fsgsbase
-	vmClockStart(s.tscKHz)
+	vmClockStart(s.khz)
 	vmWallStart()
 	vmnucleus(callMap, vmThreads, vmMaxThreads*vmThreadSize, protRead|protWrite, 0)
 
@@ -27,8 +26,7 @@ func vmStart() *vmThread {
 	t := vmNewThread()
 	t.state = vmRunning
 	t.since = vmNow()
-	t.sp = vmArguments(s)
-	t.ip = vmrt0()
+	t.enter(vmrt0(), vmArguments(s))
 
 	vm.ncpus = min(vmCountCPUs(), maxCPUs)
 	if asked := s.parameters().number("cpus="); asked != 0 {
@@ -38,8 +36,8 @@ func vmStart() *vmThread {
 	return vmLeave(t)
 }
 
-// vmStartNext starts CPU number, if there is to be one. It starts the one behind
-// it: none waits for another.
+// vmStartNext starts CPU number if the VM has so many. Each CPU starts the next one, so
+// that none waits for another.
 //
 //go:nosplit
 func vmStartNext(number uintptr) {
@@ -48,26 +46,15 @@ func vmStartNext(number uintptr) {
 	}
 }
 
-// parameters is the monitor's line of boot parameters.
+// parameters returns the boot parameters of the monitor.
 //
 //go:nosplit
 func (s *vmShared) parameters() vmLine { return vmLine{userShared + pageSize4, s.line} }
 
-// vmCountCPUs is the number of logical processors that CPUID tells of.
-//
-//go:nosplit
-func vmCountCPUs() uintptr {
-	_, b, _, d := vmcpuid(1, 0)
-	if d>>28&1 == 0 {
-		return 1
-	}
-	return max(uintptr(b>>16&0xff), 1)
-}
-
-// vmLine is a line of boot parameters (package boot).
+// vmLine is boot parameters (package boot), or one of them.
 type vmLine struct{ at, n uintptr }
 
-// word gives the first word from offset on, and where to look for the next.
+// word returns the first parameter from an offset on, and the offset behind it.
 //
 //go:nosplit
 func (l vmLine) word(from uintptr) (w vmLine, next uintptr) {
@@ -84,7 +71,7 @@ func (l vmLine) word(from uintptr) (w vmLine, next uintptr) {
 //go:nosplit
 func vmSpace(b uint8) bool { return b == ' ' || '\t' <= b && b <= '\r' }
 
-// after is what follows key in the word.
+// after returns what follows key in a parameter that begins with it.
 //
 //go:nosplit
 func (l vmLine) after(key string) (vmLine, bool) {
@@ -100,7 +87,7 @@ func (l vmLine) after(key string) (vmLine, bool) {
 	return vmLine{l.at + k, l.n - k}, true
 }
 
-// number is the number that follows key in the line, or 0.
+// number returns the number that follows key in the boot parameters, or 0.
 //
 //go:nosplit
 func (l vmLine) number(key string) uintptr {
@@ -120,8 +107,8 @@ func (l vmLine) number(key string) uintptr {
 	return 0
 }
 
-// copyTo writes the word's text, its escapes resolved, and a zero to p, and
-// gives what follows.
+// copyTo writes the text to p with its escapes resolved, and a zero byte. It returns
+// the address behind that.
 //
 //go:nosplit
 func (l vmLine) copyTo(p uintptr) uintptr {
@@ -149,20 +136,20 @@ func hexDigit(b uint8) uint8 {
 	return b - '0'
 }
 
-// vmStackSize is the size of the first thread's stack below its arguments.
+// vmStackSize is the size in bytes of the first thread's stack, below its arguments.
 const vmStackSize = 1 << 20
 
-// vmArguments maps the first thread's stack, writes arguments, environment and
-// auxiliary vector behind it and gives the stack pointer. What the monitor's
-// parameters do not say, the image's own do.
+// vmArguments maps the first thread's stack. It writes arguments, environment and
+// auxiliary vector behind the stack, and returns the stack pointer. If the monitor's
+// parameters have no arguments, it takes the image's own.
 //
 //go:nosplit
 func vmArguments(s *vmShared) uintptr {
 	line := s.parameters()
 	own := vmLine{s.defaults[0], s.defaults[1]}
-	// Pointers go up from sp, and texts from behind them. A word of n bytes
-	// and its separator, which are 5 at least, make a pointer and a text of
-	// less than n bytes; a page is enough for the rest.
+	// Pointers go up from sp, and texts begin behind them. A parameter with its
+	// separator has at least 5 bytes. If it has n, it makes a pointer of 8 bytes
+	// and a text of less than n. A page is enough for the rest.
 	sp := uintptr(vmStackArea + vmStackSize)
 	text := sp + 2*(line.n+own.n) + pageSize4/2
 	size := (text + line.n + own.n + pageSize4/2 - vmStackArea + pageSize4 - 1) &^ (pageSize4 - 1)
@@ -225,7 +212,8 @@ func (l vmLine) count(key string) uintptr {
 	return n
 }
 
-// pointers writes the values of key to text and their addresses to put.
+// pointers writes the values of key to text, and their addresses to put. It returns
+// both addresses advanced, and the number of values.
 //
 //go:nosplit
 func (l vmLine) pointers(key string, put, text uintptr) (uintptr, uintptr, uintptr) {
@@ -239,23 +227,4 @@ func (l vmLine) pointers(key string, put, text uintptr) (uintptr, uintptr, uintp
 		}
 	}
 	return put, text, n
-}
-
-// vmSeed gives the runtime's hash functions and such something that differs from
-// boot to boot. What must not be guessed comes from package entropy.
-//
-//go:nosplit
-func vmSeed() uintptr {
-	_, _, c, _ := vmcpuid(1, 0)
-	if c>>30&1 != 0 {
-		if v, ok := vmrdrand(); ok {
-			return v
-		}
-	}
-	x := vmrdtsc() + uintptr(vmclock.wall)
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
 }

@@ -7,38 +7,31 @@ import (
 	"unsafe"
 )
 
-// In a virtual machine the threads of the Go runtime are made here: at CPL 3,
-// in the address space of the program. A CPU comes here by a system call of the
-// thread that it runs (vmCall), or because the nucleus diverts it after an
-// interrupt or a fault (vmUpcall), and leaves with the thread to run next. In
-// between it is masked: nothing takes it away. All state is under vm.lock.
+// The thread layer makes the threads of the Go runtime in a virtual machine. It runs at
+// CPL 3, in the address space of the program. A CPU enters it by a system call of its
+// thread (vmCall), or by an upcall of the nucleus after an interrupt or a fault
+// (vmUpcall). It leaves with the thread to run next. In between the CPU is masked: it
+// gets no upcalls. vm.lock guards all state.
 
-// vmThread is a thread, at a page of its own in the area of threads.
+// vmThread is a thread. It has vmThreadSize bytes of its own in the area of threads.
 type vmThread struct {
 	_ sys.NotInHeap
 
-	xsave [3072]byte // FXSAVE's or XSAVE's area, which wants a multiple of 64
+	vmRegisters
 
-	ax, bx, cx, dx, si, di, bp, sp       uintptr
-	r8, r9, r10, r11, r12, r13, r14, r15 uintptr
-	ip, flags                            uintptr
-
-	fs    uintptr
-	mxcsr uint32 // while full is 0; xsave has it else
-	full  uint32 // it was interrupted: all registers count, and xsave; else those that a call keeps
 	state uint32
 	tid   int32
-	cpu   uint32 // where it last ran, and where its deadline is looked after
+	cpu   uint32 // the CPU that it last ran on, which also has its deadline
 
 	next                 *vmThread // in the run queue, a futex queue or the free list
-	addr                 uintptr   // of the futex that it waits for
-	events               uintptr   // where epoll_pwait wants its events
+	addr                 uintptr   // address of the futex that it waits for
+	events               uintptr   // where epoll_pwait writes events
 	maxevents            uintptr
-	deadline             int64 // of the wait; 0: none
+	deadline             int64 // end of the wait by vmNow; 0: none
 	sleepNext, sleepPrev *vmThread
 	sleeping             bool
 
-	since, used int64 // CPU time: running since, and used before
+	since, used int64 // CPU time: when it began to run, and what it used before
 
 	sigmask, pending uint64
 	altSP, altSize   uintptr
@@ -60,7 +53,7 @@ const (
 	vmThreads    = 0x7fffc0000000 // the area of threads
 	vmMaxThreads = 0x8000
 	vmThreadSize = 8192
-	vmSlice      = 2e6 // nanoseconds that a thread runs while others wait
+	vmSlice      = 2e6 // nanoseconds that a thread may run while others wait
 	vmStackArea  = 0x7fffb0000000
 	vmMmapTop    = 0x7f8000000000
 )
@@ -71,9 +64,9 @@ var vm struct {
 	cpus  [maxCPUs]vmCPU
 
 	head, tail *vmThread // run queue
-	idle       uint64    // CPUs that wait
-	called     uint64    // CPUs that vmUnlock is to interrupt
-	threads    uintptr   // made so far
+	idle       uint64    // bitmap of the CPUs that wait
+	called     uint64    // bitmap of the CPUs that vmUnlock must interrupt
+	threads    uintptr   // number of vmThreads made so far
 	free       *vmThread
 	usedByDead int64
 
@@ -86,40 +79,18 @@ var vm struct {
 
 	sigactions [128]vmSigaction
 
-	doorbell uintptr // where a write of a CPU's number interrupts it; 0: there is none
-
-	fsgsbase bool
+	doorbell uintptr // address where writing a CPU's number interrupts it; 0: there is none
 }
 
 type vmCPU struct {
 	sleepers *vmThread
-	armed    int64 // what the timer is set to; 0: nothing
-	fs       uintptr
-	slice    int64 // when the running thread has had its share
+	armed    int64   // what its timer is set to, by vmNow; 0: nothing
+	tls      uintptr // its thread pointer
+	slice    int64   // when its thread must let others run, by vmNow
 }
 
-// pithvm says that the instance is a virtual machine. The gate reads it.
+// pithvm is 1 if the instance is a virtual machine. The gate reads it.
 var pithvm uint8
-
-func vmnucleus(num, a1, a2, a3, a4 uintptr) uintptr
-func vmblock() *cpuBlock
-func vmwrfsbase(v uintptr)
-func vmrdtsc() uintptr
-func vmscale(v, mult uintptr) uintptr
-func vmouts(port, p, n uintptr)
-func vmin8(port uintptr) uintptr
-func vmin16(port uintptr) uintptr
-func vmin32(port uintptr) uintptr
-func vmout8(port, v uintptr)
-func vmout16(port, v uintptr)
-func vmout32(port, v uintptr)
-func vmcpuid(leaf, sub uint32) (a, b, c, d uint32)
-func vmrdrand() (v uintptr, ok bool)
-func vmxchg(p *uint32, v uint32) uint32
-func vmxchg64(p *uint64, v uint64) uint64
-func vmpause()
-func vmrt0() uintptr
-func vmclockaddress() uintptr
 
 //go:nosplit
 func vmLock() {
@@ -128,8 +99,8 @@ func vmLock() {
 	}
 }
 
-// vmUnlock also interrupts the CPUs that have been called, by work or by a
-// signal: not under the lock, which that would keep for long.
+// vmUnlock releases the lock. Then it interrupts the CPUs in vm.called, which have work
+// or a signal. It does so last because that would hold the lock for long.
 //
 //go:nosplit
 func vmUnlock() {
@@ -153,7 +124,7 @@ func vmSharedPage() *vmShared { return (*vmShared)(unsafe.Pointer(uintptr(userSh
 //go:nosplit
 func (t *vmThread) this() *vmCPU { return &vm.cpus[t.cpu&(maxCPUs-1)] }
 
-// vmNewThread gives a thread in no state, or nil.
+// vmNewThread returns a new thread, or nil if there are too many.
 //
 //go:nosplit
 func vmNewThread() *vmThread {
@@ -171,14 +142,11 @@ func vmNewThread() *vmThread {
 		vm.threads++
 		t.tid = int32(vm.threads)
 	}
-	// The state of vector registers that a thread begins with.
-	*(*uint16)(unsafe.Pointer(&t.xsave[0])) = 0x37f   // x87 control
-	*(*uint32)(unsafe.Pointer(&t.xsave[24])) = 0x1f80 // MXCSR
-	t.mxcsr = 0x1f80
+	t.reset()
 	return t
 }
 
-// vmThreadOf is the living thread with id tid, or nil.
+// vmThreadOf returns the living thread with the id tid, or nil.
 //
 //go:nosplit
 func vmThreadOf(tid int32) *vmThread {
@@ -192,12 +160,12 @@ func vmThreadOf(tid int32) *vmThread {
 	return t
 }
 
-// vmReady makes t runnable and wakes a CPU for it.
+// vmReady makes t runnable, with the result of its system call, and wakes a CPU for it.
 //
 //go:nosplit
 func vmReady(t *vmThread, result uintptr) {
 	vmUnsleep(t)
-	t.ax = result
+	t.setResult(result)
 	vmQueue(t)
 	if vm.idle == 0 {
 		return
@@ -212,7 +180,7 @@ func vmReady(t *vmThread, result uintptr) {
 	}
 }
 
-// vmNext gives the thread that this CPU is to run, and waits for one.
+// vmNext returns the next thread for this CPU. It waits until there is one.
 //
 //go:nosplit
 func vmNext() *vmThread {
@@ -249,7 +217,7 @@ func vmNext() *vmThread {
 	}
 }
 
-// vmSwitch gives the CPU away, t being in its new state, to whom it returns.
+// vmSwitch takes the CPU from t, which is in its new state, and returns the next thread.
 //
 //go:nosplit
 func vmSwitch(t *vmThread) *vmThread {
@@ -257,7 +225,7 @@ func vmSwitch(t *vmThread) *vmThread {
 	return vmNext()
 }
 
-// vmYield gives the CPU away and has t wait for its turn.
+// vmYield puts t at the end of the run queue and returns the next thread.
 //
 //go:nosplit
 func vmYield(t *vmThread) *vmThread {
@@ -265,7 +233,7 @@ func vmYield(t *vmThread) *vmThread {
 	return vmSwitch(t)
 }
 
-// vmTake takes the interrupts that came: devices, and deadlines that are over.
+// vmTake handles the interrupts that have come, and deadlines that have passed.
 //
 //go:nosplit
 func vmTake(b *cpuBlock) {
@@ -287,7 +255,7 @@ func vmTake(b *cpuBlock) {
 	}
 }
 
-// vmTimeout ends the wait of t because its time is over.
+// vmTimeout ends the wait of t at its deadline.
 //
 //go:nosplit
 func vmTimeout(t *vmThread) {
@@ -314,7 +282,7 @@ const (
 //go:nosplit
 func vmErr(errno uintptr) uintptr { return -errno }
 
-// vmSleepUntil has this CPU end t's wait at deadline.
+// vmSleepUntil makes this CPU end t's wait at the deadline.
 //
 //go:nosplit
 func vmSleepUntil(t *vmThread, deadline int64) {
@@ -343,7 +311,7 @@ func vmUnsleep(t *vmThread) {
 	}
 }
 
-// earliest is the first deadline of the CPU's sleepers, or 0.
+// earliest returns the first deadline of the CPU's sleepers, or 0.
 //
 //go:nosplit
 func (c *vmCPU) earliest() int64 {
@@ -356,7 +324,7 @@ func (c *vmCPU) earliest() int64 {
 	return first
 }
 
-// vmLeave prepares this CPU to run t: its FS base, its signals, the timer.
+// vmLeave prepares this CPU to run t: signals, timer and thread pointer.
 //
 //go:nosplit
 func vmLeave(t *vmThread) *vmThread {
@@ -372,24 +340,20 @@ func vmLeave(t *vmThread) *vmThread {
 	if arm {
 		c.armed = until
 	}
-	if c.fs != t.fs {
-		c.fs = t.fs
-		if vm.fsgsbase {
-			vmwrfsbase(t.fs)
-		} else {
-			vmnucleus(callFS, t.fs, 0, 0, 0)
-		}
+	if c.tls != t.tls {
+		c.tls = t.tls
+		vmSetTLS(t.tls)
 	}
 	vmUnlock()
-	if arm { // not under the lock: a call of the nucleus may take its time
+	if arm { // not under the lock: a nucleus call may take long
 		tsc, ticks := vmTimer(until)
 		vmnucleus(callArm, tsc, ticks, 0, 0)
 	}
 	return t
 }
 
-// vmUpcall handles what interrupted t, or was waiting while it was about to be
-// restored, and gives the thread to run.
+// vmUpcall handles what interrupted t, or what was pending when t was about to be
+// restored. It returns the thread to run.
 //
 //go:nosplit
 func vmUpcall(t *vmThread) *vmThread {
@@ -407,7 +371,7 @@ func vmUpcall(t *vmThread) *vmThread {
 	return vmLeave(t)
 }
 
-// vmQueue puts t at the end of the run queue, with its context as it is.
+// vmQueue puts t at the end of the run queue.
 //
 //go:nosplit
 func vmQueue(t *vmThread) {
@@ -421,7 +385,7 @@ func vmQueue(t *vmThread) {
 	vm.tail = t
 }
 
-// vmStartOther is where CPUs but the first begin.
+// vmStartOther runs first at CPL 3 on every CPU but the first.
 //
 //go:nosplit
 func vmStartOther() *vmThread {

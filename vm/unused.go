@@ -2,29 +2,28 @@
 
 package runtime
 
-// Memory that the Go runtime does not use (its sysUnused) it often uses again in
-// the next cycle of its garbage collector. To take a page out of the tables of
-// all CPUs and to make another costs far more here than a system call of Linux,
-// so the last ranges that it gave back are kept: what it uses again of them
-// (sysUsed) has lost nothing.
+// The garbage collector often gives memory back (sysUnused) and uses it again (sysUsed)
+// in its next cycle. Unmapping pages needs a TLB shootdown, and mapping them again costs
+// page faults. Here both cost far more than a system call of Linux. So the thread layer
+// keeps the last ranges that were given back. What is used again loses nothing.
 
-// Advice of the runtime's to madvise(2), and nobody else's.
+// Advice for madvise(2) that only the runtime gives.
 const (
-	adviceUnused = 0x1000 // as MADV_FREE: adviceUsed comes before a use
+	adviceUnused = 0x1000 // as MADV_FREE, but adviceUsed precedes the next use
 	adviceUsed   = 0x1001
 )
 
 const (
 	vmUnusedRanges = 256
-	vmUnusedMost   = 64 << 10 // bytes of a range: what the scavenger works in
-	vmUnusedShare  = 64       // of the memory, one part in, is kept at most
+	vmUnusedMost   = 64 << 10 // bytes of a range: the scavenger's unit
+	vmUnusedShare  = 64       // at most this fraction of the memory is kept: 1/64
 )
 
-// vmUnused are the ranges, a ring in the order of their coming; those without
-// bytes are free.
+// vmUnused is the ranges that are kept: a ring, oldest first. Ranges with n == 0 are
+// free places.
 type vmUnused struct {
 	ranges [vmUnusedRanges]vmRange
-	next   uintptr // the first to go
+	next   uintptr // the next one to discard
 	bytes  uintptr
 }
 
@@ -33,7 +32,7 @@ type vmRange struct{ addr, n uintptr }
 //go:nosplit
 func (u *vmUnused) at(i uintptr) *vmRange { return &u.ranges[i%vmUnusedRanges] }
 
-// add keeps a range, and discards the oldest if that is too much.
+// add keeps a range, and discards the oldest ranges if there are too many.
 //
 //go:nosplit
 func (u *vmUnused) add(addr, n uintptr) uintptr {
@@ -57,7 +56,7 @@ func (u *vmUnused) add(addr, n uintptr) uintptr {
 	return r | u.shrink()
 }
 
-// shrink discards the oldest ranges until what is left may be kept.
+// shrink discards the oldest ranges until the rest is small enough.
 //
 //go:nosplit
 func (u *vmUnused) shrink() (r uintptr) {
@@ -67,7 +66,7 @@ func (u *vmUnused) shrink() (r uintptr) {
 	return r
 }
 
-// discard frees the next place.
+// discard discards the oldest range and frees its place.
 //
 //go:nosplit
 func (u *vmUnused) discard() uintptr {
@@ -82,8 +81,8 @@ func (u *vmUnused) discard() uintptr {
 	return vmnucleus(callDiscard, old.addr, old.n, 0, 0)
 }
 
-// remove keeps nothing of what lies in a range any longer: it is in use, or
-// another's.
+// remove forgets all ranges inside [addr, addr+n): the memory is in use, or belongs to
+// another mapping.
 //
 //go:nosplit
 func (u *vmUnused) remove(addr, n uintptr) {

@@ -16,17 +16,11 @@ const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLON
 // calls are system calls that are not permitted with any arguments.
 var calls = []Attempt{
 	syscall("a system call of its own", unix.SYS_GETPID),
-	{"an i386 system call", func(p *program) {
-		p.Move(tinyelf.RAX, imm(20)) // getpid
-		p.Raw(0xcd, 0x80)            // INT 0x80
-	}, Forbidden},
-	syscall("an x32 system call", 0x40000000|unix.SYS_WRITE, 1, tinyelf.DataAddr, 1),
 	syscall("a number that does not exist", 5000),
 	{"execve", func(p *program) {
 		path := p.CString("/bin/sh")
 		p.Syscall(unix.SYS_EXECVE, path, imm(0), imm(0))
 	}, Forbidden},
-	{"open", func(p *program) { p.Syscall(unix.SYS_OPEN, p.CString("/etc/passwd"), imm(unix.O_RDONLY)) }, Forbidden},
 	{"openat", func(p *program) {
 		p.Syscall(unix.SYS_OPENAT, imm(boot.FDRandom), p.CString("/etc/passwd"), imm(unix.O_RDONLY))
 	}, Forbidden},
@@ -38,8 +32,6 @@ var calls = []Attempt{
 	syscall("sendmsg, which could send descriptors", unix.SYS_SENDMSG, boot.FDControl, tinyelf.DataAddr, 0),
 	syscall("ptrace", unix.SYS_PTRACE, unix.PTRACE_TRACEME, 0, 0, 0),
 	syscall("process_vm_readv", unix.SYS_PROCESS_VM_READV, 1, tinyelf.DataAddr, 1, tinyelf.DataAddr, 1, 0),
-	syscall("fork", unix.SYS_FORK),
-	syscall("vfork", unix.SYS_VFORK),
 	syscall("clone3, whose arguments no filter can see", unix.SYS_CLONE3, tinyelf.DataAddr, 88),
 	syscall("unshare", unix.SYS_UNSHARE, unix.CLONE_NEWUSER),
 	syscall("setns", unix.SYS_SETNS, 3, 0),
@@ -101,5 +93,4 @@ var arguments = []Attempt{
 	syscall("futex that is shared", unix.SYS_FUTEX, tinyelf.DataAddr, 1, 1),
 	syscall("futex with priority inheritance", unix.SYS_FUTEX, tinyelf.DataAddr, 6|128, 0),
 	syscall("tgkill of another process", unix.SYS_TGKILL, 2, 2, uint64(unix.SIGTERM)),
-	syscall("arch_prctl of another register", unix.SYS_ARCH_PRCTL, 0x1001, 0), // ARCH_SET_GS
 }

@@ -39,7 +39,7 @@ const NotStopped = 77
 // All is the list.
 func All() []Attempt {
 	var all []Attempt
-	for _, list := range [][]Attempt{calls, arguments, memory, resources} {
+	for _, list := range [][]Attempt{calls, archCalls, arguments, memory, resources} {
 		all = append(all, list...)
 	}
 	return all

@@ -36,7 +36,7 @@ func TestGoProgramsEndAsTheyMust(t *testing.T) {
 		{"a system call of its own", call(unix.SYS_GETPID), forbidden, "system call"},
 		{"execve", call(unix.SYS_EXECVE), forbidden, ""},
 		{"a second use of the exec descriptor", call(unix.SYS_EXECVEAT, boot.FDListen, 0, 0, 0, unix.AT_EMPTY_PATH), forbidden, ""},
-		{"open", call(unix.SYS_OPEN), forbidden, ""},
+		{"open", call(openCall), forbidden, ""},
 		{"socket", call(unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM), forbidden, ""},
 		{"ptrace", call(unix.SYS_PTRACE), forbidden, ""},
 		{"mmap of a file", call(unix.SYS_MMAP, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE, boot.FDRandom), forbidden, ""},

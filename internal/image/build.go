@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Options say what to build.
+// Options describe a build.
 type Options struct {
 	Package string // as go build and go run take it: import path, ./dir, file.go, path@version
 	Output  string // file to write; empty: the package's name with the suffix .pith
@@ -30,9 +30,9 @@ type Options struct {
 	Args     []string // the program's arguments when none are given at run time
 	Env      []string // K=V
 
-	// Output of go build: what it compiles and what is wrong with it.
+	// Stderr gets go build's output if Verbose is set.
 	Stderr io.Writer
-	// Progress is told what is being done before what may take long.
+	// Progress is called with a description before a step that may take long.
 	Progress func(string)
 }
 
@@ -48,11 +48,11 @@ func (e *GoError) Error() string { return "go could not build " + e.Package + ":
 
 // Distribution is a Go distribution derived by package toolchain.
 type Distribution interface {
-	// Command is a run of its go command, linux/amd64 and without cgo.
+	// Command returns a run of its go command, for images and without cgo.
 	Command(ctx context.Context, args ...string) *exec.Cmd
 }
 
-// Result is an image that was built.
+// Result describes an image that was built.
 type Result struct {
 	Path     string
 	Manifest *Manifest
@@ -103,9 +103,9 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 	return &Result{o.Output, m}, nil
 }
 
-// Finish makes the image of an executable that the go command of a derived
-// distribution, whose GOROOT is given, linked: what Build does after the link.
-// The program's name is what go called the file.
+// Finish makes an image of an executable that the go command of a derived distribution has
+// linked: it does what Build does after the link. goroot is the distribution's GOROOT. The
+// program's name is the name of the file.
 func Finish(executable, goroot string, o Options) (*Result, error) {
 	data, err := os.ReadFile(executable)
 	if err != nil {
@@ -126,10 +126,10 @@ func Finish(executable, goroot string, o Options) (*Result, error) {
 	return &Result{o.Output, m}, writeFile(o.Output, out)
 }
 
-// ErrNotDerived is the error of Finish for what another Go linked.
+// ErrNotDerived is the error of Finish for an executable that another Go has linked.
 var ErrNotDerived = errors.New("it was not linked by pith's Go")
 
-// finish makes the image of a linked program.
+// finish makes an image of a linked program.
 func (o *Options) finish(p *program, name, goroot string) ([]byte, *Manifest, error) {
 	root, err := p.root(goroot, o.Files)
 	if err != nil {
@@ -139,7 +139,7 @@ func (o *Options) finish(p *program, name, goroot string) ([]byte, *Manifest, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("the image's files: %w", err)
 	}
-	if err := p.divertNoError(); err != nil {
+	if err := p.redirectNoError(); err != nil {
 		return nil, nil, err
 	}
 	m, err := p.manifest()
@@ -151,7 +151,7 @@ func (o *Options) finish(p *program, name, goroot string) ([]byte, *Manifest, er
 	return out, m, err
 }
 
-// goEnv asks the go command for the settings that concern us.
+// goEnv asks the go command for the settings that a build needs.
 func goEnv(ctx context.Context, d Distribution, dir string) (map[string]string, error) {
 	cmd := d.Command(ctx, "env", "-json", "GOFLAGS", "GOMODCACHE", "GOROOT")
 	cmd.Dir = dir
@@ -166,8 +166,8 @@ func goEnv(ctx context.Context, d Distribution, dir string) (map[string]string, 
 	return env, nil
 }
 
-// linkerFlags are the flags of go build that concern the linker: without the
-// user's own, the symbol table and debugging information are left out.
+// linkerFlags returns go build's flags for the linker. Unless the user gives flags, the image
+// has no symbol table and no debugging information.
 func (o *Options) linkerFlags(goflags string) []string {
 	switch {
 	case o.Ldflags != nil:
@@ -178,16 +178,14 @@ func (o *Options) linkerFlags(goflags string) []string {
 	return []string{"-ldflags=-s -w"}
 }
 
-// givenLdflags matches a list of flags, each of which may be quoted, with
-// flags for the linker in it.
+// givenLdflags matches a list of flags, quoted or not, that contains flags for the linker.
 var givenLdflags = regexp.MustCompile(`(^|[\s'"])--?ldflags=`)
 
-// interruptGrace is how long go has to end after it was interrupted.
+// interruptGrace is how long the go command may take to end after an interrupt.
 const interruptGrace = 5 * time.Second
 
-// compile has the go command build the program, with an overlay that adds
-// the file importer, or with none. It gives the program and the name that go
-// build would give it.
+// compile makes the go command build the program. overlay is empty, or an overlay that adds
+// the file importer. It returns the program and the name that go build gives it.
 func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldflags []string, overlay string) (p *program, name string, err error) {
 	flags := append([]string{fmt.Sprintf("-trimpath=%t", o.Trimpath), "-buildmode=exe"}, ldflags...)
 	if o.Tags != "" {
@@ -196,7 +194,7 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldfla
 	if o.Verbose {
 		flags = append(flags, "-v")
 	}
-	// Into a folder, for go to give the file the name of the program.
+	// The output is a folder, so that go gives the file the name of the program.
 	bin, err := os.MkdirTemp(tmp, "bin-")
 	if err != nil {
 		return nil, "", err
@@ -204,7 +202,7 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldfla
 	packages := []string{o.Package}
 	if overlay != "" {
 		flags = append(flags, "-overlay="+overlay)
-		if strings.HasSuffix(o.Package, ".go") { // a list of files is what it says
+		if strings.HasSuffix(o.Package, ".go") { // a list of files is complete only with it
 			packages = append(packages, filepath.Join(filepath.Dir(o.Package), importer))
 		}
 	}
@@ -218,7 +216,7 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldfla
 	cmd := d.Command(ctx, append(append(args, "--"), packages...)...)
 	cmd.Dir = o.Dir
 	cmd.Env = append(cmd.Environ(), "GOBIN="+bin)
-	// Interrupted, go removes its own temporary files; killed, it cannot.
+	// After an interrupt go removes its temporary files. Killed, it cannot.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = interruptGrace
 	var stderr bytes.Buffer
@@ -260,13 +258,13 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldfla
 	return p, name, nil
 }
 
-// writeFile replaces path by an executable file in one step, so that a failed
-// build leaves what was there.
+// writeFile replaces path by an executable file in one step, so that a failed build leaves the
+// old file.
 func writeFile(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	var about *os.PathError
 	if errors.As(err, &about) {
-		return fmt.Errorf("writing %s: %w", path, about.Err) // not of the temporary file
+		return fmt.Errorf("writing %s: %w", path, about.Err) // without the temporary file's name
 	}
 	if err != nil {
 		return err

@@ -17,19 +17,19 @@ func (e *CgoError) Error() string {
 	return fmt.Sprintf("package %s needs cgo, which an image cannot have: use a package written in Go, or a build tag that leaves it out", e.Package)
 }
 
-// listed is what go list -json tells of a package.
+// listed is what go list -json says about a package.
 type listed struct {
 	ImportPath string
 	Dir        string
 	Standard   bool
-	GoFiles    []string // those that need no cgo
+	GoFiles    []string // without cgo
 	CgoFiles   []string // those that import "C"
 	Imports    []string
 }
 
-// needsCgo looks for the reason of a failed build in a package that uses cgo.
-// Without cgo the go command leaves such files out, and then complains of what
-// was declared in them, or that a package has no files at all.
+// needsCgo returns an error if a package that uses cgo is the reason for a failed build.
+// Without cgo the go command leaves out files that need it. Then it reports names that those
+// files declare, or a package without files.
 func (o *Options) needsCgo(ctx context.Context, d Distribution, output string) error {
 	if strings.Contains(o.Package, "@") {
 		return nil // go list knows no version
@@ -43,7 +43,7 @@ func (o *Options) needsCgo(ctx context.Context, d Distribution, output string) e
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1")
 	out, err := cmd.Output()
 	if err != nil {
-		return nil // the build's own complaint says more than this one's
+		return nil // the build's own error says more than this one
 	}
 	var pkgs []listed
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
@@ -55,7 +55,7 @@ func (o *Options) needsCgo(ctx context.Context, d Distribution, output string) e
 		}
 		pkgs = append(pkgs, p)
 	}
-	// go build heads the complaints about a package with a line "# import/path".
+	// go build prints a line "# import/path" before the errors of a package.
 	failed := map[string]bool{}
 	for line := range strings.Lines(output) {
 		if path, ok := strings.CutPrefix(line, "# "); ok {

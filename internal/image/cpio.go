@@ -11,20 +11,20 @@ import (
 	"strings"
 )
 
-// tree is the image's root: what stands at each path, which is absolute and
-// clean, without the slash at its start.
+// tree is the image's root: an entry for each path. Paths are absolute and clean, without the
+// first slash.
 type tree map[string]entry
 
-// entry is a file, a folder or a symbolic link of the root. The same files
-// must give the same image wherever they come from, so owners, times and the
-// finer permissions of the host are not part of it.
+// entry is a file, a folder or a symbolic link of the root. The same files must give the same
+// image wherever they come from. So owners, times and all permissions of the host except
+// execution are left out.
 type entry struct {
 	mode fs.FileMode // type, and 0644 or 0755
 	data []byte      // contents, or a symbolic link's target
 }
 
-// add puts e at name and makes the folders above it. What is there already may
-// be replaced by the like of it only: a folder by a folder.
+// add puts e at name and makes the folders above it. It replaces a folder only by a folder,
+// and a file only by a file.
 func (t tree) add(name string, e entry) error {
 	if old, ok := t[name]; ok && old.mode.IsDir() != e.mode.IsDir() {
 		return fmt.Errorf("/%s would be both a folder and a file of the image", name)
@@ -40,16 +40,16 @@ func (t tree) add(name string, e entry) error {
 	return nil
 }
 
-// The "newc" format of cpio(5): for each file a header of ASCII hexadecimal
-// numbers, its name with a NUL, and its data, both padded to 4 bytes; a file of
-// a set name comes last.
+// The "newc" format of cpio(5). Each file has a header of hexadecimal numbers in ASCII, its
+// name with a NUL, and its data. Name and data are padded to 4 bytes. A file with a fixed name
+// ends the archive.
 const (
 	cpioMagic   = "070701"
 	cpioTrailer = "TRAILER!!!"
 )
 
-// archive writes the tree in the order of its paths, folders before what is in
-// them.
+// archive returns the tree as an archive, in the order of its paths: a folder precedes its
+// files.
 func (t tree) archive() ([]byte, error) {
 	var out []byte
 	for i, name := range slices.Sorted(maps.Keys(t)) {
@@ -82,7 +82,7 @@ func appendCPIO(out []byte, ino int, name string, e entry) []byte {
 	return pad(append(out, e.data...), 4)
 }
 
-// unixMode is st_mode (inode(7)).
+// unixMode returns st_mode (inode(7)).
 func unixMode(m fs.FileMode) int {
 	perm := int(m.Perm())
 	switch m.Type() {

@@ -11,12 +11,11 @@ import (
 	"strings"
 )
 
-// The functions of a program are known from the table that the runtime itself
-// unwinds stacks with: unlike the symbol table, it is in every Go executable.
-// Its layout is that of Go 1.20 and later (cmd/link/internal/ld/pcln.go,
-// runtime.pcHeader and runtime._func); with another its magic would change.
-// debug/gosym reads it, too, but does not tell assembly functions from the
-// wrappers of the same name through which Go code calls them.
+// The functions of a program are in the table by which the runtime unwinds stacks. Unlike the
+// symbol table, every Go executable has it. Its layout is the one of Go 1.20 and later
+// (cmd/link/internal/ld/pcln.go, runtime.pcHeader and runtime._func). Another layout would
+// have another magic number. debug/gosym reads the table too, but cannot tell an assembly
+// function from the wrapper of the same name through which Go code calls it.
 
 // function is a function of a program. Its size includes padding.
 type function struct {
@@ -43,7 +42,7 @@ type tableHeader struct {
 	_            [2]byte
 	MinLC, Word  uint8
 	Functions    uint64
-	_, _         uint64 // files; where code starts, which newer linkers leave out
+	_, _         uint64 // files; the start of the code, which newer linkers leave out
 	Names        uint64
 	_, _, _      uint64
 	FunctionsOff uint64
@@ -51,7 +50,7 @@ type tableHeader struct {
 
 var errFunctionTable = errors.New("the table of functions is damaged")
 
-// readFunctions reads a table of functions whose code is size bytes at text.
+// readFunctions reads a table of functions. Their code has size bytes and is at address text.
 func readFunctions(table []byte, text, size uint64) ([]function, error) {
 	var h tableHeader
 	if _, err := binary.Decode(table, binary.LittleEndian, &h); err != nil {
@@ -116,7 +115,7 @@ func (p *program) findFunctions() error {
 	return nil
 }
 
-// has reports whether the linker kept a function: whether the program can reach it.
+// has reports whether the linker kept a function, which is whether the program can reach it.
 func (p *program) has(name string) bool { return len(p.named[name]) > 0 }
 
 // hasPackage reports whether the linker kept a function of a package.
@@ -129,7 +128,7 @@ func (p *program) hasPrefix(prefix string) bool {
 	return slices.ContainsFunc(p.funcs, func(f function) bool { return strings.HasPrefix(f.name, prefix) })
 }
 
-// function finds the function around an address.
+// function returns the function that contains an address.
 func (p *program) function(addr uint64) (function, bool) {
 	i, found := slices.BinarySearchFunc(p.funcs, addr, func(f function, a uint64) int { return cmp.Compare(f.addr, a) })
 	if !found {
@@ -141,9 +140,9 @@ func (p *program) function(addr uint64) (function, bool) {
 	return p.funcs[i], true
 }
 
-// assembly finds a function written in assembly, which has its arguments on the
-// stack (ABI0), among its namesakes. There can be one for each of Go's two
-// calling conventions; where there are both it cannot tell which is meant.
+// assembly finds the assembly function with a name. Its arguments are on the stack (ABI0).
+// There can be one for each of Go's two calling conventions. If there are both, it returns
+// an error, because it cannot tell them apart.
 func (p *program) assembly(name string) (f function, ok bool, err error) {
 	for _, g := range p.named[name] {
 		if !g.assembly {
@@ -157,18 +156,18 @@ func (p *program) assembly(name string) (f function, ok bool, err error) {
 	return f, ok, nil
 }
 
-// body is the code of a function.
+// body returns the code of a function.
 func (p *program) body(f function) []byte { return p.text[f.addr-p.textAddr:][:f.size] }
 
-// slotSize is the size of the magic that a variable starts as, for us to find.
+// slotSize is the size in bytes of the magic value by which slot finds a variable.
 const slotSize = 16
 
-// slot finds the variable to be filled in that starts as magic, and gives what
-// is in memory from there on. It is nil if the linker left the variable out.
+// slot finds the variable that begins with a magic value, and returns the memory from there
+// on. It returns nil if the linker left the variable out.
 //
-// The linker gives a variable with a value a place in a writable segment, at an
-// address that is a multiple of a word. Nobody else has the magic: the sources
-// of the library OS have it only as part of the derived distribution.
+// The linker puts a variable with a value into a writable segment, at a multiple of a word.
+// Nothing else has the magic value: the sources of the library OS have it only in the derived
+// distribution.
 func (p *program) slot(magic string) ([]byte, error) {
 	var found []byte
 	for _, s := range p.progs {

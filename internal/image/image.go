@@ -1,15 +1,15 @@
-// Package image makes, reads and checks images: the ELF files that a monitor
-// starts. Build runs the user's Go with the derived distribution of package
-// toolchain and then post-processes what the linker wrote; Open gives a monitor
-// everything it needs to start an image, after having checked its digest.
+// Package image makes, reads and checks images: the ELF files that a monitor starts. Build
+// runs the go command of a distribution that package toolchain derived, and completes what
+// the linker wrote. Open checks an image's digest and version, and returns what a monitor
+// needs to start the image.
 //
-// An image is an ordinary static ELF executable (System V ABI, AMD64) with one
-// more read-only segment, the last in the file:
+// An image is an ordinary static ELF executable (System V ABI) with one more read-only
+// segment. It is the last one in the file and has:
 //
 //	root files   cpio archive, "newc" format, page-aligned
 //	notes        PT_NOTE: the manifest, and the digest of the whole file
 //
-// Nothing that a file says of itself is trusted before its bounds are checked.
+// The package checks the bounds of everything that it reads from a file.
 package image
 
 import (
@@ -24,10 +24,6 @@ import (
 	"os"
 )
 
-// FormatVersion is the version of the image format that this package writes
-// and the only one that it reads.
-const FormatVersion = 1
-
 // Errors of Open.
 var (
 	ErrNotImage  = errors.New("not a Pith image")
@@ -35,15 +31,14 @@ var (
 	ErrAltered   = errors.New("the image was altered after it was built")
 )
 
-// Manifest says what an image is made of. It is stored as JSON in a note.
+// Manifest describes what an image is made of. It is stored as JSON in a note.
 type Manifest struct {
-	Format  int       `json:"format"`
-	Pith    string    `json:"pith"`
+	versions
 	Go      string    `json:"go"`
 	Package string    `json:"package"`
 	Modules []Module  `json:"modules,omitempty"` // the main module first
-	Parts   []string  `json:"parts"`             // of the library OS: core, net, ...
-	Args    []string  `json:"args,omitempty"`    // when none are given at run time
+	Parts   []string  `json:"parts"`             // parts of the library OS: core, net, ...
+	Args    []string  `json:"args,omitempty"`    // used when none are given at run time
 	Env     []string  `json:"env,omitempty"`     // K=V, overridden at run time
 	Root    Root      `json:"root"`
 	Traps   []Syscall `json:"syscalls,omitempty"`
@@ -53,7 +48,7 @@ type Manifest struct {
 type Module struct {
 	Path    string `json:"path"`
 	Version string `json:"version,omitempty"`
-	Replace string `json:"replace,omitempty"` // what stood in for it: path, or path@version
+	Replace string `json:"replace,omitempty"` // its replacement: path, or path@version
 	Sum     string `json:"sum,omitempty"`
 }
 
@@ -64,23 +59,23 @@ type Root struct {
 	Digest string `json:"digest"` // of the archive: "sha256:" and hexadecimal digits
 }
 
-// Syscall is a function outside the library OS's gate that has system call
-// instructions of its own. The library OS does not see what they do; the monitor
-// ends the instance at a call that it forbids.
+// Syscall is a function that has system call instructions of its own, outside of the gate.
+// The library OS does not see such calls. The monitor ends the instance at a call that it
+// forbids.
 type Syscall struct {
 	Function string `json:"function"`
 	Count    int    `json:"count"`
 }
 
-// Image is an open image whose digest was checked.
+// Image is an open image. Its digest and version are checked.
 type Image struct {
 	Manifest Manifest
 	Digest   string // of the file: "sha256:" and hexadecimal digits
 	file     *os.File
 }
 
-// Open opens the image at path and checks it. The errors of an unfit file wrap
-// ErrNotImage, ErrTruncated or ErrAltered.
+// Open opens the image at path and checks it. The errors for a file that is not a whole image
+// wrap ErrNotImage, ErrTruncated or ErrAltered.
 func Open(path string) (*Image, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -94,8 +89,8 @@ func Open(path string) (*Image, error) {
 	return img, nil
 }
 
-// File is the open file, for the monitor to execute: what was checked is then
-// what runs, even when the path has been given to another file.
+// File returns the open file. A monitor executes this file and not the path: so it runs what
+// was checked, even if another file is at the path by now.
 func (img *Image) File() *os.File { return img.file }
 
 // Close closes the file.
@@ -120,12 +115,12 @@ func read(f *os.File) (*Image, error) {
 	return &Image{*m, digestString(l.digest[:]), f}, nil
 }
 
-// located is where the parts of an image stand in its file.
+// located is the places of an image's parts in its file.
 type located struct {
 	digest       [sha256.Size]byte
 	digestOffset int64
 	manifest     []byte
-	rootMax      int64 // room for the archive: from the segment's start to the notes
+	rootMax      int64 // the most bytes of the archive: from the segment's start to the notes
 }
 
 // locate finds the notes of an image of size bytes.
@@ -139,7 +134,7 @@ func locate(r io.ReaderAt, size int64) (*located, error) {
 		return nil, ErrTruncated
 	}
 	if elf.Class(hdr.Ident[elf.EI_CLASS]) != elf.ELFCLASS64 || elf.Data(hdr.Ident[elf.EI_DATA]) != elf.ELFDATA2LSB ||
-		elf.Machine(hdr.Machine) != elf.EM_X86_64 || hdr.Phentsize != progSize || hdr.Phnum > maxProgs {
+		elf.Machine(hdr.Machine) != elfMachine || hdr.Phentsize != progSize || hdr.Phnum > maxProgs {
 		return nil, ErrNotImage
 	}
 	progs := make([]elf.Prog64, hdr.Phnum)
@@ -186,7 +181,7 @@ func locate(r io.ReaderAt, size int64) (*located, error) {
 	return nil, ErrNotImage
 }
 
-// verify checks the digest, and only then reads the manifest.
+// verify checks the digest, and then reads the manifest.
 func (l *located) verify(r io.ReaderAt, size int64) (*Manifest, error) {
 	h := sha256.New()
 	after := l.digestOffset + sha256.Size
@@ -202,12 +197,18 @@ func (l *located) verify(r io.ReaderAt, size int64) (*Manifest, error) {
 	if !bytes.Equal(h.Sum(nil), l.digest[:]) {
 		return nil, ErrAltered
 	}
-	var m Manifest
-	if err := json.Unmarshal(l.manifest, &m); err != nil {
+	// The manifest of another version may have other fields, so check its versions
+	// first.
+	var v versions
+	if err := json.Unmarshal(l.manifest, &v); err != nil {
 		return nil, fmt.Errorf("%w: its manifest is not JSON: %v", ErrNotImage, err)
 	}
-	if m.Format != FormatVersion {
-		return nil, fmt.Errorf("the image has format %d and this pith (%s) reads format %d: build it again", m.Format, Version(), FormatVersion)
+	if err := v.check(); err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(l.manifest, &m); err != nil {
+		return nil, fmt.Errorf("%w: its manifest is damaged: %v", ErrNotImage, err)
 	}
 	if m.Root.Size < 0 || m.Root.Size > l.rootMax {
 		return nil, fmt.Errorf("%w: its root files do not fit their segment", ErrNotImage)
@@ -217,7 +218,7 @@ func (l *located) verify(r io.ReaderAt, size int64) (*Manifest, error) {
 
 func digestString(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
 
-// Indented is the manifest as JSON for people to read.
+// Indented returns the manifest as JSON for people to read.
 func (m *Manifest) Indented() (string, error) {
 	b, err := json.MarshalIndent(m, "", "  ")
 	return string(b) + "\n", err

@@ -6,15 +6,15 @@ import (
 	"iter"
 )
 
-// Notes (System V ABI, "Note Section"): name size, descriptor size, type, then
-// name and descriptor, each padded to 4 bytes.
+// A note (System V ABI, "Note Section") has the sizes of name and descriptor, the type, the name
+// and the descriptor. Name and descriptor are padded to 4 bytes.
 const (
 	noteName     = "Pith"
 	noteManifest = 1 // JSON of Manifest
 	noteDigest   = 2 // SHA-256 of the file with this descriptor zeroed
 )
 
-// Limits on what is read from an image before its digest is known.
+// Limits for what is read from an image before its digest is checked.
 const (
 	maxNotes = 16 << 20
 	maxProgs = 64
@@ -25,10 +25,10 @@ type note struct {
 	name   string
 	kind   uint32
 	desc   []byte
-	offset int // of desc, within the notes
+	offset int // offset of desc in the notes
 }
 
-// notes reads b until its end or until something in it makes no sense.
+// notes yields the notes in b, up to the first one that is not valid.
 func notes(b []byte) iter.Seq[note] {
 	return func(yield func(note) bool) {
 		for pos := uint64(0); uint64(len(b))-pos >= 12; {
@@ -49,7 +49,7 @@ func notes(b []byte) iter.Seq[note] {
 	}
 }
 
-// appendNote appends a note and gives the offset of its descriptor.
+// appendNote appends a note, and returns the offset of its descriptor.
 func appendNote(b []byte, name string, kind uint32, desc []byte) (out []byte, offset int) {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(name)+1))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(desc)))

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/pith-os/pith/libos/boot"
 )
 
 const (
@@ -16,12 +18,12 @@ const (
 	sectionSize = 64 // sizeof(Elf64_Shdr)
 )
 
-// link makes the image of a program: it appends the segment with the archive of
-// root files and the notes, and writes new program and section headers.
+// link makes an image of a program. It appends the segment with the archive of root files and
+// the notes, and writes new program and section headers.
 //
-// The program headers grow in place. The linker keeps a page for headers before
-// the text and puts the section headers, which move to the end of the file,
-// right after the program headers.
+// The program headers grow in place. The linker keeps a page for headers before the text, and
+// puts the section headers right behind the program headers. link moves the section headers to
+// the end of the file.
 func (p *program) link(name string, m *Manifest, archive []byte) ([]byte, error) {
 	m.Root.Size = int64(len(archive))
 	sum := sha256.Sum256(archive)
@@ -34,7 +36,7 @@ func (p *program) link(name string, m *Manifest, archive []byte) ([]byte, error)
 		}
 	}
 	segOff := align(fileEnd, pageSize)
-	segAddr := align(addrEnd, pageSize) + pageSize // a page that is not mapped ends .bss
+	segAddr := align(addrEnd, pageSize) + pageSize // .bss ends with a page that is not mapped
 	if err := p.setRoot(segAddr, uint64(len(archive))); err != nil {
 		return nil, err
 	}
@@ -111,12 +113,12 @@ func (p *program) link(name string, m *Manifest, archive []byte) ([]byte, error)
 	return out, nil
 }
 
-// grow gives the program headers with more added, and clears the section
-// headers that follow them in the file.
+// grow returns the program headers with more added. It clears the section headers that follow
+// them in the file.
 func (p *program) grow(more ...elf.Prog64) ([]elf.Prog64, error) {
 	progs := append(p.progs[:len(p.progs):len(p.progs)], more...)
 	end := p.hdr.Phoff + uint64(len(progs))*progSize
-	first := uint64(len(p.data)) // of what stands behind the headers
+	first := uint64(len(p.data)) // offset of what follows the headers
 	for _, s := range p.elf.Sections {
 		if s.Type != elf.SHT_NULL && s.Type != elf.SHT_NOBITS {
 			first = min(first, s.Offset)
@@ -137,8 +139,8 @@ func (p *program) grow(more ...elf.Prog64) ([]elf.Prog64, error) {
 	return progs, nil
 }
 
-// sections gives the headers of the linker's sections, their names, and the
-// file with the contents appended of those that are not loaded.
+// sections returns the headers of the linker's sections and their names. To the file it
+// appends the contents of those sections that are not loaded.
 func (p *program) sections(out []byte) ([]elf.Section64, []byte, []byte) {
 	kept := []elf.Section64{{}} // SHN_UNDEF
 	names := []byte{0}
@@ -169,7 +171,7 @@ func (p *program) sections(out []byte) ([]elf.Section64, []byte, []byte) {
 	return kept, names, pad(out, 8)
 }
 
-// newSection is the header of a section that is loaded read-only.
+// newSection returns the header of a section that is loaded read-only.
 func newSection(names *[]byte, name string, kind elf.SectionType, addr, off, size, alignment uint64) elf.Section64 {
 	return elf.Section64{
 		Name: addName(names, name), Type: uint32(kind), Flags: uint64(elf.SHF_ALLOC),
@@ -183,9 +185,9 @@ func addName(names *[]byte, name string) uint32 {
 	return uint32(at)
 }
 
-// manifest describes a program.
+// manifest returns the manifest of a program.
 func (p *program) manifest() (*Manifest, error) {
-	m := &Manifest{Format: FormatVersion, Pith: Version(), Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
+	m := &Manifest{versions: versions{FormatVersion, boot.Version, Version()}, Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
 	for _, part := range []struct{ name, pkg string }{{"core", "pith/libos/sys"}, {"net", "pith/libos/inet"}} {
 		if p.hasPackage(part.pkg) {
 			m.Parts = append(m.Parts, part.name)

@@ -7,11 +7,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 )
 
-// program is a linked Go program, as the linker wrote it, before it becomes an
-// image. Whether it has a symbol table does not matter.
+// program is a Go program as the linker wrote it. It needs no symbol table.
 type program struct {
 	data  []byte
 	hdr   elf.Header64
@@ -19,21 +19,22 @@ type program struct {
 	elf   *elf.File
 	info  *debug.BuildInfo
 
-	text     []byte // all code
+	text     []byte // the program's code
 	textAddr uint64
 	funcs    []function            // by address
-	named    map[string][]function // those of each name
+	named    map[string][]function // by name
 }
 
-// parseProgram reads what go build wrote. It keeps data and changes it.
+// parseProgram reads the executable that go build wrote. The program keeps data and changes
+// it.
 func parseProgram(data []byte) (*program, error) {
 	r := bytes.NewReader(data)
 	f, err := elf.NewFile(r)
 	if err != nil {
 		return nil, err
 	}
-	if f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
-		return nil, fmt.Errorf("it is a %v %v of type %v, not a static linux/amd64 executable", f.Class, f.Machine, f.Type)
+	if f.Class != elf.ELFCLASS64 || f.Machine != elfMachine || f.Type != elf.ET_EXEC {
+		return nil, fmt.Errorf("it is a %v %v of type %v, not a static executable for linux/%s", f.Class, f.Machine, f.Type, runtime.GOARCH)
 	}
 	p := &program{data: data, elf: f}
 	if p.info, err = buildinfo.Read(r); err != nil {
@@ -54,7 +55,7 @@ func parseProgram(data []byte) (*program, error) {
 	return p, p.findFunctions()
 }
 
-// at is the part of the file that is mapped at addr, size bytes of it.
+// at returns the size bytes of the file that are mapped at addr.
 func (p *program) at(addr, size uint64) ([]byte, error) {
 	for _, s := range p.progs {
 		if elf.ProgType(s.Type) == elf.PT_LOAD && addr >= s.Vaddr && addr-s.Vaddr < s.Filesz && size <= s.Filesz-(addr-s.Vaddr) {
@@ -65,13 +66,13 @@ func (p *program) at(addr, size uint64) ([]byte, error) {
 	return nil, fmt.Errorf("address %#x is not in the file", addr)
 }
 
-// rootMagic begins libos/image.Root until it is filled in.
+// rootMagic is the beginning of libos/image.Root until it is filled in.
 const rootMagic = "\x9bpith image.Root"
 
 var errOtherVersion = errors.New("it was linked by the Go of another version of pith, or is an image already")
 
-// setRoot tells the library OS where its root files are. A program that makes
-// no system call of its own has the runtime's gate, and nothing above it.
+// setRoot tells the library OS the address and size of its root files. A program without system
+// calls has the runtime's gate, but no library OS that would read them.
 func (p *program) setRoot(addr, size uint64) error {
 	b, err := p.slot(rootMagic)
 	switch {
@@ -85,43 +86,6 @@ func (p *program) setRoot(addr, size uint64) error {
 		return ErrNotDerived
 	case p.hasPackage("pith/libos/vfs/rootfs"): // which reads it
 		return errOtherVersion
-	}
-	return nil
-}
-
-// noErrorTarget makes a system call that cannot fail. It has the arguments and
-// results of the functions that are diverted to it, on the stack (ABI0).
-const noErrorTarget = "syscall.rawSyscallNoError"
-
-// divertNoError diverts the two functions of golang.org/x/sys/unix that have a
-// SYSCALL instruction of their own; its others jump to package syscall. They
-// cannot be edited before linking: the package is the user's, at any version.
-func (p *program) divertNoError() error {
-	for _, name := range []string{"SyscallNoError", "RawSyscallNoError"} {
-		f, ok, err := p.assembly("golang.org/x/sys/unix." + name)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		target, ok, err := p.assembly(noErrorTarget)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return errors.New("the derived Go distribution has no " + noErrorTarget)
-		}
-		code := p.body(f)
-		const jmpRel32, int3, jmpLen = 0xE9, 0xCC, 5
-		if len(code) < jmpLen {
-			return fmt.Errorf("%s is too short to divert", f.name)
-		}
-		for i := range code {
-			code[i] = int3
-		}
-		code[0] = jmpRel32
-		binary.LittleEndian.PutUint32(code[1:], uint32(target.addr-(f.addr+jmpLen)))
 	}
 	return nil
 }

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// verifiesPeers reports whether the program can come to read the system's root
-// certificates. That the linker kept the function that does is not enough: it
-// keeps it for every program with an HTTP server, because the server makes the
-// client's end of a TLS connection in order to speak HTTP/2 without TLS over
-// it. Anything else that begins a handshake or verifies a certificate counts.
+// verifiesPeers reports whether the program may read the system's root certificates. It is not
+// enough that the linker kept the function that reads them. The linker keeps it for every
+// program with an HTTP server: to speak HTTP/2 without TLS, the server makes the client's end
+// of a TLS connection. Everything else that begins a handshake or verifies a certificate
+// counts.
 func (p *program) verifiesPeers() bool {
 	const plainHTTP2 = "net/http.(*conn).maybeServeUnencryptedHTTP2"
 	if !p.has("crypto/x509.loadSystemRoots") {
@@ -23,14 +23,14 @@ func (p *program) verifiesPeers() bool {
 		p.usedOutside("crypto/x509.(*Certificate).Verify", func(user string) bool { return strings.HasPrefix(user, "crypto/tls.") })
 }
 
-// usedOutside reports whether a function is referred to by anything but the
-// functions that known accepts: by calls and address computations in code, or
-// by what looks like a pointer to it in data.
+// usedOutside reports whether anything but the functions that known accepts refers to a
+// function. References are calls and address computations in code, and what looks like a
+// pointer to the function in data.
 func (p *program) usedOutside(name string, known func(user string) bool) bool {
 	return slices.ContainsFunc(p.named[name], func(f function) bool { return p.refersTo(f, known) })
 }
 
-// refersTo reports whether anything else but what known accepts refers to target.
+// refersTo reports whether code outside of the functions that known accepts refers to target.
 func (p *program) refersTo(target function, known func(user string) bool) bool {
 	for _, s := range p.progs {
 		if elf.ProgType(s.Type) != elf.PT_LOAD {

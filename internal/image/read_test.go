@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/binary"
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/pith-os/pith/libos/boot"
 )
 
 // tinyImage is a valid image without any code in it.
@@ -44,20 +48,47 @@ func readBytes(b []byte) (*Manifest, error) {
 	return l.verify(r, int64(len(b)))
 }
 
+// own begins a manifest of this version.
+var own = fmt.Sprintf(`{"format":%d,"boot":%d,"pith":"v1.2.3"`, FormatVersion, boot.Version)
+
 func TestManifestIsReadOnlyWhenItsFormatIsKnown(t *testing.T) {
 	for _, test := range []struct {
 		manifest string
 		ok       bool
 	}{
-		{`{"format":1}`, true},
-		{`{"format":2}`, false},
+		{own + `}`, true},
 		{`{}`, false},
-		{`{"format":1,"root":{"size":-1}}`, false},
-		{`{"format":1,"root":{"size":5}}`, false}, // there is no room before the notes
-		{`{"format":1`, false},
+		{own + `,"root":{"size":-1}}`, false},
+		{own + `,"root":{"size":5}}`, false}, // there is no room before the notes
+		{own, false},
+		{own + `,"root":5}`, false},
 	} {
 		if _, err := readBytes(tinyImage(t, test.manifest)); (err == nil) != test.ok {
 			t.Errorf("%s: %v", test.manifest, err)
+		}
+	}
+}
+
+// What an image of another version needs is said in one line, whatever else its
+// manifest has.
+func TestAnImageOfAnotherVersionIsRefusedInOneLine(t *testing.T) {
+	for _, test := range []struct{ manifest, has, runs string }{
+		{fmt.Sprintf(`{"format":%d,"boot":%d,"pith":"v9.0.0","root":"elsewhere"}`, FormatVersion+1, boot.Version),
+			fmt.Sprintf("pith v9.0.0 with version %d of the format", FormatVersion+1), fmt.Sprintf("runs version %d", FormatVersion)},
+		{fmt.Sprintf(`{"format":%d,"boot":%d}`, oldestFormat-1, boot.Version),
+			fmt.Sprintf("an unknown pith with version %d of the format", oldestFormat-1), fmt.Sprintf("runs version %d", FormatVersion)},
+		{fmt.Sprintf(`{"format":%d,"boot":%d,"pith":"v9.0.0"}`, FormatVersion, boot.Version+1),
+			fmt.Sprintf("pith v9.0.0 with version %d of the boot contract", boot.Version+1), fmt.Sprintf("runs version %d", boot.Version)},
+	} {
+		_, err := readBytes(tinyImage(t, test.manifest))
+		if err == nil {
+			t.Errorf("%s is read", test.manifest)
+			continue
+		}
+		for _, part := range []string{test.has, test.runs, "build it again with this pith"} {
+			if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %q does not say %q in one line", test.manifest, err, part)
+			}
 		}
 	}
 }
@@ -66,9 +97,9 @@ func TestManifestIsReadOnlyWhenItsFormatIsKnown(t *testing.T) {
 // may panic or allocate more than there is.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(elf.ELFMAG))
-	f.Add(tinyImage(f, `{"format":1}`))
+	f.Add(tinyImage(f, own+`}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := readBytes(b); err == nil && m.Format != FormatVersion {
+		if m, err := readBytes(b); err == nil && (m.Format < oldestFormat || m.Format > FormatVersion) {
 			t.Errorf("read a manifest of format %d", m.Format)
 		}
 	})

@@ -16,11 +16,10 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// Mapping copies a file or the contents of a folder of the host into the
-// image's root.
+// Mapping says which file or folder of the host to copy into the image's root.
 type Mapping struct {
 	Source string // path on the host
-	Target string // absolute path in the image; ending in a slash: the folder to copy a file into
+	Target string // absolute path in the image; with a slash at the end, the folder to copy a file into
 }
 
 // ParseMapping reads SRC:DST.
@@ -36,7 +35,7 @@ func ParseMapping(s string) (Mapping, error) {
 	return m, nil
 }
 
-// copyInto adds what m names to t.
+// copyInto adds the files of m to t.
 func (m Mapping) copyInto(t tree) error {
 	target := strings.TrimPrefix(path.Clean(m.Target), "/")
 	fi, err := os.Stat(m.Source)
@@ -73,7 +72,7 @@ func (m Mapping) copyInto(t tree) error {
 	})
 }
 
-// addHost adds the host's file source, of which fi is known, as target.
+// addHost adds the host's file source as target. fi describes the file.
 func addHost(t tree, target, source string, fi fs.FileInfo) error {
 	e := entry{mode: 0o644}
 	var err error
@@ -98,15 +97,15 @@ func addHost(t tree, target, source string, fi fs.FileInfo) error {
 	return t.add(target, e)
 }
 
-// Where Go's packages look (crypto/x509/root_linux.go, time/zoneinfo_unix.go).
+// Where Go's packages look for these files (crypto/x509/root_linux.go,
+// time/zoneinfo_unix.go).
 const (
 	rootsFile   = "etc/ssl/certs/ca-certificates.crt"
 	zoneinfoDir = "usr/share/zoneinfo"
 )
 
-// root makes the root of a program's image: what the standard library would
-// read, where the program can reach the function that does, and the user's own
-// files, which win.
+// root makes the root of a program's image. It has the files that the standard library reads,
+// if the program can reach the function that reads them. The user's own files replace those.
 func (p *program) root(goroot string, files []Mapping) (tree, error) {
 	t := tree{}
 	if p.verifiesPeers() {
@@ -127,13 +126,13 @@ func (p *program) root(goroot string, files []Mapping) (tree, error) {
 	return t, nil
 }
 
-// certificates are Mozilla's root certificates, without those that it trusts
-// only for what they certified before some day: a PEM file cannot say that.
+// certificates returns Mozilla's root certificates. It leaves out those that Mozilla trusts only
+// for what they certified before some day: a PEM file cannot express that.
 func certificates() []byte {
 	var out bytes.Buffer
 	for r := range bundle.Roots() {
 		if r.Constraint == nil {
-			// A write to a Buffer does not fail, and a block without headers has none to refuse.
+			// This cannot fail: the block has no headers, and a Buffer takes all.
 			_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate})
 		}
 	}

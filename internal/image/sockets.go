@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// TCP/IP is linked where package net is. A program that makes its sockets with
-// package syscall or golang.org/x/sys/unix alone needs it, too, and nothing in
-// its source says so: such a program is built again, with one more file in its
-// package main, which exists only for the go command.
+// An image has TCP/IP if the program reaches package net. A program that makes its sockets with
+// package syscall or golang.org/x/sys/unix alone needs TCP/IP too, but its source does not show
+// that. Such a program is built again with one more file in its package main. Only the go
+// command sees that file.
 
-// opensSockets reports whether the linker kept a function that makes sockets,
-// other than those of package net.
+// opensSockets reports whether the program can make sockets by other functions than those of
+// package net.
 func (p *program) opensSockets() bool {
 	return !p.hasPackage("pith/libos/inet") && (p.has("syscall.socket") || p.has("golang.org/x/sys/unix.socket"))
 }
@@ -23,8 +23,9 @@ func (p *program) opensSockets() bool {
 // importer is the file that imports net.
 const importer = "pith_import_net.go"
 
-// netOverlay writes the file for go build's -overlay that adds importer. It is
-// empty for a program in the module cache, where the go command allows none.
+// netOverlay writes a file for go build's -overlay that adds importer, and returns its name.
+// The name is empty for a program in the module cache, where the go command allows no
+// overlay.
 func (o *Options) netOverlay(ctx context.Context, d Distribution, tmp, modcache string) (string, error) {
 	if strings.Contains(o.Package, "@") {
 		return "", nil

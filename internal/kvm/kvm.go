@@ -1,8 +1,8 @@
-// Package kvm is Linux's interface to hardware virtualisation, as far as a
-// monitor of x86-64 machines without legacy devices needs it (Linux,
-// Documentation/virt/kvm/api.rst; <linux/kvm.h>, and <asm/kvm.h> of x86). It
-// knows nothing of what runs in a machine. Names are KVM's, errors say which
-// request failed.
+// Package kvm is Linux's interface to hardware virtualisation, as far as a monitor of
+// virtual machines without legacy devices needs it (Linux,
+// Documentation/virt/kvm/api.rst; <linux/kvm.h>). Registers, CPUID and I/O ports are
+// x86's (<asm/kvm.h>). The package knows nothing about the guest. Names are KVM's,
+// and errors say which request failed.
 package kvm
 
 import (
@@ -14,54 +14,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Device is where KVM is.
+// Device is KVM's device file.
 const Device = "/dev/kvm"
 
-// apiVersion is the only one that there has ever been.
+// apiVersion is the only version of the interface so far.
 const apiVersion = 12
 
-// Requests of the system's, a machine's and a CPU's descriptor.
+// Requests of the descriptors of the system, of a VM and of a vCPU.
 const (
-	getAPIVersion     = 0xae00
-	createVM          = 0xae01
-	checkExtension    = 0xae03
-	getVCPUMmapSize   = 0xae04
-	getSupportedCPUID = 0xc008ae05
+	getAPIVersion   = 0xae00
+	createVM        = 0xae01
+	checkExtension  = 0xae03
+	getVCPUMmapSize = 0xae04
 
 	createVCPU          = 0xae41
 	setUserMemoryRegion = 0x4020ae46
-	setTSSAddr          = 0xae47
-	setIdentityMapAddr  = 0x4008ae48
 	registerCoalesced   = 0x4010ae67
 	SetGSIRouting       = 0x4008ae6a
 	AssignIRQFD         = 0x4020ae76
 	assignIOEventFD     = 0x4040ae79
 	enableCap           = 0x4068aea3
 
-	Run           = 0xae80
-	GetRegs       = 0x8090ae81
-	setRegs       = 0x4090ae82
-	GetSregs      = 0x8138ae83
-	setSregs      = 0x4138ae84
-	getMSRs       = 0xc008ae88
-	setMSRs       = 0x4008ae89
-	setCPUID2     = 0x4008ae90
-	setGuestDebug = 0x4048ae9b
-	getTSCKHz     = 0xaea3
+	Run = 0xae80
 )
 
 // Capabilities.
 const (
 	capCoalescedMMIO = 15
-	capSplitIRQChip  = 121
 	capImmediateExit = 136
 )
+
+// capability is an extension of KVM's interface.
+type capability struct {
+	id   uintptr
+	name string
+}
 
 // System is /dev/kvm.
 type System struct {
 	fd      int
-	runSize int // bytes of a CPU's shared memory
-	ring    int // offset there of the ring of coalesced writes; 0: there is none
+	runSize int // bytes of memory that KVM shares for a vCPU
+	ring    int // offset in it of the ring of coalesced writes; 0: none
 }
 
 // Open opens /dev/kvm.
@@ -72,7 +65,7 @@ func open(path string) (*os.File, error) {
 	return f, explain(err)
 }
 
-// explain says what to do where KVM does not open.
+// explain adds to an error of opening KVM what to do about it.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
@@ -83,7 +76,7 @@ func explain(err error) error {
 	return err
 }
 
-// New is the system of an open /dev/kvm.
+// New returns the system of an open /dev/kvm. It checks that KVM has what Pith needs.
 func New(fd int) (*System, error) {
 	v, err := ioctl("KVM_GET_API_VERSION", fd, getAPIVersion, 0)
 	if err != nil {
@@ -93,10 +86,7 @@ func New(fd int) (*System, error) {
 		return nil, fmt.Errorf("KVM has version %d of its interface, not %d", v, apiVersion)
 	}
 	s := &System{fd: fd}
-	for _, c := range []struct {
-		id   uintptr
-		name string
-	}{{capSplitIRQChip, "KVM_CAP_SPLIT_IRQCHIP"}, {capImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"}} {
+	for _, c := range needed {
 		n, err := ioctl("KVM_CHECK_EXTENSION", fd, checkExtension, c.id)
 		if err != nil {
 			return nil, err
@@ -119,42 +109,9 @@ func New(fd int) (*System, error) {
 	return s, nil
 }
 
-// CPUID is what a CPU may tell of itself: struct kvm_cpuid_entry2.
-type CPUID struct {
-	Function, Index, Flags uint32
-	EAX, EBX, ECX, EDX     uint32
-	_                      [3]uint32
-}
-
-const maxCPUID = 256
-
-// cpuidTable is struct kvm_cpuid2.
-type cpuidTable struct {
-	n, _    uint32
-	entries [maxCPUID]CPUID
-}
-
-// SupportedCPUID is what the host's CPU and KVM have.
-func (s *System) SupportedCPUID() ([]CPUID, error) {
-	t := cpuidTable{n: maxCPUID}
-	if _, err := ioctlPointer("KVM_GET_SUPPORTED_CPUID", s.fd, getSupportedCPUID, unsafe.Pointer(&t)); err != nil {
-		return nil, err
-	}
-	return t.entries[:t.n], nil
-}
-
-// HostCPUID is what the host's CPU itself tells, of which KVM leaves out what a
-// machine can do without.
-func HostCPUID(function uint32) CPUID {
-	e := CPUID{Function: function}
-	e.EAX, e.EBX, e.ECX, e.EDX = cpuid(function)
-	return e
-}
-
-func cpuid(leaf uint32) (a, b, c, d uint32)
-
-// ioctl is ioctl(2) with a number; name is the request's. A signal, which the Go
-// runtime uses to preempt, may interrupt what takes long, such as KVM_CREATE_VM.
+// ioctl is ioctl(2) with a number as argument. name is the request's name, for errors. It
+// repeats a request that a signal interrupts: the Go runtime preempts by signals, and
+// requests such as KVM_CREATE_VM take long.
 func ioctl(name string, fd int, request, arg uintptr) (int, error) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, arg)
@@ -168,7 +125,7 @@ func ioctl(name string, fd int, request, arg uintptr) (int, error) {
 	}
 }
 
-// ioctlPointer is ioctl(2) with memory.
+// ioctlPointer is ioctl with memory as argument.
 func ioctlPointer(name string, fd int, request uintptr, arg unsafe.Pointer) (int, error) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))

@@ -12,10 +12,10 @@ import (
 
 const getStatsFD = 0xaece
 
-// Stats are counters that KVM keeps of a CPU, in a file that is read once.
+// Stats is the counters that KVM keeps for a vCPU, in a file that is read once.
 type Stats struct{ file *os.File }
 
-// Stats opens the CPU's counters. Linux has them since 5.14.
+// Stats opens the vCPU's counters. Linux has them since 5.14.
 func (c *VCPU) Stats() (*Stats, error) {
 	fd, err := ioctl("KVM_GET_STATS_FD", c.fd, getStatsFD, 0)
 	if err != nil {
@@ -25,7 +25,7 @@ func (c *VCPU) Stats() (*Stats, error) {
 	return &Stats{os.NewFile(uintptr(fd), "statistics")}, nil
 }
 
-// Read gives the counters that are not 0, by name.
+// Read returns the counters that are not 0, by name.
 func (s *Stats) Read() (string, error) {
 	file, err := io.ReadAll(s.file)
 	if err != nil {
@@ -50,7 +50,7 @@ func readStats(file []byte) (string, error) {
 	var b strings.Builder
 	for table := file[descs:]; count > 0; count-- {
 		at := data + uint64(le.Uint32(table[8:]))
-		single := le.Uint16(table[6:]) == 1 // no histogram
+		single := le.Uint16(table[6:]) == 1 // not a histogram
 		name, _, _ := strings.Cut(string(table[descSize:descSize+text]), "\x00")
 		table = table[descSize+text:]
 		if at+valueSize > n || !single {

@@ -6,19 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// VM is a virtual machine. Its end is that of all its descriptors, CPUs
+// VM is a virtual machine. It ends when all its descriptors are closed, those of its vCPUs
 // included.
 type VM struct {
 	fd  int
 	sys *System
 }
 
-// legacyPages is where KVM may keep four pages of its own, out of the guest's
-// memory, for CPUs that cannot run real mode themselves.
-const legacyPages = 0xfeffc000
-
-// CreateVM makes a machine with a local APIC for each CPU, in the kernel, and
-// no other interrupt controller: interrupts are messages.
+// CreateVM makes a VM. The kernel has the vCPUs' local interrupt controllers, and there is
+// no other one: all interrupts are messages.
 func (s *System) CreateVM() (*VM, error) {
 	fd, err := ioctl("KVM_CREATE_VM", s.fd, createVM, 0)
 	if err != nil {
@@ -26,24 +22,10 @@ func (s *System) CreateVM() (*VM, error) {
 	}
 	vm := &VM{fd, s}
 	if err := vm.setUp(); err != nil {
-		_ = unix.Close(fd) // the first error is the one to tell
+		_ = unix.Close(fd) // the first error is the one to return
 		return nil, err
 	}
 	return vm, nil
-}
-
-func (vm *VM) setUp() error {
-	unix.CloseOnExec(vm.fd)
-	if _, err := ioctl("KVM_SET_TSS_ADDR", vm.fd, setTSSAddr, legacyPages+4096); err != nil {
-		return err
-	}
-	identity := uint64(legacyPages)
-	if _, err := ioctlPointer("KVM_SET_IDENTITY_MAP_ADDR", vm.fd, setIdentityMapAddr, unsafe.Pointer(&identity)); err != nil {
-		return err
-	}
-	split := enabledCapability{capability: capSplitIRQChip}
-	_, err := ioctlPointer("KVM_ENABLE_CAP", vm.fd, enableCap, unsafe.Pointer(&split))
-	return err
 }
 
 // enabledCapability is struct kvm_enable_cap.
@@ -53,14 +35,14 @@ type enabledCapability struct {
 	_                 [64]byte
 }
 
-// FD is the machine's descriptor.
+// FD returns the VM's descriptor.
 func (vm *VM) FD() int { return vm.fd }
 
-// Close closes the machine's own descriptor.
+// Close closes the VM's own descriptor.
 func (vm *VM) Close() error { return unix.Close(vm.fd) }
 
-// SetMemory has the guest have mem at address guest. The two are multiples of a
-// page; mem stays mapped as long as the machine is there.
+// SetMemory gives the guest mem at the guest-physical address guest. Both must be
+// multiples of a page. mem must stay mapped as long as the VM exists.
 func (vm *VM) SetMemory(slot int, guest uint64, mem []byte) error {
 	region := memoryRegion{uint32(slot), 0, guest, uint64(len(mem)), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
 	_, err := ioctlPointer("KVM_SET_USER_MEMORY_REGION", vm.fd, setUserMemoryRegion, unsafe.Pointer(&region))
@@ -73,8 +55,8 @@ type memoryRegion struct {
 	guest, size, userspace uint64
 }
 
-// Notify has a 32-bit write of value to the guest's address addr signal the
-// eventfd fd, and go no further.
+// Notify makes a 32-bit write of value to the guest-physical address addr signal the
+// eventfd fd, without an exit.
 func (vm *VM) Notify(fd int, addr uint64, value uint32) error {
 	event := ioEvent{uint64(value), addr, 4, int32(fd), 1, [36]byte{}}
 	_, err := ioctlPointer("KVM_IOEVENTFD", vm.fd, assignIOEventFD, unsafe.Pointer(&event))
@@ -90,7 +72,7 @@ type ioEvent struct {
 	_               [36]byte
 }
 
-// Interrupt has the eventfd fd raise the interrupt of the route gsi.
+// Interrupt makes the eventfd fd raise the interrupt of route gsi.
 func (vm *VM) Interrupt(fd int, gsi uint32) error {
 	irq := irqEvent{fd: uint32(fd), gsi: gsi}
 	_, err := ioctlPointer("KVM_IRQFD", vm.fd, AssignIRQFD, unsafe.Pointer(&irq))
@@ -109,10 +91,10 @@ type Message struct {
 	Data uint32
 }
 
-// MaxRoutes is how many interrupts a machine may have.
+// MaxRoutes is the most interrupts that a VM may have.
 const MaxRoutes = 256
 
-// SetRoutes has route i be the message routes[i], for all of them.
+// SetRoutes makes route i the message routes[i], for all routes.
 func (vm *VM) SetRoutes(routes []Message) error {
 	const routeMSI = 2
 	var table routeTable
@@ -142,8 +124,8 @@ type route struct {
 	_                   [5]uint32
 }
 
-// Coalesce has the guest's writes to [addr, addr+size) not end Run, where KVM
-// can do that: they are told before what does next, in order (VCPU.Coalesced).
+// Coalesce makes the guest's writes to the guest-physical addresses [addr, addr+size)
+// cause no exit, if KVM can do that. VCPU.Coalesced has them at the next exit, in order.
 func (vm *VM) Coalesce(addr uint64, size uint32) error {
 	if vm.sys.ring == 0 {
 		return nil

@@ -231,7 +231,7 @@ func (e *entry) getattr(r *request, a *answer) error {
 	a.u32(st.Mode)
 	a.u32(st.Uid)
 	a.u32(st.Gid)
-	for _, v := range []uint64{st.Nlink, st.Rdev, uint64(st.Size), uint64(st.Blksize), uint64(st.Blocks)} {
+	for _, v := range []uint64{uint64(st.Nlink), st.Rdev, uint64(st.Size), uint64(st.Blksize), uint64(st.Blocks)} {
 		a.u64(v)
 	}
 	// Beyond the basic ones: birth, generation, version of the data.

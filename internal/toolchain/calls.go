@@ -5,26 +5,27 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 )
 
-// callers are the packages whose own system calls are in the library OS's table
-// from the start. Their calls of syscall.Syscall and its kin become calls of
-// pithCall, so that the exported functions are reached, and with them the rest
-// of the table (sys.Everything), only where a program can name any call.
+// callers are the packages whose own system calls are in the library OS's table from the
+// start. In them, calls of syscall.Syscall and the like become calls of pithCall. So a
+// program reaches the exported functions, and with them the rest of the table
+// (sys.Everything), only if it can make any system call.
 var callers = []string{"syscall", "internal/syscall/unix", "internal/poll"}
 
 var (
 	callExpr = regexp.MustCompile(`(^|[^\w.])(?:syscall\.)?(?:Raw)?Syscall(6?)\(`)
-	// rare are the calls that need the rest of the table: they make a file of
-	// a kind that other calls work on, or stand alone in it.
+	// rare matches the calls that need the rest of the table: those that make a kind of
+	// file for other calls there, and those without such a file.
 	rare = regexp.MustCompile(`SYS_(SOCKET|SOCKETPAIR|EPOLL_CREATE1?|INOTIFY_INIT1?|P?SELECT6?|\w*XATTR|M(UN)?MAP|MPROTECT|MADVISE|M(UN)?LOCK(ALL)?)\b`)
 )
 
 // redirectCalls edits the callers' files.
 func (t tree) redirectCalls(goroot string) error {
 	ctx := build.Default
-	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "linux", "amd64", false
+	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled = "linux", runtime.GOARCH, false
 	for _, pkg := range callers {
 		dir := filepath.Join(goroot, "src", filepath.FromSlash(pkg))
 		entries, err := os.ReadDir(dir)
@@ -58,7 +59,7 @@ func (t tree) redirectCalls(goroot string) error {
 	return nil
 }
 
-// redirect edits the statements of a file that make common calls.
+// redirect edits the statements of a file that make other calls than the rare ones.
 func redirect(src string) string {
 	lines := strings.SplitAfter(src, "\n")
 	for i, line := range lines {

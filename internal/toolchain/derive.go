@@ -1,6 +1,7 @@
 package toolchain
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -20,13 +21,13 @@ import (
 	"github.com/pith-os/pith"
 )
 
-// std holds the files that are added to packages of the standard library.
+// std has the files that are added to packages of the standard library.
 //
 //go:embed all:std
 var std embed.FS
 
-// tree is what differs from the real GOROOT: contents by slash-separated path
-// below it; nil removes the file.
+// tree is the difference to the real GOROOT: contents by slash-separated path below it.
+// nil removes the file.
 type tree map[string][]byte
 
 // deriveFiles makes all files of the derived distribution that are not links.
@@ -57,8 +58,8 @@ func deriveFiles(ctx context.Context, h host) (tree, error) {
 	return t, nil
 }
 
-// settings edits go.env, the distribution's defaults of `go env`, for those who
-// use its go command as it is: GOTOOLCHAIN=auto would leave it for another.
+// settings edits go.env, the defaults of `go env`, for users who call the distribution's go
+// command directly: with GOTOOLCHAIN=auto it would switch to another distribution.
 func (t tree) settings(goroot string) error {
 	const name = "go.env"
 	data, err := os.ReadFile(filepath.Join(goroot, name))
@@ -88,8 +89,7 @@ func (t tree) addStd() error {
 	})
 }
 
-// addMachine adds to package runtime what a virtual machine needs below it: the
-// nucleus and the thread layer.
+// addMachine adds the nucleus and the thread layer to package runtime.
 func (t tree) addMachine() error {
 	for prefix, files := range map[string]embed.FS{"nucleus": pith.Nucleus, "vm": pith.VM} {
 		entries, err := files.ReadDir(prefix)
@@ -107,8 +107,14 @@ func (t tree) addMachine() error {
 			t["src/runtime/pith_"+prefix+"_"+e.Name()] = unconstrain(data)
 		}
 	}
-	return nil
+	data, err := pith.LibOS.ReadFile(callNumbers)
+	t["src/runtime/pith_calls.go"] = bytes.Replace(unconstrain(data), []byte("package platform"), []byte("package runtime"), 1)
+	return err
 }
+
+// callNumbers is the table of calls between the layers of a virtual machine. Package
+// runtime has it too.
+const callNumbers = "libos/platform/calls.go"
 
 const (
 	moduleLibOS  = "github.com/pith-os/pith/libos"
@@ -134,13 +140,14 @@ func (t tree) addLibOS() error {
 	})
 }
 
-// unconstrain removes the build constraint that keeps a file out of this
-// module's own packages.
+// unconstrain removes the build constraint by which a file is not part of this module's own
+// packages.
 func unconstrain(data []byte) []byte {
 	return []byte(strings.TrimPrefix(string(data), "//go:build pith\n"))
 }
 
-// digest names the distribution: its files and the GOROOT it links to.
+// digest returns a name for the distribution: a hash of its files and of the GOROOT that
+// it links to.
 func (t tree) digest(h host) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s\n", h.GOROOT, h.GOVERSION)
@@ -151,8 +158,8 @@ func (t tree) digest(h host) string {
 	return hex.EncodeToString(sum.Sum(nil))[:16]
 }
 
-// install makes the distribution at root: completely or not at all, whoever
-// else does the same.
+// install makes the distribution at root, completely or not at all. Another process may do
+// the same meanwhile.
 func (t tree) install(goroot, root string) error {
 	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
 		return err
@@ -170,16 +177,16 @@ func (t tree) install(goroot, root string) error {
 	}
 	err = os.Rename(tmp, root)
 	if errors.Is(err, fs.ErrExist) {
-		return nil // somebody else was first, with the same files
+		return nil // another process was first, with the same files
 	}
 	return err
 }
 
-// link fills dst, the folder rel of the derived distribution: a folder that
-// holds changed files is made, and so are those of the standard library and of
-// the go command, which do not look behind links; everything else is a link.
+// link fills dst, the folder rel of the derived distribution. It makes folders with changed
+// files, and those of the standard library and the go command, because the go command
+// does not follow links to folders. Everything else is a link.
 func (t tree) link(goroot, dst, rel string) error {
-	changed := map[string]bool{} // names in this folder that are not mere links
+	changed := map[string]bool{} // names in this folder that are not links
 	for name := range t {
 		if rest, ok := strings.CutPrefix(name, rel); ok {
 			first, _, _ := strings.Cut(rest, "/")
@@ -226,10 +233,10 @@ func (t tree) link(goroot, dst, rel string) error {
 	return nil
 }
 
-// linkFile makes dst the file src. Where that cannot be the same file, on another
-// file system or of another user, Go's sources become symbolic links, and what
-// the go command wants as a file (to embed it, or to know by its own place
-// which distribution it is of) a copy.
+// linkFile makes dst a hard link to src. On another file system, or for another user's file,
+// that is not possible. Then Go's sources become symbolic links. Other files become
+// copies, because the go command needs files: it embeds them, or is one itself and finds
+// its distribution by its own path.
 func linkFile(src, dst string) error {
 	if os.Link(src, dst) == nil {
 		return nil
@@ -249,8 +256,8 @@ func linkFile(src, dst string) error {
 	return os.WriteFile(dst, data, info.Mode().Perm())
 }
 
-// download returns the folder of a module in the module cache, in the version
-// that Pith is built with and checked against its sum.
+// download returns the folder of a module in the module cache. The version is the one that
+// Pith is built with, and its hash is checked.
 func download(ctx context.Context, cache, module string) (string, error) {
 	version, err := required(module)
 	if err != nil {
@@ -269,8 +276,8 @@ func download(ctx context.Context, cache, module string) (string, error) {
 	if jerr := json.Unmarshal(out, &m); jerr != nil && err == nil {
 		err = jerr
 	}
-	// A go command older than the module asks for downloads it all the same,
-	// then says that it cannot use it. It need not: the sources are edited.
+	// A go command older than the module requires downloads it, and then reports that
+	// it cannot use it. That does not matter: the sources are edited.
 	if dir := filepath.Join(cache, filepath.FromSlash(module)); m.Sum != "" && isFolder(dir) {
 		return dir, checkSum(module, m.Sum)
 	}

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// goSource is a Go file under edit. Edits name declarations, not lines, so
-// that they hold across Go releases; a name that is not there is an error.
+// goSource is a Go file that is being edited. Edits name declarations and not lines, so
+// that they work across Go releases. A missing name is an error.
 type goSource struct {
 	name string
 	data []byte
 }
 
-// decl finds the function name, which is no method, and the byte range of its
-// declaration with its comment.
+// decl finds the function name, not a method, and the byte range of its declaration with
+// the comment.
 func (s *goSource) decl(name string) (fn *ast.FuncDecl, start, end int, err error) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, s.name, s.data, parser.ParseComments|parser.SkipObjectResolution)
@@ -39,7 +39,7 @@ func (s *goSource) decl(name string) (fn *ast.FuncDecl, start, end int, err erro
 	return nil, 0, 0, fmt.Errorf("%s has no function %s", s.name, name)
 }
 
-// remove drops functions; the added files define them.
+// remove removes functions. The added files define them.
 func (s *goSource) remove(names ...string) error {
 	for _, name := range names {
 		_, start, end, err := s.decl(name)
@@ -51,8 +51,8 @@ func (s *goSource) remove(names ...string) error {
 	return nil
 }
 
-// rename gives a function another name where it is declared, so that an added
-// file can define the old one and call it.
+// rename renames a function in its declaration only. An added file defines the old name,
+// and can call the new one.
 func (s *goSource) rename(name, to string) error {
 	fn, start, _, err := s.decl(name)
 	if err != nil {
@@ -103,53 +103,10 @@ func (s *goSource) tidy() error {
 		}
 		start, end := fset.Position(spec.Pos()).Offset, fset.Position(spec.End()).Offset
 		if p == "unsafe" && bytes.Contains(s.data, []byte("\n//go:linkname ")) {
-			s.data = slices.Insert(s.data, start, []byte("_ ")...) // which go:linkname wants
+			s.data = slices.Insert(s.data, start, []byte("_ ")...) // go:linkname needs the import
 			continue
 		}
 		s.data = slices.Delete(s.data, start, end)
 	}
 	return nil
-}
-
-// gateCalls rewrites an assembly file function by function: each SYSCALL
-// instruction becomes a call of the gate in package runtime. Functions that
-// must not touch the stack there, named in jumps, jump to it instead, and those
-// in refused get ENOSYS.
-func gateCalls(src []byte, jumps, refused []string) ([]byte, error) {
-	const (
-		call   = "CALL\truntime·pithgate(SB)"
-		jump   = "JMP\truntime·pithgate(SB)"
-		enosys = "MOVQ\t$-38, AX"
-	)
-	found := map[string]bool{}
-	instead := call
-	lines := strings.Split(string(src), "\n")
-	for i, line := range lines {
-		if rest, ok := strings.CutPrefix(line, "TEXT "); ok {
-			name, _, _ := strings.Cut(rest, "(SB)")
-			_, name, _ = strings.Cut(strings.TrimSuffix(name, "<ABIInternal>"), "·")
-			switch {
-			case slices.Contains(jumps, name):
-				instead = jump
-			case slices.Contains(refused, name):
-				instead = enosys
-			default:
-				instead = call
-			}
-			found[name] = true
-			continue
-		}
-		code, _, _ := strings.Cut(line, "//")
-		if strings.TrimSpace(code) == "SYSCALL" {
-			lines[i] = "\t" + instead
-		} else if strings.Contains(code, "SYSCALL") && !strings.Contains(code, "$SYS_") && strings.TrimSpace(code) != "" && !strings.HasPrefix(code, "#") {
-			return nil, fmt.Errorf("line %d: SYSCALL not alone: %q", i+1, line)
-		}
-	}
-	for _, name := range slices.Concat(jumps, refused) {
-		if !found[name] {
-			return nil, fmt.Errorf("no function %s", name)
-		}
-	}
-	return []byte(strings.Join(lines, "\n")), nil
 }

@@ -12,8 +12,8 @@ import (
 // jitterEntropy came with Go 1.26.
 const jitterEntropy = "crypto/internal/fips140/drbg/entropy_fips140.go"
 
-// goEdits are the edits of Go files, by path below GOROOT/src. What they
-// remove or rename is defined in std/.
+// goEdits are the edits of Go files, by path below GOROOT/src. std/ defines the functions
+// that they remove or rename.
 var goEdits = map[string]func(*goSource) error{
 	"runtime/os_linux.go": func(s *goSource) error {
 		return errors.Join(
@@ -24,7 +24,7 @@ var goEdits = map[string]func(*goSource) error{
 	},
 	"runtime/mem_linux.go": func(s *goSource) error {
 		err := errors.Join(s.rename("sysUnusedOS", "linuxsysUnusedOS"), s.rename("sysUsedOS", "linuxsysUsedOS"))
-		if bytes.Contains(s.data, []byte("needZeroAfterSysUnusedOS")) { // since Go 1.26; all is zeroed before
+		if bytes.Contains(s.data, []byte("needZeroAfterSysUnusedOS")) { // since Go 1.26; earlier releases zero all memory
 			err = errors.Join(err, s.remove("needZeroAfterSysUnusedOS"))
 		}
 		return err
@@ -45,8 +45,8 @@ var goEdits = map[string]func(*goSource) error{
 		return errors.Join(s.remove("RawSyscall", "RawSyscall6", "Syscall", "Syscall6",
 			"AllThreadsSyscall", "AllThreadsSyscall6",
 			"runtime_entersyscall", "runtime_exitsyscall"),
-			// The variable mapper needs no initialiser then, which would
-			// reach mmap in every program.
+			// The initialiser of the variable mapper would reach mmap in every
+			// program.
 			s.replace("active: make(map[*byte][]byte),", ""))
 	},
 	"syscall/syscall_unix.go": func(s *goSource) error {
@@ -67,30 +67,29 @@ var goEdits = map[string]func(*goSource) error{
 	"net/splice_linux.go": func(s *goSource) error {
 		return s.replace("var pollSplice = poll.Splice", "var pollSplice = pithSplice")
 	},
-	// Neither gives memory of its callers, which may be on a stack, by address.
+	// The replacements pass no addresses: the callers' memory may be on a stack.
 	"crypto/internal/sysrand/rand.go":    func(s *goSource) error { return s.remove("urandomRead") },
 	"internal/syscall/unix/getrandom.go": func(s *goSource) error { return s.remove("GetRandom") },
-	// Its fcntl is the runtime's, which has no descriptors.
+	// The original fcntl is the runtime's, which knows no descriptors.
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },
-	// A buffer of 32 MiB that only FIPS 140-3 mode uses. Linux gives a
-	// variable pages at its first use; a virtual machine's loader gives it
-	// memory.
+	// A variable of 32 MiB that only FIPS 140-3 mode uses. On Linux it has no pages until
+	// its first use. In a virtual machine the loader gives it memory.
 	jitterEntropy: func(s *goSource) error {
 		return errors.Join(
 			s.replace("var memory entropy.ScratchBuffer", ""),
 			s.replace("seed, err := entropy.Seed(&memory)", "memory := new(entropy.ScratchBuffer)\n\tseed, err := entropy.Seed(memory)"),
 			s.replace("seed, err = entropy.Seed(&memory)", "seed, err = entropy.Seed(memory)"))
 	},
-	// Go's own tests are not to assume that they can start processes, but to
-	// try, as they do on its platforms that cannot.
+	// Go's own tests must not assume that they can start processes. They must try, as
+	// they do on platforms without processes.
 	"internal/testenv/exec.go": func(s *goSource) error {
 		return s.replace(`case "wasip1", "js", "ios":`, `case "wasip1", "js", "ios", "linux":`)
 	},
-	// A go command that cannot be started has no cgo.
+	// Without a go command that can be started, there is no cgo.
 	"internal/testenv/testenv.go": func(s *goSource) error {
 		return s.replace(`panic(fmt.Sprintf("%v: %v", cmd, out))`, "return false")
 	},
-	// What these two say would send a user looking in the wrong place.
+	// The original messages of these two would send a user to the wrong place.
 	"os/exec/lp_unix.go": func(s *goSource) error {
 		return s.replace(`"executable file not found in $PATH"`,
 			`"executable file not found in $PATH: a unikernel runs one program and cannot start another"`)
@@ -100,21 +99,6 @@ var goEdits = map[string]func(*goSource) error{
 			[]byte(`"plugin: a unikernel runs one program and cannot load another"`))
 		return nil
 	},
-}
-
-// asmEdits are the assembly files with SYSCALL instructions: functions that
-// jump to the gate because their stack pointer is exact or their stack gone,
-// and functions that are refused.
-var asmEdits = []struct {
-	path           string
-	jumps, refused []string
-	optional       bool // not in every supported release
-}{
-	{path: "runtime/sys_linux_amd64.s", jumps: []string{"sigreturn__sigaction", "exitThread"}},
-	{path: "runtime/time_linux_amd64.s"},
-	{path: "internal/runtime/syscall/asm_linux_amd64.s", optional: true},       // 1.25
-	{path: "internal/runtime/syscall/linux/asm_linux_amd64.s", optional: true}, // 1.26 and later
-	{path: "syscall/asm_linux_amd64.s", refused: []string{"rawVforkSyscall"}},
 }
 
 // edit adds the edited files of goroot to t.
@@ -156,24 +140,4 @@ func (t tree) edit(goroot string) error {
 		return err
 	}
 	return t.redirectAssembly()
-}
-
-// redirected are the assembly functions of package syscall that go to Go code,
-// also when golang.org/x/sys/unix calls them.
-var redirected = []struct{ head, to string }{
-	{"TEXT ·rawSyscallNoError(SB),NOSPLIT,$0-48\n", "pithRawSyscallNoError"},
-	{"TEXT ·gettimeofday(SB),NOSPLIT,$0-16\n", "pithGettimeofday"},
-}
-
-func (t tree) redirectAssembly() error {
-	const name = "src/syscall/asm_linux_amd64.s"
-	for _, f := range redirected {
-		before, body, ok := bytes.Cut(t[name], []byte(f.head))
-		if !ok {
-			return fmt.Errorf("%s has no %q", name, f.head)
-		}
-		_, after, _ := bytes.Cut(body, []byte("\n\n"))
-		t[name] = bytes.Join([][]byte{before, []byte(f.head), []byte("\tJMP\t·" + f.to + "(SB)\n\n"), after}, nil)
-	}
-	return nil
 }

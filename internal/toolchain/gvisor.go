@@ -24,8 +24,8 @@ const gvisorModule = "gvisor.dev/gvisor"
 // in Pith's own go.mod.
 var gvisorModules = []string{gvisorModule, "github.com/google/btree", "golang.org/x/time"}
 
-// gvisorRoots are the packages that libos/inet imports. What they import in
-// turn is found in their sources.
+// gvisorRoots are the packages that libos/inet imports. gvisorFiles finds what they import
+// in their sources.
 var gvisorRoots = []string{
 	gvisorModule + "/pkg/tcpip/link/loopback",
 	gvisorModule + "/pkg/tcpip/network/arp",
@@ -37,37 +37,35 @@ var gvisorRoots = []string{
 	gvisorModule + "/pkg/tcpip/transport/udp",
 }
 
-// gvisorOwn holds our replacements of gVisor's packages that reach into the
-// runtime or the host, or weigh more than their use here: by their path below
-// the module.
+// gvisorOwn has Pith's replacements for some of gVisor's packages, by path below the module.
+// The originals reach into the runtime or the host, or are large for what Pith uses.
 //
 //go:embed gvisor
 var gvisorOwn embed.FS
 
-// gvisorEdits are changes to gVisor's sources: in file (path below the module)
-// the text old, which must occur once, becomes new.
+// gvisorEdits are changes to gVisor's sources. In file, a path below the module, the text
+// old becomes new. It must occur exactly once.
 var gvisorEdits = []struct{ file, old, new string }{
 	// The edited package net imports the stack.
 	{"pkg/tcpip/tcpip.go", "\t\"net\"\n", ""},
 	{"pkg/tcpip/tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
-	// The window field counts in units, and rounding down takes back what was
-	// offered: the peer, which has sent it, then acknowledges from beyond the
-	// window, its acknowledgements are dropped, and a program that writes as it
-	// reads stands still for ever. Round up, as tcp_select_window in Linux.
+	// The window field counts in units. Rounding down takes back a part of the window that
+	// was offered and that the peer has already used. The peer then sends acknowledgements
+	// from beyond the window. They are dropped, and a program that writes while it reads
+	// hangs. So round up, as tcp_select_window in Linux does.
 	{"pkg/tcpip/transport/tcp/rcv.go", "newWnd = curWnd", "newWnd = (curWnd + 1<<r.RcvWndScale - 1) >> r.RcvWndScale << r.RcvWndScale"},
-	// For peers that do take back (the gateway's stack is gVisor as it is):
-	// acknowledge from within the window, as tcp_acceptable_seq in Linux.
+	// Some peers do take the window back: the gateway's stack is unchanged gVisor. For
+	// them, acknowledge from within the window, as tcp_acceptable_seq in Linux does.
 	{"pkg/tcpip/transport/tcp/snd.go",
 		"func (s *sender) sendAck() {\n\ts.sendEmptySegment(header.TCPFlagAck, s.SndNxt)\n",
 		"func (s *sender) sendAck() {\n\tseq := s.SndNxt\n\tif end := s.SndUna.Add(s.SndWnd); end.LessThan(seq) {\n\t\tseq = end\n\t}\n\ts.sendEmptySegment(header.TCPFlagAck, seq)\n"},
 }
 
-// gvisorStubs are functions of gVisor that get another body, so that what they
-// alone reach is not linked: in file (path below the module), fn as go doc
-// names it.
+// gvisorStubs are functions of gVisor that get another body, so that the code that only
+// they reach is not linked. file is a path below the module, and fn a name as go doc has
+// it.
 var gvisorStubs = []struct{ file, fn, body string }{
-	// Packet filters and address translation, of which an instance has no
-	// rules.
+	// Packet filters and address translation: an instance has no rules for them.
 	{"pkg/tcpip/stack/iptables.go", "DefaultTables", "return &IPTables{}"},
 	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckPrerouting", "return true"},
 	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckInput", "return true"},
@@ -76,9 +74,8 @@ var gvisorStubs = []struct{ file, fn, body string }{
 	{"pkg/tcpip/stack/iptables.go", "IPTables.CheckPostrouting", "return true"},
 }
 
-// gvisorFiles are the sources of the network stack, as they stand below
-// GOROOT/src/vendor of the derived distribution: destination below GOROOT/src
-// to contents. modDir tells where a module of gvisorModules is on disk.
+// gvisorFiles returns the sources of the network stack for GOROOT/src/vendor of the derived
+// distribution: contents by path below GOROOT/src. modDir returns the folder of a module.
 func gvisorFiles(modDir func(module string) (string, error)) (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	dirs := make(map[string]string)
@@ -142,7 +139,7 @@ func stub(src []byte, fn, body string) ([]byte, error) {
 	return nil, fmt.Errorf("there is no function %s", fn)
 }
 
-// funcName is a function's name, with its receiver's type for a method.
+// funcName returns a function's name, for a method with the receiver's type.
 func funcName(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return f.Name.Name
@@ -157,8 +154,8 @@ func funcName(f *ast.FuncDecl) string {
 	return ""
 }
 
-// vendored returns the source files of pkg that the distribution needs, by
-// name, and those imports of pkg that are not standard packages.
+// vendored returns the source files of pkg that the distribution needs, by name, and the
+// imports of pkg that are not standard packages.
 func vendored(dirs map[string]string, pkg string) (map[string][]byte, []string, error) {
 	if rel, ok := strings.CutPrefix(pkg, gvisorModule+"/"); ok {
 		if own, err := fs.Glob(gvisorOwn, path.Join("gvisor", rel, "*.go")); err != nil || own != nil {
@@ -187,8 +184,8 @@ func vendored(dirs map[string]string, pkg string) (map[string][]byte, []string, 
 	return src, slices.DeleteFunc(p.Imports, standard), nil
 }
 
-// replacement reads the files of a package of ours. Its build constraint, which
-// keeps it out of this module's own build, is not for the distribution.
+// replacement reads the files of one of Pith's replacements, without the build constraint
+// that keeps them out of this module's own build.
 func replacement(names []string) (map[string][]byte, []string, error) {
 	src := make(map[string][]byte)
 	for _, name := range names {
@@ -201,15 +198,15 @@ func replacement(names []string) (map[string][]byte, []string, error) {
 	return src, nil, nil
 }
 
-// standard says whether a package is one of the derived distribution's own.
+// standard reports whether a package belongs to the derived distribution itself.
 func standard(pkg string) bool {
 	first, _, _ := strings.Cut(pkg, "/")
 	return !strings.Contains(first, ".")
 }
 
-// gvisorBuild selects files as the go command does for an image, and leaves
-// out what serves only gVisor's own checkpoints, which would bring in its
-// packages state and, through errors_linux.go, golang.org/x/sys.
+// gvisorBuild selects files as the go command does for an image. It leaves out the files that
+// only gVisor's checkpoints need: those would bring in gVisor's package state and, through
+// errors_linux.go, golang.org/x/sys.
 var gvisorBuild = build.Context{
 	GOOS:        "linux",
 	GOARCH:      "amd64",

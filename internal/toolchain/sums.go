@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith"
 )
 
-// required is the version of a module that Pith is built with.
+// required returns the version of a module that Pith is built with.
 func required(module string) (string, error) {
 	for line := range strings.Lines(pith.GoMod) {
 		f := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))

@@ -1,7 +1,7 @@
-// Package toolchain makes, from the user's Go distribution, one whose programs
-// run on the library OS instead of on Linux: a folder of links to the real
-// GOROOT but for the few files that are edited, with the library OS added as
-// packages of the standard library. Package image builds with it.
+// Package toolchain derives a Go distribution from the user's. Programs that it builds run
+// on the library OS instead of on Linux. The derived distribution is a folder of links to
+// the real GOROOT. A few files are edited, and the library OS is added as packages of the
+// standard library. Package image builds with it.
 package toolchain
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -23,11 +24,11 @@ var Supported = []string{"1.25", "1.26", "1.27"}
 // Distribution is a derived Go distribution.
 type Distribution struct {
 	Root    string // its GOROOT
-	Version string // of the Go it was made from: go1.26.8
-	Host    string // the GOROOT of that Go
+	Version string // version of the Go that it was derived from: go1.26.8
+	Host    string // GOROOT of that Go
 }
 
-// errNoGo is returned where there is no go command.
+// errNoGo is the error where there is no go command.
 var errNoGo = errors.New("no go command in PATH: install Go " + supportedList() + " from https://go.dev/dl")
 
 func supportedList() string {
@@ -35,8 +36,8 @@ func supportedList() string {
 	return strings.Join(Supported[:n-1], ", ") + " or " + Supported[n-1]
 }
 
-// host is what the user's go says of itself, seen from the folder where it
-// will build: GOTOOLCHAIN and the toolchain line of go.mod have been obeyed.
+// host is what the user's go command says about itself in the folder where it builds.
+// GOTOOLCHAIN and the toolchain line of go.mod have chosen it.
 type host struct {
 	GOROOT, GOVERSION, GOMODCACHE, GOHOSTOS, GOHOSTARCH string
 }
@@ -56,7 +57,7 @@ func find(ctx context.Context, dir string) (h host, err error) {
 		return h, err
 	}
 	if isFolder(filepath.Join(h.GOROOT, "src", "pith")) {
-		// GOROOT says to use a derived distribution, as for the go command in it.
+		// GOROOT is a derived distribution, as it is for the go command in one.
 		pkg, err := filepath.EvalSymlinks(filepath.Join(h.GOROOT, "pkg"))
 		if err != nil {
 			return h, fmt.Errorf("finding what %s was derived from: %w", h.GOROOT, err)
@@ -65,8 +66,8 @@ func find(ctx context.Context, dir string) (h host, err error) {
 			return h, err
 		}
 	}
-	if h.GOHOSTOS != "linux" || h.GOHOSTARCH != "amd64" {
-		return h, fmt.Errorf("this Go is for %s/%s: images are built on linux/amd64", h.GOHOSTOS, h.GOHOSTARCH)
+	if h.GOHOSTOS != "linux" || h.GOHOSTARCH != runtime.GOARCH {
+		return h, fmt.Errorf("this Go is for %s/%s: images are built on linux/%s, as pith is", h.GOHOSTOS, h.GOHOSTARCH, runtime.GOARCH)
 	}
 	for _, s := range Supported {
 		if v := "go" + s; h.GOVERSION == v || strings.HasPrefix(h.GOVERSION, v+".") || strings.HasPrefix(h.GOVERSION, v+"rc") {
@@ -77,7 +78,7 @@ func find(ctx context.Context, dir string) (h host, err error) {
 		h.GOVERSION, supportedList(), Supported[len(Supported)-1])
 }
 
-// ask asks a go command what it is, in dir and with more variables.
+// ask runs go env in dir with additional environment variables.
 func ask(ctx context.Context, tool, dir string, env ...string) (h host, err error) {
 	cmd := exec.CommandContext(ctx, tool, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOHOSTOS", "GOHOSTARCH")
 	cmd.Dir = dir
@@ -94,9 +95,8 @@ func ask(ctx context.Context, tool, dir string, env ...string) (h host, err erro
 	return h, nil
 }
 
-// Derive makes the derived distribution for the go command as seen from dir,
-// or finds it in the user's cache. progress, when not nil, is told of what
-// takes long.
+// Derive makes the derived distribution for the go command that runs in dir, or finds it in
+// the user's cache. It calls progress, if that is not nil, before a step that takes long.
 func Derive(ctx context.Context, dir string, progress func(string)) (*Distribution, error) {
 	h, err := find(ctx, dir)
 	if err != nil {
@@ -128,8 +128,8 @@ func Derive(ctx context.Context, dir string, progress func(string)) (*Distributi
 	return d, prune(filepath.Dir(d.Root), now.Add(-unusedFor))
 }
 
-// unusedFor is how long a distribution stays in the cache without being used:
-// each version of Go and of Pith makes one of its own.
+// unusedFor is how long an unused distribution stays in the cache. Each version of Go and
+// of Pith makes one of its own.
 const unusedFor = 30 * 24 * time.Hour
 
 // prune removes the distributions in dir that were last used before t.
@@ -148,16 +148,16 @@ func prune(dir string, t time.Time) error {
 	return nil
 }
 
-// Command is the go command of the derived distribution with the given
-// arguments. GOFLAGS, GOWORK and the module settings stay the user's.
+// Command returns a run of the derived distribution's go command. GOFLAGS, GOWORK and the
+// module settings stay the user's.
 func (d *Distribution) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := HostCommand(ctx, d.Host, args...)
-	cmd.Env = append(cmd.Env, "GOROOT="+d.Root, "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	cmd.Env = append(cmd.Env, "GOROOT="+d.Root, "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
 	return cmd
 }
 
-// HostCommand is the go command of a distribution that was not derived, whatever
-// GOROOT says: what it builds runs on this host.
+// HostCommand returns a run of the go command in goroot, a distribution that was not
+// derived. Programs that it builds run on this host.
 func HostCommand(ctx context.Context, goroot string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(goroot, "bin", "go"), args...)
 	cmd.Env = append(os.Environ(), "GOROOT="+goroot, "GOTOOLCHAIN=local")

@@ -11,35 +11,6 @@ import (
 	"time"
 )
 
-func TestGateCallsReplacesEverySyscallInstruction(t *testing.T) {
-	src := "#define SYS_exit 60\n" +
-		"TEXT runtime·exit(SB),NOSPLIT,$0-4\n\tMOVL\t$SYS_exit, AX // the SYSCALL number\n\tSYSCALL\n\tRET\n" +
-		"TEXT runtime·gone(SB),NOSPLIT,$0\n\tSYSCALL\t// no stack\n" +
-		"TEXT ·no<ABIInternal>(SB),NOSPLIT,$0\n\tSYSCALL\n"
-	got, err := gateCalls([]byte(src), []string{"gone"}, []string{"no"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "#define SYS_exit 60\n" +
-		"TEXT runtime·exit(SB),NOSPLIT,$0-4\n\tMOVL\t$SYS_exit, AX // the SYSCALL number\n\tCALL\truntime·pithgate(SB)\n\tRET\n" +
-		"TEXT runtime·gone(SB),NOSPLIT,$0\n\tJMP\truntime·pithgate(SB)\n" +
-		"TEXT ·no<ABIInternal>(SB),NOSPLIT,$0\n\tMOVQ\t$-38, AX\n"
-	if string(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-func TestGateCallsRefusesWhatItDoesNotKnow(t *testing.T) {
-	for name, src := range map[string]string{
-		"a named function that is missing": "TEXT runtime·exit(SB),NOSPLIT,$0\n\tSYSCALL\n",
-		"two instructions on a line":       "TEXT runtime·gone(SB),NOSPLIT,$0\n\tSYSCALL; RET\n",
-	} {
-		if _, err := gateCalls([]byte(src), []string{"gone"}, nil); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
-
 func TestEditsNameDeclarations(t *testing.T) {
 	s := &goSource{name: "x.go", data: []byte("package x\n\nimport (\n\t\"os\"\n\t\"sync\"\n)\n\n// a is gone.\nfunc a() { os.Exit(1) }\n\nfunc b() {}\n\nvar mu sync.Mutex\n")}
 	if err := s.remove("a"); err != nil {
@@ -60,8 +31,8 @@ func TestEditsNameDeclarations(t *testing.T) {
 	}
 }
 
-// tested is the version of each release that the test below uses, unless the
-// machine's own Go is of that release.
+// tested is the version of each release that the test below uses, unless the host's own Go is
+// of that release.
 var tested = map[string]string{"1.25": "go1.25.5", "1.26": "go1.26.8", "1.27": "go1.27.2"}
 
 // TestEverySupportedReleaseBuilds derives from one toolchain of each release
@@ -79,7 +50,7 @@ func TestEverySupportedReleaseBuilds(t *testing.T) {
 			if !strings.HasPrefix(local.GOVERSION, "go"+release) {
 				t.Setenv("GOTOOLCHAIN", tested[release])
 				if out, err := exec.Command("go", "version").CombinedOutput(); err != nil {
-					t.Skipf("no Go %s on this machine, and it cannot be downloaded: %s", release, out)
+					t.Skipf("no Go %s on this host, and it cannot be downloaded: %s", release, out)
 				}
 			}
 			dir := t.TempDir()

@@ -1,7 +1,6 @@
-// Package acpi reads the firmware's tables for what a virtual machine needs of
-// them: its power button, whose press is SIGTERM for the program, and how it is
-// switched off. There is no interpreter of byte code. Package machine starts
-// it; it stands on package platform.
+// Package acpi finds the VM's power button and its power-off in the firmware's tables.
+// A press of the button is SIGTERM for the program. The package does not interpret byte
+// code (AML). Package machine starts it. It stands on package platform.
 //
 // Section numbers are those of ACPI 6.4.
 package acpi
@@ -25,59 +24,48 @@ const (
 	fadtXPM1Control  = 172
 	fadtSleepControl = 244
 
-	flagButtonInByteCode = 1 << 4  // the power button is no fixed hardware
+	flagButtonInByteCode = 1 << 4  // the power button is not fixed hardware
 	flagReduced          = 1 << 20 // there is no fixed hardware
-)
-
-// QEMU's microvm has its events in registers of a device that the byte code
-// describes, in a fixed place (hw/i386/microvm.c): one that tells what has
-// happened and forgets it, and one to sleep.
-const (
-	microvmEvents = 0xfea00000
-	microvmSleep  = 0xfea00200
-	microvmIRQ    = 9
-	microvmButton = 1 << 1
 )
 
 // Bits of the fixed hardware (§4.8.3).
 const (
-	pm1Button  = 1 << 8 // of the status, and of what is enabled
-	sleepShift = 10     // in PM1 control
+	pm1Button  = 1 << 8 // in the status and in the enable register
+	sleepShift = 10     // in the PM1 control register
 	sleepNow   = 1 << 13
 )
 
-// What the sleep control register takes (§4.8.3.7), with the sleep type that
-// QEMU, Cloud Hypervisor and Firecracker have.
+// Values of the sleep control register (§4.8.3.7), with the sleep type of QEMU, Cloud
+// Hypervisor and Firecracker.
 const (
 	softOff      = 5
 	reducedShift = 2
 	reducedNow   = 1 << 5
 )
 
-// machine is what the tables say of the machine.
+// machine is what the tables say about the VM.
 type machine struct {
-	button *button // nil: none that is known
-	off    *off    // nil: no way
+	button *button // nil: none is known
+	off    *off    // nil: none is known
 }
 
 // button is a power button.
 type button struct {
-	at      place // of its registers
+	at      place // where its registers are
 	size    int
-	pin     uint32 // of the I/O APIC
+	pin     uint32 // input of the interrupt controller (I/O APIC)
 	arm     func(f register.File)
-	pressed func(f register.File) bool // since the last call
+	pressed func(f register.File) bool // reports whether it was pressed since the last call
 }
 
-// off is what to write to switch the machine off: two bytes to a port, or one
-// to memory.
+// off is the write that powers the VM off: two bytes to a port, or one to memory.
 type off struct {
 	at    place
 	value uint32
 }
 
-// Start has the program get SIGTERM when the power button is pressed, and the
-// machine switched off when the program ends.
+// Start makes a press of the power button SIGTERM for the program, and makes the VM power
+// off when the program ends.
 func Start() linux.Errno {
 	m := read(platform.MapFirmware, platform.FirmwareTables())
 	if o := m.off; o != nil {
@@ -103,7 +91,7 @@ func Start() linux.Errno {
 	return 0
 }
 
-// watch calls fn at each press.
+// watch calls fn at each press of the button. It never returns.
 func (b *button) watch(f register.File, irq *platform.Interrupt, fn func()) {
 	for {
 		if b.pressed(f) {
@@ -120,7 +108,7 @@ func (p place) open(n int) (register.File, linux.Errno) {
 	return register.Map(p.addr, n)
 }
 
-// read reads the tables from the root pointer on.
+// read reads the tables, beginning at the root pointer.
 func read(m memory, rsdp uint64) machine {
 	tables := m.find(rsdp, "FACP", "APIC")
 	fadt, madt := tables[0], tables[1]
@@ -149,7 +137,7 @@ func read(m memory, rsdp uint64) machine {
 	return found
 }
 
-// reduced reads the tables of a machine without fixed hardware.
+// reduced reads the tables of a VM without fixed hardware.
 func reduced(fadt, madt table) machine {
 	sleep, ok := fadt.place(fadtSleepControl)
 	if !ok || !reachable(sleep, 1) {
@@ -168,8 +156,9 @@ func reduced(fadt, madt table) machine {
 	return found
 }
 
-// fixedButton is the button of the PM1 event registers: the status, and half
-// bytes later what is enabled. The line is up while an enabled status is.
+// fixedButton is the button in the PM1 event registers. The status register is at event,
+// the enable register half bytes behind it. The interrupt line is up while an enabled
+// status bit is set.
 func fixedButton(event place, half int, pin uint32) *button {
 	return &button{
 		at:   event,
@@ -182,26 +171,19 @@ func fixedButton(event place, half int, pin uint32) *button {
 		pressed: func(f register.File) bool {
 			pressed := f.Read(0, 2)&pm1Button != 0
 			if pressed {
-				f.Write(0, 2, pm1Button) // ones clear it
+				f.Write(0, 2, pm1Button) // writing ones clears it
 			}
 			return pressed
 		},
 	}
 }
 
-// fixed is the place of a block of fixed hardware: its generic address, or in
-// older tables its port.
+// fixed returns the place of a block of fixed hardware: the generic address, or in older
+// tables the port.
 func (t table) fixed(generic, port int) (place, bool) {
 	p, ok := t.place(generic)
 	if !ok {
 		p = place{true, uint64(t.u32(port))}
 	}
 	return p, p.addr != 0
-}
-
-// reachable says whether the machine lets us reach n bytes at p: of ports, only
-// those where hypervisors have their power management.
-func reachable(p place, n int) bool {
-	const first, last = 0x600, 0x67f
-	return !p.ports || first <= p.addr && p.addr+uint64(n)-1 <= last
 }

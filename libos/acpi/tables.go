@@ -2,11 +2,12 @@ package acpi
 
 import "github.com/pith-os/pith/libos/linux"
 
-// memory maps what the firmware left in memory (platform.MapFirmware).
+// memory maps n bytes of the firmware's memory at a guest-physical address
+// (platform.MapFirmware).
 type memory func(phys uint64, n int) ([]byte, linux.Errno)
 
-// table is a table of the firmware's. What is beyond its end reads 0, as fields
-// of later versions do.
+// table is a table of the firmware. Fields beyond its end, which later versions have, read
+// 0.
 type table []byte
 
 func (t table) number(off, width int) uint64 {
@@ -24,7 +25,7 @@ func (t table) u16(off int) uint16 { return uint16(t.number(off, 2)) }
 func (t table) u32(off int) uint32 { return uint32(t.number(off, 4)) }
 func (t table) u64(off int) uint64 { return t.number(off, 8) }
 
-// sums says whether the bytes sum up to 0, as those of every table do.
+// sums reports whether the bytes sum up to 0, as every table's must.
 func (t table) sums() bool {
 	var sum uint8
 	for _, b := range t {
@@ -35,12 +36,12 @@ func (t table) sums() bool {
 
 const (
 	headerSize  = 36      // ACPI 6.4 §5.2.6
-	largest     = 1 << 20 // bytes of a table
+	largest     = 1 << 20 // size of a table in bytes
 	mostEntries = 64      // tables in the root table
 	maxPhys     = 1 << 52
 )
 
-// load maps the table at phys, if it is one.
+// load maps the table at phys. It returns nil if there is no valid table.
 func (m memory) load(phys uint64) (signature string, t table) {
 	if phys == 0 || phys > maxPhys-largest {
 		return "", nil
@@ -59,8 +60,8 @@ func (m memory) load(phys uint64) (signature string, t table) {
 	return string(t[:4]), t
 }
 
-// find gives the tables with these signatures, nil for those that there are
-// not. It begins at the root pointer (§5.2.5.3).
+// find returns the tables with these signatures, nil for a missing one. It begins at the
+// root pointer (§5.2.5.3).
 func (m memory) find(rsdp uint64, signatures ...string) []table {
 	const (
 		oldSize, newSize = 20, 36
@@ -98,16 +99,16 @@ type place struct {
 	addr  uint64
 }
 
-// place reads a generic address structure (§5.2.3.2); ok is false for address
-// spaces that are neither memory nor ports, and where there is none.
+// place reads a generic address structure (§5.2.3.2). ok is false if the address is 0, or
+// in an address space that is neither memory nor I/O ports.
 func (t table) place(off int) (p place, ok bool) {
 	const memorySpace, portSpace = 0, 1
 	p = place{t.u8(off) == portSpace, t.u64(off + 4)}
 	return p, p.addr != 0 && (p.ports && p.addr <= 0xffff || t.u8(off) == memorySpace && p.addr < maxPhys)
 }
 
-// pinOf is the pin of the I/O APIC that ISA interrupt irq is on, by the MADT
-// (§5.2.12.5): that of its number, unless there is an override.
+// pinOf returns the input of the I/O APIC for the ISA interrupt irq. It has the same
+// number, unless the MADT has an override (§5.2.12.5).
 func pinOf(madt table, irq uint8) uint32 {
 	const (
 		first        = 44
@@ -127,9 +128,9 @@ func pinOf(madt table, irq uint8) uint32 {
 	return uint32(irq)
 }
 
-// sleepType is the first value of the package \_S5, what PM1 control takes for
-// soft off (§7.4.2.6): found by its name in the byte code, which firmware has
-// always written as constants.
+// sleepType returns the first value of the package \_S5, which PM1 control takes for soft
+// off (§7.4.2.6). It finds the package in the byte code by its name: firmware always
+// writes it as constants.
 func sleepType(dsdt table) (uint8, bool) {
 	const (
 		name          = "_S5_"

@@ -138,6 +138,7 @@ func (n *Net) Addressed() bool { return n != nil && (n.Addr4 != "" || n.Addr6 !=
 // String is the line that Parse reads.
 func (c Config) String() string {
 	var w words
+	w.add(versionKey, strconv.Itoa(Version))
 	w.add("pid", strconv.Itoa(c.PID))
 	if c.CPUs != 0 {
 		w.add("cpus", strconv.Itoa(c.CPUs))
@@ -195,9 +196,9 @@ func (c Config) String() string {
 	return w.String()
 }
 
-// Parse reads a line of boot parameters. Unknown keys are errors: the monitor
-// and the image are of the same version, so one would be a mistake. Those that
-// are Linux's by their form are a hypervisor's and go to Config.Devices.
+// Parse reads a line of boot parameters. Unknown keys are errors: the line has the
+// version of the contract, so one would be a mistake. Those that are Linux's by their
+// form are a hypervisor's and go to Config.Devices.
 func Parse(line string) (Config, error) {
 	c := Config{PID: 1}
 	if len(line) > MaxLine {
@@ -249,6 +250,8 @@ func isHypervisors(key string) bool { return strings.Contains(key, ".") || key =
 
 func (c *Config) set(n *Net, key, val string) (err error) {
 	switch key {
+	case versionKey:
+		err = checkVersion(val)
 	case "pid":
 		c.PID, err = strconv.Atoi(val)
 	case "cpus":

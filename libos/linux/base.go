@@ -1,27 +1,23 @@
 package linux
 
-// Open flags and file status flags (include/uapi/asm-generic/fcntl.h).
+// Open flags and file status flags (include/uapi/asm-generic/fcntl.h). Those that
+// differ between architectures are in abi_amd64.go.
 const (
-	O_RDONLY    = 0x0
-	O_WRONLY    = 0x1
-	O_RDWR      = 0x2
-	O_ACCMODE   = 0x3
-	O_CREAT     = 0x40
-	O_EXCL      = 0x80
-	O_NOCTTY    = 0x100
-	O_TRUNC     = 0x200
-	O_APPEND    = 0x400
-	O_NONBLOCK  = 0x800
-	O_DSYNC     = 0x1000
-	O_DIRECT    = 0x4000
-	O_LARGEFILE = 0x8000
-	O_DIRECTORY = 0x10000
-	O_NOFOLLOW  = 0x20000
-	O_NOATIME   = 0x40000
-	O_CLOEXEC   = 0x80000
-	O_SYNC      = 0x101000
-	O_PATH      = 0x200000
-	O_TMPFILE   = 0x410000
+	O_RDONLY   = 0x0
+	O_WRONLY   = 0x1
+	O_RDWR     = 0x2
+	O_ACCMODE  = 0x3
+	O_CREAT    = 0x40
+	O_EXCL     = 0x80
+	O_NOCTTY   = 0x100
+	O_TRUNC    = 0x200
+	O_APPEND   = 0x400
+	O_NONBLOCK = 0x800
+	O_DSYNC    = 0x1000
+	O_NOATIME  = 0x40000
+	O_CLOEXEC  = 0x80000
+	O_SYNC     = 0x101000
+	O_PATH     = 0x200000
 )
 
 // File types and mode bits (include/uapi/linux/stat.h).
@@ -45,33 +41,14 @@ type Timespec struct {
 	Nsec int64
 }
 
-// Nano is the time in nanoseconds.
+// Nano returns the time in nanoseconds.
 func (t Timespec) Nano() int64 { return t.Sec*1e9 + t.Nsec }
 
-// Valid says whether the nanoseconds are in range and the time is not negative.
+// Valid reports whether the nanoseconds are in range and the time is not negative.
 func (t Timespec) Valid() bool { return t.Sec >= 0 && t.Nsec >= 0 && t.Nsec < 1e9 }
 
 // Timeval is struct timeval: seconds and microseconds.
 type Timeval struct {
 	Sec  int64
 	Usec int64
-}
-
-// Stat is struct stat of x86-64, 144 bytes (arch/x86/include/uapi/asm/stat.h).
-type Stat struct {
-	Dev     uint64
-	Ino     uint64
-	Nlink   uint64
-	Mode    uint32
-	UID     uint32
-	GID     uint32
-	_       int32
-	Rdev    uint64
-	Size    int64
-	Blksize int64
-	Blocks  int64 // of 512 bytes
-	Atim    Timespec
-	Mtim    Timespec
-	Ctim    Timespec
-	_       [3]int64
 }

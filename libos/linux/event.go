@@ -38,12 +38,6 @@ const (
 	POLLMSG    = 0x400
 )
 
-// EpollEvent is struct epoll_event, which is packed on x86-64: 12 bytes.
-type EpollEvent struct {
-	Events uint32
-	Data   [2]uint32 // the caller's
-}
-
 // PollFd is struct pollfd (poll(2)).
 type PollFd struct {
 	Fd      int32

@@ -107,7 +107,7 @@ const (
 	STATX__RESERVED   = 0x80000000
 )
 
-// StatxOf has the fields of st, which are all but the time of birth.
+// StatxOf returns st as struct statx, without a time of birth.
 func StatxOf(st *Stat) Statx {
 	ts := func(t Timespec) StatxTimestamp { return StatxTimestamp{Sec: t.Sec, Nsec: uint32(t.Nsec)} }
 	return Statx{
@@ -120,10 +120,10 @@ func StatxOf(st *Stat) Statx {
 	}
 }
 
-// Major is the major number of a device.
+// Major returns the major number of a device.
 func Major(dev uint64) uint32 { return uint32(dev>>8)&0xfff | uint32(dev>>32)&^0xfff }
 
-// Minor is the minor number of a device.
+// Minor returns the minor number of a device.
 func Minor(dev uint64) uint32 { return uint32(dev)&0xff | uint32(dev>>12)&^0xff }
 
 // Flags of preadv2(2) and pwritev2(2).
@@ -154,7 +154,7 @@ const (
 	FALLOC_FL_ZERO_RANGE = 0x10
 )
 
-// Nanoseconds of utimensat(2) with a meaning of their own.
+// Special values of utimensat(2)'s nanoseconds.
 const (
 	UTIME_NOW  = 0x3fffffff
 	UTIME_OMIT = 0x3ffffffe
@@ -234,7 +234,7 @@ type Iovec struct {
 // IOV_MAX is the largest number of Iovec in a call.
 const IOV_MAX = 1024
 
-// MAX_RW_COUNT is the most that one read or write moves, in bytes.
+// MAX_RW_COUNT is the most bytes that one read or write moves.
 const MAX_RW_COUNT = 0x7ffff000
 
 // Requests of ioctl(2) that every descriptor takes, with FIONBIO.
@@ -272,7 +272,7 @@ const (
 	IN_ONESHOT       = 0x80000000
 )
 
-// Makedev is the device number of major and minor.
+// Makedev returns the device number of major and minor.
 func Makedev(major, minor uint32) uint64 {
 	return uint64(major&0xfff)<<8 | uint64(minor&0xff) | uint64(minor&^0xff)<<12 | uint64(major&^0xfff)<<32
 }

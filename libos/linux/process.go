@@ -36,7 +36,7 @@ type Rusage struct {
 	_      [13]int64
 }
 
-// Whose usage getrusage(2) tells.
+// Whose usage getrusage(2) returns.
 const (
 	RUSAGE_SELF     = 0
 	RUSAGE_CHILDREN = -1
@@ -141,8 +141,8 @@ const (
 	LINUX_CAPABILITY_VERSION_3 = 0x20080522
 )
 
-// CapHeader and CapData are capget(2)'s structures; versions 2 and 3 have two
-// of the latter, the low word of each set first.
+// CapHeader and CapData are capget(2)'s structures. Versions 2 and 3 have two CapData: the
+// low words of the sets come first.
 type (
 	CapHeader struct {
 		Version uint32

@@ -15,7 +15,7 @@ const (
 	CLOCK_TAI                = 11
 )
 
-// TIMER_ABSTIME of clock_nanosleep(2): the time is one of the clock.
+// TIMER_ABSTIME makes the time of clock_nanosleep(2) absolute.
 const TIMER_ABSTIME = 1
 
 // Timers of setitimer(2).
@@ -31,18 +31,18 @@ type Itimerval struct {
 	Value    Timeval
 }
 
-// TimespecOf is ns nanoseconds.
+// TimespecOf returns ns nanoseconds.
 func TimespecOf(ns int64) Timespec { return Timespec{Sec: ns / 1e9, Nsec: ns % 1e9} }
 
-// TimevalOf is ns nanoseconds, rounded down.
+// TimevalOf returns ns nanoseconds, rounded down to microseconds.
 func TimevalOf(ns int64) Timeval { return Timeval{Sec: ns / 1e9, Usec: ns % 1e9 / 1e3} }
 
-// Saturated is the time in nanoseconds, or the largest that fits.
+// Saturated returns the time in nanoseconds, or the largest one that fits.
 func (t Timeval) Saturated() int64 {
 	return Timespec{Sec: t.Sec, Nsec: t.Usec * 1e3}.Saturated()
 }
 
-// Saturated is Nano, or the largest duration for a time that does not fit.
+// Saturated returns the time in nanoseconds, or the largest one that fits.
 func (t Timespec) Saturated() int64 {
 	const maxNano = int64(1<<63 - 1)
 	if t.Sec >= maxNano/1e9 {
@@ -51,8 +51,8 @@ func (t Timespec) Saturated() int64 {
 	return t.Nano()
 }
 
-// AddSaturated is a+b, or the largest duration when the sum of the two, which
-// are not negative, does not fit.
+// AddSaturated returns a+b, or the largest int64 if the sum does not fit. a and b must not
+// be negative.
 func AddSaturated(a, b int64) int64 {
 	if s := a + b; s >= 0 {
 		return s

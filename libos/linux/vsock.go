@@ -31,5 +31,5 @@ const (
 	SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW = 8
 )
 
-// IOCTL_VM_SOCKETS_GET_LOCAL_CID asks /dev/vsock for the machine's CID.
+// IOCTL_VM_SOCKETS_GET_LOCAL_CID asks /dev/vsock for the VM's CID.
 const IOCTL_VM_SOCKETS_GET_LOCAL_CID = 0x7b9

@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// known is what is kept of a trial in the user's cache: that KVM runs code. What
-// does not work is tried again each time.
+// known is the result of a trial in the user's cache. Only a trial that KVM passed is
+// kept: a failed one is made again each time.
 type known struct {
 	Host  host
 	Found Found
 }
 
-// host is where a trial was made, as far as what it finds depends on that.
+// host identifies the host of a trial, as far as the result depends on it.
 type host struct {
 	Boot, Kernel string
-	// Device is /dev/kvm's file: another one after its module was loaded anew,
-	// changed with who may use it.
+	// Device identifies /dev/kvm. It differs after KVM's module was loaded again, and
+	// after a change of who may use it.
 	Device [4]int64
 }
 
-// Known is what Run found since the host was started, or finds now.
+// Known returns what Run has found since the host was booted, or else runs it.
 func Known(ctx context.Context) (Found, error) {
-	// That it opens is not for the cache to say.
+	// The cache does not say whether this user may open it.
 	h, err := thisHost()
 	if err != nil {
 		return Found{}, err
@@ -41,7 +41,7 @@ func Known(ctx context.Context) (Found, error) {
 	return Renew(ctx)
 }
 
-// Renew is Run, which Known knows of from now on.
+// Renew runs Run and keeps the result for Known.
 func Renew(ctx context.Context) (Found, error) {
 	h, err := thisHost()
 	if err != nil {
@@ -52,19 +52,19 @@ func Renew(ctx context.Context) (Found, error) {
 		Forget()
 		return Found{}, err
 	}
-	// Without a cache the next one tries again.
+	// If this fails, the next caller tries KVM again.
 	_ = write(known{h, found})
 	return found, nil
 }
 
-// Forget has the next call of Known try KVM.
+// Forget makes the next call of Known try KVM.
 func Forget() {
 	if path, err := cache(); err == nil {
 		_ = os.Remove(path)
 	}
 }
 
-// thisHost is where this process runs, if it may use KVM there.
+// thisHost identifies this host. It returns an error if this process may not use KVM.
 func thisHost() (h host, err error) {
 	device, err := kvm.Open()
 	if err != nil {
@@ -86,7 +86,7 @@ func thisHost() (h host, err error) {
 	return h, err
 }
 
-// cache is the file.
+// cache returns the name of the cache's file.
 func cache() (string, error) {
 	dir, err := os.UserCacheDir()
 	return filepath.Join(dir, "pith", "kvm.json"), err
@@ -107,7 +107,7 @@ func read() (k known, err error) {
 	return k, nil
 }
 
-// write replaces the file, which others may be reading or replacing.
+// write replaces the file. Other processes may be reading or replacing it.
 func write(k known) (err error) {
 	path, err := cache()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package probe finds out what KVM does here by running code in a virtual
-// machine of its own. That /dev/kvm opens says little: on a host that is a
-// virtual machine itself, privileged code may be interpreted, and not all of it.
+// Package probe finds out what KVM can do on this host. It runs code in a VM of its own,
+// because it is not enough that /dev/kvm opens: on a host that is itself a VM, KVM may
+// interpret privileged code, and not all of it.
 package probe
 
 import (
@@ -18,15 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Found is what KVM does here.
+// Found is what KVM can do on this host.
 type Found struct {
-	// Instruction is how long one takes at CPL 0.
+	// Instruction is the time that an instruction takes at CPL 0.
 	Instruction time.Duration
-	// Interpreted is that KVM interprets code at CPL 0, for want of hardware
-	// that runs it, and so runs less than a CPU would: QEMU's machines do not
-	// work with it, our own do.
+	// Interpreted reports whether KVM interprets code at CPL 0, because it lacks
+	// hardware to run it. It does not know all instructions then: QEMU's VMs do not
+	// work, and Pith's own do.
 	Interpreted bool
-	// Exit is how long it takes to the monitor and back.
+	// Exit is the time that an exit to the monitor and back takes.
 	Exit time.Duration
 }
 
@@ -42,17 +42,17 @@ func (f Found) String() string {
 	return fmt.Sprintf("KVM %s; %s an instruction there, %v an exit to the monitor", how, instruction, f.Exit.Round(100*time.Nanosecond))
 }
 
-// timeout is far more than the trial takes.
+// timeout is far longer than the trial takes.
 const timeout = 2 * time.Second
 
-// native is more than an instruction takes that a CPU runs, and less than one
-// that is interpreted.
+// native is longer than an instruction takes on a CPU, and shorter than one takes that is
+// interpreted.
 const native = 50 * time.Nanosecond
 
 const (
-	rounds = 4   // of which the fastest counts: others may have been interrupted
-	exits  = 16  // a round
-	loops  = 250 // a round, of two instructions
+	rounds = 4   // the fastest one counts: others may have been interrupted
+	exits  = 16  // in a round
+	loops  = 250 // in a round, of two instructions each
 )
 
 // Run tries KVM.
@@ -85,10 +85,10 @@ func Run(ctx context.Context) (Found, error) {
 	return r.found, nil
 }
 
-// errVector is that KVM could not interpret the trial's vector instruction.
+// errVector is the error of a KVM that cannot interpret the trial's vector instruction.
 var errVector = errors.New("it cannot interpret a vector instruction")
 
-// try runs the trial: first how long things take, then a vector instruction.
+// try runs the trial. It measures the times first, and then tries a vector instruction.
 func try(device *os.File) (f Found, err error) {
 	var trial tinyelf.Machine
 	for range rounds {
@@ -114,7 +114,7 @@ func try(device *os.File) (f Found, err error) {
 	return f, nil
 }
 
-// fastest is what takes how long, by the times of a trial's exits.
+// fastest returns the times that follow from the times of a trial's exits.
 func fastest(at []time.Time) (f Found) {
 	var loop time.Duration
 	for i, t := range at[1:] {
@@ -131,10 +131,10 @@ func fastest(at []time.Time) (f Found) {
 	return f
 }
 
-// run runs code in a machine of one CPU until it writes to boot.DebugExit, and
-// calls text for each write to boot.DebugText.
+// run runs code in a VM with one vCPU until it writes to boot.DebugExit. It calls text for
+// each write to boot.DebugText.
 func run(device *os.File, code []byte, text func()) error {
-	runtime.LockOSThread() // which a virtual CPU is bound to
+	runtime.LockOSThread() // a vCPU is bound to its thread
 	defer runtime.UnlockOSThread()
 	sys, err := kvm.New(int(device.Fd()))
 	if err != nil {

@@ -26,10 +26,7 @@ type execCall struct {
 // maxDescriptors is RLIMIT_NOFILE of an image.
 const maxDescriptors = 1 << 16
 
-const (
-	archSetFS = 0x1002 // ARCH_SET_FS, asm/prctl.h
-	allBits   = ^uint64(0)
-)
+const allBits = ^uint64(0)
 
 // permitted is the table, the most frequent calls first.
 func permitted(b bounds) []jail.Call {
@@ -97,9 +94,7 @@ func permitted(b bounds) []jail.Call {
 			jail.AnyArguments),
 		permit(unix.SYS_RT_SIGACTION, "rt_sigaction", "the runtime handles faults, preemption and the user's signals",
 			jail.AnyArguments),
-		permit(unix.SYS_ARCH_PRCTL, "arch_prctl", "the first thread's thread-local storage",
-			jail.Where("op is ARCH_SET_FS",
-				one(0, archSetFS))),
+		firstThread,
 		permit(unix.SYS_EXIT_GROUP, "exit_group", "the program ends",
 			jail.AnyArguments),
 		permit(unix.SYS_EXECVEAT, "execveat", "the jail becomes the image, once: the descriptor is closed by it",

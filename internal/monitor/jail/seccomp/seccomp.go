@@ -1,8 +1,7 @@
 // Package seccomp compiles a list of permitted system calls, with conditions
 // on their arguments, into a filter program for seccomp(2): classic BPF that
-// the kernel runs before each system call of a thread. It is for x86-64 and
-// knows nothing of what the list is for; package jail has the lists made of tables
-// and loads the filters.
+// the kernel runs before each system call of a thread. It knows nothing of what the list
+// is for: package jail makes the lists from tables and loads the filters.
 package seccomp
 
 import (
@@ -58,10 +57,6 @@ const (
 	offArgs   = 16
 )
 
-// x32Bit marks the numbers of the x32 ABI, which share x86-64's
-// architecture value (seccomp(2), "Architecture-specific details").
-const x32Bit = 0x40000000
-
 // Compile makes the filter. A call that is on neither list kills the process.
 // Calls are looked for in their order, so frequent ones belong in front.
 func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
@@ -69,10 +64,10 @@ func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
 	kill := a.label()
 	native, ours := a.label(), a.label()
 	a.load(offArch)
-	a.jump(unix.BPF_JEQ, unix.AUDIT_ARCH_X86_64, native, kill)
+	a.jump(unix.BPF_JEQ, auditArch, native, kill)
 	a.place(native)
 	a.load(offNumber)
-	a.jump(unix.BPF_JGE, x32Bit, kill, ours)
+	a.jump(unix.BPF_JGE, firstForeign, kill, ours)
 	a.place(kill)
 	a.ret(unix.SECCOMP_RET_KILL_PROCESS)
 	a.place(ours)

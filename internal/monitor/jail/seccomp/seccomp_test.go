@@ -82,7 +82,7 @@ func TestFilterDecides(t *testing.T) {
 		{"unconditional", data{24, x64, [6]uint64{}}, allow},
 		{"unknown call", data{59, x64, [6]uint64{}}, kill},
 		{"other architecture", data{24, unix.AUDIT_ARCH_I386, [6]uint64{}}, kill},
-		{"x32", data{24 | x32Bit, x64, [6]uint64{}}, kill},
+		{"x32", data{24 | firstForeign, x64, [6]uint64{}}, kill},
 		{"answered", data{219, x64, [6]uint64{}}, eintr},
 		{"single number", data{0, x64, [6]uint64{0}}, allow},
 		{"below a range", data{0, x64, [6]uint64{3}}, kill},

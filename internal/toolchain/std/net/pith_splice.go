@@ -8,13 +8,13 @@ import (
 	"sync"
 )
 
-// copyBuffers are what pithSplice copies through: eight times io.Copy's, as
-// each read and write of a published connection is a call of the host.
+// copyBuffers are pithSplice's buffers. They are eight times as large as io.Copy's, because
+// each read and write of a published connection is a host call.
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// pithSplice stands in for poll.Splice: it copies up to remain bytes from one
-// connection to another. There is no splice(2), since a pipe in the library OS
-// would be one copy more. handled is true: it has begun.
+// pithSplice replaces poll.Splice: it copies up to remain bytes from one connection to
+// another. There is no splice(2), because a pipe in the library OS would add a copy.
+// handled is always true.
 func pithSplice(dst, src *poll.FD, remain int64) (written int64, handled bool, err error) {
 	buf := copyBuffers.Get().(*[256 << 10]byte)
 	defer copyBuffers.Put(buf)

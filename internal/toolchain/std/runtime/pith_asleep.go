@@ -7,16 +7,15 @@ import (
 	"unsafe"
 )
 
-// A device's goroutine waits for the poller as long as the machine runs, and the
-// network's does from its first use on; both have timers. One thread is in the
-// poller for them then, which checkdead takes for one that runs: the program's
-// deadlock would last for ever.
+// A device's goroutine waits for the poller as long as the VM runs. So does the network's,
+// after its first use. Both have timers. One thread is in the poller for them. checkdead
+// counts that thread as running, and would never report a deadlock of the program.
 
 // pithawake is the goroutine that pithasleep found last. Guarded by sched.lock.
 var pithawake guintptr
 
-// pithpoll is the scheduler's netpoll. If no other thread runs, nobody would look
-// for a deadlock later.
+// pithpoll is what the scheduler calls instead of netpoll. It looks for a deadlock before it
+// blocks, because no thread might run later to do so.
 func pithpoll(delay int64) (gList, int32) {
 	if delay != 0 {
 		lock(&sched.lock)
@@ -26,10 +25,10 @@ func pithpoll(delay int64) (gList, int32) {
 	return netpoll(delay)
 }
 
-// pithasleep says, when but one thread is not idle, whether that is in the
-// poller, and for the system alone: the program has no timer, and no goroutine in
-// a system call. Who comes back from the poller needs sched.lock before anything
-// else.
+// pithasleep reports whether the program is asleep, when only one thread is not idle. That
+// is so if this thread is in the poller only for the system: the program has no timers,
+// and none of its goroutines is in a system call. A thread that returns from the poller
+// takes sched.lock before anything else.
 func pithasleep() bool {
 	assertLockHeld(&sched.lock)
 	if sched.lastpoll.Load() != 0 || panicking.Load() > 0 {
@@ -68,7 +67,7 @@ func pithasleep() bool {
 	return true
 }
 
-// pithtimers says whether pp has timers of the program's.
+// pithtimers reports whether pp has timers of the program.
 func pithtimers(pp *p) bool {
 	for _, tw := range pp.timers.heap {
 		if !pithsystemtimer(tw.timer) {
@@ -78,8 +77,8 @@ func pithtimers(pp *p) bool {
 	return false
 }
 
-// pithsystemtimer says whether a timer is the library OS's: its call, a
-// time.AfterFunc, or the sleep of one of its goroutines.
+// pithsystemtimer reports whether a timer belongs to the library OS: it calls one of its
+// functions, directly or by time.AfterFunc, or ends the sleep of one of its goroutines.
 func pithsystemtimer(t *timer) bool {
 	code := func(f unsafe.Pointer) string { return funcname(findfunc((*funcval)(f).fn)) }
 	arg := efaceOf(&t.arg).data
@@ -93,7 +92,7 @@ func pithsystemtimer(t *timer) bool {
 	}
 }
 
-// pithinside says whether a goroutine that waits is in the library OS: for a
+// pithinside reports whether a waiting goroutine is in the library OS, and so waits for a
 // lock that one of the system's goroutines has.
 func pithinside(gp *g) bool {
 	var u unwinder

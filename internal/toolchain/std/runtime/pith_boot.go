@@ -4,9 +4,8 @@ package runtime
 
 import "unsafe"
 
-// The boot parameters (package pith/libos/boot) as far as the runtime needs
-// them before any Go code can run. pithpid and pithsleepword are read by the
-// gate.
+// The boot parameters (package pith/libos/boot) that the runtime needs before other Go code
+// can run. The gate reads pithpid and pithsleepword.
 var (
 	pithpid       int32
 	pithcpus      int32
@@ -17,16 +16,8 @@ var (
 
 const pithBootVar = "PITH_BOOT="
 
-// pithgate is called by assembly here and in other packages.
-//
-//go:linkname pithgate
-func pithgate()
-
-//go:noescape
-func pithhostcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
-
-// pithfindboot finds the boot parameters, which a confined process has as its
-// first environment variable, and reads the numbers that osinit needs.
+// pithfindboot finds the boot parameters and reads the numbers that osinit needs. In a
+// confined process they are the first environment variable.
 func pithfindboot() {
 	if pithvm != 0 {
 		s := vmSharedPage()
@@ -56,7 +47,7 @@ func pithfindboot() {
 	pithmemory = pithbootnum("mem=")
 }
 
-// pithbootnum is the number that follows key in the boot parameters, or 0.
+// pithbootnum returns the number that follows key in the boot parameters, or 0.
 func pithbootnum(key string) int64 {
 	s := pithbootline
 	for i := 0; i+len(key) <= len(s); i++ {
@@ -72,13 +63,13 @@ func pithbootnum(key string) int64 {
 	return 0
 }
 
-// osinit is called first by schedinit's caller, single-threaded.
+// osinit is the first Go function of the runtime. There is one thread.
 func osinit() {
 	pithfindboot()
 	linuxosinit()
 }
 
-// goenvs makes the environment; the program does not see the parameters.
+// goenvs makes the environment. It removes the boot parameters from it.
 func goenvs() {
 	linuxgoenvs()
 	if pithvm == 0 {
@@ -86,11 +77,11 @@ func goenvs() {
 	}
 }
 
-// getCPUCount is what --cpus says.
+// getCPUCount returns the value of --cpus.
 func getCPUCount() int32 { return pithcpus }
 
-// readGOMEMLIMIT is the variable's value or else nine tenths of the instance's
-// memory: the collector's limit leaves room for what it does not count.
+// readGOMEMLIMIT returns the variable's value, or nine tenths of the instance's memory. The
+// rest is for memory that the garbage collector does not count.
 func readGOMEMLIMIT() int64 {
 	if gogetenv("GOMEMLIMIT") == "" && pithmemory > 0 {
 		return pithmemory / 10 * 9
@@ -98,19 +89,18 @@ func readGOMEMLIMIT() int64 {
 	return linuxreadGOMEMLIMIT()
 }
 
-// vgetrandomInit leaves the vDSO's getrandom unused: it may fall back to a
-// system call that a confined process must not make.
+// vgetrandomInit does nothing, so that the vDSO's getrandom is not used: it may fall back to
+// a system call that a confined process must not make.
 func vgetrandomInit() {}
 
-// pithrandom fills memory with random bytes. The library OS sets it.
+// pithrandom fills p with random bytes. The library OS sets it.
 var pithrandom func(p []byte)
 
 //go:linkname pithplatformsetrandom pith/libos/platform.setRandom
 func pithplatformsetrandom(fill func(p []byte)) { pithrandom = fill }
 
-// vgetrandom is getrandom(2) as a function call, as the vDSO has it: memory on
-// the caller's stack may stay there, for it is known by its type, and not by an
-// address that is old when the stack has moved.
+// vgetrandom is getrandom(2) as a function, like the vDSO's. p may be on the caller's stack:
+// it is a pointer and not a number, so the runtime updates it when the stack moves.
 //
 //go:linkname vgetrandom
 func vgetrandom(p []byte, flags uint32) (ret int, supported bool) {
@@ -125,8 +115,8 @@ func vgetrandom(p []byte, flags uint32) (ret int, supported bool) {
 	return len(p), true
 }
 
-// dieFromSignal ends the instance as a shell would report a death by signal:
-// in its own process namespace it could not die of it (it is process 1).
+// dieFromSignal ends the instance with the exit code by which a shell reports a death by a
+// signal. A signal cannot kill the instance, because it is process 1 of its namespace.
 //
 //go:nosplit
 //go:nowritebarrierrec

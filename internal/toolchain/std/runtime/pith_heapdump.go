@@ -7,15 +7,15 @@ import (
 	"unsafe"
 )
 
-// A heap dump is made while the world is stopped, when the library OS, to which
-// its file belongs, cannot run: it goes to memory outside of the heap, and
-// package debug writes it when the world runs again.
+// The runtime makes a heap dump while the world is stopped. Then the library OS, which has the
+// file, cannot run. So the dump goes to memory outside of the heap, and package debug
+// writes it to the file when the world runs again.
 
 var pithdump struct {
 	first, last *pithdumpchunk
 }
 
-// pithdumpsema is 1 while no dump is made.
+// pithdumpsema is 0 while a dump is made.
 var pithdumpsema uint32 = 1
 
 type pithdumpchunk struct {
@@ -25,7 +25,7 @@ type pithdumpchunk struct {
 	data [1<<20 - 16]byte
 }
 
-// pithdumpwrite is what heapdump.go has instead of write.
+// pithdumpwrite is what heapdump.go calls instead of write.
 func pithdumpwrite(p unsafe.Pointer, n int32) {
 	left := uintptr(n)
 	for left > 0 {
@@ -51,15 +51,15 @@ func pithdumpwrite(p unsafe.Pointer, n int32) {
 	}
 }
 
-// pithheapdump dumps the heap and gives the dump to write, piece by piece, until
-// that returns false.
+// pithheapdump dumps the heap, and passes the dump to write piece by piece until write
+// returns false.
 //
 //go:linkname pithheapdump runtime/debug.heapDump
 func pithheapdump(write func(p []byte) bool) {
 	semacquire(&pithdumpsema)
 	stw := stopTheWorld(stwWriteHeapDump)
-	// Its stack stays where it is while the world is stopped; the system's
-	// is not large enough for both.
+	// MemStats is on this goroutine's stack, which stays in place while the world is
+	// stopped. The system stack is too small for it.
 	var m MemStats
 	systemstack(func() {
 		readmemstats_m(&m)

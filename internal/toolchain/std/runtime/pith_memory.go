@@ -4,9 +4,9 @@ package runtime
 
 import "unsafe"
 
-// sysUnusedOS says that memory of the heap is of no use until sysUsedOS. In
-// a virtual machine its pages may be kept until then. If no memory is left for a
-// page table to take them out, the heap just keeps them.
+// sysUnusedOS says that the heap does not use memory until sysUsedOS. In a virtual machine
+// the thread layer may keep its pages until then. If there is no memory for a page table
+// that is needed to unmap them, the heap keeps them too.
 func sysUnusedOS(v unsafe.Pointer, n uintptr) {
 	if pithvm == 0 {
 		linuxsysUnusedOS(v, n)
@@ -23,6 +23,5 @@ func sysUsedOS(v unsafe.Pointer, n uintptr) {
 	madvise(v, n, adviceUsed)
 }
 
-// needZeroAfterSysUnusedOS says whether memory that was unused may hold what it
-// held before.
+// needZeroAfterSysUnusedOS reports whether unused memory may still have its old contents.
 func needZeroAfterSysUnusedOS() bool { return pithvm != 0 || debug.madvdontneed == 0 }

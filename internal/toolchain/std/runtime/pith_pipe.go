@@ -7,41 +7,39 @@ import (
 	"unsafe"
 )
 
-// The gate's pipes. The runtime can make pipes of its own (nonblockingPipe), as
-// its tests do, and a signal handler may write to them; so they are not the
-// library OS's, and without locks. The gate sends calls of their descriptors
-// here.
+// The gate's pipes. The runtime can make pipes of its own (nonblockingPipe), as its tests do,
+// and a signal handler may write to them. So they do not belong to the library OS, and use
+// no locks. The gate sends calls of their descriptors here.
 
 const (
-	pithpipefirst = 1 << 16 // descriptor: above all of the host's
+	pithpipefirst = 1 << 16 // first descriptor: above all of the host's
 	pithpipecount = 4
 )
 
-// pithpipes are the pipes: reader and writer of the i-th are descriptors
-// pithpipefirst+2*i and the next.
+// pithpipes are the pipes. The reader of pipe i is descriptor pithpipefirst+2*i, and the
+// writer is the next one.
 var pithpipes [pithpipecount]struct {
 	state uint32 // a futex
 	flags uint32 // O_NONBLOCK, O_CLOEXEC
 }
 
-// A pipe's state: what is in it, and which of its ends are open.
+// A pipe's state: the bytes in it, and which of its ends are open.
 const (
-	pithpipebytes  = 3 // mask of the number of bytes, which follow from bit 8 on
+	pithpipebytes  = 3 // mask of the number of bytes; the bytes are in bits 8 to 31
 	pithpipereader = 4
 	pithpipewriter = 8
 )
 
-// pithpipecall is system call num of a pipe's descriptor, or pipe2.
+// pithpipecall makes system call num: pipe2, or a call with a pipe's descriptor.
 //
 //go:nosplit
 //go:nowritebarrierrec
 func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
 	const (
-		sysRead, sysWrite, sysClose, sysFcntl, sysPipe2 = 0, 1, 3, 72, 293
-		errAgain, errBadf, errInval, errMfile, errPipe  = 11, 9, 22, 24, 32
-		getfd, setfd, getfl, setfl                      = 1, 2, 3, 4
+		errAgain, errBadf, errInval, errMfile, errPipe = 11, 9, 22, 24, 32
+		getfd, setfd, getfl, setfl                     = 1, 2, 3, 4
 	)
-	if num == sysPipe2 {
+	if num == nrPipe2 {
 		for i := range pithpipes {
 			if p := &pithpipes[i]; atomic.Cas(&p.state, 0, pithpipereader|pithpipewriter) {
 				p.flags = uint32(a2)
@@ -64,32 +62,32 @@ func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
 		switch {
 		case s&end == 0:
 			return vmErr(errBadf)
-		case num == sysFcntl && a2 == getfl:
+		case num == nrFcntl && a2 == getfl:
 			return uintptr(p.flags&_O_NONBLOCK) | a1&1
-		case num == sysFcntl && a2 == getfd:
+		case num == nrFcntl && a2 == getfd:
 			return uintptr(p.flags & _O_CLOEXEC / _O_CLOEXEC)
-		case num == sysFcntl && a2 == setfl:
+		case num == nrFcntl && a2 == setfl:
 			p.flags = p.flags&^_O_NONBLOCK | uint32(a3)&_O_NONBLOCK
 			return 0
-		case num == sysFcntl && a2 == setfd:
+		case num == nrFcntl && a2 == setfd:
 			p.flags = p.flags&^_O_CLOEXEC | uint32(a3)&1*_O_CLOEXEC
 			return 0
-		case num == sysFcntl:
+		case num == nrFcntl:
 			return vmErr(errInval)
-		case num == sysClose:
+		case num == nrClose:
 			if next &^= end; next&other == 0 {
 				next = 0
 			}
 		case done == a3:
 			return done
-		case num == sysRead && n > 0:
+		case num == nrRead && n > 0:
 			*(*byte)(unsafe.Pointer(a2 + done)) = byte(s >> 8)
 			next = s&0xff - 1 | s>>8&^0xff
-		case num == sysRead && (done > 0 || s&other == 0):
+		case num == nrRead && (done > 0 || s&other == 0):
 			return done
-		case num == sysWrite && s&other == 0:
+		case num == nrWrite && s&other == 0:
 			return vmErr(errPipe)
-		case num == sysWrite && n < 3:
+		case num == nrWrite && n < 3:
 			next = s + 1 | uint32(*(*byte)(unsafe.Pointer(a2 + done)))<<(8+8*n)
 		default:
 			wait = true
@@ -100,7 +98,7 @@ func pithpipecall(num, a1, a2, a3 uintptr) uintptr {
 				continue
 			}
 			futexwakeup(&p.state, 1<<30)
-			if num == sysClose {
+			if num == nrClose {
 				return 0
 			}
 			done++

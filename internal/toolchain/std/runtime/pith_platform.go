@@ -7,11 +7,12 @@ import (
 	_ "unsafe" // for go:linkname
 )
 
-// What package pith/libos/platform needs of the runtime, beside what it can
-// reach by name.
+// Functions of the runtime that package pith/libos/platform links to. It reaches others by
+// their own names.
 
-// A goroutine's stack may have half of a virtual machine's memory, which is all
-// there is: beyond it, it reports an overflow and not an end of memory.
+// pithplatformboot returns the boot parameters. In a virtual machine it also limits a
+// goroutine's stack to half of the memory, so that endless recursion reports a stack
+// overflow and not a lack of memory.
 //
 //go:linkname pithplatformboot pith/libos/platform.bootLine
 func pithplatformboot() string {
@@ -27,7 +28,7 @@ func pithplatformcall(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr {
 	return pithhostcall(num, a1, a2, a3, a4, a5, a6)
 }
 
-// pithplatformblock is a host call that may block its thread.
+// pithplatformblock makes a host call that may block its thread.
 //
 //go:linkname pithplatformblock pith/libos/platform.hostCallBlocking
 //go:nosplit
@@ -41,9 +42,9 @@ func pithplatformblock(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr {
 //go:linkname pithplatformexit pith/libos/platform.exit
 func pithplatformexit(code int32) { exit(code) }
 
-// pithpark and pithunpark are a semaphore for the library OS's own blocking.
-// To testing/synctest it is I/O. A goroutine in it counts as one that waits for
-// the poller: a program all of which is in system calls is not at a deadlock.
+// pithpark and pithunpark are a semaphore for blocking in the library OS. For
+// testing/synctest it is I/O. A goroutine in it counts as waiting for the poller: a program
+// whose goroutines are all in system calls has no deadlock.
 //
 //go:linkname pithpark pith/libos/platform.park
 func pithpark(sema *uint32) {
@@ -56,9 +57,9 @@ func pithpark(sema *uint32) {
 //go:linkname pithunpark pith/libos/platform.unpark
 func pithunpark(sema *uint32) { semrelease1(sema, false, 0) }
 
-// pithSystem says whether a goroutine that begins with the named function is the
-// system's: the runtime's, as everywhere, or the library OS's. Neither is
-// counted by NumGoroutine or shown in tracebacks and profiles.
+// pithSystem reports whether a goroutine that begins with the named function belongs to the
+// system: to the runtime, as in any Go program, or to the library OS. NumGoroutine does not
+// count such goroutines, and tracebacks and profiles do not show them.
 func pithSystem(name string) bool {
 	return stringslite.HasPrefix(name, "runtime.") ||
 		stringslite.HasPrefix(name, "pith/libos/") ||

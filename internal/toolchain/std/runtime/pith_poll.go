@@ -4,10 +4,9 @@ package runtime
 
 import "unsafe"
 
-// The poller has two sources. Host descriptors (packets, published ports and
-// their connections) are in the epoll instance that the runtime's own netpoll
-// waits on. Everything else is a file of the library OS, which calls
-// pithpollready when it changes.
+// The poller has two sources. Host descriptors are in the epoll instance that the runtime's
+// own netpoll waits for: packets, published ports and their connections. Everything else is
+// a file of the library OS, which calls pithpollready when its readiness changes.
 
 // pithhostfd marks a host descriptor passed to poll_runtime_pollOpen.
 const pithhostfd = 1 << 62
@@ -42,26 +41,22 @@ func netpollclose(fd uintptr) uintptr {
 	return pithpoller.close(int(fd))
 }
 
-// netpollIsPollDescriptor: the poller's own descriptors are the host's, which
-// no program can name.
+// netpollIsPollDescriptor returns false: the poller's own descriptors are the host's, and no
+// program can name those.
 func netpollIsPollDescriptor(fd uintptr) bool { return false }
 
 const _EPERM = 1
 
-// pithepollctl is epoll_ctl(2), edge-triggered, for events of both directions
-// to go to pd; netpoll unpacks the tagged pointer.
+// pithepollctl is epoll_ctl(2), edge-triggered, for both directions. Events go to pd, whose
+// tagged pointer netpoll unpacks. It returns an error number.
 func pithepollctl(op, fd uintptr, pd *pollDesc) uintptr {
-	var ev struct {
-		events uint32
-		data   [8]byte
-	}
+	var ev epollEvent
 	const in, out, rdhup, et = 0x1, 0x4, 0x2000, 0x80000000
 	ev.events = in | out | rdhup | et
 	if pd != nil {
 		*(*taggedPointer)(unsafe.Pointer(&ev.data)) = taggedPointerPack(unsafe.Pointer(pd), pd.fdseq.Load())
 	}
-	const sysEpollCtl = 233
-	return -pithhostcall(sysEpollCtl, uintptr(epfd), op, fd, uintptr(noescape(unsafe.Pointer(&ev))), 0, 0)
+	return -pithhostcall(nrEpollCtl, uintptr(epfd), op, fd, uintptr(noescape(unsafe.Pointer(&ev))), 0, 0)
 }
 
 //go:linkname pithhostpollopen pith/libos/platform.hostPollOpen
@@ -71,8 +66,8 @@ func pithhostpollopen(fd int) (pd unsafe.Pointer, errno int) {
 	return unsafe.Pointer(p), e
 }
 
-// pithhostpollunblock wakes who waits with pd, for pithhostpollclose to be
-// called when they are gone: the runtime uses pd again.
+// pithhostpollunblock wakes the goroutines that wait with pd. Once they are gone, the caller
+// may call pithhostpollclose, after which the runtime uses pd again.
 //
 //go:linkname pithhostpollunblock pith/libos/platform.hostPollUnblock
 func pithhostpollunblock(pd unsafe.Pointer) { poll_runtime_pollUnblock((*pollDesc)(pd)) }
@@ -80,8 +75,8 @@ func pithhostpollunblock(pd unsafe.Pointer) { poll_runtime_pollUnblock((*pollDes
 //go:linkname pithhostpollclose pith/libos/platform.hostPollClose
 func pithhostpollclose(pd unsafe.Pointer) { poll_runtime_pollClose((*pollDesc)(pd)) }
 
-// pithhostpollmod has the events of the host descriptor fd, which is open, go to
-// pd, beginning with its present state.
+// pithhostpollmod makes the events of the open host descriptor fd go to pd, beginning with
+// its present state.
 //
 //go:linkname pithhostpollmod pith/libos/platform.hostPollMod
 func pithhostpollmod(fd int, pd unsafe.Pointer) uintptr {
@@ -93,8 +88,8 @@ func pithhostpollwait(pd unsafe.Pointer, mode int) int {
 	return poll_runtime_pollWait((*pollDesc)(pd), mode)
 }
 
-// pithpollready makes pd ready in mode ('r', 'w' or their sum), as netpoll
-// does for what epoll reports, and the goroutines that wait for it runnable.
+// pithpollready makes pd ready in mode ('r', 'w' or their sum), and the goroutines that wait
+// for it runnable. netpoll does the same for events of epoll.
 //
 //go:linkname pithpollready pith/libos/platform.pollReady
 func pithpollready(pd uintptr, mode int32) {

@@ -7,20 +7,19 @@ import (
 	"unsafe"
 )
 
-// The CPU profiler's clock. There are no interval timers below the runtime: a
-// thread of ours without a P, as sysmon is one, reads the CPU clocks of the
-// threads that run Go code and sends SIGPROF for each period that one has used,
-// as the timers would that the runtime makes for them on Linux.
+// The CPU profiler's clock. There are no interval timers below the runtime. Instead, a thread
+// without a P, like sysmon, reads the CPU clocks of the threads that run Go code. For each
+// period that a thread has used it sends SIGPROF, as the thread's timer does on Linux.
 
 var pithprof struct {
-	hz      uint32 // atomic; the thread sleeps while it is 0
-	started bool   // under the profiler's own lock (prof.signalLock, cpuprof.lock)
+	hz      uint32 // atomic; 0: the thread sleeps
+	started bool   // guarded by the profiler's locks (prof.signalLock, cpuprof.lock)
 }
 
-// pithprofm is what a thread (m.mOS) has of it.
+// pithprofm is a thread's part of it, in m.mOS.
 type pithprofm struct {
-	due  atomic.Int64 // its CPU time at the next sample; 0: it is not sampled
-	seen int64        // its CPU time when the profiler's thread last looked
+	due  atomic.Int64 // CPU time of the next sample; 0: not sampled
+	seen int64        // CPU time when the profiler's thread last looked
 }
 
 func setProcessCPUProfiler(hz int32) {
@@ -46,16 +45,16 @@ func setThreadCPUProfiler(hz int32) {
 	mp.pithprof.due.Store(pithprofdue(pithcputime(mp.procid), 1e9/int64(hz)))
 }
 
-// pithprofdue is when a thread that has used CPU time used is sampled first. As
-// with Linux's timers it is anywhere in a period, so that a thread that runs for
-// a tenth of one is seen with a chance of a tenth.
+// pithprofdue returns the CPU time of the first sample of a thread that has used the time
+// used. As with Linux's timers it is a random point of a period, so that a thread that runs
+// for a tenth of a period is sampled with a probability of a tenth.
 func pithprofdue(used, period int64) int64 {
 	return used + 1 + int64(cheaprandn(uint32(period)))
 }
 
-// validSIGPROF says, in the handler, whether the signal is a sample: of several
-// for the same period the first. A thread that has used more periods since, for
-// the profiler's own waited long for a CPU, is sampled once more at once.
+// validSIGPROF reports, in the handler, whether the signal is a sample: only the first one in
+// a period is. If the profiler's thread had to wait long for a CPU, the thread may have used
+// more periods meanwhile. It is then sampled again at once.
 //
 //go:nosplit
 func validSIGPROF(mp *m, c *sigctxt) bool {
@@ -77,13 +76,12 @@ func validSIGPROF(mp *m, c *sigctxt) bool {
 	return true
 }
 
-// pithcputime is the CPU time in nanoseconds of a thread: clock_gettime(2) of
-// the clock that pthread_getcpuclockid(3) would name.
+// pithcputime returns the CPU time of a thread in nanoseconds, by the clock that
+// pthread_getcpuclockid(3) names.
 func pithcputime(tid uint64) int64 {
-	const sysClockGettime = 228
 	var t timespec
 	clock := uint32(^int32(tid)<<3 | 6)
-	if pithhostcall(sysClockGettime, uintptr(clock), uintptr(noescape(unsafe.Pointer(&t))), 0, 0, 0, 0) != 0 {
+	if pithhostcall(nrClockGettime, uintptr(clock), uintptr(noescape(unsafe.Pointer(&t))), 0, 0, 0, 0) != 0 {
 		return 0
 	}
 	return t.tv_sec*1e9 + t.tv_nsec
@@ -105,8 +103,8 @@ func pithprofthread() {
 			begin = true
 			continue
 		}
-		// Twice in a period, and not in step with sysmon, whose preemptions
-		// would be all it sees; but soon enough for a change of hz.
+		// Look about twice in a period, but soon enough to see a change of hz. Vary the
+		// time: in step with sysmon the profile would show its preemptions only.
 		period := int64(1e9 / hz)
 		us := uint32(min(period, 2e7) / 1e3)
 		usleep(us/4 + cheaprandn(us/2+1))
@@ -115,8 +113,8 @@ func pithprofthread() {
 	}
 }
 
-// pithprofsample signals the threads that are due. A new profile begins with
-// none: what a thread used before is not in it.
+// pithprofsample signals the threads that are due. In a new profile none is: the time that
+// threads used before is not part of it.
 //
 //go:nowritebarrierrec
 func pithprofsample(period int64, begin bool) {

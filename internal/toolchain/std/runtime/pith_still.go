@@ -4,19 +4,19 @@ package runtime
 
 import "unsafe"
 
-// pithstill is a system call that another goroutine makes while the caller
-// stands still, as a thread does in a system call. Two kinds of callers need it.
+// pithstill is a system call that another goroutine makes while the caller stands still, as a
+// thread does in a system call. Two kinds of callers need it.
 //
-// Those in a bubble of testing/synctest: what the library OS makes on the way,
-// timers say, would be the bubble's, and so would the times that it reads. The
-// other goroutine is the system's and in no bubble.
+// The first kind is in a bubble of testing/synctest. Timers that the library OS makes during
+// the call would belong to the bubble, and the times that it reads would be the bubble's.
+// The other goroutine belongs to the system and is in no bubble.
 //
-// And those whose pointers lead into their own stack. They come from assembly
-// (golang.org/x/sys/unix), for which the compiler moves nothing to the heap. The
-// stack must not move while the library OS writes to it: no stack check until
-// the call is over, and parkingOnChan to keep the collector from shrinking it.
+// The second kind has pointers into its own stack. Such callers are in assembly
+// (golang.org/x/sys/unix), for which the compiler moves nothing to the heap. The stack must
+// not move while the library OS writes to it. So there is no stack check until the call is
+// over, and parkingOnChan keeps the garbage collector from shrinking the stack.
 //
-// The type is package syscall's, too.
+// Package syscall has the same type.
 type pithstill struct {
 	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
 	args [7]uintptr
@@ -30,17 +30,16 @@ var pithstills struct {
 	head uintptr // *pithstill
 }
 
-// The worker and what starts it, as values that are there already.
+// The worker and the function that starts it, as values that exist already.
 var (
 	pithstillfn      = pithstillworker
 	pithstillstartfn = pithstillstart
 )
 
-// pithstillcall has s made while the caller is parked. Its callers check no
-// stack, and have to fit into what is left of it when the compiler optimises
-// nothing (-N -l): it calls nothing that would be inlined, and stores pointers
-// that the collector need not know of, to the stack and to static data, as
-// numbers, without write barriers.
+// pithstillcall parks the caller while another goroutine makes s. Its callers do not check
+// the stack, and must fit into the rest of it even when the compiler optimises nothing
+// (-N -l). So it calls nothing that would be inlined. It stores pointers to the stack and to
+// static data as numbers, without write barriers: the garbage collector need not know them.
 //
 //go:linkname pithstillcall syscall.pithStillCall
 //go:nosplit

@@ -19,14 +19,6 @@ import (
 // Assembly (golang.org/x/sys/unix) cannot, so its pointers may lead into the
 // caller's own stack: see pithStillCall in the runtime.
 
-// pithApart says whether a call is to be made by another goroutine: one of its
-// three addresses lies in the calling goroutine's stack, or that is in a bubble
-// of testing/synctest.
-//
-//go:linkname pithApart
-//go:noescape
-func pithApart(a1, a2, a3 uintptr) bool
-
 // pithStill is a system call for another goroutine to make; the runtime has the
 // same type, and the last two fields.
 type pithStill struct {

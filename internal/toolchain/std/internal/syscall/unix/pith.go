@@ -17,8 +17,8 @@ func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err syscall.Errno)
 //go:uintptrescapes
 func pithCall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err syscall.Errno)
 
-// fcntl is fcntl(2) of the library OS; it returns -1 and the error number, or
-// the result and 0.
+// fcntl is fcntl(2) of the library OS. It returns -1 and the error number, or the result and
+// 0.
 func fcntl(fd, cmd, arg int32) (int32, int32) {
 	r, _, errno := pithCall(syscall.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))
 	if errno != 0 {
@@ -27,8 +27,7 @@ func fcntl(fd, cmd, arg int32) (int32, int32) {
 	return int32(r), 0
 }
 
-// GetRandom calls the getrandom system call, and it never by address: what p is
-// made of may be on the caller's stack.
+// GetRandom calls getrandom(2) without passing an address: p may be on the caller's stack.
 func GetRandom(p []byte, flags GetRandomFlag) (n int, err error) {
 	ret, supported := vgetrandom(p, uint32(flags))
 	switch {

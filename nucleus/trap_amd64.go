@@ -4,7 +4,7 @@ package runtime
 
 import "unsafe"
 
-// trapFrame is what nucleustrap and the CPU push.
+// trapFrame is what the CPU and nucleustrap push.
 type trapFrame struct {
 	ax, bx, cx, dx, si, di, bp, r8, r9, r10, r11, r12, r13, r14, r15 uintptr
 
@@ -21,13 +21,13 @@ const (
 	// Page fault error code (SDM 3A §4.7).
 	faultPresent = 1 << 0
 	faultWrite   = 1 << 1
-	// faultMapped is added for CPL 3: the page is mapped, but not for this.
+	// faultMapped is added for CPL 3: the page is mapped, but the access is not
+	// permitted.
 	faultMapped = 1 << 32
 )
 
-// nucleusTrap handles an exception or an interrupt. Most of them become upcalls:
-// the interrupted thread is diverted to CPL 3's thread layer. The interrupts that
-// come often do not come here (nucleusirq).
+// nucleusTrap handles an exception or an interrupt. Most exceptions become upcalls into
+// the thread layer. nucleusirq handles the frequent interrupts.
 //
 //go:nosplit
 func nucleusTrap(f *trapFrame, c *cpuState) {
@@ -63,19 +63,21 @@ func nucleusTrap(f *trapFrame, c *cpuState) {
 	case f.vector == vectorSpurious:
 	case f.vector == vectorFlush:
 		n.apicWrite(apicEOI, 0)
-		n.obey(c)
-	default: // nobody's: a device was told wrong
+		n.flushIfStale(c)
+	default: // a device has a wrong vector
 		n.apicWrite(apicEOI, 0)
 	}
 }
 
 const ud2Size = 2
 
-// notRaised reports whether the fault is that of a SYSCALL which went to its
-// target but stayed at CPL 3, as KVM does where it is itself virtualised and
-// interprets what runs at CPL 0. From then on the gate is another one, where a
-// fault raises; the call that showed it is made there. It is the first of all:
-// where the gate is that one already, a SYSCALL is the program's.
+// notRaised reports whether the fault comes from a nucleus call whose SYSCALL jumped
+// to its target but stayed at CPL 3. KVM does that where it is itself virtualised and
+// interprets CPL 0. From then on nucleus calls go through vmfaultgate, where an
+// exception raises the privilege. notRaised repeats the call there.
+//
+// The first nucleus call of all shows this. Once vmfaultgate is in use, a SYSCALL comes
+// from the program itself, and ends it.
 //
 //go:nosplit
 func (n *nucleus) notRaised(f *trapFrame) bool {
@@ -94,15 +96,15 @@ func (n *nucleus) notRaised(f *trapFrame) bool {
 	return false
 }
 
-// divert has CPL 3 continue in its thread layer, on that one's stack, with the
-// registers of the interrupted thread.
+// divert makes an upcall: CPL 3 continues in the thread layer, on the thread layer's
+// stack, with the registers of the interrupted thread.
 //
 //go:nosplit
 func (n *nucleus) divert(f *trapFrame, c *cpuState, address uintptr) {
 	b := (*cpuBlock)(unsafe.Pointer(c.block))
 	resuming := n.resume[0] <= f.ip && f.ip < n.resume[1]
 	if f.vector == vectorDebug && (b.masked != 0 || resuming) {
-		f.flags &^= 1 << 8 // a thread that traces its own steps (TF) is not traced here
+		f.flags &^= 1 << 8 // a thread that single-steps itself (TF) does not step the thread layer
 		return
 	}
 	if f.vector < vectorDevice && (b.masked != 0 || resuming) {
@@ -118,4 +120,12 @@ func (n *nucleus) divert(f *trapFrame, c *cpuState, address uintptr) {
 	}
 	f.sp = c.userstack
 	f.flags = flagsUser
+}
+
+// isGate reports whether a call that returns to from was made by one of the thread
+// layer's gates.
+//
+//go:nosplit
+func (n *nucleus) isGate(from uintptr) bool {
+	return from-n.gate[0] <= 64 || from-n.gate[1] == ud2Size
 }

@@ -1,7 +1,6 @@
-// The gate: where the runtime's own system calls and those of package platform
-// leave for the host of a confined process, or in a virtual machine for the
-// thread layer (vmgate). The program's system calls are functions of the library
-// OS and never come here.
+// The gate. System calls of the runtime itself and of package platform pass it. In a confined
+// process they go to the host, in a virtual machine to the thread layer (vmgate). The
+// program's system calls are functions of the library OS and do not come here.
 
 #include "go_asm.h"
 #include "go_tls.h"
@@ -25,9 +24,9 @@
 #define GATE_MINCORE	13
 #define GATE_FD	14
 
-// pithgate makes system call AX with arguments DI, SI, DX, R10, R8, R9, as
-// SYSCALL does: the result in AX, CX and R11 clobbered, all else kept. It may
-// be jumped to instead of called, where the stack must not be touched.
+// pithgate makes system call AX with the arguments DI, SI, DX, R10, R8 and R9, as SYSCALL
+// does: the result is in AX, CX and R11 are lost, and all other registers are kept. A
+// function that must not touch the stack may jump to it instead of calling it.
 TEXT runtime·pithgate(SB),NOSPLIT|NOFRAME,$0-0
 	LEAL	-const_pithpipefirst(DI), CX
 	CMPL	CX, $(2*const_pithpipecount)
@@ -96,7 +95,7 @@ poller:	// there is no other epoll instance
 	JNE	badf
 	SYSCALL
 	RET
-fd:	// the monitor's filter ends a program that names what it never gave
+fd:	// the monitor's filter kills an image that names a descriptor it does not have
 	CMPL	DI, $const_pithpipefirst
 	JCC	badf
 	SYSCALL
@@ -108,8 +107,8 @@ wake:
 	MOVL	$6, AX	// boot.FDWake
 	RET
 
-	// A pipe of the gate's own: the calls are functions, which keep of the
-	// registers what their callers in assembly need.
+	// A pipe of the gate itself. The calls are Go functions. They keep the registers
+	// that the callers in assembly need.
 pipe:
 	CMPL	AX, $1	// read, write
 	JLS	pipecall
@@ -126,11 +125,11 @@ pipecall:
 	LEAQ	runtime·pithpiped(SB), R11
 	MOVQ	R11, 0(SP)
 	LEAQ	runtime·pithpipecall(SB), R11
-	JMP	R11	// not by name: the linker would count it to every call's stack
+	JMP	R11	// not by name: the linker would add it to the stack use of every call
 
-	// The child starts on its own stack: it gets the return address there.
-	// The kernel writes the child's thread id to the word after the one
-	// that holds g (m.tls[1]), where gettid reads it.
+	// The child starts on its own stack, so the return address goes there. The kernel
+	// writes the child's thread id behind the word with g (m.tls[1]). gettid reads it
+	// there.
 clone:
 	MOVQ	0(SP), CX
 	SUBQ	$8, SI
@@ -151,7 +150,7 @@ getpid:
 done:
 	RET
 
-	// nanosleep(DI): wait for a word that nobody wakes.
+	// nanosleep(DI) is a futex wait that nobody wakes.
 sleep:
 	MOVQ	DI, R10
 	LEAQ	runtime·pithsleepword(SB), DI
@@ -161,7 +160,7 @@ sleep:
 	SYSCALL
 	RET
 
-	// kill(DI, SI): a signal to the whole process goes to its first thread.
+	// kill(DI, SI) sends a signal for the whole process to its first thread.
 kill:
 	MOVQ	SI, DX
 	MOVL	runtime·pithpid(SB), DI
@@ -211,8 +210,8 @@ yes:
 	MOVL	$1, AX
 	RET
 
-// The calls that are not answered with ENOSYS. Those with GATE_HOST and
-// GATE_POLLER are the ones that the monitor's seccomp filter permits.
+// The system calls that do not fail with ENOSYS. The monitor's seccomp filter permits those
+// that reach SYSCALL.
 DATA runtime·pithgatetab+0(SB)/1, $GATE_FD	// read
 DATA runtime·pithgatetab+1(SB)/1, $GATE_FD	// write
 DATA runtime·pithgatetab+2(SB)/1, $GATE_ENOENT	// open

@@ -10,17 +10,16 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// gatePrefix begins the names of the functions through which the runtime
-// reaches what is below it; they and the way into the nucleus of a virtual
-// machine are the only ones that may have a SYSCALL instruction.
+// Only the gate and the thread layer's nucleus call may have a SYSCALL instruction. gatePrefix
+// begins the names of the gate's functions.
 const (
 	gatePrefix  = "runtime.pithgate"
 	nucleusGate = "runtime.vmnucleus"
 )
 
-// systemCalls finds the instructions that enter a kernel (Intel SDM 2B SYSCALL,
-// SYSENTER; 2A INT n) outside the gate. Only functions in which the bytes occur
-// are decoded: the bytes may also be part of a constant or an address.
+// systemCalls finds the instructions that enter a kernel (Intel SDM 2B SYSCALL, SYSENTER; 2A
+// INT n) outside of the gate. The bytes of such an instruction may be part of a constant or an
+// address. So it decodes the functions in which they occur.
 func (p *program) systemCalls() ([]Syscall, error) {
 	counts := map[string]int{}
 	for _, sec := range p.elf.Sections {
@@ -61,8 +60,8 @@ func (p *program) systemCalls() ([]Syscall, error) {
 	return found, nil
 }
 
-// instructionAround decodes a function up to the instruction that the byte at
-// offset is part of. Of one that x86asm does not know only the start is given.
+// instructionAround decodes a function and returns the instruction that contains the byte at
+// offset. For an instruction that x86asm does not know it returns the start only.
 func instructionAround(code []byte, offset int) (start int, inst x86asm.Inst) {
 	for start = 0; ; {
 		inst, err := x86asm.Decode(code[start:], 64)
@@ -77,12 +76,12 @@ func instructionAround(code []byte, offset int) (start int, inst x86asm.Inst) {
 	}
 }
 
-// vectorLen is the length in bytes of an instruction that x86asm does not know:
-// VEX (Intel SDM 2A §2.3), EVEX (§2.7) and the three-byte opcode maps (§2.1.2).
-// Anything else counts as one byte, after which decoding falls into step again.
+// vectorLen returns the length in bytes of an instruction that x86asm does not know: VEX (Intel
+// SDM 2A §2.3), EVEX (§2.7) and the three-byte opcode maps (§2.1.2). It counts anything else as
+// one byte. Decoding gets back into step after a few such bytes.
 func vectorLen(code []byte) int {
 	const maxLen = 15
-	c := make([]byte, maxLen+1) // zeros after the end of short code
+	c := make([]byte, maxLen+1) // zeros behind short code
 	copy(c, code)
 	var opcode, opcodeMap int
 	switch c[0] {
@@ -116,7 +115,7 @@ func vectorLen(code []byte) int {
 	return n
 }
 
-// operandLen is the length of ModR/M, SIB and displacement (Intel SDM 2A §2.1.3).
+// operandLen returns the length of ModR/M, SIB and displacement (Intel SDM 2A §2.1.3).
 func operandLen(modrm, sib byte) int {
 	mod, rm := modrm>>6, modrm&7
 	n := 1

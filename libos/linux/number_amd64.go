@@ -423,8 +423,8 @@ const (
 		"set_mempolicy_home_node cachestat fchmodat2"
 )
 
-// SyscallName is the name of system call num as in its manual page, or "" for
-// a number without one.
+// SyscallName returns the name of system call num as in its manual page, or "" if it has
+// none.
 func SyscallName(num uintptr) string {
 	names := namesFrom0
 	if num >= firstOfNew {

@@ -22,8 +22,8 @@ const (
 	xcr0Wanted = 0xe7
 )
 
-// nucleusNeeds ends the machine when its CPU lacks what an image needs. (Long
-// mode it has.)
+// nucleusNeeds ends the VM if its CPU lacks a feature that images need. Long mode was
+// checked before.
 //
 //go:nosplit
 func nucleusNeeds() {
@@ -34,7 +34,7 @@ func nucleusNeeds() {
 	}
 }
 
-// features finds what the CPU has beyond that.
+// features finds the CPU's optional features.
 //
 //go:nosplit
 func (n *nucleus) features(s *vmShared) {
@@ -70,7 +70,8 @@ func (n *nucleus) features(s *vmShared) {
 	}
 }
 
-// cpu makes the region and the block of CPU number, with base as b says.
+// cpu makes the region and the block of CPU number from memory of b, and returns the
+// region's address.
 //
 //go:nosplit
 func (b *bootMemory) cpu(n *nucleus, number uintptr) uintptr {
@@ -122,7 +123,7 @@ func (b *bootMemory) cpu(n *nucleus, number uintptr) uintptr {
 	return at
 }
 
-// tableRegister writes the operand of LGDT and LIDT.
+// tableRegister writes the operand of LGDT or LIDT.
 //
 //go:nosplit
 func tableRegister(at, base uintptr, limit uint16) {
@@ -130,22 +131,22 @@ func tableRegister(at, base uintptr, limit uint16) {
 	store64(at+2, base)
 }
 
-// allowPorts lets CPL 3 use those of the eight I/O ports from port on that are
-// set in mask (SDM 1 §19.5.2).
+// allowPorts lets CPL 3 use the I/O ports port to port+7 whose bits are set in mask
+// (SDM 1 §19.5.2).
 //
 //go:nosplit
 func allowPorts(bitmap, port uintptr, mask uint8) {
 	*(*uint8)(unsafe.Pointer(bitmap + port/8)) &^= mask
 }
 
-// stubSize is the length of a stub in nucleusstubs.
+// stubSize is the length of a stub in nucleusstubs, in bytes.
 const stubSize = 9
 
-// gates writes the interrupt table (SDM 3A §6.14.1) to table.
+// gates writes the interrupt descriptor table (SDM 3A §6.14.1) to table.
 //
 //go:nosplit
 func gates(table uintptr) {
-	stub := nucleusaddress(addressStubs) // all of them lie in the same 64 KiB
+	stub := nucleusaddress(addressStubs) // all stubs lie in the same 64 KiB
 	gate, high := stub&0xffff|selCode0<<16|0x8e00<<32|stub>>16<<48, stub>>32
 	for at := table; at < table+vectors*16; at += 16 {
 		store64(at, gate)
@@ -159,7 +160,7 @@ func gates(table uintptr) {
 	store64(table+3*16, load64(table+3*16)|fromProgram) // INT3
 }
 
-// nucleusCPU sets up the CPU that runs it, with the machine's page tables.
+// nucleusCPU sets up the CPU that it runs on. The VM's page tables are in use.
 //
 //go:nosplit
 func nucleusCPU(c *cpuState) *cpuState {
@@ -180,4 +181,70 @@ func nucleusCPU(c *cpuState) *cpuState {
 	}
 	nucleusxchg(uintptr(unsafe.Pointer(&c.running)), 1)
 	return c
+}
+
+// monitorZeroes reports whether the monitor promises that memory was zero before it
+// wrote the image. Pith's own monitor does, in a CPUID leaf of its own.
+//
+//go:nosplit
+func monitorZeroes() bool {
+	const leaf, signature, zeroes = 0x40000100, 0x68746950, 1 << 0
+	most, s1, s2, s3 := nucleuscpuid(leaf, 0)
+	if most < leaf+1 || s1 != signature || s2 != signature || s3 != signature {
+		return false
+	}
+	features, _, _, _ := nucleuscpuid(leaf+1, 0)
+	return features&zeroes != 0
+}
+
+// isDevice reports whether [pa, end) contains a device that the nucleus uses, or
+// memory of the firmware that CPL 3 may not map with bits.
+//
+//go:nosplit
+func (n *nucleus) isDevice(pa, end, bits uintptr) bool {
+	if bits&pteWrite != 0 && pa < lowMemory || pa <= trampoline && trampoline < end {
+		return true
+	}
+	apic := nucleusrdmsr(msrAPICBase) & pteFrame
+	return pa <= apic && apic < end
+}
+
+// nucleusSetTLS sets the thread pointer, which is the FS base.
+//
+//go:nosplit
+func nucleusSetTLS(v uintptr) uintptr {
+	if v >= 1<<47 {
+		return nucleusEINVAL
+	}
+	nucleuswrmsr(msrFSBase, v)
+	return 0
+}
+
+// nucleusaddress returns the address at which the nucleus sees code.
+//
+//go:nosplit
+func nucleusaddress(which uintptr) uintptr { return nucleuslinked(which) + nucleusAlias }
+
+// startArch sets up this architecture's part of the state, with memory from b.
+//
+//go:nosplit
+func (n *nucleus) startArch(b *bootMemory, s *vmShared) {
+	table := b.page()
+	gates(table)
+	b.put(n.root, nucleusBase+pageSize4, table, pteWrite|pteNX, 1)
+
+	// The trampoline of other CPUs. The boot parameters, which may have been there,
+	// are copied by now.
+	b.put(n.root, trampoline, trampoline, 0, 1)
+	nucleuscopy(trampoline, nucleusaddress(addressTrampoline), trampolineRoot)
+	store64(trampoline+trampolineRoot, n.root)
+	store64(trampoline+trampolineFar, nucleuslinked(addressAP)|selCode0<<32)
+	tableRegister(trampoline+trampolineGDTR, nucleuslinked(addressGDT), 4*8-1)
+
+	n.upcall, n.resumed = nucleuslinked(addressUpcall), nucleuslinked(addressResumed)
+	n.resume[0], n.resume[1] = nucleuslinked(addressResume), nucleuslinked(addressResumeEnd)
+	n.gate[0], n.gate[1] = nucleuslinked(addressGate), nucleuslinked(addressFaultGate)
+	n.entry = nucleuslinked(addressEntry)
+	n.features(s)
+	n.apicFind(b, n.root)
 }
