@@ -45,7 +45,7 @@ func sysGettimeofday(a *call.Args) (uintptr, linux.Errno) {
 		sec, nsec := platform.Walltime()
 		*tv = linux.Timeval{Sec: sec, Usec: int64(nsec) / 1e3}
 	}
-	if a.A1 != 0 { // struct timezone, which Linux has at zero
+	if a.A1 != 0 { // struct timezone, which is zero on Linux
 		tz, errno := call.At[[2]int32](a.A1)
 		if errno != 0 {
 			return 0, errno
@@ -82,8 +82,8 @@ func sysClockGetres(a *call.Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-// sysClockNanosleep is clock_nanosleep(2). No signal ends the sleep, so that
-// there never is a remaining time to report.
+// sysClockNanosleep is clock_nanosleep(2). No signal ends the sleep, so it never
+// reports a remaining time.
 func sysClockNanosleep(a *call.Args) (uintptr, linux.Errno) {
 	id := int(int32(a.A0))
 	now, errno := Now(id)
@@ -112,7 +112,7 @@ func sysNanosleep(a *call.Args) (uintptr, linux.Errno) {
 	return sysClockNanosleep(&call.Args{A0: linux.CLOCK_MONOTONIC, A2: a.A0})
 }
 
-// ticksPerSecond is USER_HZ, the unit of times(2).
+// ticksPerSecond is USER_HZ: times(2) counts in units of 1/USER_HZ seconds.
 const ticksPerSecond = 100
 
 func sysTimes(a *call.Args) (uintptr, linux.Errno) {
@@ -127,15 +127,15 @@ func sysTimes(a *call.Args) (uintptr, linux.Errno) {
 	return uintptr(platform.Nanotime() / tick), 0
 }
 
-// realTimer is ITIMER_REAL, which alarm(2) sets too: it sends SIGALRM.
+// realTimer is ITIMER_REAL, which sends SIGALRM. alarm(2) sets it as well.
 var realTimer struct {
 	sync.Mutex
 	timer    *platform.Timer
-	next     int64 // on the monotonic clock; 0: not set
-	interval int64
+	next     int64 // on the monotonic clock, in nanoseconds; 0: not set
+	interval int64 // nanoseconds
 }
 
-// setRealTimer sets the timer in nanoseconds and returns what was set.
+// setRealTimer sets the timer and returns its old setting. All are in nanoseconds.
 func setRealTimer(value, interval int64) (oldValue, oldInterval int64) {
 	t := &realTimer
 	t.Lock()
@@ -153,7 +153,8 @@ func setRealTimer(value, interval int64) (oldValue, oldInterval int64) {
 	return oldValue, oldInterval
 }
 
-// remainingRealTime is what getitimer tells, with realTimer locked.
+// remainingRealTime returns what getitimer(2) does, in nanoseconds, with realTimer
+// locked.
 func remainingRealTime() (value, interval int64) {
 	t := &realTimer
 	if t.next == 0 {
@@ -162,13 +163,13 @@ func remainingRealTime() (value, interval int64) {
 	return max(t.next-platform.Nanotime(), 1e3), t.interval
 }
 
-// startRealTimer arms the timer, with realTimer locked.
+// startRealTimer arms the timer for ns nanoseconds from now, with realTimer locked.
 func startRealTimer(ns int64) {
 	t := &realTimer
 	var timer *platform.Timer
 	timer = platform.AfterFunc(ns, func() {
 		t.Lock()
-		if t.timer != timer { // stopped meanwhile
+		if t.timer != timer { // stopped or set again meanwhile
 			t.Unlock()
 			return
 		}
@@ -183,8 +184,8 @@ func startRealTimer(ns int64) {
 	t.timer = timer
 }
 
-// sysAlarm is alarm(2): it returns the seconds that were left, rounded to the
-// nearest but not to zero.
+// sysAlarm is alarm(2). It returns the seconds that were left, rounded to the nearest
+// but not to zero.
 func sysAlarm(a *call.Args) (uintptr, linux.Errno) {
 	old, _ := setRealTimer(int64(uint32(a.A0))*1e9, 0)
 	if old > 0 && old < 1e9/2 {
@@ -211,7 +212,7 @@ func sysGetitimer(a *call.Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-// sysSetitimer is setitimer(2). Timers of CPU time are the runtime's profiler's.
+// sysSetitimer is setitimer(2). Only the runtime's profiler has timers of CPU time.
 func sysSetitimer(a *call.Args) (uintptr, linux.Errno) {
 	which := int(int32(a.A0))
 	if which < linux.ITIMER_REAL || which > linux.ITIMER_PROF {

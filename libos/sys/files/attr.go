@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// setAttr changes attributes of what d stands for and tells inotify.
+// setAttr changes attributes of the object of d and notifies inotify.
 func setAttr(d *vfs.Dentry, a *vfs.Attr) linux.Errno {
 	errno := d.SetAttr(a)
 	if errno == 0 {
@@ -16,8 +16,8 @@ func setAttr(d *vfs.Dentry, a *vfs.Attr) linux.Errno {
 	return errno
 }
 
-// setAttrFile changes attributes of what a descriptor has open; what is not in
-// the file system has none to change.
+// setAttrFile changes attributes of the file of a descriptor. A file outside the file
+// system has none to change.
 func setAttrFile(fd uintptr, a *vfs.Attr) linux.Errno {
 	f, errno := call.File(fd)
 	if errno != 0 {
@@ -57,7 +57,7 @@ func chown(dirfd, path, uid, gid, flags uintptr) (uintptr, linux.Errno) {
 	return 0, setAttr(d, owner(uid, gid))
 }
 
-// owner is the change of chown(2); -1 leaves an id as it is.
+// owner returns the change that chown(2) makes. -1 leaves an id unchanged.
 func owner(uid, gid uintptr) *vfs.Attr {
 	a := &vfs.Attr{Valid: vfs.AttrChown, UID: uint32(uid), GID: uint32(gid)}
 	if a.UID != ^uint32(0) {
@@ -84,8 +84,8 @@ func utimensat(a *call.Args) (uintptr, linux.Errno) {
 	return 0, setTimes(a.A0, a.A1, a.A3, ts)
 }
 
-// setTimes sets the times of what dirfd and the path at addr name, of the
-// descriptor's own file without a path; nil is now.
+// setTimes sets the times of what dirfd and the path at addr name; without a path, of
+// the descriptor's own file. If ts is nil, both times are now.
 func setTimes(dirfd, addr, flags uintptr, ts *[2]linux.Timespec) linux.Errno {
 	d, errno := timed(dirfd, addr, flags)
 	if errno != 0 {
@@ -98,7 +98,7 @@ func setTimes(dirfd, addr, flags uintptr, ts *[2]linux.Timespec) linux.Errno {
 	return setAttr(d, attr)
 }
 
-// timed is the object that utimensat(2) means; nil when it is not in the file
+// timed returns the object that utimensat(2) means; nil if it is not in the file
 // system.
 func timed(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
 	if addr == 0 && call.FD(dirfd) != linux.AT_FDCWD && flags&linux.AT_EMPTY_PATH == 0 {
@@ -117,7 +117,7 @@ func timed(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
 	return target(dirfd, addr, flags)
 }
 
-// times is the change that utimensat(2) makes.
+// times returns the change that utimensat(2) makes.
 func times(ts *[2]linux.Timespec) (*vfs.Attr, linux.Errno) {
 	now := vfs.Now()
 	attr := vfs.Attr{Valid: vfs.AttrAtime | vfs.AttrMtime, Atime: now, Mtime: now}
@@ -139,7 +139,7 @@ func times(ts *[2]linux.Timespec) (*vfs.Attr, linux.Errno) {
 	return &attr, 0
 }
 
-// futimesat is futimesat(2), with times of microseconds.
+// futimesat is futimesat(2), with times in microseconds.
 func futimesat(dirfd, path, times uintptr) (uintptr, linux.Errno) {
 	if times == 0 {
 		return 0, setTimes(dirfd, path, 0, nil)
@@ -158,7 +158,7 @@ func futimesat(dirfd, path, times uintptr) (uintptr, linux.Errno) {
 	return 0, setTimes(dirfd, path, 0, &ts)
 }
 
-// utime is utime(2), with times of seconds.
+// utime is utime(2), with times in seconds.
 func utime(a *call.Args) (uintptr, linux.Errno) {
 	if a.A1 == 0 {
 		return 0, setTimes(atCwd, a.A0, 0, nil)
@@ -230,14 +230,13 @@ func fallocate(a *call.Args) (uintptr, linux.Errno) {
 	return 0, linux.ENODEV
 }
 
-// isStream says whether f is a pipe, a socket or the like, which have no
-// offset.
+// isStream reports whether f has no offset: a pipe, a socket or the like.
 func isStream(f file.File) bool {
 	_, errno := f.Lseek(0, linux.SEEK_CUR)
 	return errno == linux.ESPIPE
 }
 
-// fadvise is posix_fadvise(2): memory has nothing to read ahead or to drop.
+// fadvise is posix_fadvise(2). Files are in memory: nothing to read ahead or to drop.
 func fadvise(a *call.Args) (uintptr, linux.Errno) {
 	f, errno := call.File(a.A0)
 	switch {

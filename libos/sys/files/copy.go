@@ -11,10 +11,10 @@ import (
 // here. Packages os and net copy through a buffer after this error.
 func movePages(*call.Args) (uintptr, linux.Errno) { return 0, linux.EINVAL }
 
-// copyBuffer is how much is copied at a time.
+// copyBuffer is the most that is copied at a time, in bytes.
 const copyBuffer = 128 << 10
 
-// source reads a file at its own offset or at one that the caller keeps.
+// source reads a file at the file's own offset or at one that the caller keeps.
 type source struct {
 	f   file.File
 	off *int64 // nil: the file's
@@ -28,7 +28,7 @@ func newSource(f file.File, offAddr uintptr) (source, linux.Errno) {
 	return source{f, off}, errno
 }
 
-// position is where the next read begins.
+// position returns the offset of the next read.
 func (s source) position() (int64, linux.Errno) {
 	if s.off != nil {
 		return *s.off, 0
@@ -36,7 +36,7 @@ func (s source) position() (int64, linux.Errno) {
 	return s.f.Lseek(0, linux.SEEK_CUR)
 }
 
-// advance moves the position to to, when that much was used.
+// advance sets the offset of the next read to to.
 func (s source) advance(to int64) linux.Errno {
 	if s.off != nil {
 		*s.off = to
@@ -46,8 +46,8 @@ func (s source) advance(to int64) linux.Errno {
 	return errno
 }
 
-// copyTo hands up to n bytes from s to write, which may take less, and moves
-// s's position by what was taken.
+// copyTo passes up to n bytes from s to write, which may take less. It advances s by
+// what write took.
 func (s source) copyTo(n int64, write func(p []byte) (uintptr, linux.Errno)) (uintptr, linux.Errno) {
 	from, errno := s.position()
 	if errno != 0 {
@@ -75,8 +75,8 @@ func (s source) copyTo(n int64, write func(p []byte) (uintptr, linux.Errno)) (ui
 	return uintptr(total), s.advance(from + total)
 }
 
-// sendfile is sendfile(2): from a file with an offset to any file. With an
-// offset pointer the file's own offset stays where it is.
+// sendfile is sendfile(2): from a file with an offset to any file. With an offset
+// pointer the file's own offset does not change.
 func sendfile(a *call.Args) (uintptr, linux.Errno) {
 	in, errno := call.File(a.A1)
 	if errno != 0 || vfs.IsPath(in) || in.Flags()&linux.O_ACCMODE == linux.O_WRONLY {
@@ -155,7 +155,7 @@ func copyFileRange(a *call.Args) (uintptr, linux.Errno) {
 	return total, dst.advance(to + done)
 }
 
-// copyable has the checks of copy_file_range(2).
+// copyable checks whether copy_file_range(2) may copy from in to out.
 func copyable(in, out file.File) linux.Errno {
 	var from, to linux.Stat
 	if vfs.IsPath(in) || vfs.IsPath(out) {
@@ -177,11 +177,11 @@ func copyable(in, out file.File) linux.Errno {
 	return 0
 }
 
-// wraps says whether n bytes from off go beyond the numbers, of which negative
-// ones are the largest.
+// wraps reports whether off+n overflows as an unsigned number. Negative offsets are
+// the largest ones.
 func wraps(off int64, n uintptr) bool { return uint64(off)+uint64(n) < uint64(off) }
 
-// fileLeft is how many of n bytes from off a file has.
+// fileLeft returns how many of the n bytes from off the file has.
 func fileLeft(f file.File, off, n int64) (int64, linux.Errno) {
 	var st linux.Stat
 	errno := f.Stat(&st)

@@ -8,8 +8,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// closeFD is close(2). Closing any descriptor of a file drops the record locks
-// that the program has on the file (fcntl(2), "Advisory record locking").
+// closeFD is close(2). Closing any descriptor of a file drops the program's record
+// locks on the file (fcntl(2), "Advisory record locking").
 func closeFD(fd int) linux.Errno {
 	if f := call.Files.Get(fd); f != nil {
 		vfs.DropRecordLocks(f)
@@ -19,7 +19,7 @@ func closeFD(fd int) linux.Errno {
 
 func closeRange(a *call.Args) (uintptr, linux.Errno) {
 	first, last, flags := uint32(a.A0), uint32(a.A1), a.A2
-	// CLOSE_RANGE_UNSHARE has nothing to do: nobody shares the table.
+	// CLOSE_RANGE_UNSHARE has nothing to do: no other process shares the table.
 	if first > last || flags&^(linux.CLOSE_RANGE_UNSHARE|linux.CLOSE_RANGE_CLOEXEC) != 0 {
 		return 0, linux.EINVAL
 	}
@@ -29,7 +29,7 @@ func closeRange(a *call.Args) (uintptr, linux.Errno) {
 			fds = append(fds, fd)
 		}
 	})
-	// A descriptor that was closed meanwhile is no error here.
+	// A descriptor that another goroutine closes meanwhile is not an error.
 	for _, fd := range fds {
 		if flags&linux.CLOSE_RANGE_CLOEXEC != 0 {
 			call.Files.SetCloseOnExec(fd, true)
@@ -72,13 +72,13 @@ func dupTo(from, to uintptr, cloexec bool) (uintptr, linux.Errno) {
 	return to, 0
 }
 
-// pipeSizer is a file with F_GETPIPE_SZ and F_SETPIPE_SZ.
+// pipeSizer is a file that has F_GETPIPE_SZ and F_SETPIPE_SZ.
 type pipeSizer interface {
 	Size() int
 	Resize(size int) (int, linux.Errno)
 }
 
-// sealer is a file with F_GET_SEALS and F_ADD_SEALS: a memfd.
+// sealer is a file that has F_GET_SEALS and F_ADD_SEALS: a memfd.
 type sealer interface {
 	Seals() (uint32, linux.Errno)
 	AddSeals(seals uint32) linux.Errno
@@ -128,7 +128,7 @@ func fcntl(a *call.Args) (uintptr, linux.Errno) {
 	case linux.F_GET_SEALS, linux.F_ADD_SEALS:
 		return seals(f, cmd, arg)
 	case linux.F_GETOWN, linux.F_SETOWN:
-		// Nobody gets SIGIO: O_ASYNC cannot be set.
+		// No process gets SIGIO: O_ASYNC cannot be set.
 		return 0, 0
 	}
 	return 0, linux.EINVAL
@@ -204,7 +204,7 @@ func flock(a *call.Args) (uintptr, linux.Errno) {
 	return 0, lock(op&linux.LOCK_NB == 0, func() linux.Errno { return vfs.Flock(f, typ) })
 }
 
-// recordLock are the locking commands of fcntl(2).
+// recordLock does the locking commands of fcntl(2).
 func recordLock(f file.File, cmd int, arg uintptr) linux.Errno {
 	l, errno := call.At[linux.Flock](arg)
 	if errno != 0 {
@@ -222,7 +222,7 @@ func recordLock(f file.File, cmd int, arg uintptr) linux.Errno {
 	return lock(waits, func() linux.Errno { return vfs.SetLock(f, l, ofd) })
 }
 
-// lock tries to lock, again and again when it waits.
+// lock calls try; if waits is set, after each change of a lock until it succeeds.
 func lock(waits bool, try func() linux.Errno) linux.Errno {
 	if !waits {
 		return try()

@@ -18,7 +18,7 @@ func inotifyInit(flags uint32) (uintptr, linux.Errno) {
 	return call.Install(in, flags)
 }
 
-// inotifyOf is the inotify instance of a descriptor.
+// inotifyOf returns the inotify instance of a descriptor.
 func inotifyOf(fd uintptr) (*inotify.Instance, linux.Errno) {
 	f, errno := call.File(fd)
 	if errno != 0 {

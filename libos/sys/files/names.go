@@ -100,8 +100,8 @@ func rename(fromFD, from, toFD, to, flags uintptr) (uintptr, linux.Errno) {
 	return 0, vfs.Rename(fromAt, fromPath, toAt, toPath, uint(flags))
 }
 
-// readlink is readlinkat(2). An empty path means the descriptor itself, which
-// was opened with O_PATH and O_NOFOLLOW.
+// readlink is readlinkat(2). An empty path means the descriptor itself, which was
+// opened with O_PATH and O_NOFOLLOW.
 func readlink(dirfd, path, buf, size uintptr) (uintptr, linux.Errno) {
 	if int32(size) <= 0 {
 		return 0, linux.EINVAL
@@ -157,7 +157,8 @@ func fchdir(a *call.Args) (uintptr, linux.Errno) {
 	return 0, vfs.Chdir(d)
 }
 
-// getdents fills the caller's buffer with entries that put writes.
+// getdents fills the caller's buffer with entries. put writes one and returns its
+// size, or 0 if it does not fit.
 func getdents(a *call.Args, put func(p []byte, e *vfs.DirEntry) int) (uintptr, linux.Errno) {
 	f, errno := call.File(a.A0)
 	if errno != 0 {
@@ -188,8 +189,8 @@ func getdents(a *call.Args, put func(p []byte, e *vfs.DirEntry) int) (uintptr, l
 }
 
 // dirent is the head of struct linux_dirent64 and of struct linux_dirent
-// (getdents(2)). The type follows in the first, then the name; in the second
-// the type is the last byte.
+// (getdents(2)). In the first, the type follows, then the name. In the second, the
+// name follows, and the type is the last byte.
 type dirent struct {
 	ino    uint64
 	off    int64
@@ -220,7 +221,7 @@ func putDirent(p []byte, e *vfs.DirEntry) int {
 	return size
 }
 
-// putHead stores the head at the beginning of p, which need not be aligned.
+// putHead stores the head at the beginning of p, which may be unaligned.
 func putHead(p []byte, e *vfs.DirEntry, size int) {
 	*(*dirent)(unsafe.Pointer(&p[0])) = dirent{e.Ino, e.Next, uint16(size)}
 }

@@ -21,8 +21,8 @@ func open(dirfd, addr uintptr, flags, mode uint32) (uintptr, linux.Errno) {
 	return installOpened(f, flags)
 }
 
-// installOpened gives a file its descriptor when open(2) may return: for a
-// FIFO, when its other end is there.
+// installOpened gives a file its descriptor when open(2) may return: for a FIFO, when
+// its other end is open.
 func installOpened(f file.File, flags uint32) (uintptr, linux.Errno) {
 	if c, ok := f.(vfs.Connecter); ok {
 		_, errno := call.Block(f, wait.In|wait.Out|wait.Hup, -1, func() (uintptr, linux.Errno) {
@@ -36,7 +36,7 @@ func installOpened(f file.File, flags uint32) (uintptr, linux.Errno) {
 	return call.Install(f, flags)
 }
 
-// openFlags are the flags that openat2(2) knows; open(2) ignores others.
+// openFlags are the flags that openat2(2) knows. open(2) ignores all others.
 const openFlags = linux.O_ACCMODE | linux.O_CREAT | linux.O_EXCL | linux.O_NOCTTY | linux.O_TRUNC |
 	linux.O_APPEND | linux.O_NONBLOCK | linux.O_SYNC | linux.O_DIRECT | linux.O_LARGEFILE |
 	linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME | linux.O_CLOEXEC | linux.O_PATH | linux.O_TMPFILE
@@ -70,7 +70,7 @@ func openat2(a *call.Args) (uintptr, linux.Errno) {
 	resolve := vfs.Resolve(how.Resolve)
 	from := path
 	if resolve&vfs.ResolveInRoot != 0 {
-		from = "." // an absolute path begins at the descriptor, too
+		from = "." // an absolute path begins at the descriptor as well
 	}
 	at, errno := base(a.A0, from)
 	if errno != 0 {

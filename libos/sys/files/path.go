@@ -6,11 +6,10 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// atCwd is linux.AT_FDCWD as an argument.
+// atCwd is AT_FDCWD as an argument.
 const atCwd = ^uintptr(-(linux.AT_FDCWD + 1))
 
-// place is what a directory descriptor and the path at addr name: where to
-// begin, and the path.
+// place returns the path at addr and the directory where its lookup begins.
 func place(dirfd, addr uintptr) (*vfs.Dentry, string, linux.Errno) {
 	path, errno := call.Path(addr)
 	if errno != 0 {
@@ -20,8 +19,8 @@ func place(dirfd, addr uintptr) (*vfs.Dentry, string, linux.Errno) {
 	return d, path, errno
 }
 
-// base is where path begins. An absolute one does not look at the descriptor,
-// nor does an empty one, which the VFS refuses.
+// base returns the directory where the lookup of path begins. An absolute path does
+// not use the descriptor. Nor does an empty one, which the VFS refuses.
 func base(dirfd uintptr, path string) (*vfs.Dentry, linux.Errno) {
 	if path == "" || path[0] == '/' {
 		return nil, 0
@@ -39,7 +38,7 @@ func base(dirfd uintptr, path string) (*vfs.Dentry, linux.Errno) {
 	return nil, linux.ENOTDIR
 }
 
-// walk resolves the path at addr from dirfd.
+// walk resolves the path at addr, beginning at dirfd.
 func walk(dirfd, addr uintptr, follow bool) (*vfs.Dentry, linux.Errno) {
 	at, path, errno := place(dirfd, addr)
 	if errno != 0 {
@@ -48,7 +47,7 @@ func walk(dirfd, addr uintptr, follow bool) (*vfs.Dentry, linux.Errno) {
 	return vfs.Walk(at, path, follow)
 }
 
-// emptyPath says whether a call with AT_EMPTY_PATH has no path.
+// emptyPath reports whether a call has AT_EMPTY_PATH and no path.
 func emptyPath(addr, flags uintptr) (bool, linux.Errno) {
 	if flags&linux.AT_EMPTY_PATH == 0 {
 		return false, 0
@@ -60,7 +59,7 @@ func emptyPath(addr, flags uintptr) (bool, linux.Errno) {
 	return path == "", errno
 }
 
-// target is what dirfd and the path at addr name under flags with
+// target returns the object that dirfd and the path at addr name. flags may have
 // AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH.
 func target(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
 	empty, errno := emptyPath(addr, flags)
@@ -76,7 +75,7 @@ func target(dirfd, addr, flags uintptr) (*vfs.Dentry, linux.Errno) {
 	return dentry(dirfd)
 }
 
-// dentry is the name by which a descriptor was opened; EINVAL for sockets and
+// dentry returns the name that a descriptor was opened by; EINVAL for a socket or
 // the like.
 func dentry(fd uintptr) (*vfs.Dentry, linux.Errno) {
 	f, errno := call.File(fd)

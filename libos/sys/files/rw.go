@@ -9,7 +9,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// sysRead is the shortest way through the library OS: no lock, no allocation.
+// sysRead is the hot path of the library OS: no lock, no allocation.
 func sysRead(a *call.Args) (uintptr, linux.Errno) {
 	f := call.Files.Get(call.FD(a.A0))
 	if f == nil {
@@ -42,8 +42,8 @@ func sysWrite(a *call.Args) (uintptr, linux.Errno) {
 	return writeOn(f, p, uintptr(put), errno)
 }
 
-// readFile is read(2) of f: it blocks until there is something, the end or an
-// error, or until a socket's SO_RCVTIMEO is over.
+// readFile is read(2) of f. It blocks until there is data, the end or an error, or
+// until a socket's SO_RCVTIMEO is over.
 func readFile(f file.File, p []byte) (uintptr, linux.Errno) {
 	recv, _ := call.Timeouts(f)
 	return call.Block(f, wait.In|wait.RdHup, recv, func() (uintptr, linux.Errno) {
@@ -52,14 +52,14 @@ func readFile(f file.File, p []byte) (uintptr, linux.Errno) {
 	})
 }
 
-// writeFile is write(2) to f: what can block, a pipe or a socket, blocks until
-// everything is written (pipe(7), "I/O on pipes and FIFOs").
+// writeFile is write(2) to f. A pipe or a socket blocks until everything is written
+// (pipe(7), "I/O on pipes and FIFOs").
 func writeFile(f file.File, p []byte) (uintptr, linux.Errno) {
 	n, errno := f.Write(p)
 	return writeOn(f, p, uintptr(n), errno)
 }
 
-// writeOn finishes a write of which the first try wrote n bytes or failed.
+// writeOn finishes a write whose first try wrote n bytes, or failed with errno.
 func writeOn(f file.File, p []byte, n uintptr, errno linux.Errno) (uintptr, linux.Errno) {
 	switch {
 	case errno == linux.EPIPE:
@@ -101,8 +101,8 @@ func pwrite(a *call.Args) (uintptr, linux.Errno) {
 	return uintptr(n), errno
 }
 
-// fileAndBytes are the arguments of pread(2) and pwrite(2), whose offset is
-// checked before all others.
+// fileAndBytes returns the file and buffer of pread(2) and pwrite(2). It checks the
+// offset first, as Linux does.
 func fileAndBytes(a *call.Args) (file.File, []byte, linux.Errno) {
 	if int64(a.A3) < 0 {
 		return nil, nil, linux.EINVAL
@@ -115,8 +115,8 @@ func fileAndBytes(a *call.Args) (file.File, []byte, linux.Errno) {
 	return f, p, errno
 }
 
-// transfer does step for each part until one is not done in full. With no part
-// it is done once for nothing, to have the file's errors.
+// transfer calls step for each part until one is incomplete. Without parts it calls
+// step once with nil, for the file's errors.
 func transfer(parts [][]byte, step func(p []byte) (uintptr, linux.Errno)) (uintptr, linux.Errno) {
 	if len(parts) == 0 {
 		return step(nil)
@@ -135,11 +135,11 @@ func transfer(parts [][]byte, step func(p []byte) (uintptr, linux.Errno)) (uintp
 	return total, 0
 }
 
-// gatherMost bounds the buffer that parts are gathered in, in bytes.
+// gatherMost is the largest buffer for gathered parts, in bytes.
 const gatherMost = 1 << 20
 
-// transferGathered is transfer with the parts gathered in one buffer, so that a
-// write of up to gatherMost bytes is one call of the file, which is not torn.
+// transferGathered is transfer with the parts gathered in one buffer. So a write of up
+// to gatherMost bytes is one call of the file: other writes do not come between.
 func transferGathered(parts [][]byte, step func(p []byte) (uintptr, linux.Errno)) (uintptr, linux.Errno) {
 	if len(parts) < 2 {
 		return transfer(parts, step)
@@ -173,8 +173,7 @@ func readv(a *call.Args) (uintptr, linux.Errno) {
 	return readParts(f, parts)
 }
 
-// readParts waits for the first part only: what came later is for the next
-// call.
+// readParts waits for the first part only. Later data is for the next call.
 func readParts(f file.File, parts [][]byte) (uintptr, linux.Errno) {
 	first := true
 	return transfer(parts, func(p []byte) (uintptr, linux.Errno) {
@@ -239,8 +238,8 @@ func pwritev(a *call.Args) (uintptr, linux.Errno) {
 	})
 }
 
-// Flags of preadv2(2): hints and durability, which memory has already.
-// RWF_NOWAIT and RWF_APPEND would change what is done and are refused.
+// rwfHints are the flags of preadv2(2) that change nothing here: hints and
+// durability. RWF_NOWAIT and RWF_APPEND do change the call, and are refused.
 const rwfHints = linux.RWF_HIPRI | linux.RWF_DSYNC | linux.RWF_SYNC
 
 func preadv2(a *call.Args) (uintptr, linux.Errno) {

@@ -30,7 +30,7 @@ func stat(dirfd, path, buf, flags uintptr) (uintptr, linux.Errno) {
 	return 0, statAt(dirfd, path, flags, st)
 }
 
-// statAt fills in st for the calls with AT_ flags.
+// statAt fills in st for the calls that have AT_ flags.
 func statAt(dirfd, addr, flags uintptr, st *linux.Stat) linux.Errno {
 	if empty, errno := emptyPath(addr, flags); errno != 0 {
 		return errno

@@ -10,17 +10,17 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// owned tells whose attributes a call means, by its first argument.
+// owned is what the first argument of a call names.
 type owned int
 
 const (
 	ofPath       owned = iota // a path
-	ofLink                    // a path; a symbolic link is meant itself
+	ofLink                    // a path; does not follow a symbolic link
 	ofDescriptor              // a descriptor
 )
 
-// find returns whose attributes the call with arguments a means; nil for what is
-// not in the file system.
+// find returns the object whose attributes the call means; nil if it is not in the
+// file system.
 func (o owned) find(a *call.Args) (*vfs.Dentry, linux.Errno) {
 	switch o {
 	case ofPath:
@@ -35,8 +35,9 @@ func (o owned) find(a *call.Args) (*vfs.Dentry, linux.Errno) {
 	return vfs.DentryOf(f), 0
 }
 
-// named returns the attributes of what a call means and the name of one, at a.A1,
-// to which it wants access. The name is checked before the file is looked for.
+// named returns the attributes of the object that the call means, and the attribute's
+// name, at a.A1. It checks for access want. It checks the name before it looks for the
+// object.
 func (o owned) named(a *call.Args, want vfs.Access) (vfs.Xattrs, string, linux.Errno) {
 	name, errno := call.Path(a.A1)
 	switch {
@@ -56,7 +57,7 @@ func (o owned) named(a *call.Args, want vfs.Access) (vfs.Xattrs, string, linux.E
 	return x, name, errno
 }
 
-// mayXattr has the rules of xattr(7) for who may have access to an attribute.
+// mayXattr checks access to an attribute by the rules of xattr(7).
 func mayXattr(d *vfs.Dentry, name string, want vfs.Access) linux.Errno {
 	class, _, _ := strings.Cut(name, ".")
 	switch {
@@ -96,7 +97,8 @@ func getxattr(a *call.Args, o owned) (uintptr, linux.Errno) {
 	return putSized(v, a.A2, a.A3)
 }
 
-// putSized gives the caller a value, or its size when he has no room yet.
+// putSized stores a value in the caller's buffer. If size is 0, it only returns the
+// value's length.
 func putSized(v []byte, buf, size uintptr) (uintptr, linux.Errno) {
 	if size == 0 {
 		return uintptr(len(v)), 0

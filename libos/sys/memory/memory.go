@@ -10,12 +10,12 @@ import (
 	"github.com/pith-os/pith/libos/vfs/memfs"
 )
 
-// noEffect is a call that has nothing to do.
+// noEffect is the handler of a call that has nothing to do.
 func noEffect(*call.Args) (uintptr, linux.Errno) { return 0, 0 }
 
 const pageMask = platform.PageSize - 1
 
-// pages rounds a length up to pages; 0 when that is too much.
+// pages rounds n bytes up to whole pages, in bytes. It returns 0 if n is too large.
 func pages(n uintptr) uintptr {
 	if n > 1<<47 {
 		return 0
@@ -52,7 +52,7 @@ func mapFile(f file.File, length uintptr, prot, flags int, off int64) (uintptr, 
 	case !ok:
 		return 0, linux.ENODEV
 	case flags&(linux.MAP_FIXED|linux.MAP_FIXED_NOREPLACE) != 0:
-		// A file's memory is where it is: see package mm.
+		// A file's memory does not move: see package mm.
 		return 0, linux.ENOTSUP
 	case flags&linux.MAP_SYNC != 0:
 		return 0, linux.EOPNOTSUPP
@@ -74,7 +74,8 @@ func mapFile(f file.File, length uintptr, prot, flags int, off int64) (uintptr, 
 	return at, 0
 }
 
-// span checks the address range of the calls below.
+// span checks the address range of the calls below and returns its length in whole
+// pages, in bytes.
 func span(addr, n uintptr) (uintptr, linux.Errno) {
 	length := pages(n)
 	if addr&pageMask != 0 || length == 0 && n != 0 || addr+length < addr {
@@ -112,7 +113,7 @@ func madvise(a *call.Args) (uintptr, linux.Errno) {
 	return 0, mm.Advise(a.A0, length, int(int32(a.A2)))
 }
 
-// msync has nothing to do: a shared mapping is the file.
+// msync is msync(2). It only checks: a shared mapping is the file's own memory.
 func msync(a *call.Args) (uintptr, linux.Errno) {
 	const known = linux.MS_ASYNC | linux.MS_INVALIDATE | linux.MS_SYNC
 	length, errno := span(a.A0, a.A1)

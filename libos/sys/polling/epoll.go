@@ -10,7 +10,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// epollOf is the epoll instance of a descriptor.
+// epollOf returns the epoll instance of a descriptor.
 func epollOf(fd uintptr) (*epoll.Poll, linux.Errno) {
 	switch p := call.Files.Get(int(int32(fd))).(type) {
 	case nil:
@@ -49,7 +49,8 @@ func sysEpollCtl(a *call.Args) (uintptr, linux.Errno) {
 	return 0, p.Control(op, fd, o, ev)
 }
 
-// epollWait is epoll_wait(2) with a timeout in nanoseconds, negative for none.
+// epollWait is epoll_wait(2) with a timeout in nanoseconds; a negative one means no
+// timeout.
 func epollWait(a *call.Args, timeout int64) (uintptr, linux.Errno) {
 	n := int(int32(a.A2))
 	if n <= 0 || n > (1<<31-1)/int(unsafe.Sizeof(linux.EpollEvent{})) {
@@ -73,12 +74,12 @@ func epollWait(a *call.Args, timeout int64) (uintptr, linux.Errno) {
 	return got, errno
 }
 
-// milliseconds is a timeout argument in milliseconds as nanoseconds; negative
-// means for ever.
+// milliseconds converts a timeout argument from milliseconds to nanoseconds. A
+// negative one means no timeout.
 func milliseconds(arg uintptr) int64 { return int64(int32(arg)) * 1e6 }
 
-// checkSigmask checks the signal mask of ppoll(2) and its like. No signal ever
-// interrupts a wait, so that the mask makes no difference.
+// checkSigmask checks the signal mask of ppoll(2) and its like. The mask has no
+// effect: no signal interrupts a wait.
 func checkSigmask(addr, size uintptr) linux.Errno {
 	if addr != 0 && size != 8 {
 		return linux.EINVAL

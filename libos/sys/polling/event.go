@@ -25,7 +25,7 @@ func sysTimerfdCreate(a *call.Args) (uintptr, linux.Errno) {
 	return call.Install(t, flags)
 }
 
-// timerfd is the timer of a descriptor.
+// timerfd returns the timer of a descriptor.
 func timerfd(fd uintptr) (*event.Timer, linux.Errno) {
 	switch t := call.Files.Get(int(int32(fd))).(type) {
 	case nil:

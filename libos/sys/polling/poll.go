@@ -14,13 +14,12 @@ import (
 // watched is a file that poll or select waits for.
 type watched struct {
 	file  file.File
-	mask  wait.Events // asked for, and wait.Always
+	mask  wait.Events // what the caller asks for, and wait.Always
 	entry wait.Entry
 }
 
-// pollMask are the events asked for by the bits of a struct pollfd, and
-// pollBits are the bits that tell of them: poll(2) has further names for
-// ordinary data.
+// pollMask returns the events that the bits of a struct pollfd ask for. pollBits
+// returns the bits that report events. poll(2) has two names for ordinary data.
 func pollMask(events int16) wait.Events {
 	ev := wait.Events(uint16(events))
 	if events&linux.POLLRDNORM != 0 {
@@ -43,8 +42,8 @@ func pollBits(ev wait.Events, asked int16) int16 {
 	return bits & (asked | int16(wait.Always))
 }
 
-// waitAny returns when ready, which looks at all files, says how many are, or
-// after timeout nanoseconds.
+// waitAny waits until ready returns more than 0, or for timeout nanoseconds, and
+// returns its result. ready looks at all files and counts the ready ones.
 func waitAny(files []watched, timeout int64, ready func() int) int {
 	n := ready()
 	if n > 0 || timeout == 0 {
@@ -106,7 +105,7 @@ func poll(addr, n uintptr, timeout int64) (uintptr, linux.Errno) {
 	})), 0
 }
 
-// sysPpoll is ppoll(2). As Linux does, it stores the time that is left.
+// sysPpoll is ppoll(2). It stores the time that is left, as Linux does.
 func sysPpoll(a *call.Args) (uintptr, linux.Errno) {
 	timeout, errno := call.Timeout(a.A2)
 	if errno == 0 {
@@ -140,8 +139,8 @@ func sysSelect(a *call.Args) (uintptr, linux.Errno) {
 	return n, errno
 }
 
-// sysPselect is pselect6(2), whose last argument is a pointer to a signal mask
-// and its size.
+// sysPselect is pselect6(2). Its last argument points to a signal mask's address and
+// size.
 func sysPselect(a *call.Args) (uintptr, linux.Errno) {
 	timeout, errno := call.Timeout(a.A4)
 	if errno != 0 {
@@ -164,7 +163,7 @@ func sysPselect(a *call.Args) (uintptr, linux.Errno) {
 	return n, errno
 }
 
-// selectSets are the events behind select's three sets of descriptors
+// selectSets has the events for each of select's three sets of descriptors
 // (select(2), "Correspondence between select() and poll() notifications").
 var selectSets = [3]wait.Events{
 	wait.In | wait.Hup | wait.Err,
@@ -185,7 +184,7 @@ func selectFiles(a *call.Args, timeout int64) (uintptr, linux.Errno) {
 		if addr >= platform.PageSize && words > 0 {
 			sets[i] = unsafe.Slice((*uint64)(platform.Pointer(addr)), words)
 			asked[i] = append(asked[i], sets[i]...)
-			if n%64 != 0 { // bits from n on do not count
+			if n%64 != 0 { // ignore bits from n on
 				asked[i][words-1] &= 1<<(n%64) - 1
 			}
 		} else if addr != 0 && words > 0 {

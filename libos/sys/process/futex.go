@@ -9,10 +9,7 @@ import (
 	"github.com/pith-os/pith/libos/sys/clock"
 )
 
-// futex(2) of a program that calls it itself; the runtime's goes to the
-// platform.
-
-// futexes are the goroutines that wait, by address, in order of arrival.
+// futexes has the waiting goroutines by address, in order of arrival.
 var futexes struct {
 	sync.Mutex
 	waiting map[uintptr][]*futexWaiter
@@ -21,7 +18,7 @@ var futexes struct {
 type futexWaiter struct {
 	call.Waiter
 	bits  uint32
-	woken bool // taken off the list by a wake
+	woken bool // a wake took it off the list
 }
 
 func sysFutex(a *call.Args) (uintptr, linux.Errno) {
@@ -49,7 +46,7 @@ func sysFutex(a *call.Args) (uintptr, linux.Errno) {
 		if bits = uint32(a.A5); bits == 0 {
 			return 0, linux.EINVAL
 		}
-		if timeout >= 0 { // a time of the clock
+		if timeout >= 0 { // an absolute time
 			id := linux.CLOCK_MONOTONIC
 			if op&linux.FUTEX_CLOCK_REALTIME != 0 {
 				id = linux.CLOCK_REALTIME
@@ -117,7 +114,7 @@ func futexWake(addr uintptr, n int, bits uint32) uintptr {
 	return uintptr(len(taken))
 }
 
-// takeWaiters removes up to n waiters that match, with futexes locked.
+// takeWaiters removes up to n matching waiters and returns them, with futexes locked.
 func takeWaiters(addr uintptr, n int, match func(*futexWaiter) bool) (taken []*futexWaiter) {
 	var rest []*futexWaiter
 	for _, w := range futexes.waiting[addr] {

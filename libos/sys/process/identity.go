@@ -8,7 +8,7 @@ import (
 	"github.com/pith-os/pith/libos/sys/call"
 )
 
-// putIDs is getresuid(2) and getresgid(2).
+// putIDs stores ids for getresuid(2) and getresgid(2).
 func putIDs(a *call.Args, ids cred.IDs) (uintptr, linux.Errno) {
 	for i, addr := range [...]uintptr{a.A0, a.A1, a.A2} {
 		id, errno := call.At[uint32](addr)
@@ -20,7 +20,7 @@ func putIDs(a *call.Args, ids cred.IDs) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-// getgroups is getgroups(2); a size of 0 asks for the number.
+// getgroups is getgroups(2). Size 0 asks for the number of groups.
 func getgroups(a *call.Args) (uintptr, linux.Errno) {
 	groups, size := cred.Current().Groups, int32(a.A0)
 	if size < 0 || size != 0 && int(size) < len(groups) {
@@ -48,7 +48,7 @@ func setgroups(a *call.Args) (uintptr, linux.Errno) {
 	return 0, cred.SetGroups(list)
 }
 
-// groupList are the n groups that the caller has at addr.
+// groupList returns the caller's n groups at addr.
 func groupList(addr uintptr, n int) ([]uint32, linux.Errno) {
 	if n == 0 {
 		return nil, 0
@@ -60,9 +60,8 @@ func groupList(addr uintptr, n int) ([]uint32, linux.Errno) {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(&b[0])), n), 0
 }
 
-// capHeader checks the header of capget(2), where an unknown version is
-// answered with the one to use, and returns the number of capability words and
-// the process that is meant.
+// capHeader checks the header of capget(2). It returns the number of 32-bit capability
+// words and the process id. It replaces an unknown version with the one to use.
 func capHeader(addr uintptr) (words int, pid int32, errno linux.Errno) {
 	h, errno := call.At[linux.CapHeader](addr)
 	if errno != 0 {
@@ -127,7 +126,7 @@ func sysCapset(a *call.Args) (uintptr, linux.Errno) {
 	return 0, cred.SetCaps(effective&cred.All, permitted&cred.All, inheritable&cred.All)
 }
 
-// capData are the words of a capability set that the caller has at addr.
+// capData returns the caller's capability words at addr.
 func capData(addr uintptr, words int) ([]linux.CapData, linux.Errno) {
 	data, errno := call.At[linux.CapData](addr)
 	if errno != 0 {
@@ -136,7 +135,7 @@ func capData(addr uintptr, words int) ([]linux.CapData, linux.Errno) {
 	return unsafe.Slice(data, words), 0
 }
 
-// capabilityPrctl are the operations of prctl(2) on credentials.
+// capabilityPrctl does the operations of prctl(2) on credentials.
 func capabilityPrctl(op int, arg uintptr) (uintptr, linux.Errno) {
 	c := cred.Current()
 	is := func(yes bool) uintptr {

@@ -8,15 +8,15 @@ import (
 	"github.com/pith-os/pith/libos/sys/call"
 )
 
-// The only process there is: pid 1, leader of its group and session, child of
-// nobody.
+// The program is the only process: pid 1, leader of its group and session, without
+// a parent.
 const (
 	pid  = 1
 	ppid = 0
 )
 
-// isSelf says whether a process id argument means the program, by its own id or
-// that of a thread.
+// isSelf reports whether a process id argument means the program: by its own id, or
+// by that of a thread.
 func isSelf(arg uintptr) bool {
 	id := int32(arg)
 	return id == 0 || id == pid || id > 0 && platform.RaiseThread(int(id), 0) == 0
@@ -32,18 +32,18 @@ func ofProcess(a *call.Args, answer uintptr) (uintptr, linux.Errno) {
 
 func noChild(*call.Args) (uintptr, linux.Errno) { return 0, linux.ECHILD }
 
-// exit ends the instance: a thread of the program is the runtime's to end.
+// exit ends the instance, for exit(2) too: only the runtime ends threads.
 func exit(a *call.Args) (uintptr, linux.Errno) {
 	platform.Exit(int(a.A0 & 0xff))
 	return 0, 0
 }
 
-// Attributes that prctl(2) sets and gets, and that have no effect.
+// Attributes that prctl(2) sets and gets. They have no effect.
 var (
 	processName atomic.Pointer[[16]byte]
 	attributes  = [...]struct {
 		get, set int
-		byValue  bool // get returns it; else it stores an int
+		byValue  bool // get returns the value; else it stores an int
 		max      uintptr
 		value    atomic.Uintptr
 	}{
@@ -78,7 +78,7 @@ func sysPrctl(a *call.Args) (uintptr, linux.Errno) {
 			*out = *name
 		}
 		return 0, 0
-	case linux.PR_GET_SECCOMP: // the filter is the platform's, not the program's
+	case linux.PR_GET_SECCOMP: // the program has no filter; the monitor's does not show
 		return 0, 0
 	case linux.PR_GET_KEEPCAPS, linux.PR_SET_KEEPCAPS, linux.PR_CAPBSET_READ, linux.PR_CAPBSET_DROP:
 		return capabilityPrctl(op, arg)

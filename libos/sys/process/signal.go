@@ -6,7 +6,10 @@ import (
 	"github.com/pith-os/pith/libos/sys/call"
 )
 
-// sysKill is kill(2): there is one process, in one group.
+// Signals belong to the runtime, which installs its handlers below this package. The
+// calls here are for a program that makes them itself.
+
+// sysKill is kill(2). There is one process, in one group.
 func sysKill(a *call.Args) (uintptr, linux.Errno) {
 	if int32(a.A0) < 0 { // other groups, or all but the caller and pid 1
 		return 0, linux.ESRCH
@@ -14,7 +17,7 @@ func sysKill(a *call.Args) (uintptr, linux.Errno) {
 	return raise(a.A0, a.A1)
 }
 
-// raise sends a signal to the program; 0 only asks whether it is there.
+// raise sends a signal to the program. Signal 0 only asks whether target exists.
 func raise(target, sig uintptr) (uintptr, linux.Errno) {
 	if !isSelf(target) {
 		return 0, linux.ESRCH
@@ -31,7 +34,7 @@ func raiseThread(tid, sig uintptr) (uintptr, linux.Errno) {
 	return signal(sig, func(sig int) linux.Errno { return platform.RaiseThread(id, sig) })
 }
 
-// signal sends a signal to whom there is.
+// signal checks sig and sends it with to.
 func signal(sig uintptr, to func(sig int) linux.Errno) (uintptr, linux.Errno) {
 	switch n := int32(sig); {
 	case n < 0 || n > linux.NSIG:
@@ -39,8 +42,8 @@ func signal(sig uintptr, to func(sig int) linux.Errno) (uintptr, linux.Errno) {
 	case n == 0:
 		return 0, 0
 	case n == linux.SIGKILL, n == 32, n == 34: // nptl(7): the runtime leaves 32 and 34 to C libraries
-		// The process would die of these, but the host does not let process 1 of
-		// a namespace die of what it sends itself.
+		// These kill a process on Linux. Process 1 of a namespace cannot kill
+		// itself with a signal, so it exits.
 		platform.Exit(128 + int(n))
 	}
 	return 0, to(int(int32(sig)))
@@ -49,8 +52,8 @@ func signal(sig uintptr, to func(sig int) linux.Errno) (uintptr, linux.Errno) {
 // sigactionSize is the size of the kernel's struct sigaction.
 const sigactionSize = 32
 
-// sysSigaction tells the default of every signal and takes no handler: a
-// handler that is not the runtime's could not run Go code.
+// sysSigaction returns the default action for every signal and accepts no handler:
+// only the runtime's handler can run Go code.
 func sysSigaction(a *call.Args) (uintptr, linux.Errno) {
 	sig := int32(a.A0)
 	switch {
@@ -71,9 +74,8 @@ func sysSigaction(a *call.Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-// sysSigprocmask tells that nothing is blocked, and takes any mask. On Linux
-// too a Go program gets its signals whatever a thread of it blocks, on another
-// thread.
+// sysSigprocmask reports that no signal is blocked, and accepts any mask. On Linux
+// too, a Go program gets a signal that one thread blocks, on another thread.
 func sysSigprocmask(a *call.Args) (uintptr, linux.Errno) {
 	if a.A3 != 8 {
 		return 0, linux.EINVAL
@@ -105,7 +107,7 @@ func sysSigpending(a *call.Args) (uintptr, linux.Errno) {
 	return 0, errno
 }
 
-// sysSigaltstack tells that there is no alternate stack, and takes none.
+// sysSigaltstack reports that there is no alternate stack, and accepts none.
 func sysSigaltstack(a *call.Args) (uintptr, linux.Errno) {
 	if a.A0 != 0 {
 		return 0, linux.EPERM
@@ -120,8 +122,8 @@ func sysSigaltstack(a *call.Args) (uintptr, linux.Errno) {
 	return 0, 0
 }
 
-// sysPause is pause(2), which only a signal could end: handlers run on stacks
-// of the runtime, so that it waits for ever.
+// sysPause is pause(2). It waits forever: only a signal handler could end it, and
+// handlers run on the runtime's stacks.
 func sysPause(*call.Args) (uintptr, linux.Errno) {
 	var w platform.Waiter
 	for {

@@ -12,8 +12,8 @@ import (
 // alignControl is CMSG_ALIGN of cmsg(3).
 func alignControl(n int) int { return (n + 7) &^ 7 }
 
-// readControl decodes the control messages in b into m. Files are passed only
-// between sockets of AF_UNIX; other families ignore them, as Linux does.
+// readControl decodes the control messages in b into m. Only sockets of AF_UNIX pass
+// files; other families ignore them, as Linux does.
 func readControl(m *socket.Message, b []byte, domain int) linux.Errno {
 	for len(b) >= linux.CmsghdrSize {
 		h := (*linux.Cmsghdr)(unsafe.Pointer(&b[0]))
@@ -51,7 +51,7 @@ func holdFiles(m *socket.Message, data []byte) linux.Errno {
 	return 0
 }
 
-// dropFiles ends m's references to files.
+// dropFiles drops m's references to files.
 func dropFiles(m *socket.Message) {
 	for _, o := range m.Files {
 		o.Drop()
@@ -59,8 +59,8 @@ func dropFiles(m *socket.Message) {
 	m.Files = nil
 }
 
-// writeControl encodes m's control messages and files into b and returns the
-// length used. What does not fit is lost and sets MSG_CTRUNC.
+// writeControl encodes m's control messages and files into b and returns the length
+// used. It drops what does not fit, and sets MSG_CTRUNC.
 func writeControl(m *socket.Message, b []byte, cloexec bool) int {
 	used := 0
 	put := func(level, typ int, data []byte) {
@@ -95,7 +95,7 @@ func writeControl(m *socket.Message, b []byte, cloexec bool) int {
 	return used
 }
 
-// installFiles gives files descriptors, as many as there are free ones.
+// installFiles gives files descriptors, as long as there are free ones.
 func installFiles(files []*file.Open, cloexec bool) []int32 {
 	var fds []int32
 	for _, o := range files {

@@ -10,8 +10,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// message is a socket.Message with room for its usual parts, so that a call
-// allocates once.
+// message is a socket.Message with room for its usual parts: a call allocates once.
 type message struct {
 	socket.Message
 	data [1][]byte
@@ -25,7 +24,8 @@ func newMessage(buf []byte) *message {
 	return m
 }
 
-// socketAndMessage is the socket at a.A0 and a message of the a.A2 bytes at a.A1.
+// socketAndMessage returns the socket of descriptor a.A0 and a message of the a.A2
+// bytes at a.A1.
 func socketAndMessage(a *call.Args) (socket.Socket, *message, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
@@ -51,7 +51,7 @@ func sysSendto(a *call.Args) (uintptr, linux.Errno) {
 	return send(s, &m.Message, int(int32(a.A3)))
 }
 
-// send sends m, and for a stream that blocks all of it.
+// send sends m. On a blocking stream it sends all of m.
 func send(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) {
 	if flags&linux.MSG_OOB != 0 {
 		return 0, linux.EOPNOTSUPP
@@ -60,7 +60,7 @@ func send(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) 
 		n, errno := s.Send(m, flags&^(linux.MSG_DONTWAIT|linux.MSG_NOSIGNAL))
 		if errno == 0 {
 			m.Advance(n)
-			m.Control, m.Files = nil, nil // they went with the first byte
+			m.Control, m.Files = nil, nil // they go with the first byte
 		}
 		return uintptr(n), errno
 	}
@@ -115,8 +115,7 @@ func Writev(s socket.Socket, parts [][]byte) (uintptr, linux.Errno) {
 	return send(s, &m, 0)
 }
 
-// recv receives into m; with MSG_WAITALL, from a stream, all that m has room
-// for.
+// recv receives into m. With MSG_WAITALL it fills m from a stream.
 func recv(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) {
 	if flags&linux.MSG_OOB != 0 {
 		return 0, linux.EOPNOTSUPP
@@ -144,8 +143,8 @@ func recv(s socket.Socket, m *socket.Message, flags int) (uintptr, linux.Errno) 
 	return call.Block(s, wait.In, timeout, try)
 }
 
-// readMsghdr makes the message to send of a struct msghdr. It holds references
-// to the files passed.
+// readMsghdr returns the message to send from a struct msghdr. The message holds
+// references to the files that it passes.
 func readMsghdr(h *linux.Msghdr, domain int) (*message, linux.Errno) {
 	m := newMessage(nil)
 	var errno linux.Errno
@@ -171,7 +170,7 @@ func readMsghdr(h *linux.Msghdr, domain int) (*message, linux.Errno) {
 	return m, 0
 }
 
-// msgBuffers are the buffers of a struct msghdr.
+// msgBuffers returns the buffers of a struct msghdr.
 func msgBuffers(h *linux.Msghdr) ([][]byte, linux.Errno) {
 	if h.Iovlen > linux.IOV_MAX {
 		return nil, linux.EMSGSIZE
@@ -179,7 +178,7 @@ func msgBuffers(h *linux.Msghdr) ([][]byte, linux.Errno) {
 	return call.Vectors(h.Iov, uintptr(h.Iovlen))
 }
 
-// sendmsg is sendmsg(2) with the socket found.
+// sendmsg is sendmsg(2) on s.
 func sendmsg(s socket.Socket, h *linux.Msghdr, flags int) (uintptr, linux.Errno) {
 	domain, errno := intOption(s, linux.SO_DOMAIN)
 	if errno != 0 {
@@ -208,7 +207,7 @@ func sysSendmsg(a *call.Args) (uintptr, linux.Errno) {
 	return sendmsg(s, h, int(int32(a.A2)))
 }
 
-// recvmsg is recvmsg(2) with the socket found.
+// recvmsg is recvmsg(2) on s.
 func recvmsg(s socket.Socket, h *linux.Msghdr, flags int) (uintptr, linux.Errno) {
 	m := newMessage(nil)
 	m.Addr = m.addr[:0]
@@ -250,7 +249,8 @@ func sysRecvmsg(a *call.Args) (uintptr, linux.Errno) {
 	return recvmsg(s, h, int(int32(a.A2)))
 }
 
-// mmsghdrs are the caller's n structures at addr, cut as Linux does.
+// mmsghdrs returns the caller's structures at addr: n, but at most IOV_MAX, as on
+// Linux.
 func mmsghdrs(addr, n uintptr) ([]linux.Mmsghdr, linux.Errno) {
 	n = min(uintptr(uint32(n)), linux.IOV_MAX)
 	if n == 0 {
@@ -262,8 +262,8 @@ func mmsghdrs(addr, n uintptr) ([]linux.Mmsghdr, linux.Errno) {
 	return unsafe.Slice((*linux.Mmsghdr)(platform.Pointer(addr)), n), 0
 }
 
-// sysSendmmsg is sendmmsg(2): an error after the first message is left to the
-// next call.
+// sysSendmmsg is sendmmsg(2). It leaves an error after the first message to the next
+// call.
 func sysSendmmsg(a *call.Args) (uintptr, linux.Errno) {
 	s, errno := socketOf(a.A0)
 	if errno != 0 {
@@ -286,8 +286,8 @@ func sysSendmmsg(a *call.Args) (uintptr, linux.Errno) {
 	return uintptr(len(hdrs)), 0
 }
 
-// sysRecvmmsg is recvmmsg(2). The timeout is looked at after each message, as
-// that page's BUGS say.
+// sysRecvmmsg is recvmmsg(2). It checks the timeout after each message (recvmmsg(2),
+// "BUGS").
 func sysRecvmmsg(a *call.Args) (uintptr, linux.Errno) {
 	timeout, errno := call.Timeout(a.A4)
 	if errno != 0 {

@@ -10,15 +10,15 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Start makes the address families known that need no network. It is called once,
-// before the first call of this package.
+// Start registers the address families that need no network. Package sys calls it
+// once, before the first call of this package.
 func Start() {
 	unix.Register()
 	unix.Umask = call.Umask.Load
 	vsock.Register()
 }
 
-// socketOf is the socket of a descriptor.
+// socketOf returns the socket of a descriptor.
 func socketOf(fd uintptr) (socket.Socket, linux.Errno) {
 	f := call.Files.Get(int(int32(fd)))
 	if f == nil {
@@ -31,10 +31,10 @@ func socketOf(fd uintptr) (socket.Socket, linux.Errno) {
 	return s, 0
 }
 
-// socketFlags are the flags that may be added to a socket's type.
+// socketFlags are the flags that a type argument may have.
 const socketFlags = linux.SOCK_NONBLOCK | linux.SOCK_CLOEXEC
 
-// maxType is one more than the largest SOCK_* type.
+// maxType is one more than the largest SOCK_* type (SOCK_MAX).
 const maxType = 11
 
 // socketType splits a type argument into type and flags.
@@ -85,7 +85,7 @@ func sysSocketpair(a *call.Args) (uintptr, linux.Errno) {
 	return 0, call.InstallPair(out, x, y, flags)
 }
 
-// sockaddr is the socket address of n bytes that a caller passes.
+// sockaddr returns the caller's socket address of n bytes at addr.
 func sockaddr(addr, n uintptr) ([]byte, linux.Errno) {
 	if int32(n) < 0 || n > linux.SockaddrMax {
 		return nil, linux.EINVAL
@@ -93,8 +93,8 @@ func sockaddr(addr, n uintptr) ([]byte, linux.Errno) {
 	return call.Bytes(addr, n)
 }
 
-// storeSockaddr stores a socket address where a caller wants it: cut to the
-// length at lenAddr, where its own length goes (accept(2)).
+// storeSockaddr stores a socket address at addr, cut to the length at lenAddr. It
+// stores the full length at lenAddr (accept(2)).
 func storeSockaddr(sa []byte, addr, lenAddr uintptr) linux.Errno {
 	n, errno := call.At[int32](lenAddr)
 	if errno != 0 {
@@ -152,13 +152,13 @@ func sysConnect(a *call.Args) (uintptr, linux.Errno) {
 		}
 		return 0, errno
 	})
-	if errno == linux.EAGAIN { // SO_SNDTIMEO is over; the attempt goes on
+	if errno == linux.EAGAIN { // SO_SNDTIMEO is over; the attempt continues
 		errno = linux.EINPROGRESS
 	}
 	return 0, errno
 }
 
-// intOption is an option of SOL_SOCKET whose value is an int.
+// intOption returns an option of SOL_SOCKET whose value is an int.
 func intOption(s socket.Socket, name int) (int, linux.Errno) {
 	var val [4]byte
 	if _, errno := s.Option(linux.SOL_SOCKET, name, val[:]); errno != 0 {

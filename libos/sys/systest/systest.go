@@ -20,9 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kernel makes system calls and writes down what they did: either Linux itself
-// or the library OS. A differential test runs the same calls on both and
-// compares what was written.
+// Kernel is Linux itself or the library OS. It makes system calls and logs their
+// results. A differential test makes the same calls on both and compares the logs.
 type Kernel struct {
 	Name string // "linux" or "pith"
 	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, linux.Errno)
@@ -43,7 +42,8 @@ func Differ(t *testing.T, fn func(t *testing.T, k *Kernel)) {
 		return r, 0
 	}}
 	ours := Ours()
-	// A thread of its own: what a test does to it, Linux does to threads.
+	// The test has a thread of its own: Linux changes threads where the library OS
+	// changes the program.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	fn(t, host)
@@ -58,7 +58,7 @@ func Differ(t *testing.T, fn func(t *testing.T, k *Kernel)) {
 		if i < len(got) {
 			g = got[i]
 		}
-		if w != g { // what follows may only follow from it
+		if w != g { // later differences may be consequences of this one
 			before := strings.Join(want[max(i-8, 0):min(i, len(want))], "\n  ")
 			t.Errorf("after\n  %s\nlinux: %s\npith:  %s", before, w, g)
 			return
@@ -66,7 +66,7 @@ func Differ(t *testing.T, fn func(t *testing.T, k *Kernel)) {
 	}
 }
 
-// Do makes a call and writes its outcome down under a label.
+// Do makes a call and logs its result under a label.
 //
 //go:uintptrescapes
 func (k *Kernel) Do(label string, num int, args ...uintptr) (uintptr, linux.Errno) {
@@ -79,7 +79,7 @@ func (k *Kernel) Do(label string, num int, args ...uintptr) (uintptr, linux.Errn
 	return r, errno
 }
 
-// Raw makes a call and writes nothing.
+// Raw makes a call and logs nothing.
 //
 //go:uintptrescapes
 func (k *Kernel) Raw(num int, args ...uintptr) (uintptr, linux.Errno) {
@@ -88,9 +88,11 @@ func (k *Kernel) Raw(num int, args ...uintptr) (uintptr, linux.Errno) {
 	return k.call(uintptr(num), a[0], a[1], a[2], a[3], a[4], a[5])
 }
 
+// Note logs a line.
 func (k *Kernel) Note(format string, args ...any) { fmt.Fprintf(&k.log, format+"\n", args...) }
 
-// FD makes a call that returns a descriptor, which differs between kernels.
+// FD makes a call that returns a descriptor, and logs nothing: descriptors differ
+// between kernels. An error ends the test.
 //
 //go:uintptrescapes
 func (k *Kernel) FD(t *testing.T, num int, args ...uintptr) uintptr {
@@ -102,7 +104,8 @@ func (k *Kernel) FD(t *testing.T, num int, args ...uintptr) uintptr {
 	return r
 }
 
-// Pair makes a call whose last argument receives two descriptors.
+// Pair makes a call that returns two descriptors through a pointer: the last
+// argument, or the first one of pipe2. An error ends the test.
 func (k *Kernel) Pair(t *testing.T, num int, args ...uintptr) (a, b uintptr) {
 	t.Helper()
 	out := new([2]int32)
@@ -120,10 +123,12 @@ func (k *Kernel) Pair(t *testing.T, num int, args ...uintptr) (a, b uintptr) {
 	return uintptr(out[0]), uintptr(out[1])
 }
 
+// Write writes s to fd and logs the result.
 func (k *Kernel) Write(label string, fd uintptr, s string) {
 	k.Do(label, linux.SYS_WRITE, fd, Addr(unsafe.StringData(s+"\x00")), uintptr(len(s)))
 }
 
+// Read reads up to n bytes from fd and logs them.
 func (k *Kernel) Read(label string, fd uintptr, n int) {
 	b := make([]byte, n+1)
 	r, errno := k.Raw(linux.SYS_READ, fd, Addr(&b[0]), uintptr(n))
@@ -134,19 +139,21 @@ func (k *Kernel) Read(label string, fd uintptr, n int) {
 	k.Note("%s = %s", label, Brief(b[:r]))
 }
 
+// Close closes descriptors and logs nothing.
 func (k *Kernel) Close(fds ...uintptr) {
 	for _, fd := range fds {
 		k.Raw(linux.SYS_CLOSE, fd)
 	}
 }
 
-// Level writes down what poll says of a descriptor.
+// Level logs the readiness of fd, as poll reports it.
 func (k *Kernel) Level(label string, fd uintptr) {
 	p := &linux.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT | unix.POLLPRI | unix.POLLRDHUP}
 	_, errno := k.Raw(linux.SYS_POLL, Addr(p), 1, 0)
 	k.Note("%s: poll %#x %v", label, p.Revents, errno)
 }
 
+// Brief formats b, or the ends of it if it is long.
 func Brief(b []byte) string {
 	if len(b) > 40 {
 		return fmt.Sprintf("%d bytes, %q...%q", len(b), b[:8], b[len(b)-8:])
@@ -154,14 +161,15 @@ func Brief(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// pins keeps what system calls point to off the stacks, and alive to the end
-// of the test.
+// pins keeps what system calls point to off the stacks, and alive to the end of the
+// test.
 var pins struct {
 	sync.Mutex
 	kept []any
 }
 
-// Addr is the address of what p points to.
+// Addr returns the address of what p points to, and keeps it alive to the end of the
+// test.
 func Addr[T any](p *T) uintptr {
 	pins.Lock()
 	defer pins.Unlock()
@@ -169,11 +177,13 @@ func Addr[T any](p *T) uintptr {
 	return uintptr(unsafe.Pointer(p))
 }
 
+// Socketpair makes a pair of Unix sockets.
 func (k *Kernel) Socketpair(t *testing.T, typ int) (a, b uintptr) {
 	t.Helper()
 	return k.Pair(t, linux.SYS_SOCKETPAIR, linux.AF_UNIX, uintptr(typ), 0)
 }
 
+// Recvfrom receives a message and logs it with its sender.
 func (k *Kernel) Recvfrom(label string, fd uintptr, n, flags int) {
 	b, sa, salen := make([]byte, n+1), new([128]byte), new(int32)
 	*salen = 128
@@ -185,13 +195,13 @@ func (k *Kernel) Recvfrom(label string, fd uintptr, n, flags int) {
 	k.Note("%s = %d %s from %s", label, r, Brief(b[:min(int(r), n)]), k.Masked(sa[:max(*salen, 0)]))
 }
 
-// Masked is a socket address without what differs between kernels.
+// Masked formats a socket address without the kernel's name.
 func (k *Kernel) Masked(sa []byte) string {
 	return strings.ReplaceAll(fmt.Sprintf("%q", sa), "-"+k.Name+"-", "-")
 }
 
-// AsRoot runs f on a thread that ends with it, whatever f makes of the thread's
-// credentials, and gives the library OS its own back.
+// AsRoot runs f on a thread of its own, which ends with f, as f may change the
+// thread's credentials. Afterwards it restores those of the library OS.
 func AsRoot(f func()) {
 	before := *cred.Current()
 	done := make(chan struct{})
@@ -207,6 +217,7 @@ func AsRoot(f func()) {
 	})
 }
 
+// NeedRoot skips the test unless root runs it.
 func NeedRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
