@@ -30,9 +30,9 @@ func init() {
 // said is what goes to the console.
 func said(t *testing.T) <-chan string {
 	lines := make(chan string, 16)
-	old := say
-	say = func(line string) { lines <- line }
-	t.Cleanup(func() { say = old })
+	old := warn
+	warn = func(line string) { lines <- line }
+	t.Cleanup(func() { warn = old })
 	return lines
 }
 
@@ -73,7 +73,7 @@ func TestStandardDescriptorsGoToTheirPorts(t *testing.T) {
 			if errno != 0 {
 				t.Fatal(errno.Name())
 			}
-			s := choose(con)
+			s := standardPorts(con)
 			s.write(1, []byte(out))
 			s.write(2, []byte(err))
 			for id, want := range c.want {
@@ -132,8 +132,8 @@ func TestTheMonitorIsHeard(t *testing.T) {
 			t.Errorf("sent %q", got)
 		}
 		d.Type(1, "listen 8\nunlisten 80\nlast\n") // answers to nothing that was asked
-		if got := receive(t, lines); !strings.Contains(got, "last") || c.asked.Load() == nil {
-			t.Errorf("said %q; another's answer is taken for it: %v", got, c.asked.Load() == nil)
+		if got := receive(t, lines); !strings.Contains(got, "last") || c.current.Load() == nil {
+			t.Errorf("said %q; another's answer is taken for it: %v", got, c.current.Load() == nil)
 		}
 		open.Store(true)
 		d.Type(1, "listen 80\n")
