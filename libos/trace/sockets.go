@@ -186,7 +186,7 @@ func (p *printer) option(v, n uintptr) {
 	}
 }
 
-// msghdr prints a message with n bytes in its buffers.
+// msghdr prints a message with filled bytes in its buffers.
 func (p *printer) msghdr(h *linux.Msghdr, filled uintptr) {
 	p.text("{msg_name=")
 	p.sockaddr(h.Name, uintptr(h.Namelen))
