@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The differential test of the file system: a program of random operations
-// runs on Linux's tmpfs and on the library OS, each in a fresh directory, and
-// every result is compared.
+// The differential test of the file system runs a program of random operations on
+// Linux's tmpfs and on the library OS, each in a new directory. It compares every
+// result.
 
 func TestRandomFileOperationsAsOnLinux(t *testing.T) {
 	rounds := uint64(300)
@@ -47,7 +47,8 @@ func FuzzFileOperationsAsOnLinux(f *testing.F) {
 	f.Fuzz(func(t *testing.T, program []byte) { compareFiles(t, program, "/tmp") })
 }
 
-// compareFiles runs a program in a directory of ours below where.
+// compareFiles runs a program on both; the library OS's directory is below where. It
+// reports whether all results are equal.
 func compareFiles(t *testing.T, program []byte, where string) bool {
 	t.Helper()
 	return compareOperations(t, program, where, operations)
@@ -99,15 +100,15 @@ type world struct {
 	top  string
 	root uintptr
 	fds  []uintptr
-	// ninep leaves out what 9P cannot tell or do; byName what a server cannot
-	// that knows files by their names alone.
+	// ninep leaves out what 9P cannot report or do. byName leaves out what a server
+	// cannot do that knows files only by their names.
 	ninep, byName bool
 	inos          map[uint64]int
 	log           []string
-	// Files that fallocate made pages for.
+	// Inodes that fallocate allocated pages for.
 	allocated map[uint64]bool
 	used      string // the descriptors of the operation, for the log
-	// What calls point to; the heap does not move.
+	// Memory that calls point to. The heap does not move.
 	path, path2 *[call.PathMax]byte
 	data        *[1 << 16]byte
 	st          *linux.Stat
@@ -125,7 +126,7 @@ func newWorld(t *testing.T, do func(num, a1, a2, a3, a4, a5, a6 uintptr) (uintpt
 		w.must(linux.SYS_MKDIRAT, atCwd, w.str(w.path, name), 0o700)
 	}
 	w.top = name
-	// Links may lead upwards, out of the root, but not this far.
+	// Links may lead upwards, out of the root, but not through all of these.
 	for range 5 {
 		name += "/r"
 		w.must(linux.SYS_MKDIRAT, atCwd, w.str(w.path, name), 0o700)
@@ -158,7 +159,7 @@ func (w *world) end() {
 	w.remove(w.top)
 }
 
-// remove removes path and what is below it.
+// remove removes path and everything below it.
 func (w *world) remove(path string) {
 	if _, errno := w.do(linux.SYS_UNLINKAT, atCwd, w.str(w.path, path), 0); errno == 0 {
 		return
@@ -179,8 +180,8 @@ func (w *world) str(to *[call.PathMax]byte, s string) uintptr {
 	return at(to)
 }
 
-// at is the address of what p points to, which it keeps off the stack and, for
-// the next calls, alive.
+// at returns the address of what p points to. It keeps that off the stack, and alive
+// for the next calls.
 func at[T any](p *T) uintptr {
 	copy(recent[1:], recent[:])
 	recent[0] = p
@@ -203,7 +204,7 @@ func (in input) next() byte {
 
 func (in input) pick(n int) int { return int(in.next()) % n }
 
-// name is a short path: few names, so that operations meet.
+// name returns a short path. There are few names, so operations meet.
 func (in input) name() string {
 	parts := []string{"a", "b", "c", "d", "a/b", "a/c", "b/a", "b/c", "a/b/c", ".", "..", "a/..", "a/.", "b//c", "", "longlink/x"}
 	s := parts[in.pick(len(parts))]
@@ -255,7 +256,7 @@ func result(r uintptr, errno linux.Errno) string {
 	return fmt.Sprint(r)
 }
 
-// plain writes a call down that returns a number.
+// plain makes a call that returns a number, and formats the result.
 func (w *world) plain(label string, num int, args ...uintptr) string {
 	return label + " = " + result(w.do(num, args...))
 }
@@ -267,8 +268,8 @@ func (w *world) ino(n uint64) int {
 	return w.inos[n]
 }
 
-// stat writes a struct stat down. Times that were not set by the program are
-// only known to be late.
+// stat formats a struct stat. Of times that the program did not set, it only compares
+// whether they are recent.
 func (w *world) stat(r uintptr, errno linux.Errno) string {
 	if errno != 0 {
 		return errno.Name()
@@ -294,7 +295,7 @@ type entry struct {
 	ino  uint64
 }
 
-// entries lists a directory by name; nil when that fails.
+// entries lists a directory by name; nil if that fails.
 func (w *world) entries(fd uintptr) (all []entry) {
 	for {
 		n, errno := w.do(linux.SYS_GETDENTS64, fd, at(w.data), 512)
@@ -316,7 +317,7 @@ func (w *world) entries(fd uintptr) (all []entry) {
 	return all
 }
 
-// list writes a directory down.
+// list formats the entries of a directory.
 func (w *world) list(fd uintptr) string {
 	if _, errno := w.do(linux.SYS_GETDENTS64, fd, at(w.data), 0); errno != linux.EINVAL && errno != 0 {
 		return errno.Name()
@@ -614,7 +615,8 @@ func opOpen(w *world, in input) string {
 	return fmt.Sprintf("%q %#x = %s", name, flags, w.installed(r, errno))
 }
 
-// installed keeps a new descriptor, whose number is its place in the list.
+// installed adds a new descriptor to the list. The log has its place there, as numbers
+// differ.
 func (w *world) installed(fd uintptr, errno linux.Errno) string {
 	if errno != 0 {
 		return errno.Name()

@@ -11,7 +11,7 @@ import (
 	"github.com/pith-os/pith/libos/sys/systest"
 )
 
-// inotifyEvents writes down what an inotify descriptor tells.
+// inotifyEvents logs the events of an inotify descriptor.
 func inotifyEvents(k *systest.Kernel, label string, fd uintptr) {
 	b := make([]byte, 4096)
 	n, errno := k.Raw(linux.SYS_READ, fd, systest.Addr(&b[0]), uintptr(len(b)))
@@ -151,7 +151,7 @@ func TestReadingInotifyWaitsForAnEvent(t *testing.T) {
 		n, _ := sys.Call(linux.SYS_READ, in, systest.Addr(&b[0]), 64, 0, 0, 0)
 		got <- n
 	}()
-	// Whether the reader waits already or comes later, it must get the event.
+	// The reader must get the event, whether it waits already or comes later.
 	sys.Call(linux.SYS_CHMOD, dir, 0o777, 0, 0, 0, 0)
 	if n := <-got; n != 16 {
 		t.Errorf("read %d bytes", n)

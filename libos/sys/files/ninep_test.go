@@ -11,8 +11,7 @@ import (
 
 const sharedPath = "/nine"
 
-// shared is a folder of the host that the tests' file tree has at sharedPath, by
-// 9P.
+// shared is a directory of the host. The tests' file tree has it at sharedPath, by 9P.
 var shared = func() string {
 	dir, err := os.MkdirTemp("/dev/shm", "pith-9p")
 	if err != nil {
@@ -32,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// What the protocol has no request for, or no way to tell.
+// notByNineP has the operations that the protocol has no request for.
 var notByNineP = map[string]bool{
 	"fallocate": true, "fsetxattr": true, "fgetxattr": true, "fremovexattr": true,
 }

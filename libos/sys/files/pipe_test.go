@@ -100,8 +100,7 @@ func TestPipeIoctlAndFlagsAsLinux(t *testing.T) {
 	})
 }
 
-// A blocking write returns when all is written; a blocking read when there is
-// something.
+// A blocking write returns when all is written, a blocking read when there is data.
 func TestPipeBlocksAsLinux(t *testing.T) {
 	systest.Differ(t, func(t *testing.T, k *systest.Kernel) {
 		r, w := k.Pair(t, linux.SYS_PIPE2, 0)

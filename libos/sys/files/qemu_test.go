@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/qemutest"
 )
 
-// qemuEnv is set in the process that has the tree of files to itself.
+// qemuEnv is set in the child process, which has a tree of files of its own.
 const qemuEnv = "PITH_TEST_QEMU_FOLDER"
 
 func TestRandomFileOperationsByQEMUsNinePAsOnLinux(t *testing.T) {
@@ -31,7 +31,7 @@ func TestRandomFileOperationsByQEMUsNinePAsOnLinux(t *testing.T) {
 		}
 		return
 	}
-	// The tree is built when it is first used: not before here.
+	// The first use builds the tree. This process has not used it yet.
 	m := qemutest.Start(t,
 		"-fsdev", "local,id=f,path="+shared+",security_model=none,multidevs=remap",
 		"-device", "virtio-9p-device,fsdev=f,mount_tag=folder")
@@ -58,5 +58,5 @@ func TestRandomFileOperationsByQEMUsNinePAsOnLinux(t *testing.T) {
 	}
 }
 
-// qemuPath is where that process has the folder.
+// qemuPath is where the child process has the directory.
 const qemuPath = "/qemu"

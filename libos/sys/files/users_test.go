@@ -24,7 +24,7 @@ func TestRandomFileOperationsOfUsersAsOnLinux(t *testing.T) {
 		return w.plain("", linux.SYS_FCHMOD, w.root, []uintptr{0o777, 0o1777, 0o755}[in.pick(3)])
 	}}
 	all := append(slices.Clone(operations), become, become, become, public)
-	// Linux asks who opened the descriptor.
+	// Linux checks the credentials that opened the descriptor.
 	all = slices.DeleteFunc(all, func(o operation) bool { return o.name == "link open" })
 	for seed := range rounds {
 		systest.AsRoot(func() {
@@ -38,7 +38,7 @@ func TestRandomFileOperationsOfUsersAsOnLinux(t *testing.T) {
 	}
 }
 
-// become makes the world's program a user who can become root again.
+// become changes to user id, which can change to root again.
 func (w *world) become(id uintptr) linux.Errno {
 	const keep = ^uintptr(0)
 	for _, call := range [][4]uintptr{

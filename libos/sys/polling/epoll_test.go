@@ -17,7 +17,7 @@ func ctl(k *systest.Kernel, label string, ep uintptr, op int, fd uintptr, events
 	k.Do(label, linux.SYS_EPOLL_CTL, ep, uintptr(op), fd, systest.Addr(ev))
 }
 
-// events writes down what epoll_wait tells, within ms milliseconds.
+// events logs what epoll_wait returns within ms milliseconds.
 func events(k *systest.Kernel, label string, ep uintptr, max int, ms int) {
 	evs := make([]linux.EpollEvent, max)
 	n, errno := k.Raw(linux.SYS_EPOLL_WAIT, ep, systest.Addr(&evs[0]), uintptr(max), uintptr(ms))
@@ -214,7 +214,7 @@ func TestEpollWakesWaiterAsLinux(t *testing.T) {
 		done := make(chan bool)
 		go func() { events(k, "waits", ep, 4, -1); done <- true }()
 		time.Sleep(5 * time.Millisecond)
-		// Added while somebody waits, and ready only then.
+		// Added during a wait, and ready only then.
 		ev := &linux.EpollEvent{Events: in, Data: [2]uint32{9}}
 		k.Raw(linux.SYS_EPOLL_CTL, ep, add, fd, systest.Addr(ev))
 		k.Raw(linux.SYS_WRITE, fd, systest.Addr(&[]uint64{7}[0]), 8)

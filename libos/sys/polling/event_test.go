@@ -9,7 +9,7 @@ import (
 	"github.com/pith-os/pith/libos/sys/systest"
 )
 
-// put writes a 64-bit number, as eventfd takes it.
+// put writes a 64-bit number, as eventfd expects.
 func put(k *systest.Kernel, label string, fd uintptr, v uint64) {
 	k.Write(label, fd, string(binary.NativeEndian.AppendUint64(nil, v)))
 }

@@ -16,10 +16,9 @@ import (
 // TestRandomOperationsAsLinux makes the same random calls on pipes, sockets,
 // eventfds and epoll instances of Linux and of the library OS.
 //
-// It compares with Linux 6.17 and later, where a failed send of a datagram
-// tells EPIPE before ENOTCONN. Edges that Linux tells of although nothing
-// changed, as after a write to a full pipe, are not copied: the seeds up to
-// the limit have none.
+// It needs Linux 6.17 or later, where a failed send of a datagram returns EPIPE before
+// ENOTCONN. Linux also reports edges without a change, as after a write to a full pipe.
+// The library OS does not, and these seeds have no such edge.
 func TestRandomOperationsAsLinux(t *testing.T) {
 	if !hostAtLeast(6, 17) {
 		t.Skip("compares with Linux 6.17 or later")
@@ -33,7 +32,7 @@ func TestRandomOperationsAsLinux(t *testing.T) {
 	}
 }
 
-// desk holds the descriptors of a random test, by the order of their making.
+// desk has the descriptors of a random test, in the order of their creation.
 type desk struct {
 	*systest.Kernel
 	*rand.Rand
@@ -87,7 +86,7 @@ func (w *desk) step(label string) {
 			size = w.IntN(80000)
 		}
 		if th.kind == fmt.Sprint("socket", linux.SOCK_SEQPACKET) {
-			size++ // Linux overlooks an empty packet when it tells of unread ones at close
+			size++ // at close, Linux does not count an empty packet as unread
 		}
 		if th.kind == "event" {
 			put(w.Kernel, label+" put", th.fd, uint64(w.IntN(3)))
@@ -104,7 +103,7 @@ func (w *desk) step(label string) {
 		op := []int{add, add, mod, del}[w.IntN(4)]
 		events := []uint32{in, out, in | out, 0x2000, 0}[w.IntN(5)] | []uint32{0, 0, linux.EPOLLET, linux.EPOLLONESHOT}[w.IntN(4)]
 		if th.kind == fmt.Sprint("socket", linux.SOCK_DGRAM) {
-			events &^= linux.EPOLLET // Linux tells of an edge when it frees a buffer that it could not send
+			events &^= linux.EPOLLET // Linux reports an edge when it frees a buffer that it could not send
 		}
 		ctl(w.Kernel, fmt.Sprintf("%s ctl %d op %d events %#x", label, e, op, events), w.eps[e], op, th.fd, events, uint32(i))
 	case 8:
@@ -144,7 +143,7 @@ func (w *desk) make() {
 	}
 }
 
-// sorted writes down all events of an epoll instance, in no order.
+// sorted logs all events of an epoll instance, sorted by file.
 func (w *desk) sorted(label string, ep uintptr) {
 	evs := make([]linux.EpollEvent, 200)
 	n, errno := w.Raw(linux.SYS_EPOLL_WAIT, ep, systest.Addr(&evs[0]), uintptr(len(evs)), 0)
@@ -156,7 +155,7 @@ func (w *desk) sorted(label string, ep uintptr) {
 	}
 }
 
-// hostAtLeast says whether the kernel of the host is of a version or later.
+// hostAtLeast reports whether the host's kernel has this version or a later one.
 func hostAtLeast(major, minor int) bool {
 	var u unix.Utsname
 	var hostMajor, hostMinor int

@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/sys/systest"
 )
 
-// identity writes ids and capabilities down.
+// identity logs ids and capabilities.
 func identity(k *systest.Kernel) {
 	ids := new([6]uint32)
 	k.Raw(linux.SYS_GETRESUID, systest.Addr(&ids[0]), systest.Addr(&ids[1]), systest.Addr(&ids[2]))
@@ -17,7 +17,7 @@ func identity(k *systest.Kernel) {
 	k.Do("fsgid", linux.SYS_SETFSGID, ^uintptr(0))
 	caps := new([2]linux.CapData)
 	k.Raw(linux.SYS_CAPGET, systest.Addr(&linux.CapHeader{Version: linux.LINUX_CAPABILITY_VERSION_3}), systest.Addr(caps))
-	// This host may have taken some from the test.
+	// The host may have taken others from the test.
 	const some = 1<<linux.CAP_SETUID | 1<<linux.CAP_SETGID | 1<<linux.CAP_CHOWN | 1<<linux.CAP_DAC_OVERRIDE
 	k.Note("%#x %#x %#x", caps[0].Effective&some, caps[0].Permitted&some, caps[0].Inheritable&some)
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// received writes the credentials of a message down, the own process as 1.
+// received logs the credentials of a message, with this process as 1.
 func received(k *systest.Kernel, fd uintptr) {
 	oob, buf := make([]byte, 64), make([]byte, 8)
 	h := msg(oob, nil, buf)

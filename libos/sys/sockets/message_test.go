@@ -60,7 +60,7 @@ func TestUnixOptionsAsLinux(t *testing.T) {
 	})
 }
 
-// msg is a struct msghdr with what it points to.
+// msg returns a struct msghdr and what it points to.
 func msg(control []byte, name []byte, bufs ...[]byte) *linux.Msghdr {
 	h := new(linux.Msghdr)
 	if len(bufs) > 0 {

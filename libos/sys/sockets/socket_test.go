@@ -19,7 +19,8 @@ const (
 	seqpacket = linux.SOCK_SEQPACKET
 )
 
-// unixAddr is a struct sockaddr_un: a path, or an abstract name with its zero.
+// unixAddr returns a struct sockaddr_un for a path, or for an abstract name with its
+// leading zero.
 func unixAddr(name string) []byte {
 	sa := append([]byte{linux.AF_UNIX, 0}, name...)
 	if name != "" && name[0] != 0 {
@@ -28,7 +29,7 @@ func unixAddr(name string) []byte {
 	return sa
 }
 
-// abstract is a name that no other run of the test has.
+// abstract returns an abstract name that no other run of the test uses.
 func abstract(k *systest.Kernel, s string) string {
 	return fmt.Sprintf("\x00pith-test-%s-%d-%s", k.Name, os.Getpid(), s)
 }
