@@ -1,6 +1,6 @@
-// Package console is standard input, output and error of the instance: files
-// over the platform's console. Package sys opens them as descriptors 0, 1 and
-// 2; package dev opens them as /dev/console and /dev/tty.
+// Package console has the standard input, output and error of the instance: files over
+// the platform's console. Package sys opens them as descriptors 0, 1 and 2. Package dev
+// opens them as /dev/console and /dev/tty.
 package console
 
 import (
@@ -14,16 +14,15 @@ import (
 type File struct {
 	file.Base
 	out int  // the platform's descriptor for output: 1 or 2; 0: none
-	tty bool // a terminal; else it says that it is a pipe
-	// input says that the file was opened for its input, so that asking
-	// whether it is ready begins to read. A terminal on standard output is
-	// open for reading too, but what is typed must not be taken before
-	// somebody wants it.
+	tty bool // a terminal; else it looks like a pipe
+	// input means that the file was opened for its input: Ready begins to read.
+	// A terminal on standard output is open for reading too, but must not take
+	// what is typed before a goroutine reads.
 	input bool
 }
 
-// Standard opens descriptor fd: 0, 1 or 2. Like a login's, the three
-// descriptors of a terminal can all be read and written.
+// Standard opens descriptor fd: 0, 1 or 2. On a terminal all three can be read and
+// written, as after a login.
 func Standard(fd int) *File {
 	f := &File{out: fd, tty: platform.Config().TTY[fd], input: fd == 0}
 	flags := uint32(linux.O_WRONLY)
@@ -37,7 +36,7 @@ func Standard(fd int) *File {
 	return f
 }
 
-// Open opens /dev/console: standard input and standard output in one.
+// Open opens /dev/console: standard input and output in one.
 func Open(flags uint32) *File {
 	tty := platform.Config().TTY
 	f := &File{out: 1, tty: tty[0] || tty[1] || tty[2], input: flags&linux.O_ACCMODE != linux.O_WRONLY}
@@ -45,7 +44,7 @@ func Open(flags uint32) *File {
 	return f
 }
 
-// OpenTerminal opens /dev/tty, the controlling terminal: ENXIO without one.
+// OpenTerminal opens /dev/tty, the controlling terminal; ENXIO without one.
 func OpenTerminal(flags uint32) (*File, linux.Errno) {
 	f := Open(flags)
 	if !f.tty {
@@ -65,7 +64,7 @@ func (f *File) Reopen(flags uint32) (file.File, linux.Errno) {
 	return g, 0
 }
 
-// Name is what /proc/self/fd shows.
+// Name returns what /proc/self/fd shows.
 func (f *File) Name() string {
 	if f.tty {
 		return "/dev/console"
@@ -81,8 +80,8 @@ func (f *File) Read(p []byte) (int, linux.Errno) {
 	return stdin.read(p)
 }
 
-// Write implements file.File. It writes all of p: the platform parks the
-// goroutine while the reader is slow, so that the output needs no queue.
+// Write implements file.File. It writes all of p. The platform parks the goroutine while
+// the reader is slow, so the output needs no queue.
 func (f *File) Write(p []byte) (int, linux.Errno) {
 	if f.Flags()&linux.O_ACCMODE == linux.O_RDONLY {
 		return 0, linux.EBADF

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// redirect gives the process a pipe for descriptor fd and returns the other
-// end, a read end when fd is for output.
+// redirect makes descriptor fd a pipe and returns the other end of it: the read end if
+// fd is for output.
 func redirect(t *testing.T, fd int) int {
 	t.Helper()
 	var p [2]int
@@ -39,7 +39,7 @@ func redirect(t *testing.T, fd int) int {
 	return other
 }
 
-// watch is a channel that receives when the file becomes readable.
+// watch returns a channel that receives when the file becomes readable.
 func watch(t *testing.T, f *File) <-chan wait.Events {
 	ch := make(chan wait.Events, 16)
 	e := &wait.Entry{Notify: func(ev wait.Events) { ch <- ev }}

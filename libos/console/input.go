@@ -8,10 +8,9 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// stdin is standard input. The platform can only read it, not tell whether
-// there is something; so when the program asks and nothing is there, a
-// goroutine reads, and what came is kept for the program. Nothing is read that
-// the program did not ask for.
+// stdin is standard input. The platform can read it, but cannot report whether there is
+// input. So when the program asks and there is none, a goroutine reads, and keeps the
+// input for the program. It reads only if the program asks.
 var stdin input
 
 type input struct {
@@ -19,15 +18,15 @@ type input struct {
 
 	mu      sync.Mutex
 	buffer  []byte
-	data    []byte      // in buffer: what came and was not taken
-	over    bool        // end of input or errno, to be told once
+	data    []byte      // in buffer: input that the program has not read
+	over    bool        // the next read returns the end or errno, once
 	errno   linux.Errno // of the last read
-	reading bool        // fill is under way
+	reading bool        // fill is running
 }
 
 const bufferSize = 32 << 10
 
-// read takes what came; EAGAIN when that is nothing.
+// read takes input; EAGAIN if there is none.
 func (in *input) read(p []byte) (int, linux.Errno) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -39,7 +38,7 @@ func (in *input) read(p []byte) (int, linux.Errno) {
 		in.data = in.data[n:]
 		return n, 0
 	case in.over:
-		// A terminal goes on after its end of input, and so may a file.
+		// A terminal continues after its end of input, and so may a file.
 		in.over = false
 		return 0, in.errno
 	}
@@ -47,7 +46,7 @@ func (in *input) read(p []byte) (int, linux.Errno) {
 	return 0, linux.EAGAIN
 }
 
-// ready is the level; with want it begins to read.
+// ready returns the level. If want is set, it begins to read.
 func (in *input) ready(want bool) wait.Events {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -60,7 +59,7 @@ func (in *input) ready(want bool) wait.Events {
 	return 0
 }
 
-// start has a goroutine read, with in.mu held and nothing left to take.
+// start starts fill, unless it is running, with in.mu held and data empty.
 func (in *input) start() {
 	if in.reading {
 		return
@@ -73,7 +72,7 @@ func (in *input) start() {
 }
 
 func (in *input) fill() {
-	// While reading is set nobody else touches buffer.
+	// While reading is set, only this goroutine uses buffer.
 	n, errno := platform.ConsoleRead(in.buffer)
 	for again(errno) {
 		n, errno = platform.ConsoleRead(in.buffer)
@@ -86,23 +85,23 @@ func (in *input) fill() {
 	in.queue.Notify(wait.In)
 }
 
-// pending is how many bytes came and were not taken.
+// pending returns the number of bytes that the program has not read.
 func (in *input) pending() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return len(in.data)
 }
 
-// discard drops them.
+// discard drops the input that the program has not read.
 func (in *input) discard() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.data = nil
 }
 
-// again says whether to repeat a call of the platform that failed. The host's
-// descriptor is shared, and who else has it may have made it non-blocking; it
-// cannot be waited for, so look from time to time.
+// again reports whether to repeat a call of the platform that failed with errno. Other
+// processes share the host's descriptor and may have made it non-blocking. The poller
+// cannot wait for it, so again sleeps for pollInterval after EAGAIN.
 func again(errno linux.Errno) bool {
 	if errno == linux.EAGAIN {
 		platform.Sleep(pollInterval)

@@ -34,12 +34,12 @@ var cooked = termios{0x500, 0x5, 0xbf, 0x8a3b, 0, [19]uint8{3, 28, 127, 21, 4, 0
 // winsize is struct winsize.
 type winsize struct{ rows, cols, x, y uint16 }
 
-// Window, when it is set, is the size of the terminal's window in characters, or
-// zero when that is not known.
+// Window, if not nil, returns the size of the terminal's window in characters; zero if
+// it is not known.
 var Window func() (cols, rows uint16)
 
 func window() winsize {
-	size := winsize{rows: 24, cols: 80} // where nobody tells
+	size := winsize{rows: 24, cols: 80} // if it is not known
 	if Window != nil {
 		if cols, rows := Window(); cols > 0 && rows > 0 {
 			size = winsize{rows: rows, cols: cols}
@@ -74,9 +74,8 @@ func (f *File) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	return 0, linux.ENOTTY
 }
 
-// setTermios refuses every change, by an error instead of a promise that is
-// not kept: the terminal is the monitor's, and a program that asked for a
-// password would show it.
+// setTermios refuses every change with an error: the terminal belongs to the monitor. A
+// change without effect would show the password that a program asks for.
 func setTermios(arg uintptr) (uintptr, linux.Errno) {
 	if arg < platform.PageSize {
 		return 0, linux.EFAULT

@@ -5,11 +5,11 @@ func maxLeaf() uint32
 func rdrand() (v uint64, ok bool)
 func rdseed() (v uint64, ok bool)
 
-// instruction is an instruction of the CPU that gives random numbers, one that
-// may have none at the moment.
+// instruction is a CPU instruction that returns a random number. ok is false if it has
+// none at the moment.
 type instruction func() (v uint64, ok bool)
 
-// instructions are those that the CPU has (Intel SDM 1 §7.3.17).
+// instructions returns those that the CPU has (Intel SDM 1 §7.3.17).
 func instructions() []source {
 	const (
 		rdrandBit = 1 << 30 // leaf 1, ECX
@@ -27,8 +27,8 @@ func instructions() []source {
 	return found
 }
 
-// works says whether the instruction gives different numbers: some CPUs, after
-// they slept, give the same for ever (Linux, arch/x86/kernel/cpu/rdrand.c).
+// works reports whether the instruction returns different numbers. Some CPUs return the
+// same one forever after a sleep (Linux, arch/x86/kernel/cpu/rdrand.c).
 func (i instruction) works() bool {
 	first, ok := i.next()
 	const tries = 8
@@ -41,7 +41,7 @@ func (i instruction) works() bool {
 	return false
 }
 
-// next tries for a while, as the manual says.
+// next tries several times, as the manual recommends.
 func (i instruction) next() (v uint64, ok bool) {
 	const tries = 100
 	for n := 0; n < tries && !ok; n++ {

@@ -1,10 +1,10 @@
-// Package entropy is where a virtual machine's random numbers come from: a
-// generator that is seeded, and seeded again while it is used, by the CPU's
-// instructions and by an entropy device. Package machine starts it, before the
-// program's packages are initialised; platform.Random reads it.
+// Package entropy is the random number generator of a virtual machine. The CPU's
+// instructions and an entropy device seed it, and seed it again while it is in use.
+// Package machine starts it before the program's packages are initialised.
+// platform.Random reads it.
 //
-// The generator is ChaCha8, with a new key after each request: who sees its
-// memory learns nothing of numbers that it has given before.
+// The generator is ChaCha8, with a new key after each request. So its memory reveals
+// nothing about earlier numbers.
 package entropy
 
 import (
@@ -20,33 +20,32 @@ import (
 // seed is a key of the generator.
 type seed [32]byte
 
-// source fills a seed with entropy; false: it has none.
+// source fills a seed with entropy. It reports false if it has none.
 type source func(p *seed) bool
 
-// Start finds the sources and has platform.Random be served. A machine without
-// one ends, with a line that says what it needs: what it could give instead
-// would be no secret.
+// Start finds the sources and serves platform.Random. A virtual machine without a source
+// ends with a message: predictable numbers are no secret.
 func Start() {
 	g := new(generator)
 	if !g.start(instructions(), devices()) {
-		say("there is no source of random numbers: the machine needs a CPU with RDRAND (QEMU: -cpu max) or an entropy device (-device virtio-rng-device, virtio-rng-pci)")
+		warn("there is no source of random numbers: the virtual machine needs a CPU with RDRAND (QEMU: -cpu max) or an entropy device (-device virtio-rng-device, virtio-rng-pci)")
 		platform.Exit(exitCode)
 	}
 	platform.SetEntropy(g.fill)
 }
 
-// exitCode is that of an image that cannot start.
+// exitCode is the exit code of an image that cannot start.
 const exitCode = 125
 
-func say(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }
+func warn(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }
 
-// devices are the entropy devices.
+// devices returns the entropy devices.
 func devices() []source {
 	var found []source
 	for _, t := range virtio.Find(virtio.IDEntropy) {
 		d, errno := rng.Open(t)
 		if errno != 0 {
-			say("device " + t.Name() + " (entropy) does not start: " + errno.Name())
+			warn("device " + t.Name() + " (entropy) does not start: " + errno.Name())
 			continue
 		}
 		found = append(found, func(p *seed) bool { return d.Read(p[:]) == 0 })
@@ -54,29 +53,29 @@ func devices() []source {
 	return found
 }
 
-// generator makes random numbers of a seed.
+// generator makes random numbers from a seed.
 type generator struct {
 	mu     sync.Mutex
 	cipher *rand.ChaCha8
 	seeded bool
-	last   int64 // when it was seeded
+	last   int64 // time of the last seed, on the monotonic clock, in nanoseconds
 
 	fast, slow []source
-	busy       atomic.Bool // sources are being read for a new seed
+	busy       atomic.Bool // a goroutine reads the sources for a new seed
 }
 
 const (
-	// reseedAfter is the age of a seed, in nanoseconds, at which the next
-	// request brings a new one.
+	// reseedAfter is the age of a seed, in nanoseconds, after which the next
+	// request starts a new one.
 	reseedAfter = 60e9
-	// longestWait is how long a machine waits for its first seed.
+	// longestWait is how long the start waits for the first seed, in nanoseconds.
 	longestWait = 5e9
-	// longestHold is how many bytes are made before others have a turn.
+	// longestHold is how many bytes fill makes with the lock held.
 	longestHold = 64 << 10
 )
 
-// start seeds the generator. fast sources answer at once; slow ones are waited
-// for only if there is no other. false: there is no seed.
+// start seeds the generator and reports whether it has a seed. fast sources answer at
+// once. start waits for slow ones only if no fast one answers.
 func (g *generator) start(fast, slow []source) bool {
 	g.cipher = rand.NewChaCha8(seed{})
 	g.fast, g.slow = fast, slow
@@ -100,7 +99,7 @@ func (g *generator) hasSeed() bool {
 	return g.seeded
 }
 
-// reseed has each of the sources change the key.
+// reseed mixes each of the sources into the key.
 func (g *generator) reseed(sources []source) {
 	for _, read := range sources {
 		var p seed
@@ -110,8 +109,8 @@ func (g *generator) reseed(sources []source) {
 	}
 }
 
-// absorb makes a new key of the old one and p, each of which is enough to keep
-// it secret: it is the cipher's output under both.
+// absorb makes a new key from the old one and p: the cipher's output under both. It is
+// secret if either is.
 func (g *generator) absorb(p *seed) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,7 +124,7 @@ func (g *generator) absorb(p *seed) {
 	g.seeded, g.last = true, platform.Nanotime()
 }
 
-// rekey forgets the key, with g.mu held.
+// rekey replaces the key by output of the cipher, with g.mu held.
 func (g *generator) rekey() {
 	var key seed
 	g.cipher.Read(key[:])

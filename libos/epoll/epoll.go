@@ -1,7 +1,7 @@
-// Package epoll is epoll(7): a file that tells which of many files are ready.
-// It stands on package wait: an edge of a watched file puts its item on the
-// ready list, and who waits asks the files on that list for their level. The
-// runtime's own poller does not come here (package file).
+// Package epoll is epoll(7): a file that reports which of many files are ready. It
+// stands on package wait. An edge of a watched file puts the file's item on the ready
+// list. Wait asks the files on that list for their level. The runtime's own poller
+// does not use this package (see package file).
 package epoll
 
 import (
@@ -17,17 +17,16 @@ type Poll struct {
 	file.Base
 	queue wait.Queue
 
-	// mu guards items and what is in them. It is taken before the locks of
-	// watched files, so that for nested instances the order is from the
-	// outside in; never in Notify.
+	// mu guards items and their fields. It is taken before the locks of watched
+	// files; for nested instances, from the outside in. Notify never takes it.
 	mu    sync.Mutex
 	items map[key]*item
 
 	ready readyList
 }
 
-// key identifies an item as Linux does: by descriptor and open file, since a
-// file stays watched when only its descriptor is closed.
+// key identifies an item by descriptor and open file, as on Linux: a file stays
+// watched when only its descriptor is closed.
 type key struct {
 	open *file.Open
 	fd   int
@@ -37,7 +36,7 @@ type key struct {
 type item struct {
 	key
 	entry wait.Entry
-	// interest are the events asked for, 0 after EPOLLONESHOT fired.
+	// interest has the events asked for; 0 after EPOLLONESHOT fired.
 	interest wait.Events
 	flags    uint32 // EPOLLET and others
 	data     [2]uint32
@@ -50,15 +49,15 @@ type item struct {
 // flags are the bits of epoll_event.events that are not events.
 const flags = linux.EPOLLEXCLUSIVE | linux.EPOLLWAKEUP | linux.EPOLLONESHOT | linux.EPOLLET
 
-// exclusiveOK is all that may accompany EPOLLEXCLUSIVE (epoll_ctl(2)).
+// exclusiveOK are the bits that EPOLLEXCLUSIVE may come with (epoll_ctl(2)).
 const exclusiveOK = uint32(wait.In|wait.Out|wait.Err|wait.Hup) |
 	linux.EPOLLWAKEUP | linux.EPOLLET | linux.EPOLLEXCLUSIVE
 
-// maxNesting is how many instances may be inside each other.
+// maxNesting is how many levels of instances may contain each other.
 const maxNesting = 5
 
-// nesting is held while an instance is put into another, so that two such
-// calls cannot make a cycle together.
+// nesting is held while an instance is added to another: two such calls at a time
+// could make a cycle.
 var nesting sync.Mutex
 
 // New is epoll_create1(2).
@@ -68,8 +67,8 @@ func New() *Poll {
 	return p
 }
 
-// Control is epoll_ctl(2) for descriptor fd of open file o, to which the
-// caller holds a reference.
+// Control is epoll_ctl(2) for descriptor fd of open file o. The caller holds a
+// reference to o.
 func (p *Poll) Control(op int, fd int, o *file.Open, ev *linux.EpollEvent) linux.Errno {
 	if o.Watch() == nil {
 		return linux.EPERM
@@ -160,19 +159,19 @@ func (p *Poll) drop(it *item) {
 	p.ready.remove(it)
 }
 
-// wake puts an item on the ready list and wakes who waits. It is called with
-// the lock of the watched file's queue.
+// wake puts an item on the ready list and wakes those that wait for p. The lock of the
+// watched file's queue is held.
 func (p *Poll) wake(it *item) {
 	p.ready.push(it)
 	p.queue.Notify(wait.In)
 }
 
-// Wait fills events with what is ready and returns how many; EAGAIN if none.
+// Wait fills events with the ready files and returns how many; EAGAIN if none.
 func (p *Poll) Wait(events []linux.EpollEvent) (int, linux.Errno) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
-	// Items that stay ready return to the end of the list: look at each once.
+	// Items that stay ready go back to the end of the list. Look at each once.
 	for range p.ready.len() {
 		if n == len(events) {
 			break
@@ -200,7 +199,7 @@ func (p *Poll) Wait(events []linux.EpollEvent) (int, linux.Errno) {
 	return n, 0
 }
 
-// level is what a watched file is ready for now.
+// level returns the events that a watched file is ready for now.
 func (it *item) level() wait.Events {
 	if it.interest == 0 {
 		return 0
@@ -208,8 +207,8 @@ func (it *item) level() wait.Events {
 	return it.open.Ready() & it.interest
 }
 
-// Ready implements file.File: an instance is readable when Wait would return
-// something. Items that are not ready any more leave the list.
+// Ready implements file.File: an instance is readable if Wait would return events.
+// It removes items that are no longer ready from the list.
 func (p *Poll) Ready() wait.Events {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -241,8 +240,8 @@ func (p *Poll) Release() {
 // Stat implements file.File.
 func (p *Poll) Stat(st *linux.Stat) linux.Errno { return file.StatAnonymous(st) }
 
-// depth is how many levels of instances p and what is in it make; more than
-// allowed when outer is among them.
+// depth returns how many levels of instances p contains, with p itself. If outer is
+// among them, it is at least maxNesting.
 func (p *Poll) depth(outer *Poll) int {
 	if p == outer {
 		return maxNesting

@@ -30,9 +30,8 @@ func control(t *testing.T, files *file.Table, p *epoll.Poll, op, fd int, events 
 	}
 }
 
-// While one goroutine collects events, others add, modify and close the files
-// that it watches, and signal them; none may deadlock, and after the last
-// close nothing is left.
+// While one goroutine waits for events, others add, modify, signal and close the files
+// that it watches. There must be no deadlock, and no item after the last close.
 func TestFilesComeAndGoWhileWatched(t *testing.T) {
 	var files file.Table
 	inner, outer := epoll.New(), epoll.New()
@@ -66,7 +65,7 @@ func TestFilesComeAndGoWhileWatched(t *testing.T) {
 				control(t, &files, inner, linux.EPOLL_CTL_MOD, fd, wait.In|wait.Out|linux.EPOLLET)
 				c.Write(one)
 				files.Close(fd)
-				c.Write(one) // by one who still has the file
+				c.Write(one) // another goroutine may still have the file
 			}
 		})
 	}
@@ -80,7 +79,7 @@ func TestFilesComeAndGoWhileWatched(t *testing.T) {
 	files.Close(outerFD)
 }
 
-// An edge between two waits is never lost, however they interleave.
+// An edge between two waits is never lost.
 func TestEveryEdgeIsSeen(t *testing.T) {
 	var files file.Table
 	p := epoll.New()

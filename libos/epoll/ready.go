@@ -2,15 +2,15 @@ package epoll
 
 import "sync"
 
-// readyList is the items whose files told of an edge, first come first served.
-// Its lock is the last that is taken: nothing is called with it.
+// readyList has the items whose files had an edge, first in, first out. Its lock is the
+// innermost: no function is called while it is held.
 type readyList struct {
 	mu         sync.Mutex
 	first, end *item
 	n          int
 }
 
-// push appends it, unless it is on the list.
+// push appends it, unless it is on the list already.
 func (l *readyList) push(it *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -28,7 +28,7 @@ func (l *readyList) push(it *item) {
 	l.n++
 }
 
-// pop takes the first item; nil when there is none.
+// pop removes and returns the first item, or nil.
 func (l *readyList) pop() *item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,7 +39,7 @@ func (l *readyList) pop() *item {
 	return it
 }
 
-// remove takes it off the list, if it is there.
+// remove takes it off the list, if it is on it.
 func (l *readyList) remove(it *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package event is the files that exist only to tell of events: eventfd(2)
-// and timerfd_create(2). Package sys makes them.
+// Package event has the files that exist only to report events: eventfd(2) and
+// timerfd_create(2). Package sys/polling makes them.
 package event
 
 import (
@@ -24,16 +24,16 @@ type Counter struct {
 // maxCount is the largest value that the counter may reach (eventfd(2)).
 const maxCount = 1<<64 - 2
 
-// NewCounter is an eventfd; flags are EFD_*, of which EFD_CLOEXEC is the
-// descriptor's.
+// NewCounter returns an eventfd with counter n. flags are EFD_*. EFD_CLOEXEC belongs to
+// the descriptor and has no effect here.
 func NewCounter(n uint32, flags uint32) *Counter {
 	c := &Counter{n: uint64(n), semaphore: flags&linux.EFD_SEMAPHORE != 0}
 	c.Init(linux.O_RDWR | flags&linux.EFD_NONBLOCK)
 	return c
 }
 
-// Read implements file.File: it returns the counter and clears it, or with
-// EFD_SEMAPHORE takes one.
+// Read implements file.File: it returns the counter and clears it. With EFD_SEMAPHORE
+// it returns 1 and subtracts 1.
 func (c *Counter) Read(p []byte) (int, linux.Errno) {
 	if len(p) < 8 {
 		return 0, linux.EINVAL
@@ -95,5 +95,5 @@ func (c *Counter) Watch() *wait.Queue { return &c.queue }
 // Stat implements file.File.
 func (c *Counter) Stat(st *linux.Stat) linux.Errno { return file.StatAnonymous(st) }
 
-// putUint64 writes v in the byte order of the machine.
+// putUint64 stores v in native byte order.
 func putUint64(p []byte, v uint64) { copy(p, unsafe.Slice((*byte)(unsafe.Pointer(&v)), 8)) }

@@ -9,16 +9,16 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Timer is a timerfd. As on Linux, a periodic timer that expired is not
-// started again before its expirations are read: one expiration is one edge.
+// Timer is a timerfd. As on Linux, a periodic timer that expired starts again only
+// when its expirations are read: until then there is one edge.
 type Timer struct {
 	file.Base
 	queue    wait.Queue
 	realtime bool
 
 	mu       sync.Mutex
-	next     int64  // next expiration on the monotonic clock, 0: none
-	interval int64  // of a periodic timer
+	next     int64  // next expiration on the monotonic clock, in nanoseconds; 0: none
+	interval int64  // nanoseconds; 0: not periodic
 	ticks    uint64 // expirations not read yet
 	alarm    *platform.Timer
 }
@@ -37,8 +37,8 @@ func NewTimer(clock int, flags uint32) (*Timer, linux.Errno) {
 	return t, 0
 }
 
-// Set is timerfd_settime(2); it returns the previous setting. The realtime
-// clock is never set, so that TFD_TIMER_CANCEL_ON_SET has nothing to do.
+// Set is timerfd_settime(2). It returns the previous setting. TFD_TIMER_CANCEL_ON_SET
+// has no effect: the program cannot set the realtime clock.
 func (t *Timer) Set(flags int, spec linux.Itimerspec) (old linux.Itimerspec, errno linux.Errno) {
 	if flags&^(linux.TFD_TIMER_ABSTIME|linux.TFD_TIMER_CANCEL_ON_SET) != 0 ||
 		!spec.Value.Valid() || !spec.Interval.Valid() {
@@ -100,7 +100,7 @@ func (t *Timer) advance(now int64) {
 	t.ticks += uint64(n)
 }
 
-// start sets the alarm for the next expiration, unless it is set.
+// start sets the alarm for the next expiration, unless it is set already.
 func (t *Timer) start(now int64) {
 	if t.next != 0 && t.alarm == nil {
 		t.alarm = t.alarmAt(t.next - now)
@@ -111,7 +111,7 @@ func (t *Timer) alarmAt(ns int64) *platform.Timer {
 	var alarm *platform.Timer
 	alarm = platform.AfterFunc(max(ns, 0), func() {
 		t.mu.Lock()
-		if t.alarm != alarm { // stopped, or replaced
+		if t.alarm != alarm { // stopped or replaced
 			t.mu.Unlock()
 			return
 		}
@@ -119,7 +119,7 @@ func (t *Timer) alarmAt(ns int64) *platform.Timer {
 		now := platform.Nanotime()
 		t.advance(now)
 		expired := t.ticks > 0
-		if !expired { // read, just before this call
+		if !expired { // a Read took the expiration just before
 			t.start(now)
 		}
 		t.mu.Unlock()

@@ -1,11 +1,11 @@
-// Package file is what a file descriptor stands for: the interface that every
-// kind of open file implements, and the table of descriptors.
+// Package file has the interface that every kind of open file implements, and the
+// table of file descriptors.
 //
-// Files never block. A call that cannot go on returns EAGAIN and the file's
-// queue tells when to try again; package sys blocks, in one place, for
-// descriptors that are not O_NONBLOCK. As in Linux, disks and folders of the host
-// are the exception: they have no queue, and park the caller until the device
-// has answered, whatever the descriptor's flags.
+// Files never block. A call that cannot continue returns EAGAIN, and the file's queue
+// announces when to try again. Package sys/call blocks, in one place, for descriptors
+// that are not O_NONBLOCK. As in Linux, disks and shared folders are the exception:
+// they have no queue, and park the caller until the device answers, whatever the
+// descriptor's flags.
 package file
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// File is an open file description (open(2)): what open, socket or pipe make
-// and dup shares. Implementations embed Base and override what they can do.
-// All methods may be called concurrently, also after Release, which the
-// garbage collector makes safe: they must then fail or find nothing.
+// File is an open file description (open(2)): open, socket and pipe make one, and dup
+// shares it. Implementations embed Base and override what they can do. All methods may
+// be called concurrently, even after Release: they then fail or find nothing. The
+// garbage collector makes that safe.
 type File interface {
-	// Read and Write are for streams and for files with an offset. They
-	// return EAGAIN when they would block; Read returns 0 at the end.
+	// Read and Write are for streams and for files with an offset. They return
+	// EAGAIN instead of blocking. Read returns 0 at the end.
 	Read(p []byte) (int, linux.Errno)
 	Write(p []byte) (int, linux.Errno)
-	// Pread and Pwrite do not touch the offset; ESPIPE on streams.
+	// Pread and Pwrite do not use the file's offset; ESPIPE on streams.
 	Pread(p []byte, off int64) (int, linux.Errno)
 	Pwrite(p []byte, off int64) (int, linux.Errno)
 	Lseek(off int64, whence int) (int64, linux.Errno)
@@ -35,16 +35,16 @@ type File interface {
 	// Ioctl's arg is the caller's third argument, a pointer or a number.
 	Ioctl(req uint, arg uintptr) (uintptr, linux.Errno)
 
-	// Ready is the level: what is possible now.
+	// Ready returns the level: what is possible now.
 	Ready() wait.Events
-	// Watch is the queue that tells edges; nil for a file that is always
-	// ready, which epoll and the runtime's poller refuse with EPERM.
+	// Watch returns the queue that announces edges. It returns nil for a file that
+	// is always ready: epoll and the runtime's poller refuse it with EPERM.
 	Watch() *wait.Queue
 
-	// Release is called once, when the last descriptor goes.
+	// Release is called once, when the last descriptor is closed.
 	Release()
 
-	// Flags are the access mode and status flags of F_GETFL.
+	// Flags returns the access mode and status flags (F_GETFL).
 	Flags() uint32
 	// SetFlags replaces the status flags that F_SETFL may change.
 	SetFlags(flags uint32)
@@ -53,7 +53,7 @@ type File interface {
 // settable are the flags that F_SETFL may change (fcntl(2)).
 const settable = linux.O_APPEND | linux.O_NONBLOCK | linux.O_DIRECT | linux.O_NOATIME
 
-// Base gives every method its answer for a file that cannot do it.
+// Base implements every method for a file that cannot do it.
 type Base struct{ flags atomic.Uint32 }
 
 // Init sets access mode and status flags when the file is opened.
@@ -108,13 +108,13 @@ func (*Base) Release() {}
 // Mapper is a File that mmap(2) accepts.
 type Mapper interface {
 	// Map returns the address of length bytes of the file from offset off, a
-	// multiple of the page size. prot is PROT_*; shared tells MAP_SHARED from
-	// MAP_PRIVATE. Unmapping is the address space's business.
+	// multiple of the page size. prot is PROT_*; shared means MAP_SHARED, else
+	// MAP_PRIVATE. Package mm unmaps.
 	Map(off int64, length uintptr, prot int, shared bool) (unsafe.Pointer, linux.Errno)
 }
 
-// Pollable is a File to which the runtime's poller is attached directly,
-// without a wait.Entry: one that stands for a host descriptor.
+// Pollable is a File of a host descriptor. The runtime's poller attaches to it
+// directly, without a wait.Entry.
 type Pollable interface {
 	// PollOpen and PollClose attach and detach the runtime's pollDesc pd.
 	PollOpen(pd uintptr) linux.Errno

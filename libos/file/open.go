@@ -7,9 +7,9 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Open is an open file with the references to it. Descriptors are references,
-// and so are messages that carry a file to another place (SCM_RIGHTS in
-// unix(7)); with the last of them the file is released.
+// Open is an open file with a count of references. Descriptors are references, and so
+// are messages that pass a file (SCM_RIGHTS in unix(7)). When the last one goes, the
+// file is released.
 type Open struct {
 	File
 	refs atomic.Int32
@@ -18,8 +18,8 @@ type Open struct {
 	onRelease map[any]func()
 }
 
-// Hold makes a reference to fd's open file, which the caller must Drop; nil
-// when fd is not open.
+// Hold returns fd's open file with a further reference, which the caller must Drop. It
+// returns nil if fd is not open.
 func (t *Table) Hold(fd int) *Open {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -30,19 +30,19 @@ func (t *Table) Hold(fd int) *Open {
 	return d.open.Hold()
 }
 
-// InstallOpen gives o, to which the caller holds a reference, a further
-// descriptor: the lowest free one that is at least min.
+// InstallOpen gives o a further descriptor: the lowest free one that is at least min.
+// The caller holds a reference to o.
 func (t *Table) InstallOpen(o *Open, min int, cloexec bool) (int, linux.Errno) {
 	return t.install(o, min, cloexec)
 }
 
-// Hold makes a further reference from one that the caller has.
+// Hold adds a reference. The caller holds one already.
 func (o *Open) Hold() *Open {
 	o.refs.Add(1)
 	return o
 }
 
-// Drop ends a reference.
+// Drop removes a reference.
 func (o *Open) Drop() {
 	if o.refs.Add(-1) != 0 {
 		return
@@ -58,7 +58,7 @@ func (o *Open) Drop() {
 }
 
 // OnRelease has fn called when the last reference is gone, before the file is
-// released. The caller holds a reference, and a key of its own.
+// released. The caller holds a reference. key names fn for CancelRelease.
 func (o *Open) OnRelease(key any, fn func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,7 +68,7 @@ func (o *Open) OnRelease(key any, fn func()) {
 	o.onRelease[key] = fn
 }
 
-// CancelRelease undoes OnRelease. The function may run, or have run, already.
+// CancelRelease undoes OnRelease. The function may be running, or have run, already.
 func (o *Open) CancelRelease(key any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

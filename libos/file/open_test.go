@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// note is a file that notes its release.
+// note is a file that records its release.
 type note struct {
 	file.Base
 	log *[]string

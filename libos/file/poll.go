@@ -6,9 +6,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// PollOpen attaches the runtime's pollDesc pd to fd: netpollopen of the
-// contract in runtime/netpoll.go. Edges of the file go to pd until PollClose
-// or until fd is closed.
+// PollOpen attaches the runtime's pollDesc pd to fd: netpollopen of the contract in
+// runtime/netpoll.go. The file's edges go to pd until PollClose, or until fd is closed.
 func (t *Table) PollOpen(fd int, pd uintptr) linux.Errno {
 	d := t.get(fd)
 	if d == nil {
@@ -33,14 +32,14 @@ func (t *Table) PollOpen(fd int, pd uintptr) linux.Errno {
 	d.poll.pd = pd
 	d.poll.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, mode(ev)) }
 	q.Register(&d.poll.entry, wait.In|wait.Out|wait.RdHup)
-	// As epoll does, tell what is ready already.
+	// Report what is ready already, as epoll does.
 	if ev := d.file.Ready(); ev != 0 {
 		platform.PollReady(pd, mode(ev))
 	}
 	return 0
 }
 
-// PollClose is netpollclose: it detaches what PollOpen attached.
+// PollClose is netpollclose: it detaches the pollDesc.
 func (t *Table) PollClose(fd int) linux.Errno {
 	d := t.get(fd)
 	if d == nil {
@@ -68,7 +67,7 @@ func (d *descriptor) detach() bool {
 	return true
 }
 
-// mode translates events to what the runtime's poller knows.
+// mode converts events to the directions of the runtime's poller.
 func mode(ev wait.Events) platform.Mode {
 	var m platform.Mode
 	if ev&(wait.In|wait.RdHup|wait.Hup|wait.Err) != 0 {

@@ -11,22 +11,22 @@ import (
 // MaxDescriptors is the limit on descriptors, RLIMIT_NOFILE.
 const MaxDescriptors = 1 << 16
 
-// Table is a table of file descriptors. Looking one up takes no lock: the slot
-// array is replaced when it grows and its slots are atomic.
+// Table is a table of file descriptors. A lookup takes no lock: the slots are atomic,
+// and a larger array replaces the array of slots.
 type Table struct {
 	slots atomic.Pointer[[]slot]
-	mu    sync.Mutex // taken to change the table
-	free  int        // no descriptor below is free
+	mu    sync.Mutex // held to change the table
+	free  int        // all descriptors below are in use
 }
 
 type slot struct{ d atomic.Pointer[descriptor] }
 
-// descriptor is what a number stands for. Those that dup makes share open.
+// descriptor is the open file of a number. dup makes a descriptor with the same open.
 type descriptor struct {
-	file    File // open's, one load nearer: every system call on it takes this way
+	file    File // open.File: a copy saves a load in every system call
 	open    *Open
 	cloexec atomic.Bool
-	poll    poll // the runtime's poller, when attached
+	poll    poll // the attached pollDesc of the runtime
 }
 
 type poll struct {
@@ -35,7 +35,7 @@ type poll struct {
 	entry wait.Entry
 }
 
-// Get is the open file of fd, or nil.
+// Get returns the open file of fd, or nil.
 func (t *Table) Get(fd int) File {
 	if d := t.get(fd); d != nil {
 		return d.file
@@ -73,7 +73,7 @@ func (t *Table) install(o *Open, min int, cloexec bool) (int, linux.Errno) {
 	return fd, 0
 }
 
-// put makes fd stand for o, with t.mu held.
+// put makes fd a descriptor of o, with t.mu held.
 func (t *Table) put(fd int, o *Open, cloexec bool) {
 	s := t.slots.Load()
 	if s == nil || fd >= len(*s) {
@@ -92,7 +92,8 @@ func (t *Table) put(fd int, o *Open, cloexec bool) {
 	(*s)[fd].d.Store(d)
 }
 
-// Dup is dup(2) and F_DUPFD: a further descriptor, at least min, of fd's file.
+// Dup is dup(2) and F_DUPFD: it returns a further descriptor of fd's file, the lowest
+// free one that is at least min.
 func (t *Table) Dup(fd, min int, cloexec bool) (int, linux.Errno) {
 	o := t.Hold(fd)
 	if o == nil {
@@ -102,7 +103,8 @@ func (t *Table) Dup(fd, min int, cloexec bool) (int, linux.Errno) {
 	return t.install(o, min, cloexec)
 }
 
-// DupTo is dup3(2): it closes to, if open, and makes it stand for fd's file.
+// DupTo is dup3(2): it closes to, if it is open, and makes it a descriptor of fd's
+// file.
 func (t *Table) DupTo(fd, to int, cloexec bool) linux.Errno {
 	if to < 0 || to >= MaxDescriptors {
 		return linux.EBADF
@@ -120,7 +122,7 @@ func (t *Table) DupTo(fd, to int, cloexec bool) linux.Errno {
 	return 0
 }
 
-// Close removes fd and releases its file with the last descriptor.
+// Close closes fd. The file is released with its last reference.
 func (t *Table) Close(fd int) linux.Errno {
 	t.mu.Lock()
 	d := t.get(fd)
@@ -135,7 +137,7 @@ func (t *Table) Close(fd int) linux.Errno {
 	return 0
 }
 
-// close drops a descriptor that is out of the table.
+// close drops a descriptor that is no longer in the table.
 func (d *descriptor) close() {
 	if d == nil {
 		return
@@ -163,7 +165,7 @@ func (t *Table) SetCloseOnExec(fd int, on bool) linux.Errno {
 	return 0
 }
 
-// Each calls fn for every open descriptor in order.
+// Each calls fn for every open descriptor, in ascending order.
 func (t *Table) Each(fn func(fd int, f File)) {
 	s := t.slots.Load()
 	if s == nil {

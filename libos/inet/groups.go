@@ -9,7 +9,7 @@ import (
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/proc"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -79,7 +79,7 @@ func groupsOf(id tcpip.NICID, nic *stack.NICInfo, proto tcpip.NetworkProtocolNum
 		}
 	}
 	seen := make(map[*groups]bool)
-	sys.Files.Each(func(_ int, f file.File) {
+	call.Files.Each(func(_ int, f file.File) {
 		s, ok := f.(member)
 		if !ok || seen[s.memberOf()] {
 			return

@@ -4,7 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/linux"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -37,20 +37,20 @@ func (s *base) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 		if err != nil {
 			return 0, linux.EINVAL
 		}
-		out, errno := sys.At[int32](arg)
+		out, errno := call.At[int32](arg)
 		if errno == 0 {
 			*out = int32(n)
 		}
 		return 0, errno
 	case linux.SIOCGIFCONF:
-		c, errno := sys.At[ifconf](arg)
+		c, errno := call.At[ifconf](arg)
 		if errno != 0 {
 			return 0, errno
 		}
 		return 0, interfaceList(c)
 	case linux.SIOCGIFNAME, linux.SIOCGIFFLAGS, linux.SIOCGIFADDR, linux.SIOCGIFBRDADDR, linux.SIOCGIFNETMASK,
 		linux.SIOCGIFMETRIC, linux.SIOCGIFMTU, linux.SIOCGIFHWADDR, linux.SIOCGIFINDEX, linux.SIOCGIFTXQLEN:
-		r, errno := sys.At[ifreq](arg)
+		r, errno := call.At[ifreq](arg)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -74,7 +74,7 @@ func interfaceList(c *ifconf) linux.Errno {
 			if used+size > c.Len {
 				break
 			}
-			r, errno := sys.At[ifreq](c.Req + uintptr(used))
+			r, errno := call.At[ifreq](c.Req + uintptr(used))
 			if errno != 0 {
 				return errno
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/proc"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -90,7 +90,7 @@ func socketTable(head string, domain, typ, proto int) []byte {
 	var b bytes.Buffer
 	b.WriteString(head)
 	seen := make(map[uint64]bool)
-	sys.Files.Each(func(_ int, f file.File) {
+	call.Files.Each(func(_ int, f file.File) {
 		s, ok := f.(tableEntry)
 		if !ok || s.Type() != typ || proto != 0 && s.Protocol() != proto || seen[s.Ino()] {
 			return

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/libos/linux"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 	"github.com/pith-os/pith/libos/vfs"
 )
 
@@ -35,7 +35,7 @@ func TestSocketTablesShowWhatIsOpen(t *testing.T) {
 				t.Fatal(errno)
 			}
 		}
-		fd, errno := sys.Files.Install(s, 0, true)
+		fd, errno := call.Files.Install(s, 0, true)
 		if errno != 0 {
 			t.Fatal(errno)
 		}
@@ -44,7 +44,7 @@ func TestSocketTablesShowWhatIsOpen(t *testing.T) {
 		if got := string(c.table()); !strings.Contains(got, want) {
 			t.Errorf("table:\n%s\ndoes not contain %q", got, want)
 		}
-		sys.Files.Close(fd)
+		call.Files.Close(fd)
 		if got := string(c.table()); strings.Contains(got, want) {
 			t.Errorf("table:\n%s\nstill contains %q", got, want)
 		}
@@ -88,11 +88,11 @@ func TestGroupTablesShowWhatSocketsJoined(t *testing.T) {
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	fd, errno := sys.Files.Install(s, 0, true)
+	fd, errno := call.Files.Install(s, 0, true)
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	if _, errno := sys.Files.Dup(fd, 0, false); errno != 0 {
+	if _, errno := call.Files.Dup(fd, 0, false); errno != 0 {
 		t.Fatal(errno)
 	}
 	mreq := []byte{239, 9, 8, 7, 127, 0, 0, 1}

@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 	"github.com/pith-os/pith/libos/wait"
 
 	"golang.org/x/sys/unix"
@@ -90,7 +90,7 @@ func listenPublished(t *testing.T, addr []byte, backlog int) socket.Socket {
 func blocking[T any](t testing.TB, s socket.Socket, ev wait.Events, try func() (T, linux.Errno)) T {
 	t.Helper()
 	var v T
-	_, errno := sys.Block(s, ev, int64(5*time.Second), func() (uintptr, linux.Errno) {
+	_, errno := call.Block(s, ev, int64(5*time.Second), func() (uintptr, linux.Errno) {
 		var errno linux.Errno
 		v, errno = try()
 		return 0, errno

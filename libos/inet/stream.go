@@ -6,7 +6,7 @@ import (
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/socket"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 	"github.com/pith-os/pith/libos/wait"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -51,7 +51,7 @@ func (s *stream) taken(at tcpip.FullAddress) bool {
 		return false
 	}
 	found := false
-	sys.Files.Each(func(_ int, f file.File) {
+	call.Files.Each(func(_ int, f file.File) {
 		o, ok := f.(*stream)
 		if !ok || o == s || o.state() != tcp.StateListen {
 			return

@@ -5,7 +5,7 @@ import (
 
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
-	"github.com/pith-os/pith/libos/sys"
+	"github.com/pith-os/pith/libos/sys/call"
 	"github.com/pith-os/pith/libos/wait"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -48,7 +48,7 @@ func unplug(s *stack.Stack, l *link) {
 	if plugged.Load() != l {
 		return
 	}
-	sys.Files.Each(func(_ int, f file.File) {
+	call.Files.Each(func(_ int, f file.File) {
 		switch s := f.(type) {
 		case *stream:
 			if s.state() == tcp.StateListen && s.published.Load() == nil {

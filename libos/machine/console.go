@@ -10,15 +10,14 @@ import (
 )
 
 // portTimeout is how long the start waits for a console to name its ports, in
-// nanoseconds. Only one that never does it takes as long.
+// nanoseconds. Only a console that never names them takes as long.
 const portTimeout = 5e9
 
-// streams are the ports of standard input, output and error. nil: there is
-// none.
+// streams are the ports of standard input, output and error. nil means no port.
 type streams struct{ in, out, err *vconsole.Port }
 
-// startConsole takes the first console into use, and returns its control
-// channel, if it has one. Without a console the platform's own goes on.
+// startConsole starts the first console. It returns the console's control channel, or
+// nil. Without a console the platform's own stays in use.
 func startConsole(devices []virtio.Transport) *control {
 	if len(devices) == 0 {
 		return nil
@@ -29,10 +28,10 @@ func startConsole(devices []virtio.Transport) *control {
 		errno = c.Start(portTimeout)
 	}
 	if errno != 0 {
-		say("console " + devices[0].Name() + ": " + errno.Name())
+		warn("console " + devices[0].Name() + ": " + errno.Name())
 		return nil
 	}
-	if s := choose(c); s.out != nil {
+	if s := standardPorts(c); s.out != nil {
 		platform.SetConsole(s.read, s.write)
 		console.Window = func() (cols, rows uint16) { return c.Size(s.out) }
 	}
@@ -43,8 +42,8 @@ func startConsole(devices []virtio.Transport) *control {
 	return startControl(port)
 }
 
-// choose says which port is what (see boot.PortStdin).
-func choose(c *vconsole.Console) streams {
+// standardPorts returns the ports of the standard streams (see boot.PortStdin).
+func standardPorts(c *vconsole.Console) streams {
 	terminal := c.Terminal()
 	s := streams{c.Port(boot.PortStdin), c.Port(boot.PortStdout), c.Port(boot.PortStderr)}
 	if s.in == nil {

@@ -9,26 +9,24 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// timeTimeout is how long the program waits for the monitor's clock, in
-// nanoseconds.
+// timeTimeout is how long the start waits for the monitor's clock, in nanoseconds.
 const timeTimeout = 30e6
 
-// answerTimeout is how long the program waits until the monitor has done what
-// it was asked for, in nanoseconds. One that is busy answers late; one that
-// knows no answers, never.
+// answerTimeout is how long a request waits for the monitor's answer, in nanoseconds. A
+// busy monitor answers late. A monitor that knows no answers never does.
 const answerTimeout = 1e9
 
-// maxCommand is more than the longest line from the monitor, in bytes.
+// maxCommand is more than the length of the longest control message, in bytes.
 const maxCommand = 128
 
-// control is the channel between the monitor and the image: lines of text
+// control is the control channel between the monitor and the image: lines of text
 // (boot.PortControl).
 type control struct {
 	port  stream
 	timed platform.Waiter // woken by the monitor's clock
 
-	asking   sync.Mutex // one question at a time
-	asked    atomic.Pointer[string]
+	requests sync.Mutex // held during a request
+	current  atomic.Pointer[string]
 	answered platform.Waiter
 }
 
@@ -38,15 +36,15 @@ type stream interface {
 	Write(p []byte) (int, linux.Errno)
 }
 
-// startControl listens to the monitor and asks it for the time.
+// startControl receives control messages and asks the monitor for the time.
 func startControl(port stream) *control {
 	c := &control{port: port}
-	platform.SetControl(c.ask)
+	platform.SetControl(c.request)
 	go func() {
 		if platform.Config().Clock.Time == 0 {
 			c.send(boot.TimeRequest)
 		}
-		c.listen()
+		c.receive()
 	}()
 	return c
 }
@@ -56,39 +54,40 @@ func (c *control) send(msg string) linux.Errno {
 	return errno
 }
 
-// ask says msg and returns when the monitor has done what it says.
-func (c *control) ask(msg string) linux.Errno {
-	c.asking.Lock()
-	defer c.asking.Unlock()
-	c.asked.Store(&msg)
+// request sends msg and returns when the monitor has done what msg asks for, or after
+// answerTimeout.
+func (c *control) request(msg string) linux.Errno {
+	c.requests.Lock()
+	defer c.requests.Unlock()
+	c.current.Store(&msg)
 	if errno := c.send(msg); errno != 0 {
 		return errno
 	}
 	timer := platform.AfterFunc(answerTimeout, func() { c.answer(msg) })
-	for c.asked.Load() != nil {
+	for c.current.Load() != nil {
 		c.answered.Wait()
 	}
 	timer.Stop()
 	return 0
 }
 
-// answer ends the question msg, if that is what is being asked.
+// answer ends the request msg, if it is the current one.
 func (c *control) answer(msg string) {
-	if asked := c.asked.Load(); asked != nil && *asked == msg && c.asked.CompareAndSwap(asked, nil) {
+	if current := c.current.Load(); current != nil && *current == msg && c.current.CompareAndSwap(current, nil) {
 		c.answered.Wake()
 	}
 }
 
-// awaitTime waits until the clock was set, so that the program sees it right
-// from the start; not for long, as there may be nobody who answers.
+// awaitTime waits until the clock is set, so that it is right when the program starts.
+// It waits for timeTimeout at most: the monitor may not answer.
 func (c *control) awaitTime() {
 	timer := platform.AfterFunc(timeTimeout, c.timed.Wake)
 	c.timed.Wait()
 	timer.Stop()
 }
 
-// listen does what the monitor says, until it goes.
-func (c *control) listen() {
+// receive applies control messages until the channel ends.
+func (c *control) receive() {
 	var line []byte
 	buf := make([]byte, maxCommand)
 	for {
@@ -101,20 +100,20 @@ func (c *control) listen() {
 				line = append(line, b)
 				continue
 			}
-			c.do(string(line))
+			c.apply(string(line))
 			line = line[:0]
 		}
 		if len(line) > maxCommand {
-			say("the monitor's message has no end; no more are read")
+			warn("a message of the monitor has no end: control messages are no longer read")
 			return
 		}
 	}
 }
 
-func (c *control) do(line string) {
+func (c *control) apply(line string) {
 	command, err := boot.ParseCommand(line)
 	if err != nil {
-		say(err.Error())
+		warn(err.Error())
 		return
 	}
 	switch v := command.(type) {

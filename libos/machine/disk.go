@@ -10,7 +10,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/block"
 )
 
-// disk is a disk that is started when it is first opened.
+// disk is a disk. Its device starts at the first open.
 type disk struct {
 	t     virtio.Transport
 	once  sync.Once
@@ -18,14 +18,14 @@ type disk struct {
 	errno linux.Errno
 }
 
-// Disks have the numbers that Linux gives to the first major number that is
-// free, with room for partitions.
+// Disks have the first major number that is free on Linux, and minor numbers with room
+// for partitions.
 const (
 	diskMajor  = 254
 	diskMinors = 16
 )
 
-// addDisks gives disks their places in /dev: vda and so on.
+// addDisks adds the disks to /dev: vda and so on.
 func addDisks(devices []virtio.Transport) {
 	for i, t := range devices {
 		d := &disk{t: t}
@@ -50,7 +50,7 @@ func diskName(i int) string {
 func (d *disk) open(entry *vfs.Dentry, _ uint32) (dev.File, linux.Errno) {
 	d.once.Do(func() {
 		if d.disk, d.errno = block.Open(d.t); d.errno != 0 {
-			say("disk " + d.t.Name() + ": " + d.errno.Name())
+			warn("disk " + d.t.Name() + ": " + d.errno.Name())
 		}
 	})
 	if d.errno != 0 {

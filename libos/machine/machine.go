@@ -1,9 +1,8 @@
-// Package machine starts what a virtual machine has and a confined process has
-// not: the drivers of its devices, as far as a program needs them before it
-// runs. It stands on the drivers' packages; package sys calls it, before the
-// program's packages are initialised.
+// Package machine starts the drivers of a virtual machine's devices. It stands on the
+// drivers' packages. Package sys calls it before the program's packages are
+// initialised. A confined process has no devices.
 //
-// The network is package inet's to start, which the program may not have.
+// Package inet starts the network: a program without package net has none.
 package machine
 
 import (
@@ -19,7 +18,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/vsock"
 )
 
-// Start finds the machine's devices and starts them. In a confined process it
+// Start finds the virtual machine's devices and starts them. In a confined process it
 // does nothing.
 func Start() {
 	if !platform.VM() {
@@ -34,7 +33,7 @@ func Start() {
 		vsock.AddDevice(sockets[0])
 	}
 	if control == nil {
-		// No monitor to ask for an end, and none to make one.
+		// No monitor ends the program, so the power button does.
 		startButton()
 		platform.AfterFunc(delay, startBalloons)
 		return
@@ -48,52 +47,52 @@ func Start() {
 	}
 }
 
-// exitCode is that of an image that cannot start, as for boot parameters that
-// make no sense.
+// exitCode is the exit code of an image that cannot start, as with invalid boot
+// parameters.
 const exitCode = 125
 
-// delay is when what no program waits for is started, in nanoseconds.
+// delay is how long after the start the devices start that no program waits for, in
+// nanoseconds.
 const delay = 100e6
 
-// startBalloons starts what a program has no use for at first. A machine that
-// lacks it does what it does otherwise, so that a device that fails is no reason
-// to end; the same holds for startButton.
+// startBalloons starts the memory balloons. The program runs without them as well, so
+// a device that fails does not end it. The same holds for startButton.
 func startBalloons() {
 	for _, t := range virtio.Find(virtio.IDBalloon) {
 		if errno := balloon.Start(t); errno != 0 {
-			say("device " + t.Name() + " (memory balloon) does not start: " + errno.Name())
+			warn("device " + t.Name() + " (memory balloon) does not start: " + errno.Name())
 		}
 	}
 }
 
-// startButton watches the power button. A press from before is seen then.
+// startButton watches the power button. An earlier press takes effect now.
 func startButton() {
 	if errno := acpi.Start(); errno != 0 {
-		say("the power button is not watched: " + errno.Name())
+		warn("the power button is not watched: " + errno.Name())
 	}
 }
 
-// mountFolders mounts the folders of the host. A program must not run without
-// one that it was promised.
+// mountFolders mounts the shared folders. If one fails, the instance ends: the program
+// relies on it.
 func mountFolders(mounts []boot.Mount) {
 	for _, m := range mounts {
 		if err := ninep.Mount(m); err != nil {
-			say(err.Error())
+			warn(err.Error())
 			platform.Exit(exitCode)
 		}
 	}
 }
 
-// reportUnknown names the devices for which there is no driver.
+// reportUnknown names the devices that have no driver.
 func reportUnknown(devices []virtio.Transport) {
 	for _, t := range devices {
 		switch id := t.DeviceID(); id {
 		case virtio.IDNet, virtio.IDBlock, virtio.IDConsole, virtio.IDEntropy, virtio.IDBalloon, virtio.IDNineP, virtio.IDSocket:
 		default:
-			say("device " + t.Name() + " (virtio " + strconv.Itoa(int(id)) + ") has no driver here, and is not used")
+			warn("device " + t.Name() + " (virtio " + strconv.Itoa(int(id)) + ") has no driver here, and is not used")
 		}
 	}
 }
 
-// say writes a line for the user.
-var say = func(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }
+// warn writes a line for the user.
+var warn = func(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }

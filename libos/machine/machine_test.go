@@ -27,12 +27,12 @@ func init() {
 	vfs.AddMount("rootfs", "/", "rw", func() vfs.Inode { return memfs.New(0).Root() })
 }
 
-// said is what goes to the console.
-func said(t *testing.T) <-chan string {
+// warnings returns the channel that receives the lines of warn.
+func warnings(t *testing.T) <-chan string {
 	lines := make(chan string, 16)
-	old := say
-	say = func(line string) { lines <- line }
-	t.Cleanup(func() { say = old })
+	old := warn
+	warn = func(line string) { lines <- line }
+	t.Cleanup(func() { warn = old })
 	return lines
 }
 
@@ -73,7 +73,7 @@ func TestStandardDescriptorsGoToTheirPorts(t *testing.T) {
 			if errno != 0 {
 				t.Fatal(errno.Name())
 			}
-			s := choose(con)
+			s := standardPorts(con)
 			s.write(1, []byte(out))
 			s.write(2, []byte(err))
 			for id, want := range c.want {
@@ -96,9 +96,9 @@ func TestStandardDescriptorsGoToTheirPorts(t *testing.T) {
 	}
 }
 
-// TestTheMonitorIsHeard plays the monitor on the control port.
-func TestTheMonitorIsHeard(t *testing.T) {
-	lines := said(t)
+// TestControlMessagesAreApplied plays the monitor on the control port.
+func TestControlMessagesAreApplied(t *testing.T) {
+	lines := warnings(t)
 	times := make(chan int64, 1)
 	setWalltime = func(ns int64) { times <- ns }
 	defer func() { setWalltime = platform.SetWalltime }()
@@ -124,16 +124,16 @@ func TestTheMonitorIsHeard(t *testing.T) {
 	d.Type(1, "nal 10\nwhat is this\n")
 	receive(t, signals)
 	if got := receive(t, lines); !strings.Contains(got, "what is this") {
-		t.Errorf("said %q", got)
+		t.Errorf("warned %q", got)
 	}
 	var open atomic.Bool
 	go func() {
 		if got := receive(t, asked); got != "listen 80\n" {
 			t.Errorf("sent %q", got)
 		}
-		d.Type(1, "listen 8\nunlisten 80\nlast\n") // answers to nothing that was asked
-		if got := receive(t, lines); !strings.Contains(got, "last") || c.asked.Load() == nil {
-			t.Errorf("said %q; another's answer is taken for it: %v", got, c.asked.Load() == nil)
+		d.Type(1, "listen 8\nunlisten 80\nlast\n") // answers without a request
+		if got := receive(t, lines); !strings.Contains(got, "last") || c.current.Load() == nil {
+			t.Errorf("warned %q; took the answer to another request: %v", got, c.current.Load() == nil)
 		}
 		open.Store(true)
 		d.Type(1, "listen 80\n")
@@ -143,7 +143,7 @@ func TestTheMonitorIsHeard(t *testing.T) {
 	}
 	d.Type(1, strings.Repeat("x", 200))
 	if got := receive(t, lines); !strings.Contains(got, "no end") {
-		t.Errorf("said %q", got)
+		t.Errorf("warned %q", got)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestAMonitorThatDoesNotAnswerDelaysTheProgramNotForLong(t *testing.T) {
 }
 
 func TestWithoutAConsoleOrAControlPortThereIsNoControl(t *testing.T) {
-	lines := said(t)
+	lines := warnings(t)
 	old := consoletest.New(t, 0, 1, consoletest.Port{ID: 0})
 	old.Without(virtio.FeatureVersion1)
 	for _, devices := range [][]virtio.Transport{
@@ -178,7 +178,7 @@ func TestWithoutAConsoleOrAControlPortThereIsNoControl(t *testing.T) {
 		}
 	}
 	if got := receive(t, lines); !strings.Contains(got, linux.ENODEV.Name()) {
-		t.Errorf("said %q", got)
+		t.Errorf("warned %q", got)
 	}
 }
 
@@ -216,7 +216,7 @@ func TestADiskStartsWhenItIsOpened(t *testing.T) {
 }
 
 func TestADiskThatDoesNotStartIsNamedOnce(t *testing.T) {
-	lines := said(t)
+	lines := warnings(t)
 	d := &disk{t: virtiotest.New(virtio.IDBlock, 0, nil).Without(virtio.FeatureVersion1)}
 	for range 2 {
 		if _, errno := d.open(nil, linux.O_RDONLY); errno != linux.ENODEV {
@@ -224,7 +224,7 @@ func TestADiskThatDoesNotStartIsNamedOnce(t *testing.T) {
 		}
 	}
 	if got := receive(t, lines); !strings.Contains(got, linux.ENODEV.Name()) || len(lines) > 0 {
-		t.Errorf("said %q", got)
+		t.Errorf("warned %q", got)
 	}
 }
 
@@ -237,9 +237,9 @@ func TestDisksAreNamedAsOnLinux(t *testing.T) {
 }
 
 func TestADeviceWithoutADriverIsNamed(t *testing.T) {
-	lines := said(t)
+	lines := warnings(t)
 	reportUnknown([]virtio.Transport{virtiotest.New(virtio.IDNet, 0, nil), virtiotest.New(16, 0, nil)})
 	if got := receive(t, lines); got != "device test (virtio 16) has no driver here, and is not used" || len(lines) > 0 {
-		t.Errorf("said %q", got)
+		t.Errorf("warned %q", got)
 	}
 }

@@ -1,19 +1,19 @@
-// Package mm is the table of what the program mapped with mmap(2): the kind of
-// memory at an address, which decides what munmap, mprotect, madvise and mremap
-// may do with it, and what /proc/self/maps shows. It stands on package
-// platform; package sys calls it. The runtime's own memory is not in it.
+// Package mm is the table of what the program mapped with mmap(2). The table has the
+// kind of memory at each address. It decides what munmap, mprotect, madvise and
+// mremap may do, and what /proc/self/maps shows. Package mm stands on package
+// platform; package sys/memory calls it. The runtime's own memory is not in the table.
 //
-// Limits, all of them from there being no page tables to edit, only anonymous
-// memory to ask for:
-//   - A shared mapping of a file is the file's own memory. It is writable even
-//     when PROT_READ alone was asked for, and mprotect does not change it.
-//   - A shared mapping of a file cannot be placed at an address (MAP_FIXED),
-//     so that one file cannot be mapped twice side by side.
-//   - A private mapping of a file is a copy made by mmap, which takes time and
-//     memory with its length; later changes to the file do not show.
-//   - Touching a page beyond the end of a shared file raises SIGSEGV where
-//     Linux raises SIGBUS; both are the same fault to a Go program. In a
-//     private mapping there are zeros.
+// The platform has anonymous memory only, and no page tables to edit. So there are
+// limits:
+//   - A shared mapping of a file is the file's own memory. It is writable even with
+//     PROT_READ alone, and mprotect does not change it.
+//   - A shared mapping of a file has no choice of address (MAP_FIXED). So a program
+//     cannot map one file twice side by side.
+//   - A private mapping of a file is a copy that mmap makes. Its length costs time and
+//     memory, and later changes to the file do not show.
+//   - Touching a page beyond the end of a shared file raises SIGSEGV where Linux raises
+//     SIGBUS. To a Go program both are the same fault. A private mapping has zeros
+//     there.
 //   - Memory cannot be made executable: the platform refuses it.
 package mm
 
@@ -32,8 +32,8 @@ import (
 type Backing interface {
 	Retain()
 	Release()
-	// Extend says whether a mapping from off may become length bytes long
-	// where it is.
+	// Extend reports whether a mapping that begins at offset off may become
+	// length bytes long in place.
 	Extend(off, length int64) bool
 }
 
@@ -49,16 +49,16 @@ type Mapping struct {
 	Prot       int     // PROT_*
 	Shared     bool
 	Name       string  // path of the file; empty: anonymous
-	Off        int64   // in the file
-	Backing    Backing // nil: memory of the mapping's own
+	Off        int64   // offset in the file
+	Backing    Backing // nil: the mapping's own memory
 }
 
 var (
 	mu    sync.Mutex
-	table []Mapping // sorted; overlapping only where one object is mapped twice
+	table []Mapping // sorted by Start; ranges overlap only if one object is mapped twice
 )
 
-// Add records m, whose Backing is already held.
+// Add records m. The caller holds the reference to m.Backing, and passes it on.
 func Add(m Mapping) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -70,15 +70,15 @@ func insert(m Mapping) {
 	table = slices.Insert(table, i, m)
 }
 
-// All lists the mappings by address, for /proc/self/maps.
+// All returns the mappings by address, for /proc/self/maps.
 func All() []Mapping {
 	mu.Lock()
 	defer mu.Unlock()
 	return slices.Clone(table)
 }
 
-// MapAnonymous is mmap(2) with MAP_ANONYMOUS. With MAP_FIXED, it replaces what
-// the program mapped there, and nothing else.
+// MapAnonymous is mmap(2) with MAP_ANONYMOUS. With MAP_FIXED it replaces only what the
+// program has mapped there.
 func MapAnonymous(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -100,8 +100,8 @@ func MapAnonymous(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) 
 	return at, 0
 }
 
-// overlapping are the mappings, as far as they lie between start and end, and
-// whether they cover all of that.
+// overlapping returns the parts of mappings between start and end. It reports whether
+// they cover the whole range.
 func overlapping(start, end uintptr) (parts []Mapping, covered bool) {
 	covered = true
 	reached := start
@@ -117,16 +117,16 @@ func overlapping(start, end uintptr) (parts []Mapping, covered bool) {
 	return parts, covered && reached >= end
 }
 
-// part is m from start to end.
+// part returns the part of m from start to end.
 func (m Mapping) part(start, end uintptr) Mapping {
 	m.Off += int64(start - m.Start)
 	m.Start, m.End = start, end
 	return m
 }
 
-// cut takes the range from start to end out of the table and returns what was
-// there. Of an object that is mapped there twice, the mapping that is exactly
-// this range goes.
+// cut removes the range from start to end from the table and returns its mappings. If
+// one object is mapped there twice, cut removes only the mapping with exactly this
+// range.
 func cut(start, end uintptr) (gone []Mapping) {
 	if i := slices.IndexFunc(table, func(m Mapping) bool { return m.Start == start && m.End == end }); i >= 0 {
 		gone = append(gone, table[i])
@@ -158,7 +158,7 @@ func cut(start, end uintptr) (gone []Mapping) {
 	return gone
 }
 
-// Unmap is munmap(2). What is not in the table is left alone.
+// Unmap is munmap(2). It leaves alone what is not in the table.
 func Unmap(start, length uintptr) linux.Errno {
 	mu.Lock()
 	defer mu.Unlock()
@@ -198,8 +198,8 @@ func Protect(start, length uintptr, prot int) linux.Errno {
 	return 0
 }
 
-// Advise is madvise(2): advice on files' memory is taken note of and not
-// followed, for it could lose the files' data.
+// Advise is madvise(2). Advice on a file's memory has no effect: it could lose the
+// file's data.
 func Advise(start, length uintptr, advice int) linux.Errno {
 	mu.Lock()
 	defer mu.Unlock()
@@ -218,7 +218,7 @@ func Advise(start, length uintptr, advice int) linux.Errno {
 	return 0
 }
 
-// Covered says whether all of a range is mapped.
+// Covered reports whether all of a range is mapped.
 func Covered(start, length uintptr) bool {
 	mu.Lock()
 	defer mu.Unlock()
@@ -226,8 +226,8 @@ func Covered(start, length uintptr) bool {
 	return covered
 }
 
-// Remap is mremap(2); mayMove is MREMAP_MAYMOVE. Anonymous memory grows by
-// moving, a file's memory where it is.
+// Remap is mremap(2); mayMove is MREMAP_MAYMOVE. Anonymous memory grows by moving, a
+// file's memory in place.
 func Remap(start, oldLen, newLen uintptr, mayMove bool) (uintptr, linux.Errno) {
 	mu.Lock()
 	defer mu.Unlock()

@@ -7,17 +7,18 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// End is an open end of a pipe, for reading, for writing or, of a FIFO, both.
+// End is an open end of a pipe: for reading, for writing, or of a FIFO for both.
 type End struct {
 	file.Base
 	*Pipe
 	reads, writes bool
-	// The opens so far when this one came, but for one of who was there: that
-	// one has come, and may be gone when this one looks.
+	// The numbers of opens of the pipe before this one. If a side was open then,
+	// its number is one less: Connected sees that open even if it is closed by now.
 	readerOpens, writerOpens uint32
 }
 
-// Pair is a new pipe's two ends (pipe2(2)); flags are O_NONBLOCK and O_DIRECT.
+// Pair returns the two ends of a new pipe (pipe2(2)). flags are O_NONBLOCK and
+// O_DIRECT.
 func Pair(flags uint32) (r, w *End) {
 	p := New()
 	r = p.open(linux.O_RDONLY | flags)
@@ -47,8 +48,8 @@ func (p *Pipe) open(flags uint32) *End {
 		p.writerOpens++
 	}
 	p.mu.Unlock()
-	p.tellReaders(wait.In)
-	p.tellWriters(wait.Out)
+	p.notifyReaders(wait.In)
+	p.notifyWriters(wait.Out)
 	return e
 }
 
@@ -105,23 +106,23 @@ func (e *End) Release() {
 		e.writers--
 	}
 	noReader, noWriter := e.readers == 0, e.writers == 0
-	if noReader && noWriter { // what a FIFO holds is lost
+	if noReader && noWriter { // a FIFO loses what it holds
 		clear(e.slots)
 		e.head, e.used = 0, 0
 	}
 	e.mu.Unlock()
 	if e.reads && noReader {
-		e.tellWriters(wait.Out | wait.Err)
+		e.notifyWriters(wait.Out | wait.Err)
 	}
 	if e.writes && noWriter {
-		e.tellReaders(wait.In | wait.Hup)
+		e.notifyReaders(wait.In | wait.Hup)
 	}
 }
 
-// device is st_dev of pipes, an anonymous device as Linux's pipefs has.
+// device is st_dev of pipes: an anonymous device, as for Linux's pipefs.
 const device = 13
 
-// Stat implements file.File, for pipes; a FIFO's attributes are its node's.
+// Stat implements file.File for pipes. A FIFO has the attributes of its inode.
 func (e *End) Stat(st *linux.Stat) linux.Errno {
 	*st = linux.Stat{
 		Dev:     device,

@@ -10,7 +10,7 @@ import (
 
 func init() { vfs.OpenFIFO = openFIFO }
 
-// fifos are the pipes of the FIFOs that are open.
+// fifos has the pipes of the open FIFOs.
 var fifos = struct {
 	sync.Mutex
 	open map[vfs.Inode]*fifoPipe
@@ -21,13 +21,13 @@ type fifoPipe struct {
 	ends int
 }
 
-// fifo is an open FIFO: an end of its pipe, and a place in the tree.
+// fifo is an open FIFO: an end of its pipe, and a name in the tree of files.
 type fifo struct {
 	*End
 	dentry *vfs.Dentry
 }
 
-// openFIFO opens the FIFO d (fifo(7)). Open(2) waits until it is Connected.
+// openFIFO opens the FIFO d (fifo(7)). open(2) then waits until it is Connected.
 func openFIFO(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	fifos.Lock()
 	defer fifos.Unlock()
@@ -44,23 +44,22 @@ func openFIFO(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	return &fifo{End: e, dentry: d}, 0
 }
 
-// openEnd opens an end, but for one that only writes and does not wait only
-// when there is a reader.
+// openEnd opens an end. A non-blocking end for writing needs a reader: ENXIO.
 func (p *Pipe) openEnd(flags uint32) (*End, linux.Errno) {
 	p.mu.Lock()
-	lonely := p.readers == 0
+	noReader := p.readers == 0
 	p.mu.Unlock()
 	switch mode := flags & linux.O_ACCMODE; {
 	case mode == linux.O_ACCMODE: // neither
 		return nil, linux.EINVAL
-	case mode == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 && lonely:
+	case mode == linux.O_WRONLY && flags&linux.O_NONBLOCK != 0 && noReader:
 		return nil, linux.ENXIO
 	}
 	return p.open(flags), 0
 }
 
-// Connected implements vfs.Connecter: an open for reading or writing alone
-// waits for the other side, which may be gone again when it looks.
+// Connected implements vfs.Connecter. An open for reading or writing alone waits for
+// an open of the other side. The other side may be closed again when Connected looks.
 func (f *fifo) Connected() linux.Errno {
 	if f.Flags()&linux.O_NONBLOCK != 0 {
 		return 0

@@ -7,8 +7,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Whoever waits in an open goes on when the other comes, and may be gone again
-// before that one looks.
+// An open that waits returns when the other side opens. The other side may close again
+// before the open looks.
 func TestOtherSideIsGoneWhenAnOpenLooks(t *testing.T) {
 	p := New()
 	w := p.open(linux.O_WRONLY)

@@ -1,8 +1,7 @@
-// Package pipe is pipes and FIFOs (pipe(7)). The buffer is a ring of pages, as
-// on Linux, because programs can see it: a write of up to PIPE_BUF bytes is
-// never split since it fits a page, and a pipe is writable when it has a free
-// page. Package sys
-// makes pipes; package vfs opens FIFOs through its hook.
+// Package pipe has pipes and FIFOs (pipe(7)). The buffer is a ring of pages, as on
+// Linux, because programs can see it. A write of up to PIPE_BUF bytes fits a page, so it
+// is never split. A pipe is writable if it has a free page. Package sys/files makes
+// pipes; package vfs opens FIFOs through its hook.
 package pipe
 
 import (
@@ -21,17 +20,17 @@ const (
 	MaxSize = 1 << 20
 )
 
-// Pipe is the object between the ends.
+// Pipe is the buffer between the ends.
 type Pipe struct {
 	ino    uint64
 	queues [3]wait.Queue // of the ends, by access mode (O_RDONLY, …)
 
 	mu               sync.Mutex
 	slots            []page // ring
-	head, used       int    // first slot in use, and how many are
+	head, used       int    // first slot in use, and how many are in use
 	readers, writers int
-	// Opens so far: what an open of a FIFO waits for, and why a reader that
-	// never saw a writer is not hung up.
+	// The numbers of opens so far. An open of a FIFO waits for them to change.
+	// A reader that never saw a writer is not hung up.
 	readerOpens, writerOpens uint32
 }
 
@@ -42,22 +41,22 @@ var buffers = sync.Pool{New: func() any { return new([pageSize]byte) }}
 type page struct {
 	buf      *[pageSize]byte
 	off, end int
-	packet   bool // O_DIRECT: one read takes it, whole or not
+	packet   bool // O_DIRECT: one read takes it and drops the rest
 }
 
 var lastIno atomic.Uint64
 
-// New is an empty pipe without ends.
+// New returns an empty pipe without ends.
 func New() *Pipe {
 	return &Pipe{ino: lastIno.Add(1), slots: make([]page, DefaultSize/pageSize)}
 }
 
-func (p *Pipe) tellReaders(ev wait.Events) {
+func (p *Pipe) notifyReaders(ev wait.Events) {
 	p.queues[linux.O_RDONLY].Notify(ev)
 	p.queues[linux.O_RDWR].Notify(ev)
 }
 
-func (p *Pipe) tellWriters(ev wait.Events) {
+func (p *Pipe) notifyWriters(ev wait.Events) {
 	p.queues[linux.O_WRONLY].Notify(ev)
 	p.queues[linux.O_RDWR].Notify(ev)
 }
@@ -92,7 +91,7 @@ func (p *Pipe) read(b []byte) (int, linux.Errno) {
 	writers := p.writers
 	p.mu.Unlock()
 	if writable {
-		p.tellWriters(wait.Out)
+		p.notifyWriters(wait.Out)
 	}
 	if n == 0 && writers > 0 {
 		return 0, linux.EAGAIN
@@ -100,7 +99,7 @@ func (p *Pipe) read(b []byte) (int, linux.Errno) {
 	return n, 0
 }
 
-// write puts bytes into the pipe, as many as there is room for.
+// write puts bytes into the pipe, as many as it has room for.
 func (p *Pipe) write(b []byte, packet bool) (int, linux.Errno) {
 	if len(b) == 0 {
 		return 0, 0
@@ -111,7 +110,7 @@ func (p *Pipe) write(b []byte, packet bool) (int, linux.Errno) {
 		return 0, linux.EPIPE
 	}
 	n := 0
-	// What does not fill pages goes to the last one where it fits there.
+	// The part beyond whole pages goes to the last page in use, if it fits.
 	if rest := len(b) % pageSize; rest > 0 && p.used > 0 {
 		if s := p.slot(p.used - 1); !s.packet && s.end+rest <= pageSize {
 			copy(s.buf[s.end:], b[:rest])
@@ -131,19 +130,19 @@ func (p *Pipe) write(b []byte, packet bool) (int, linux.Errno) {
 	if n == 0 {
 		return 0, linux.EAGAIN
 	}
-	p.tellReaders(wait.In)
+	p.notifyReaders(wait.In)
 	return n, 0
 }
 
-// Size is the capacity in bytes.
+// Size returns the capacity in bytes.
 func (p *Pipe) Size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.slots) * pageSize
 }
 
-// Resize is F_SETPIPE_SZ of fcntl(2): it returns the capacity, which is a
-// power of two pages and at least size.
+// Resize is F_SETPIPE_SZ of fcntl(2). It returns the new capacity in bytes: a power of
+// two of pages, at least size.
 func (p *Pipe) Resize(size int) (int, linux.Errno) {
 	switch {
 	case size < 0:
@@ -169,12 +168,12 @@ func (p *Pipe) Resize(size int) (int, linux.Errno) {
 	writable := full && p.used < n
 	p.mu.Unlock()
 	if writable {
-		p.tellWriters(wait.Out)
+		p.notifyWriters(wait.Out)
 	}
 	return n * pageSize, 0
 }
 
-// buffered is the number of bytes in the pipe.
+// buffered returns the number of bytes in the pipe.
 func (p *Pipe) buffered() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

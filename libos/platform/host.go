@@ -9,13 +9,13 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Host is a descriptor of the host that the library OS was given: packets, a
-// listening socket, an accepted connection. Reads and writes do not block.
+// Host is a descriptor of the host: packets, a listening socket, or an accepted
+// connection. Reads and writes do not block.
 //
-// The poller can tell one pollDesc of a descriptor. That is the runtime's own
-// (Attach), so that a connection of package net costs what it costs on Linux;
-// or, while a goroutine of the library OS waits (Wait), one of ours, and what
-// it hears is passed on.
+// The poller reports a descriptor's events to one pollDesc. After Attach, that is
+// the runtime's own, so a connection of package net costs what it costs on Linux.
+// While a goroutine of the library OS is in Wait, it is own, and Wait passes the
+// events on.
 type Host struct {
 	fd int
 
@@ -42,8 +42,8 @@ func (h *Host) Read(p []byte) (int, linux.Errno) { return rw(linux.SYS_READ, h.f
 // Write writes without blocking.
 func (h *Host) Write(p []byte) (int, linux.Errno) { return rw(linux.SYS_WRITE, h.fd, p, hostCall) }
 
-// Accept is accept4(2) on a listening socket. addr receives the peer's socket
-// address and its length is returned.
+// Accept is accept4(2) on a listening socket. It stores the peer's socket address
+// in addr and returns its length.
 func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
 	const nonblock, cloexec = 0x800, 0x80000
 	size := uint32(len(addr))
@@ -65,7 +65,7 @@ func (h *Host) Shutdown(how int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_SHUTDOWN, uintptr(h.fd), uintptr(how), 0, 0, 0, 0))
 }
 
-// Close closes the descriptor and wakes who waits for it.
+// Close closes the descriptor and wakes the goroutines in Wait.
 func (h *Host) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -77,8 +77,7 @@ func (h *Host) Close() {
 	h.release()
 }
 
-// release gives the closed descriptor back when nobody is in Wait any more,
-// with h.mu held.
+// release closes the descriptor if no goroutine is in Wait, with h.mu held.
 func (h *Host) release() {
 	if h.waiters == 0 {
 		hostPollClose(h.own)
@@ -86,7 +85,7 @@ func (h *Host) release() {
 	}
 }
 
-// Attach has the runtime's pollDesc pd told of the descriptor's readiness.
+// Attach sends the descriptor's events to the runtime's pollDesc pd.
 func (h *Host) Attach(pd uintptr) linux.Errno {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,8 +94,8 @@ func (h *Host) Attach(pd uintptr) linux.Errno {
 	}
 	h.user = pd
 	if h.waiters > 0 {
-		// They go on hearing, and pass on; what they heard before now
-		// they could not.
+		// They go on receiving the events and pass them on. pd has missed
+		// the events until now.
 		PollReady(pd, Readable|Writable)
 		return 0
 	}
@@ -115,7 +114,7 @@ func (h *Host) Detach(pd uintptr) {
 	h.watch()
 }
 
-// watch has events go to own, with h.mu held.
+// watch sends the events to own, with h.mu held.
 func (h *Host) watch() {
 	if !h.watched {
 		h.watched = true
@@ -123,9 +122,9 @@ func (h *Host) watch() {
 	}
 }
 
-// Wait parks the calling goroutine until the descriptor becomes ready in the
-// given direction, or is closed (EBADF). One goroutine a direction may wait.
-// Try the operation first: only what happens after that is sure to wake.
+// Wait parks the calling goroutine until the descriptor becomes ready in direction
+// m, or is closed (EBADF). One goroutine waits for each direction. Try the operation
+// first: only what happens after that is sure to wake.
 func (h *Host) Wait(m Mode) linux.Errno {
 	h.mu.Lock()
 	if h.closed {

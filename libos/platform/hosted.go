@@ -20,16 +20,16 @@ func init() {
 
 var start = time.Now()
 
-// Nanotime is the monotonic clock in nanoseconds.
+// Nanotime returns the monotonic clock in nanoseconds.
 func Nanotime() int64 { return int64(time.Since(start)) + 1 }
 
-// Walltime is the time since the Unix epoch.
+// Walltime returns the time since the Unix epoch.
 func Walltime() (sec int64, nsec int32) {
 	t := time.Now()
 	return t.Unix(), int32(t.Nanosecond())
 }
 
-// CPUTime is the CPU time that the instance has used, in nanoseconds.
+// CPUTime returns the CPU time that the instance has used, in nanoseconds.
 func CPUTime() int64 {
 	var t unix.Timespec
 	unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t)
@@ -39,7 +39,7 @@ func CPUTime() int64 {
 // Sleep parks the calling goroutine for ns nanoseconds.
 func Sleep(ns int64) { time.Sleep(time.Duration(ns)) }
 
-// Timer is a call of a function in the future.
+// Timer is a function call in the future.
 type Timer struct{ t *time.Timer }
 
 // AfterFunc calls fn in a goroutine of its own after ns nanoseconds.
@@ -47,11 +47,11 @@ func AfterFunc(ns int64, fn func()) *Timer {
 	return &Timer{time.AfterFunc(time.Duration(ns), fn)}
 }
 
-// Stop prevents the call; false when it was made or stopped before.
+// Stop prevents the call. It reports false if the call was made or stopped before.
 func (t *Timer) Stop() bool { return t.t.Stop() }
 
-// Map makes anonymous private memory, as mmap(2) with MAP_ANONYMOUS|MAP_PRIVATE
-// and further flags. prot is PROT_*; PROT_EXEC is refused with EACCES.
+// Map maps anonymous private memory, as mmap(2) does with
+// MAP_ANONYMOUS|MAP_PRIVATE and flags.
 func Map(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) {
 	p, err := unix.MmapPtr(-1, 0, Pointer(addr), length, prot, flags|unix.MAP_ANON|unix.MAP_PRIVATE)
 	return uintptr(p), errnoOf(err)
@@ -62,7 +62,7 @@ func Unmap(addr, length uintptr) linux.Errno {
 	return errnoOf(unix.MunmapPtr(Pointer(addr), length))
 }
 
-// Protect is mprotect(2); PROT_EXEC is refused with EACCES.
+// Protect is mprotect(2).
 func Protect(addr, length uintptr, prot int) linux.Errno {
 	_, _, e := unix.Syscall(unix.SYS_MPROTECT, addr, length, uintptr(prot))
 	return linux.Errno(e)
@@ -74,7 +74,7 @@ func Advise(addr, length uintptr, advice int) linux.Errno {
 	return linux.Errno(e)
 }
 
-// ConsoleRead reads standard input; it parks the goroutine until there is some.
+// ConsoleRead reads standard input.
 func ConsoleRead(p []byte) (int, linux.Errno) {
 	n, err := unix.Read(0, p)
 	return max(n, 0), errnoOf(err)
@@ -86,12 +86,12 @@ func ConsoleWrite(fd int, p []byte) (int, linux.Errno) {
 	return max(n, 0), errnoOf(err)
 }
 
-// Segments are the image's own parts; a test has one made up.
+// Segments returns one made-up segment.
 func Segments() []Segment {
 	return []Segment{{Start: 0x400000, End: 0x401000, Prot: unix.PROT_READ | unix.PROT_EXEC}}
 }
 
-// Random fills p from the host's entropy.
+// Random fills p with random bytes of the host.
 func Random(p []byte) {
 	if entropy != nil {
 		entropy(p)
@@ -100,14 +100,14 @@ func Random(p []byte) {
 	rand.Read(p)
 }
 
-// Exit ends the instance with code.
+// Exit ends the process with exit code code.
 func Exit(code int) { os.Exit(code) }
 
 // Raise sends signal sig to the program itself, as kill(getpid(), sig).
 func Raise(sig int) linux.Errno { return errnoOf(unix.Kill(os.Getpid(), unix.Signal(sig))) }
 
-// ThreadID is the id of the calling thread, as gettid(2) gives it: that of the
-// program's first is 1.
+// ThreadID returns the id of the calling thread, as gettid(2) does. The program's
+// first thread is 1.
 func ThreadID() int {
 	if tid := unix.Gettid(); tid != os.Getpid() {
 		return tid
@@ -115,8 +115,8 @@ func ThreadID() int {
 	return 1
 }
 
-// RaiseThread sends signal sig to a thread of the program; 0 only asks whether
-// it is there.
+// RaiseThread sends signal sig to a thread of the program. Signal 0 only asks
+// whether the thread exists.
 func RaiseThread(tid, sig int) linux.Errno {
 	if tid == 1 {
 		tid = os.Getpid()
@@ -124,23 +124,23 @@ func RaiseThread(tid, sig int) linux.Errno {
 	return errnoOf(unix.Tgkill(os.Getpid(), tid, unix.Signal(sig)))
 }
 
-// AtExit has fn called when the program ends by exit or by returning from
-// main, not by a crash.
+// AtExit has fn called when the program calls os.Exit or returns from main, not
+// after a crash.
 func AtExit(fn func()) {}
 
-// PollReady tells the runtime's pollDesc pd that it is ready.
+// PollReady marks the runtime's pollDesc pd as ready.
 func PollReady(pd uintptr, m Mode) { HostedPollReady(pd, m) }
 
-// HostedPollReady is what tests see instead of the runtime's poller.
+// HostedPollReady takes the place of the runtime's poller. Tests set it.
 var HostedPollReady = func(pd uintptr, m Mode) {}
 
-// SetPoller tells the runtime where its poller finds a descriptor's file.
-// The functions are called on ordinary goroutines.
+// SetPoller sets what the runtime's poller calls to register and to close a
+// descriptor. Both functions run on ordinary goroutines.
 func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int) linux.Errno) {
 }
 
-// Host is a descriptor of the host that the library OS was given: packets, a
-// listening socket, an accepted connection. Reads and writes do not block.
+// Host is a descriptor of the host: packets, a listening socket, or an accepted
+// connection. Reads and writes do not block.
 type Host struct{ fd int }
 
 // OpenHost prepares fd for reading, writing and waiting.
@@ -158,8 +158,8 @@ func (h *Host) Write(p []byte) (int, linux.Errno) {
 	return max(n, 0), errnoOf(err)
 }
 
-// Accept is accept4(2) on a listening socket. addr receives the peer's socket
-// address and its length is returned.
+// Accept is accept4(2) on a listening socket. It stores the peer's socket address
+// in addr and returns its length.
 func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
 	size := uint32(len(addr))
 	fd, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))),
@@ -173,18 +173,18 @@ func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
 // Shutdown is shutdown(2) of a connection.
 func (h *Host) Shutdown(how int) linux.Errno { return errnoOf(unix.Shutdown(h.fd, how)) }
 
-// Close closes the descriptor and wakes who waits for it.
+// Close closes the descriptor and wakes the goroutines in Wait.
 func (h *Host) Close() { unix.Close(h.fd) }
 
-// Attach has the runtime's pollDesc pd told of the descriptor's readiness.
+// Attach is not supported: tests have no pollDesc.
 func (h *Host) Attach(pd uintptr) linux.Errno { return linux.ENOSYS }
 
 // Detach undoes Attach.
 func (h *Host) Detach(pd uintptr) {}
 
-// Wait parks the calling goroutine until the descriptor becomes ready in the
-// given direction, or is closed (EBADF). One goroutine a direction may wait.
-// Try the operation first: only what happens after that is sure to wake.
+// Wait parks the calling goroutine until the descriptor becomes ready in direction
+// m, or is closed (EBADF). One goroutine waits for each direction. Try the operation
+// first: only what happens after that is sure to wake.
 func (h *Host) Wait(m Mode) linux.Errno {
 	ev := int16(unix.POLLIN)
 	if m == Writable {
@@ -198,7 +198,7 @@ func (h *Host) Wait(m Mode) linux.Errno {
 	}
 }
 
-// Control sends one message to the monitor.
+// Control sends one control message to the monitor.
 func Control(msg string) linux.Errno {
 	if controlDriver != nil {
 		return controlDriver(msg)
@@ -213,7 +213,7 @@ func errnoOf(err error) linux.Errno {
 	return linux.Errno(err.(unix.Errno))
 }
 
-// park and unpark are a semaphore, of 1 at the most.
+// park and unpark are a semaphore with a maximum of 1.
 func park(sema *uint32) {
 	hostedMu.Lock()
 	for *sema == 0 {

@@ -30,9 +30,9 @@ func fillIn(c *boot.Config) {
 
 func pagesOf(n int) uintptr { return uintptr(n+PageSize-1) / PageSize }
 
-// DMA gives n bytes of memory that devices can reach: zeroed, page-aligned,
-// contiguous for them too, the instance's for good. phys is its address for
-// devices.
+// DMA returns n bytes of memory that devices can reach: zeroed, page-aligned, and
+// contiguous for devices too. phys is the guest-physical address. The memory is
+// never freed.
 func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 	addr, errno := result(hostCall(platformDMA, pagesOf(n), uintptr(unsafe.Pointer(&phys)), 0, 0, 0, 0))
 	if errno != 0 {
@@ -41,14 +41,14 @@ func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 	return unsafe.Slice((*byte)(Pointer(addr)), n), phys, 0
 }
 
-// MapDevice maps n bytes of a device's registers, which are no memory, for
+// MapDevice maps n bytes of device registers at guest-physical address phys, for
 // uncached access.
 func MapDevice(phys uint64, n int) (uintptr, linux.Errno) {
 	return mapAt(platformDevice, phys, n)
 }
 
-// MapFirmware maps n bytes of what the firmware left in memory (ACPI tables),
-// to be read only.
+// MapFirmware maps n bytes that the firmware left at guest-physical address phys,
+// such as ACPI tables, read-only.
 func MapFirmware(phys uint64, n int) ([]byte, linux.Errno) {
 	addr, errno := mapAt(platformFirmware, phys, n)
 	if errno != 0 {
@@ -74,7 +74,7 @@ type Interrupt struct {
 
 var vectorsUsed atomic.Uint32
 
-// NewInterrupt gives a vector of its own; ENOSPC when there are no more.
+// NewInterrupt allocates an interrupt vector; ENOSPC if none is left.
 func NewInterrupt() (*Interrupt, linux.Errno) {
 	v := firstVector + vectorsUsed.Add(1) - 1
 	if v > lastVector {
@@ -95,12 +95,13 @@ func (i *Interrupt) Wait() { hostPollWait(i.pd, 'r') }
 // own Wait by it, when it shuts the device down or finds it broken.
 func (i *Interrupt) Fire() { hostCall(platformFire, uintptr(i.vector), 0, 0, 0, 0, 0) }
 
-// FirmwareTables is the physical address of the ACPI root pointer (RSDP), or 0.
+// FirmwareTables returns the guest-physical address of the ACPI root pointer
+// (RSDP), or 0.
 func FirmwareTables() uint64
 
-// SetPoweroff says what switches the machine off, when the program has ended and
-// the monitor leaves that to the machine: two bytes written to an I/O port, or
-// one to a device's memory.
+// SetPoweroff tells the nucleus what switches the virtual machine off after the
+// program: two bytes to an I/O port, or one byte to guest-physical address addr. Our
+// own monitor needs neither.
 func SetPoweroff(port bool, addr uint64, value uint32) {
 	kind := uintptr(0)
 	if port {
@@ -118,9 +119,9 @@ type PageRun struct {
 	Pages int
 }
 
-// TakeFree takes free page frames away from the machine, for them to be given
-// to the host: as many runs as fit, and returns their number. It gives each run
-// once, until the machine has used it again.
+// TakeFree takes free page frames out of use, to report them to the host. It fills
+// runs and returns how many it filled. It gives each run once, until the virtual
+// machine has used it again.
 func TakeFree(runs []PageRun) int {
 	from := uintptr(0)
 	for i := range runs {
@@ -135,16 +136,16 @@ func TakeFree(runs []PageRun) int {
 	return len(runs)
 }
 
-// ReturnFree gives frames back that TakeFree took.
+// ReturnFree gives back page frames that TakeFree took.
 func ReturnFree(runs []PageRun) {
 	for _, r := range runs {
 		hostCall(platformGive, uintptr(r.Phys/PageSize), uintptr(r.Pages), 0, 0, 0, 0)
 	}
 }
 
-// SetConsole has the console be read and written by a driver: ConsoleRead and
-// ConsoleWrite call these from then on. write returns when the device has
-// taken all of p. read parks the goroutine until there is input; 0 is its end.
+// SetConsole sets the console driver: ConsoleRead and ConsoleWrite call read and
+// write from then on. write returns when the device has taken all of p. read parks
+// the goroutine until there is input; 0 is its end.
 func SetConsole(read func(p []byte) (int, linux.Errno), write func(fd int, p []byte) (int, linux.Errno)) {
 	consoleRead, consoleWrite = read, write
 }

@@ -9,15 +9,13 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// A test has no machine below it: memory is its own, and interrupts are what
-// it fires itself.
+// A test has no virtual machine below it. DMA memory is the test's own, and the
+// test's device raises the interrupts.
 
-// VM says whether the instance is a virtual machine, not a confined process.
+// VM reports whether the instance is a virtual machine: never in a test.
 func VM() bool { return false }
 
-// DMA gives n bytes of memory that devices can reach: zeroed, page-aligned,
-// contiguous for them too, the instance's for good. phys is its address for
-// devices.
+// DMA returns n bytes of page-aligned memory. phys is their address in the process.
 func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 	if HostedDMA != nil {
 		return HostedDMA(n)
@@ -26,39 +24,37 @@ func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (PageSize - 1)
 	mem = b[skip:][:n:n]
 	hostedMu.Lock()
-	hostedDMA = append(hostedDMA, b) // devices of a test find it by its address
+	hostedDMA = append(hostedDMA, b) // a test's devices find it by its address
 	hostedMu.Unlock()
 	return mem, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem)))), 0
 }
 
 var hostedDMA [][]byte
 
-// HostedDMA, when not nil, gives the memory of a test's machine, for DMA.
+// HostedDMA, when not nil, takes the place of DMA: a test sets it to return the
+// memory of a virtual machine.
 var HostedDMA func(n int) (mem []byte, phys uint64, errno linux.Errno)
 
-// HostedForgetDMA lets the memory that DMA gave go with its last user, and
-// interrupts with theirs, for a test that opens devices without end.
+// HostedForgetDMA drops this package's references to DMA memory and interrupts, for
+// a test that opens very many devices.
 func HostedForgetDMA() {
 	hostedMu.Lock()
 	hostedDMA, hostedMessages, hostedPins = nil, nil, map[uint32]*Interrupt{}
 	hostedMu.Unlock()
 }
 
-// MapDevice maps n bytes of a device's registers, which are no memory, for
-// uncached access.
+// MapDevice always fails.
 func MapDevice(phys uint64, n int) (uintptr, linux.Errno) { return 0, linux.ENODEV }
 
-// MapFirmware maps n bytes of what the firmware left in memory (ACPI tables),
-// to be read only.
+// MapFirmware always fails.
 func MapFirmware(phys uint64, n int) ([]byte, linux.Errno) { return nil, linux.ENODEV }
 
-// In8, In16 and In32 read an I/O port. The machine lets the library OS reach
-// the ports of PCI configuration, ACPI and the serial line alone.
+// In8, In16 and In32 return what a port without a device does.
 func In8(port uint16) uint8   { return 0xff }
 func In16(port uint16) uint16 { return 0xffff }
 func In32(port uint16) uint32 { return 0xffffffff }
 
-// Out8, Out16 and Out32 write an I/O port.
+// Out8, Out16 and Out32 do nothing.
 func Out8(port uint16, v uint8)   {}
 func Out16(port uint16, v uint16) {}
 func Out32(port uint16, v uint32) {}
@@ -70,15 +66,14 @@ type Interrupt struct {
 	fired bool
 }
 
-// NewInterrupt gives a vector of its own; ENOSPC when there are no more.
+// NewInterrupt allocates an interrupt.
 func NewInterrupt() (*Interrupt, linux.Errno) {
 	i := new(Interrupt)
 	i.cond = sync.NewCond(&i.mu)
 	return i, 0
 }
 
-// Message is what the device writes to raise the interrupt, the address and
-// the data of a message-signalled interrupt (PCI 3.0 §6.8).
+// Message returns what the device passes to HostedMessage to raise the interrupt.
 func (i *Interrupt) Message() (addr uint64, data uint32) {
 	hostedMu.Lock()
 	defer hostedMu.Unlock()
@@ -86,8 +81,7 @@ func (i *Interrupt) Message() (addr uint64, data uint32) {
 	return hostedMessageAddr, uint32(len(hostedMessages))
 }
 
-// Route has pin gsi of the I/O APIC raise the interrupt, at each edge: who waits
-// ends the cause and then looks again.
+// Route has HostedPin(gsi) raise the interrupt.
 func (i *Interrupt) Route(gsi uint32) linux.Errno {
 	hostedMu.Lock()
 	defer hostedMu.Unlock()
@@ -95,8 +89,8 @@ func (i *Interrupt) Route(gsi uint32) linux.Errno {
 	return 0
 }
 
-// HostedMessage and HostedPin are how a test's device raises an interrupt: it
-// sends a message, or an edge on a pin. What nobody expects is lost.
+// HostedMessage and HostedPin raise an interrupt for a test's device: by a message,
+// or by an edge on a pin. One that no driver expects is lost.
 func HostedMessage(addr uint64, data uint32) {
 	hostedMu.Lock()
 	var i *Interrupt
@@ -127,8 +121,8 @@ var (
 	hostedPins     = map[uint32]*Interrupt{}
 )
 
-// Wait parks the calling goroutine until the interrupt fires, or returns at
-// once when it has since the last Wait. One goroutine may wait.
+// Wait parks the calling goroutine until the interrupt comes. It returns at once if
+// the interrupt came since the last Wait. One goroutine waits.
 func (i *Interrupt) Wait() {
 	i.mu.Lock()
 	for !i.fired {
@@ -138,8 +132,8 @@ func (i *Interrupt) Wait() {
 	i.mu.Unlock()
 }
 
-// Fire raises the interrupt from here, as the device would: a driver ends its
-// own Wait by it, when it shuts the device down or finds it broken.
+// Fire raises the interrupt, as the device does. A driver ends its own Wait with it,
+// when it shuts the device down or finds it broken.
 func (i *Interrupt) Fire() {
 	i.mu.Lock()
 	i.fired = true
@@ -147,15 +141,13 @@ func (i *Interrupt) Fire() {
 	i.cond.Signal()
 }
 
-// FirmwareTables is the physical address of the ACPI root pointer (RSDP), or 0.
+// FirmwareTables returns 0: there is no firmware.
 func FirmwareTables() uint64 { return 0 }
 
-// SetPoweroff says what switches the machine off, when the program has ended and
-// the monitor leaves that to the machine: two bytes written to an I/O port, or
-// one to a device's memory.
+// SetPoweroff does nothing.
 func SetPoweroff(port bool, addr uint64, value uint32) {}
 
-// SetWalltime sets the clock to ns nanoseconds since the Unix epoch.
+// SetWalltime does nothing.
 func SetWalltime(ns int64) {}
 
 // PageRun is a run of free page frames.
@@ -164,15 +156,12 @@ type PageRun struct {
 	Pages int
 }
 
-// TakeFree takes free page frames away from the machine, for them to be given
-// to the host: as many runs as fit, and returns their number.
+// TakeFree finds no free page frames.
 func TakeFree(runs []PageRun) int { return 0 }
 
-// ReturnFree gives frames back that TakeFree took.
+// ReturnFree does nothing.
 func ReturnFree(runs []PageRun) {}
 
-// SetConsole has the console be read and written by a driver: ConsoleRead and
-// ConsoleWrite call these from then on. write returns when the device has
-// taken all of p. read parks the goroutine until there is input; 0 is its end.
+// SetConsole does nothing: tests use the process's own standard streams.
 func SetConsole(read func(p []byte) (int, linux.Errno), write func(fd int, p []byte) (int, linux.Errno)) {
 }

@@ -2,8 +2,8 @@ package platform
 
 import "runtime"
 
-// Memory is what the runtime has from below: reserved are all bytes that have
-// addresses, resident those that it has not given back.
+// Memory returns the bytes that the Go runtime has reserved, and those among them
+// that are resident: not given back.
 func Memory() (reserved, resident uint64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -11,8 +11,8 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Functions of the runtime: those it has by these names, and those that the
-// derived distribution adds (runtime/pith_*.go).
+// Functions of the runtime: first Go's own, then those that the derived distribution
+// adds (runtime/pith_*.go).
 
 //go:linkname nanotime runtime.nanotime
 func nanotime() int64
@@ -43,7 +43,7 @@ func hostPollClose(pd unsafe.Pointer)
 func hostPollMod(fd int, pd unsafe.Pointer) uintptr
 func hostPollWait(pd unsafe.Pointer, mode int) int
 
-// park and unpark are a semaphore of the runtime.
+// park and unpark wait for and signal a semaphore of the runtime.
 //
 //go:noescape
 func park(sema *uint32)
@@ -69,7 +69,7 @@ func init() {
 	setRandom(onStack)
 }
 
-// result splits what the host returned.
+// result splits the result of hostCall into value and error.
 func result(r uintptr) (uintptr, linux.Errno) {
 	if r > ^uintptr(4095) {
 		return 0, linux.Errno(-r)
@@ -82,16 +82,16 @@ func errnoOf(r uintptr) linux.Errno {
 	return errno
 }
 
-// Nanotime is the monotonic clock in nanoseconds.
+// Nanotime returns the monotonic clock in nanoseconds.
 func Nanotime() int64 { return nanotime() }
 
-// Walltime is the time since the Unix epoch.
+// Walltime returns the time since the Unix epoch.
 func Walltime() (sec int64, nsec int32) {
 	sec, nsec, _ = timeNow()
 	return sec, nsec
 }
 
-// CPUTime is the CPU time that the instance has used, in nanoseconds.
+// CPUTime returns the CPU time that the instance has used, in nanoseconds.
 func CPUTime() int64 {
 	const processCPUTime = 2 // CLOCK_PROCESS_CPUTIME_ID
 	var t linux.Timespec
@@ -102,7 +102,7 @@ func CPUTime() int64 {
 // Sleep parks the calling goroutine for ns nanoseconds.
 func Sleep(ns int64) { timeSleep(ns) }
 
-// Timer is a call of a function in the future.
+// Timer is a function call in the future.
 type Timer struct{ t unsafe.Pointer }
 
 // AfterFunc calls fn in a goroutine of its own after ns nanoseconds.
@@ -116,7 +116,7 @@ func AfterFunc(ns int64, fn func()) *Timer {
 
 func startFunc(arg any, _ uintptr, _ int64) { go arg.(func())() }
 
-// Stop prevents the call; false when it was made or stopped before.
+// Stop prevents the call. It reports false if the call was made or stopped before.
 func (t *Timer) Stop() bool { return stopTimer(t.t) }
 
 const (
@@ -124,9 +124,9 @@ const (
 	protExec      = 4
 )
 
-// Map makes anonymous private memory, as mmap(2) with MAP_ANONYMOUS|MAP_PRIVATE
-// and further flags. prot is PROT_*; PROT_EXEC is refused with EACCES, bits
-// that mmap ignores do not reach the host, whose filter would not.
+// Map maps anonymous private memory, as mmap(2) does with
+// MAP_ANONYMOUS|MAP_PRIVATE and flags. prot is PROT_*; PROT_EXEC is refused with
+// EACCES. Bits that mmap ignores do not reach the host: its filter refuses them.
 func Map(addr, length uintptr, prot, flags int) (uintptr, linux.Errno) {
 	if prot&protExec != 0 {
 		return 0, linux.EACCES
@@ -148,9 +148,9 @@ func Protect(addr, length uintptr, prot int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_MPROTECT, addr, length, uintptr(prot&protReadWrite), 0, 0, 0))
 }
 
-// Advise is madvise(2). Only advice that the host's filter permits reaches it;
-// hints about forks, core dumps and memory that is equal, cold or soon unused
-// have nothing to change here.
+// Advise is madvise(2). Only advice that the host's filter permits reaches the host.
+// Hints about forks, core dumps and memory that is equal, cold or soon unused change
+// nothing here.
 func Advise(addr, length uintptr, advice int) linux.Errno {
 	const (
 		free, hugePage, noHugePage, collapse = 8, 14, 15, 25
@@ -167,9 +167,9 @@ func Advise(addr, length uintptr, advice int) linux.Errno {
 	return linux.EINVAL
 }
 
-// ConsoleRead reads standard input; it parks the goroutine until there is some.
-// The descriptor is shared with who knows whom, so that it cannot be made
-// non-blocking: a thread waits, as it does for os.Stdin on Linux.
+// ConsoleRead reads standard input. It parks the goroutine until there is input.
+// Other processes share the descriptor, so it stays in blocking mode: a thread waits,
+// as for os.Stdin on Linux.
 func ConsoleRead(p []byte) (int, linux.Errno) {
 	if consoleRead != nil {
 		return consoleRead(p)
@@ -196,8 +196,8 @@ type programHeader struct {
 	off, vaddr, paddr, filesize, memsize, aligned uint64
 }
 
-// Segments are the image's own parts, in order of address, as its program
-// headers say, which the auxiliary vector leads to (getauxval(3)).
+// Segments returns the loaded segments of the image, in order of address. It reads
+// the program headers, which the auxiliary vector leads to (getauxval(3)).
 func Segments() []Segment {
 	const (
 		atPhdr, atPhnum = 3, 5
@@ -220,7 +220,7 @@ func Segments() []Segment {
 		if h.typ != ptLoad {
 			continue
 		}
-		// PF_X, PF_W and PF_R stand in the other order than PROT_*.
+		// The order of PF_X, PF_W and PF_R is the reverse of PROT_*.
 		prot := h.flags&1<<2 | h.flags&2 | h.flags&4>>2
 		start := uintptr(h.vaddr) &^ (PageSize - 1)
 		end := (uintptr(h.vaddr+h.memsize) + PageSize - 1) &^ (PageSize - 1)
@@ -229,7 +229,8 @@ func Segments() []Segment {
 	return segments
 }
 
-// Random fills p from the host's entropy, or a virtual machine's own.
+// Random fills p with random bytes of the host, or of a virtual machine's own
+// generator.
 func Random(p []byte) {
 	if entropy != nil {
 		entropy(p)
@@ -244,8 +245,8 @@ func Random(p []byte) {
 	}
 }
 
-// onStack fills p, which may be on a goroutine's stack and move while the host is
-// called: the host gets memory of ours.
+// onStack fills p, which may lie on a goroutine's stack. Stacks move, so the host
+// writes to a buffer of this package.
 func onStack(p []byte) {
 	if entropy != nil {
 		entropy(p)
@@ -266,7 +267,7 @@ var staged struct {
 	buf [256]byte
 }
 
-// Exit ends the instance with code.
+// Exit ends the instance with exit code code.
 func Exit(code int) { exit(int32(code)) }
 
 // Raise sends signal sig to the program itself, as kill(getpid(), sig).
@@ -274,8 +275,8 @@ func Raise(sig int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_KILL, 0, uintptr(sig), 0, 0, 0, 0))
 }
 
-// ThreadID is the id of the calling thread, as gettid(2) gives it: that of the
-// program's first is 1.
+// ThreadID returns the id of the calling thread, as gettid(2) does. The program's
+// first thread is 1.
 func ThreadID() int {
 	tid := hostCall(linux.SYS_GETTID, 0, 0, 0, 0, 0, 0)
 	if tid == hostCall(linux.SYS_GETPID, 0, 0, 0, 0, 0, 0) {
@@ -284,8 +285,8 @@ func ThreadID() int {
 	return int(tid)
 }
 
-// RaiseThread sends signal sig to a thread of the program; 0 only asks whether
-// it is there.
+// RaiseThread sends signal sig to a thread of the program. Signal 0 only asks
+// whether the thread exists.
 func RaiseThread(tid, sig int) linux.Errno {
 	first := hostCall(linux.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	to := uintptr(tid)
@@ -295,11 +296,11 @@ func RaiseThread(tid, sig int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_TGKILL, first, to, uintptr(sig), 0, 0, 0))
 }
 
-// AtExit has fn called when the program ends by exit or by returning from
-// main, not by a crash.
+// AtExit has fn called when the program calls os.Exit or returns from main, not
+// after a crash.
 func AtExit(fn func()) { exithook.Add(exithook.Hook{F: fn, RunOnFailure: true}) }
 
-// PollReady tells the runtime's pollDesc pd that it is ready.
+// PollReady marks the runtime's pollDesc pd as ready.
 func PollReady(pd uintptr, m Mode) {
 	var mode int32
 	if m&Readable != 0 {
@@ -313,8 +314,8 @@ func PollReady(pd uintptr, m Mode) {
 	}
 }
 
-// SetPoller tells the runtime where its poller finds a descriptor's file.
-// The functions are called on ordinary goroutines.
+// SetPoller sets what the runtime's poller calls to register and to close a
+// descriptor. Both functions run on ordinary goroutines.
 func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int) linux.Errno) {
 	setPoller(
 		func(fd int, pd uintptr) uintptr { return uintptr(open(fd, pd)) },
@@ -322,7 +323,7 @@ func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int) lin
 	)
 }
 
-// Control sends one message to the monitor.
+// Control sends one control message to the monitor.
 func Control(msg string) linux.Errno {
 	if controlDriver != nil {
 		return controlDriver(msg)

@@ -2,9 +2,9 @@ package platform
 
 import "sync/atomic"
 
-// Waiter blocks one goroutine until somebody wakes it. It is what the library
-// OS uses instead of channels: it allocates nothing, may be woken from under
-// any lock, and belongs to no testing/synctest bubble. The zero value is ready.
+// Waiter parks one goroutine until another wakes it. The library OS uses it in
+// place of channels: it allocates nothing, Wake may be called with any lock held,
+// and it belongs to no testing/synctest bubble. The zero value is ready for use.
 type Waiter struct {
 	state atomic.Uint32
 	sema  uint32
@@ -17,19 +17,20 @@ const (
 	waiting
 )
 
-// Wait returns after a Wake that came since the last Wait.
+// Wait parks the calling goroutine until a Wake. It returns at once if one came since
+// the last Wait.
 func (w *Waiter) Wait() {
 	if w.state.CompareAndSwap(woken, idle) {
 		return
 	}
 	if !w.state.CompareAndSwap(idle, waiting) {
-		w.state.Store(idle) // woken in between
+		w.state.Store(idle) // a Wake came in between
 		return
 	}
 	park(&w.sema)
 }
 
-// Wake ends the Wait that is going on, or else the next one.
+// Wake ends the current Wait, or else the next one.
 func (w *Waiter) Wake() {
 	for {
 		switch w.state.Load() {

@@ -9,8 +9,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Base is the part of a socket that does not depend on its family: embed it,
-// call Init, and pass on to it the options that the family does not know.
+// Base is the part of a socket that does not depend on its family. A family embeds it,
+// calls Init, and passes it the options that the family does not know.
 type Base struct {
 	file.Base
 	domain, typ, proto int
@@ -18,11 +18,11 @@ type Base struct {
 
 	recvTimeout, sendTimeout atomic.Int64 // nanoseconds; negative: none
 
-	// Queue is told of every change of readiness.
+	// Queue announces every change of readiness.
 	Queue wait.Queue
 }
 
-// device is st_dev of sockets, an anonymous device as Linux's sockfs has.
+// device is st_dev of sockets: an anonymous device, as for Linux's sockfs.
 const device = 8
 
 var lastIno atomic.Uint64
@@ -36,10 +36,10 @@ func (b *Base) Init(domain, typ, proto int) {
 	b.sendTimeout.Store(-1)
 }
 
-// Type is SO_TYPE.
+// Type returns SO_TYPE.
 func (b *Base) Type() int { return b.typ }
 
-// Protocol is SO_PROTOCOL.
+// Protocol returns SO_PROTOCOL.
 func (b *Base) Protocol() int { return b.proto }
 
 // Watch implements file.File.
@@ -50,7 +50,7 @@ func (b *Base) Timeouts() (recv, send int64) {
 	return b.recvTimeout.Load(), b.sendTimeout.Load()
 }
 
-// Ino is the inode number, as in /proc/self/fd's "socket:[ino]".
+// Ino returns the inode number, as in the "socket:[ino]" of /proc/self/fd.
 func (b *Base) Ino() uint64 { return b.ino }
 
 // Stat implements file.File.
@@ -65,7 +65,7 @@ func (b *Base) Stat(st *linux.Stat) linux.Errno {
 	return 0
 }
 
-// SetOption sets what the base knows of SOL_SOCKET; ENOPROTOOPT otherwise.
+// SetOption sets an option of SOL_SOCKET that Base knows; ENOPROTOOPT otherwise.
 func (b *Base) SetOption(level, name int, val []byte) linux.Errno {
 	if level != linux.SOL_SOCKET {
 		return linux.ENOPROTOOPT
@@ -79,7 +79,7 @@ func (b *Base) SetOption(level, name int, val []byte) linux.Errno {
 	return linux.ENOPROTOOPT
 }
 
-// Option tells what the base knows of SOL_SOCKET; ENOPROTOOPT otherwise.
+// Option returns an option of SOL_SOCKET that Base knows; ENOPROTOOPT otherwise.
 func (b *Base) Option(level, name int, val []byte) (int, linux.Errno) {
 	if level != linux.SOL_SOCKET {
 		return 0, linux.ENOPROTOOPT
@@ -104,8 +104,8 @@ func (b *Base) Option(level, name int, val []byte) (int, linux.Errno) {
 	return 0, linux.ENOPROTOOPT
 }
 
-// setTimeout is SO_RCVTIMEO and SO_SNDTIMEO of socket(7): zero means for ever,
-// and Linux takes a negative time for one that is over.
+// setTimeout sets SO_RCVTIMEO or SO_SNDTIMEO (socket(7)). Zero means no timeout. A
+// negative time is over at once, as on Linux.
 func setTimeout(t *atomic.Int64, val []byte) linux.Errno {
 	tv, errno := Get[linux.Timeval](val)
 	switch {
@@ -128,7 +128,7 @@ func putTimeout(val []byte, t *atomic.Int64) int {
 	return Put(val, linux.Timeval{Sec: ns / 1e9, Usec: ns % 1e9 / 1e3})
 }
 
-// Get is the value of an option of type T; EINVAL when val is too short.
+// Get returns the value of an option of type T; EINVAL if val is too short.
 func Get[T any](val []byte) (v T, errno linux.Errno) {
 	if len(val) < int(unsafe.Sizeof(v)) {
 		return v, linux.EINVAL
@@ -137,21 +137,21 @@ func Get[T any](val []byte) (v T, errno linux.Errno) {
 	return v, 0
 }
 
-// Put writes the value of an option, as much as fits, and returns the length.
+// Put stores as much of an option's value as fits, and returns that length in bytes.
 func Put[T any](val []byte, v T) int {
 	return copy(val, unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v)))
 }
 
-// GetInt is the value of an option that is an int.
+// GetInt returns the value of an option that is an int.
 func GetInt(val []byte) (int, linux.Errno) {
 	v, errno := Get[int32](val)
 	return int(v), errno
 }
 
-// PutInt is Put of an int.
+// PutInt is Put for an int.
 func PutInt(val []byte, v int) int { return Put(val, int32(v)) }
 
-// PutBool is Put of an int that is 0 or 1.
+// PutBool is Put for an int that is 0 or 1.
 func PutBool(val []byte, v bool) int {
 	if v {
 		return PutInt(val, 1)

@@ -1,7 +1,6 @@
-// Package socket is what sockets of every family have in common: the
-// interface that the socket system calls (package sys) use, the registry of
-// address families, and a base to embed. Package unix and package inet
-// implement it.
+// Package socket has what sockets of every family share: the interface that the
+// socket system calls (package sys/sockets) use, the registry of address families, and
+// a base to embed. Packages unix, inet and vsock implement it.
 package socket
 
 import (
@@ -9,20 +8,19 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Socket is a socket of some family. As all files, sockets never block:
-// package sys does, with Ready and Watch. Socket addresses are in their binary
-// form, the bytes of a struct sockaddr that begin with the family.
+// Socket is a socket of some family. Like all files, sockets never block: package
+// sys/call does, with Ready and Watch. Socket addresses are the bytes of a struct
+// sockaddr, which begin with the family.
 //
-// Read and Write are Recv and Send with one buffer, and neither flags nor
-// address.
+// Read and Write are Recv and Send with one buffer, without flags and address.
 type Socket interface {
 	file.File
 
 	Bind(addr []byte) linux.Errno
-	// Connect returns EINPROGRESS when it goes on by itself: the socket then
-	// becomes ready for Out, and SO_ERROR tells the outcome. It returns EAGAIN
-	// when it must be called again after the next Out. Family AF_UNSPEC
-	// dissolves the association of a datagram socket.
+	// Connect returns EINPROGRESS if the attempt continues by itself: the socket
+	// then becomes ready for Out, and SO_ERROR has the result. EAGAIN means that
+	// the caller must try again after the next Out. Family AF_UNSPEC removes the
+	// peer of a datagram socket.
 	Connect(addr []byte) linux.Errno
 	Listen(backlog int) linux.Errno
 	// Accept returns the next connection, without O_NONBLOCK.
@@ -30,27 +28,28 @@ type Socket interface {
 	LocalAddr() ([]byte, linux.Errno)
 	PeerAddr() ([]byte, linux.Errno)
 
-	// Send sends m and returns the number of bytes taken, which for a stream
-	// may be less than m has. flags are MSG_*; MSG_DONTWAIT, MSG_NOSIGNAL and
-	// MSG_OOB are dealt with before. With success it takes over the
-	// references in m.Files.
+	// Send sends m and returns the number of bytes that it took. A stream may take
+	// less than all. flags are MSG_* without MSG_DONTWAIT, MSG_NOSIGNAL and
+	// MSG_OOB, which the caller handles. On success Send owns the references in
+	// m.Files.
 	Send(m *Message, flags int) (int, linux.Errno)
-	// Recv fills m. flags are MSG_*, of which MSG_DONTWAIT, MSG_WAITALL,
-	// MSG_CMSG_CLOEXEC and MSG_OOB are dealt with before. A datagram that is
-	// longer than m.Data sets MSG_TRUNC in m.Flags; with MSG_TRUNC in flags
-	// its whole length is returned.
+	// Recv fills m. flags are MSG_* without MSG_DONTWAIT, MSG_WAITALL,
+	// MSG_CMSG_CLOEXEC and MSG_OOB, which the caller handles. A datagram that is
+	// longer than m.Data sets MSG_TRUNC in m.Flags. With MSG_TRUNC in flags, Recv
+	// returns the datagram's whole length.
 	Recv(m *Message, flags int) (int, linux.Errno)
 
 	// Shutdown is shutdown(2); how is one of SHUT_RD, SHUT_WR and SHUT_RDWR.
 	Shutdown(how int) linux.Errno
 
-	// SetOption and Option are setsockopt(2) and getsockopt(2). Option fills
-	// val, as far as it is long, and returns the length used. An unknown
-	// option is ENOPROTOOPT.
+	// SetOption and Option are setsockopt(2) and getsockopt(2). Option stores as
+	// much as fits in val, and returns that length. An unknown option is
+	// ENOPROTOOPT.
 	SetOption(level, name int, val []byte) linux.Errno
 	Option(level, name int, val []byte) (int, linux.Errno)
 
-	// Timeouts are SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds; negative: none.
+	// Timeouts returns SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds; a negative one
+	// means no timeout.
 	Timeouts() (recv, send int64)
 }
 
@@ -63,8 +62,8 @@ type Message struct {
 	Addr []byte
 	// Control are the control messages, without SCM_RIGHTS. Recv appends.
 	Control []Control
-	// Files are open files passed by SCM_RIGHTS; the message holds a
-	// reference to each. Recv appends and gives the references to its caller.
+	// Files are open files passed by SCM_RIGHTS. The message holds a reference to
+	// each. Recv appends, and its caller owns the references.
 	Files []*file.Open
 	// Flags are the MSG_* that Recv reports: MSG_TRUNC, MSG_CTRUNC, MSG_EOR
 	// and MSG_ERRQUEUE.
@@ -77,7 +76,7 @@ type Control struct {
 	Data        []byte
 }
 
-// Len is the size of the message's data in bytes.
+// Len returns the size of the message's data in bytes.
 func (m *Message) Len() int {
 	n := 0
 	for _, b := range m.Data {
@@ -86,7 +85,7 @@ func (m *Message) Len() int {
 	return n
 }
 
-// Advance removes what was sent or received, n bytes, from the front of Data.
+// Advance removes n bytes, sent or received, from the front of Data.
 func (m *Message) Advance(n int) {
 	for len(m.Data) > 0 && n >= len(m.Data[0]) {
 		n -= len(m.Data[0])
@@ -97,7 +96,8 @@ func (m *Message) Advance(n int) {
 	}
 }
 
-// Gather copies from the message's buffers, from byte skip on, into p.
+// Gather copies from the message's buffers, from byte skip on, into p. It returns the
+// number of bytes.
 func (m *Message) Gather(p []byte, skip int) int {
 	n := 0
 	for _, b := range m.Data {
@@ -111,7 +111,8 @@ func (m *Message) Gather(p []byte, skip int) int {
 	return n
 }
 
-// Scatter copies p into the message's buffers, from byte skip on.
+// Scatter copies p into the message's buffers, from byte skip on. It returns the number
+// of bytes.
 func (m *Message) Scatter(p []byte, skip int) int {
 	n := 0
 	for _, b := range m.Data {
@@ -125,18 +126,18 @@ func (m *Message) Scatter(p []byte, skip int) int {
 	return n
 }
 
-// Family makes the sockets of an address family. typ is SOCK_* without flags.
+// Family makes the sockets of one address family. typ is SOCK_* without flags.
 type Family struct {
 	New func(typ, proto int) (Socket, linux.Errno)
-	// Pair is socketpair(2); nil for a family that has none.
+	// Pair is socketpair(2); nil if the family has no pairs.
 	Pair func(typ, proto int) (a, b Socket, errno linux.Errno)
 }
 
-// families is filled in by init functions and does not change afterwards.
+// families has the registered families, by AF_*.
 var families [linux.AF_MAX]Family
 
-// Register sets the family that makes the sockets of domain, an AF_*. It is
-// called in a package's init.
+// Register sets the family that makes the sockets of domain, an AF_*. It is called
+// before the first call of New or Pair for that domain.
 func Register(domain int, f Family) { families[domain] = f }
 
 // New is socket(2).

@@ -7,18 +7,22 @@ import (
 	"github.com/pith-os/pith/libos/machine"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/proc"
+	"github.com/pith-os/pith/libos/sys/call"
+	"github.com/pith-os/pith/libos/sys/process"
 )
 
-// What every program finds when it starts. The packages below are initialised
-// by now; the program's are not. The tree of files is built when it is first
-// used, from what the packages of its parts have announced.
+// init makes what every program finds when it starts. The packages below are
+// initialised by now; those of the program are not. The tree of files is built at
+// its first use, from what the packages of its parts have announced.
 func init() {
+	registerCommon()
+	platform.SetPoller(call.Files.PollOpen, call.Files.PollClose)
 	machine.Start()
 	folders.Start()
-	proc.Files = &Files
-	proc.Register("sys/kernel/hostname", func() []byte { return []byte(Hostname() + "\n") })
+	proc.Files = &call.Files
+	proc.Register("sys/kernel/hostname", func() []byte { return []byte(process.Hostname() + "\n") })
 	for fd := range 3 {
-		if got, errno := Files.Install(console.Standard(fd), fd, false); errno != 0 || got != fd {
+		if got, errno := call.Files.Install(console.Standard(fd), fd, false); errno != 0 || got != fd {
 			panic("pith: standard descriptors are in use")
 		}
 	}

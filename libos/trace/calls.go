@@ -6,27 +6,27 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// calls are the argument formats of system calls, a line each: the name, then
-// one code for each argument, then '=' and a code for the result if it is no
-// plain number. A word in braces names a set of flags.go. The other codes:
+// calls has the argument formats of system calls, one line each: the name, one code for
+// each argument, and '=' with a code for the result unless it is a plain number. A word
+// in braces names a set in flags.go. The other codes:
 //
 //	d l u x o  int, long, unsigned, hexadecimal, octal   p pointer
 //	f D        descriptor, and one that may be AT_FDCWD   s string
 //	g          group or user, -1 for none                 M mode with file type
-//	O          octal, when the flags before it create     w bytes, as many as the next argument says
+//	O          octal, when the flags before it create     w bytes; the next argument is their number
 //	v a m      iovec, sockaddr, msghdr                    t 2 i timespec, two of them, itimerspec
 //	e q F      epoll_event, pollfd, fd_set                k socket option's value
 //	b          socket option's name                       r socket's protocol
 //	z          pointer to an offset
 //
-// and of what the call fills in:
+// and for what the call fills in:
 //
-//	R H        bytes, as many as the result says          G string
+//	R H        bytes; the result is their number          G string
 //	S X U      stat, statx, utsname                       P two ints
-//	V A B      iovec, sockaddr, msghdr                    n length of what stands before
+//	V A B      iovec, sockaddr, msghdr                    n length of the argument before
 //	T J Q L    timespec, itimerspec, timeval, rlimit      E epoll_events
 //	K          socket option's value                      Y directory entries
-//	C I        what fcntl's command and ioctl's request take
+//	C I        the argument of fcntl's command, ioctl's request
 const calls = `
 read fRu
 write fwu
@@ -292,7 +292,7 @@ landlock_create_ruleset pux
 fchmodat2 Dso{AT_}
 `
 
-// parseCalls makes the formats findable by number.
+// parseCalls returns the formats by number.
 func parseCalls() map[uintptr]string {
 	byName := map[string]string{}
 	for line := range strings.Lines(calls) {
@@ -308,5 +308,5 @@ func parseCalls() map[uintptr]string {
 	return formats
 }
 
-// unknown is the format of a call that is not in the list.
+// unknown is the format of a call without an entry in calls.
 const unknown = "xxxxxx"

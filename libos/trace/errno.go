@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// messages are the texts of error numbers from 1, a line each (strerror(3)).
+// messages has the texts of error numbers from 1 on, one line each (strerror(3)).
 const messages = `Operation not permitted
 No such file or directory
 No such process
@@ -141,7 +141,7 @@ Owner died
 State not recoverable
 Operation not possible due to RF-kill`
 
-// errnoText is what stands after the -1 of a call that failed.
+// errnoText returns the text after the -1 of a call that failed.
 func errnoText(e linux.Errno) string {
 	name := e.Name()
 	if name == "" {

@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// sets are the names of constants, a set each line: its key, then pairs of name
-// and hexadecimal value. The key, up to its last underscore, is the prefix of
-// all names but those that start with a point. Values are bits, of which
-// several may be set, in the order to print them; after a mask ("/f") they are
-// alternatives within it, until a bar.
+// sets has the names of constants, one set in each line: its key, then pairs of name and
+// hexadecimal value. The key, up to its last underscore, is the prefix of all names
+// without a leading point. Values are bits, in the order to print them; several may be
+// set. After a mask ("/f"), until a bar, they are alternatives within the mask.
 const sets = `
 O_ /3 RDONLY 0 WRONLY 1 RDWR 2 | CREAT 40 EXCL 80 NOCTTY 100 TRUNC 200 APPEND 400 NONBLOCK 800 SYNC 101000 DSYNC 1000 DIRECT 4000 LARGEFILE 8000 NOFOLLOW 20000 NOATIME 40000 CLOEXEC 80000 PATH 200000 TMPFILE 410000 DIRECTORY 10000
 O_C NONBLOCK 800 CLOEXEC 80000 DIRECT 4000
@@ -66,7 +65,7 @@ STATX_ BASIC_STATS 7ff TYPE 1 MODE 2 NLINK 4 UID 8 GID 10 ATIME 20 MTIME 40 CTIM
 S_IF / IFSOCK c000 IFLNK a000 IFREG 8000 IFBLK 6000 IFDIR 4000 IFCHR 2000 IFIFO 1000
 `
 
-// names prints the names of v's bits in the set key, and what is left of v in
+// names prints the names of v's bits in the set key, and the rest of v in
 // hexadecimal.
 func (p *printer) names(key string, v uint64) {
 	_, line, ok := strings.Cut(sets, "\n"+key+" ")
@@ -92,8 +91,8 @@ func (p *printer) names(key string, v uint64) {
 		default:
 			i++
 			bits := number(words[i])
-			// An alternative is known by its whole mask; bits need all of
-			// theirs; 0 is a name only for nothing at all.
+			// An alternative matches the whole mask. Bits match if all are set. 0
+			// matches only 0.
 			switch {
 			case mask != 0 && v&mask != bits,
 				mask == 0 && bits != 0 && rest&bits != bits,
@@ -127,7 +126,7 @@ func (p *printer) names(key string, v uint64) {
 	}
 }
 
-// number reads a number of the table.
+// number parses a number of the table.
 func number(s string) uint64 {
 	v, err := strconv.ParseUint(s, 16, 64)
 	if err != nil {

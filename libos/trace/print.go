@@ -8,24 +8,23 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// stringMax is how many bytes of a string strace prints.
+// stringMax is how many bytes of a string strace prints at most.
 const stringMax = 32
 
-// printer prints one call, the arguments by their codes one after another.
+// printer prints one call: its arguments in order, by their codes.
 type printer struct {
 	args *[6]uintptr
 	out  []byte
 
-	format string // what is left of it
+	format string // codes not printed yet
 	next   int    // index of the next argument
-	before uint32 // a length that the call changes, as it was before
+	before uint32 // a length that the call changes: its old value
 
 	ret   uintptr
 	errno linux.Errno
 }
 
-// begin prints the name and the arguments up to the first that the call fills
-// in.
+// begin prints the name, and the arguments up to the first one that the call fills in.
 func (p *printer) begin(num uintptr, formats map[uintptr]string) {
 	format, ok := formats[num]
 	if !ok {
@@ -53,7 +52,7 @@ func (p *printer) begin(num uintptr, formats map[uintptr]string) {
 	p.run(false)
 }
 
-// end prints the rest and the result.
+// end prints the other arguments and the result.
 func (p *printer) end(ret uintptr, errno linux.Errno) {
 	p.ret, p.errno = ret, errno
 	p.run(true)
@@ -82,7 +81,7 @@ func (p *printer) end(ret uintptr, errno linux.Errno) {
 	}
 }
 
-// close ends the arguments and goes to the column of the results.
+// close ends the arguments and moves to the column of the results.
 func (p *printer) close() {
 	const column = 39
 	p.text(")")
@@ -92,8 +91,8 @@ func (p *printer) close() {
 	p.text(" = ")
 }
 
-// run prints arguments: all that are left, or those that the call does not
-// fill in.
+// run prints arguments: all that are left, or those up to the first one that the call
+// fills in.
 func (p *printer) run(all bool) {
 	for p.format != "" && p.format[0] != '=' {
 		code, set, rest := cut(p.format)
@@ -114,7 +113,7 @@ func (p *printer) run(all bool) {
 	}
 }
 
-// cut takes the first code off a format; for '{', with the name of the set.
+// cut splits the first code off a format; '{' comes with the name of the set.
 func cut(format string) (code byte, set, rest string) {
 	if format[0] != '{' {
 		return format[0], "", format[1:]
@@ -126,7 +125,8 @@ func cut(format string) (code byte, set, rest string) {
 	return '{', format[1:end], format[end+1:]
 }
 
-// arg prints one argument; false when the call does not have it this time.
+// arg prints one argument. It reports false if the call does not use the argument this
+// time.
 func (p *printer) arg(code byte, v uintptr) bool {
 	switch code {
 	case 'd', 'f':
@@ -177,8 +177,8 @@ func (p *printer) arg(code byte, v uintptr) bool {
 	return true
 }
 
-// text is not inlined: it is called everywhere, and the room for one more
-// string is some hundred bytes of code.
+// text appends s. It is not inlined: it has many callers, and inlined it takes some
+// hundred bytes of code.
 //
 //go:noinline
 func (p *printer) text(s string) { p.out = append(p.out, s...) }
@@ -197,7 +197,7 @@ func (p *printer) hex(v uint64) {
 	p.out = strconv.AppendUint(p.out, v, 16)
 }
 
-// num prints a number after what leads up to it.
+// num prints a number after a prefix.
 func (p *printer) num(lead string, v int64) {
 	p.text(lead)
 	p.int(v)
@@ -227,7 +227,7 @@ func (p *printer) mode(m uint32) {
 	p.octal(uint64(m &^ linux.S_IFMT))
 }
 
-// path prints a string that ends with a zero byte, all of it.
+// path prints all of a zero-terminated string.
 func (p *printer) path(v uintptr) {
 	if v < platform.PageSize {
 		p.pointer(v)
@@ -242,7 +242,7 @@ func (p *printer) path(v uintptr) {
 
 const maxPath = 4096
 
-// filled prints bytes that the call wrote.
+// filled prints bytes that the call stored.
 func (p *printer) filled(code byte, v uintptr) {
 	switch {
 	case p.errno != 0:
@@ -257,7 +257,7 @@ func (p *printer) filled(code byte, v uintptr) {
 	}
 }
 
-// bytes prints the n bytes at addr as a string of at most limit.
+// bytes prints the n bytes at addr as a string, at most limit of them.
 func (p *printer) bytes(addr, n, limit uintptr) {
 	if addr < platform.PageSize {
 		p.pointer(addr)
@@ -288,7 +288,7 @@ func (p *printer) quoted(s []byte, asHex bool) {
 			p.raw(c)
 			continue
 		}
-		// Three octal digits only where the next byte would join them.
+		// Three octal digits only if the next byte is a digit as well.
 		switch joins := i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9'; {
 		case c >= 0o100 || joins:
 			p.raw('\\', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
@@ -305,12 +305,12 @@ const digits = "0123456789abcdef"
 
 var escapes = [256]byte{'\n': 'n', '\t': 't', '\r': 'r', '\v': 'v', '\f': 'f', '"': '"', '\\': '\\'}
 
-// slice is the program's memory of n bytes at addr.
+// slice returns the program's memory of n bytes at addr.
 func slice(addr, n uintptr) []byte {
 	return unsafe.Slice((*byte)(platform.Pointer(addr)), n)
 }
 
-// at is the program's structure at addr, nil when there can be none.
+// at returns the program's structure at addr; nil if addr cannot be one.
 func at[T any](addr uintptr) *T {
 	if addr < platform.PageSize {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// optionSet is the set of the names of a level's socket options.
+// optionSet returns the key of the set with the names of a level's socket options.
 func optionSet(level uintptr) string {
 	switch level {
 	case linux.SOL_SOCKET:
@@ -24,8 +24,7 @@ func optionSet(level uintptr) string {
 	return ""
 }
 
-// protocol prints the third argument of socket(2), whose meaning is the
-// family's.
+// protocol prints the third argument of socket(2). Its meaning depends on the family.
 func (p *printer) protocol(v uintptr) {
 	switch p.args[0] {
 	case linux.AF_INET, linux.AF_INET6:
@@ -37,7 +36,7 @@ func (p *printer) protocol(v uintptr) {
 	}
 }
 
-// length prints the length that a call takes and gives.
+// length prints a length that the call reads and changes.
 func (p *printer) length(v uintptr) {
 	n := at[uint32](v)
 	if n == nil {
@@ -51,8 +50,7 @@ func (p *printer) length(v uintptr) {
 	p.text("]")
 }
 
-// peer prints an address that the call filled in; its length is the next
-// argument.
+// peer prints an address that the call filled in. Its length is the next argument.
 func (p *printer) peer(v uintptr) {
 	if n := at[uint32](p.args[p.next+1]); n != nil {
 		p.sockaddr(v, uintptr(min(*n, p.before)))
@@ -97,7 +95,7 @@ func (p *printer) sockaddr(addr, n uintptr) {
 	p.text("}")
 }
 
-// unixPath prints sun_path: a path, a name in the abstract space, or nothing.
+// unixPath prints sun_path: a path, a name in the abstract namespace, or nothing.
 func (p *printer) unixPath(path []byte) {
 	if len(path) == 0 {
 		return
@@ -137,7 +135,7 @@ func (p *printer) ipv6(b *[16]byte) {
 		p.dotted(b[12:])
 		return
 	}
-	// The longest run of at least two zeros is left out.
+	// The longest run of at least two zeros becomes "::".
 	from, to := 8, 8
 	for i := 0; i < 8; i++ {
 		j := i
@@ -188,7 +186,7 @@ func (p *printer) option(v, n uintptr) {
 	}
 }
 
-// msghdr prints a message with that many bytes in its buffers.
+// msghdr prints a message with filled bytes in its buffers.
 func (p *printer) msghdr(h *linux.Msghdr, filled uintptr) {
 	p.text("{msg_name=")
 	p.sockaddr(h.Name, uintptr(h.Namelen))
@@ -214,7 +212,7 @@ func (p *printer) msghdr(h *linux.Msghdr, filled uintptr) {
 	p.text("}")
 }
 
-// control prints control messages (cmsg(3)), with the descriptors they carry.
+// control prints control messages (cmsg(3)) with the descriptors in them.
 func (p *printer) control(v, end uintptr) {
 	for first := true; v+linux.CmsghdrSize <= end; first = false {
 		c := at[linux.Cmsghdr](v)

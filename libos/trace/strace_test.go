@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childVar tells the test binary to be the traced program and where to work.
+// childVar makes the test binary the traced program. It names its working directory.
 const childVar = "PITH_TRACE_TEST_DIR"
 
 func TestMain(m *testing.M) {
@@ -27,14 +27,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestLinesAreThoseOfStrace runs a program under strace that prints its own
-// calls by this package, and compares the two.
+// TestLinesAreThoseOfStrace runs a program under strace. The program prints its calls
+// with this package, and the test compares the two.
 func TestLinesAreThoseOfStrace(t *testing.T) {
 	version, err := exec.Command("strace", "--version").Output()
 	if err != nil {
 		t.Skip("needs strace: apt-get install strace")
 	}
-	// Details differ between versions: this is the one to follow.
+	// Details differ between versions of strace. The tests compare with this one.
 	const followed = "version 6.1"
 	if first, _, _ := strings.Cut(string(version), "\n"); !strings.HasSuffix(first, followed) {
 		t.Skipf("needs strace %s, has %s", followed, first)
@@ -142,7 +142,7 @@ func chdir(dir string) {
 
 type caller func(num uintptr, args ...any) uintptr
 
-// on has v allocated, where system calls can find it.
+// on allocates v on the heap, where system calls can reach it.
 func on[T any](v T) unsafe.Pointer {
 	p := new(T)
 	*p = v

@@ -6,9 +6,8 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// structure prints what the pointer v leads to, by the code of the argument:
-// the pointer itself when that is nothing, or when the call failed and so did
-// not fill it in.
+// structure prints what the pointer v points to, by the code of the argument. It prints
+// the pointer itself if it is null, or if the call failed and did not fill it in.
 func (p *printer) structure(code byte, v uintptr) {
 	fills := code >= 'A' && code <= 'Z' && code != 'F'
 	if code == 'B' && p.errno != 0 && v != 0 {
@@ -146,7 +145,7 @@ func (p *printer) pollFd(f *linux.PollFd) {
 	p.text("}")
 }
 
-// pollResult prints what poll(2) found, after the number of descriptors.
+// pollResult prints the ready descriptors of poll(2), after their number.
 func (p *printer) pollResult() {
 	if p.ret == 0 {
 		p.text(" (Timeout)")
@@ -182,7 +181,7 @@ func (p *printer) fdSet(v uintptr) {
 	p.text("]")
 }
 
-// iovec prints n buffers, with filled bytes in all of them together.
+// iovec prints n buffers that hold filled bytes together.
 func (p *printer) iovec(v, n, filled uintptr) {
 	list(p, v, min(n, linux.IOV_MAX), func(iov *linux.Iovec) {
 		p.text("{iov_base=")
@@ -195,7 +194,7 @@ func (p *printer) iovec(v, n, filled uintptr) {
 	})
 }
 
-// stat prints of struct stat what strace does.
+// stat prints the fields of struct stat that strace prints.
 func (p *printer) stat(st *linux.Stat) {
 	p.text("{st_mode=")
 	p.mode(st.Mode)
@@ -212,7 +211,7 @@ func (p *printer) stat(st *linux.Stat) {
 	p.text(", ...}")
 }
 
-// statx prints of struct statx what strace does.
+// statx prints the fields of struct statx that strace prints.
 func (p *printer) statx(st *linux.Statx) {
 	p.text("{stx_mask=")
 	p.names("STATX_", uint64(st.Mask))
@@ -234,7 +233,7 @@ func (p *printer) utsname(v uintptr) {
 	p.text(", ...}")
 }
 
-// rlimit prints struct rlimit, multiples of 1024 as products.
+// rlimit prints struct rlimit. Multiples of 1024 appear as products.
 func (p *printer) rlimit(limits *[2]uint64) {
 	for i, v := range limits {
 		p.text([2]string{"{rlim_cur=", ", rlim_max="}[i])
@@ -251,7 +250,7 @@ func (p *printer) rlimit(limits *[2]uint64) {
 	p.text("}")
 }
 
-// dirents counts the entries of getdents64(2); the length of an entry is at 16.
+// dirents counts the entries of getdents64(2). The length of an entry is at offset 16.
 func (p *printer) dirents(v uintptr) {
 	n := 0
 	for off := uintptr(0); off < p.ret; n++ {
@@ -261,7 +260,7 @@ func (p *printer) dirents(v uintptr) {
 	p.text(" entries */")
 }
 
-// ioctlArg prints the third argument where it is simple.
+// ioctlArg prints the third argument of ioctl(2) if it is simple.
 func (p *printer) ioctlArg(v uintptr) {
 	switch p.args[1] {
 	case linux.FIONREAD, linux.FIONBIO, linux.TIOCOUTQ:
@@ -272,7 +271,7 @@ func (p *printer) ioctlArg(v uintptr) {
 	}
 }
 
-// fcntlArg prints the third argument of fcntl(2); most commands have none.
+// fcntlArg prints the third argument of fcntl(2). Most commands have none.
 func (p *printer) fcntlArg(v uintptr) bool {
 	set := ""
 	switch p.args[1] {
@@ -313,7 +312,7 @@ func (p *printer) flock(v uintptr) {
 	p.text("}")
 }
 
-// fcntlResult prints flags as such.
+// fcntlResult prints the result of fcntl(2), flags by name.
 func (p *printer) fcntlResult() {
 	set := ""
 	switch p.args[1] {

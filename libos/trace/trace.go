@@ -1,9 +1,9 @@
-// Package trace prints system calls as strace(1) does: a line for each call,
-// and at the end a summary by call. Package sys wraps its dispatcher in it when
-// the instance was started with --trace.
+// Package trace prints system calls as strace(1) does: a line for each call, and a
+// summary by call at the end. Package sys wraps its handlers in it if the instance was
+// started with --trace.
 //
-// What a call looks like is data: calls.go has the argument formats, flags.go
-// the names of constants; print.go and structs.go interpret them.
+// The formats are data: calls.go has those of arguments, flags.go the names of
+// constants. print.go and structs.go interpret them.
 package trace
 
 import (
@@ -20,7 +20,7 @@ type Tracer struct {
 	write   func(text []byte)
 	formats map[uintptr]string
 
-	mu    sync.Mutex // keeps lines whole
+	mu    sync.Mutex // held while a line is written
 	stats map[uintptr]*stat
 }
 
@@ -30,12 +30,12 @@ type stat struct {
 	ns                 int64
 }
 
-// New makes a tracer that writes whole lines with write.
+// New returns a tracer that passes whole lines to write.
 func New(write func(text []byte)) *Tracer {
 	return &Tracer{write: write, formats: parseCalls(), stats: map[uintptr]*stat{}}
 }
 
-// Call is a system call under way.
+// Call is a system call in progress.
 type Call struct {
 	tracer *Tracer
 	num    uintptr
@@ -43,8 +43,8 @@ type Call struct {
 	printer
 }
 
-// Begin takes note of a call before it is made: it prints what the call may
-// change, up to the first argument that the call fills in.
+// Begin starts a call. It prints the arguments up to the first one that the call fills
+// in, as the call may change them.
 func (t *Tracer) Begin(num uintptr, args *[6]uintptr) *Call {
 	c := &Call{tracer: t, num: num, printer: printer{args: args}}
 	c.begin(num, t.formats)
@@ -73,7 +73,7 @@ func (c *Call) End(ret uintptr, errno linux.Errno) {
 	c.tracer.line(c.out)
 }
 
-// unsupported marks calls that Pith does not have.
+// unsupported marks calls that the library OS does not have.
 const unsupported = " (unsupported)"
 
 func (t *Tracer) line(b []byte) {
@@ -103,8 +103,8 @@ const (
 	rule = "------ ----------- ----------- --------- --------- ----------------\n"
 )
 
-// Summary writes the table that strace -c prints. Times are from call to
-// return: those of calls that wait contain the waiting.
+// Summary writes the table that strace -c prints. Times are from call to return, with
+// the time that a call waits.
 func (t *Tracer) Summary() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -132,7 +132,7 @@ func (t *Tracer) Summary() {
 }
 
 func (s *stat) row(p *printer, total int64, name string) {
-	share := int64(10000) // hundredths of a per cent
+	share := int64(10000) // in hundredths of a percent
 	if total > 0 {
 		share = s.ns * 10000 / total
 	}
@@ -152,7 +152,7 @@ func (s *stat) row(p *printer, total int64, name string) {
 	p.text("\n")
 }
 
-// column prints s to the right of a column, and what separates it from the next.
+// column prints s, right-aligned in a column, and the space after the column.
 func (p *printer) column(width int, s string) {
 	for i := len(s); i < width; i++ {
 		p.text(" ")
@@ -161,10 +161,10 @@ func (p *printer) column(width int, s string) {
 	p.text(" ")
 }
 
-// seconds is a time with microseconds.
+// seconds formats a time in seconds, to the microsecond.
 func seconds(ns int64) string { return fixed(ns/1e3, 6) }
 
-// fixed is v as a number with that many decimal places.
+// fixed formats v with that many decimal places.
 func fixed(v int64, places int) string {
 	digits := strconv.FormatInt(v, 10)
 	for len(digits) <= places {

@@ -1,9 +1,9 @@
-// Package wait is how the library OS tells that a file became ready: a queue
-// of entries whose functions are called at each change. Files own queues; the
-// runtime's poller, epoll, poll, select and blocking calls register entries.
+// Package wait announces that a file became ready. A file owns a queue of entries,
+// and calls their functions at each change. The runtime's poller, epoll, poll, select
+// and blocking calls register entries.
 //
-// Notifications are edges: each call of Notify says that something happened
-// since the last one, as with EPOLLET. Who needs the level asks the file.
+// Notifications are edges: each call of Notify means that something happened since
+// the last one, as with EPOLLET. File.Ready returns the level.
 package wait
 
 import (
@@ -24,29 +24,28 @@ const (
 	Hup   Events = 0x10
 	RdHup Events = 0x2000
 
-	// Always are reported whether they were asked for or not.
+	// Always are reported whether asked for or not.
 	Always = Err | Hup
 )
 
 // Entry is one registration in a Queue. It belongs to one queue at a time.
 type Entry struct {
-	// Notify is called with the events that occurred, with the queue's lock
-	// held: it must not block, and must not call back into the queue or the
-	// file.
+	// Notify is called with the events that occurred. The queue's lock is held:
+	// Notify must not block, and must not call the queue or the file.
 	Notify func(Events)
 
 	mask       Events
 	next, prev *Entry
 }
 
-// Queue is a set of entries. The zero value is empty and ready. A queue must
+// Queue is a set of entries. The zero value is empty and ready for use. A queue must
 // not be copied.
 type Queue struct {
-	n    atomic.Int32 // entries, so that Notify of an empty queue takes no lock
+	n    atomic.Int32 // number of entries: Notify of an empty queue takes no lock
 	mu   sync.Mutex
 	head *Entry
-	// Changed, when set, is called with the queue's lock held after the
-	// first entry came (true) or the last one went (false).
+	// Changed, if not nil, is called after the first entry is registered (true)
+	// and after the last one is unregistered (false). The queue's lock is held.
 	Changed func(watched bool)
 }
 
@@ -65,8 +64,8 @@ func (q *Queue) Register(e *Entry, mask Events) {
 	}
 }
 
-// Unregister removes e. After it returns, e.Notify is not running and is not
-// called any more.
+// Unregister removes e. When it returns, e.Notify is not running and will not be
+// called again.
 func (q *Queue) Unregister(e *Entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -84,7 +83,7 @@ func (q *Queue) Unregister(e *Entry) {
 	}
 }
 
-// Notify tells every entry that asked for one of ev.
+// Notify calls every entry that asked for one of ev.
 func (q *Queue) Notify(ev Events) {
 	if q.n.Load() == 0 {
 		return

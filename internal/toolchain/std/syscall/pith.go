@@ -5,6 +5,7 @@ package syscall
 import (
 	"pith/libos/platform"
 	"pith/libos/sys"
+	"pith/libos/sys/call"
 	_ "unsafe" // for go:linkname
 )
 
@@ -37,9 +38,9 @@ func pithStillCall(s *pithStill)
 // pithElsewhere has another goroutine make a call.
 //
 //go:nosplit
-func pithElsewhere(call func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
+func pithElsewhere(do func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
 	var s pithStill
-	s.call = call
+	s.call = do
 	s.args[0], s.args[1], s.args[2], s.args[3] = trap, a1, a2, a3
 	s.args[4], s.args[5], s.args[6] = a4, a5, a6
 	pithStillCall(&s)
@@ -74,7 +75,7 @@ func pithCall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
 	if pithApart(a1, a2, a3) {
 		return pithElsewhere(pithStillBasic, trap, a1, a2, a3, 0, 0, 0)
 	}
-	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3}))
+	r, e := sys.Lookup(trap)(call.NoEscape(&call.Args{A0: a1, A1: a2, A2: a3}))
 	return pithResult(r, Errno(e))
 }
 
@@ -87,7 +88,7 @@ func pithCall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno)
 	if pithApart(a1, a2, a3) || pithApart(a4, a5, a6) {
 		return pithElsewhere(pithStillBasic, trap, a1, a2, a3, a4, a5, a6)
 	}
-	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
+	r, e := sys.Lookup(trap)(call.NoEscape(&call.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
 	return pithResult(r, Errno(e))
 }
 
@@ -110,7 +111,7 @@ func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) 
 		return pithElsewhere(pithStillAny, trap, a1, a2, a3, a4, a5, a6)
 	}
 	sys.Everything()
-	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
+	r, e := sys.Lookup(trap)(call.NoEscape(&call.Args{A0: a1, A1: a2, A2: a3, A3: a4, A4: a5, A5: a6}))
 	return pithResult(r, Errno(e))
 }
 
@@ -147,7 +148,7 @@ func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
 		r, _, err := pithElsewhere(pithStillBasic, trap, a1, a2, a3, 0, 0, 0)
 		return pithNoError(r, err)
 	}
-	r, e := sys.Lookup(trap)(sys.NoEscape(&sys.Args{A0: a1, A1: a2, A2: a3}))
+	r, e := sys.Lookup(trap)(call.NoEscape(&call.Args{A0: a1, A1: a2, A2: a3}))
 	return pithNoError(r, Errno(e))
 }
 
