@@ -2,37 +2,37 @@ package folders
 
 import "github.com/pith-os/pith/libos/platform"
 
-// patience says for how long to look for a reply again and again before one
-// waits for it. Most come sooner than a CPU that has gone idle wakes up, which
-// takes some 20 microseconds on a virtual machine.
-type patience struct {
-	until int64 // platform.Nanotime
-	pause int   // times to wait at once
+// spinner limits how long a goroutine polls for a reply before it waits for it.
+// Most replies arrive sooner than an idle CPU wakes up, which takes about 20
+// microseconds in a virtual machine.
+type spinner struct {
+	until int64 // on the clock of platform.Nanotime
+	pause int   // number of requests that wait at once
 }
 
 const (
-	patienceTime  = 30_000 // nanoseconds
-	patiencePause = 16     // after it was in vain
+	spinTime  = 30_000 // polling time in nanoseconds
+	spinPause = 16     // requests that wait at once after polling failed
 )
 
-// begin begins to look.
-func (p *patience) begin() {
-	if p.pause > 0 {
-		p.pause--
-		p.until = 0
+// start starts polling for one reply.
+func (s *spinner) start() {
+	if s.pause > 0 {
+		s.pause--
+		s.until = 0
 		return
 	}
-	p.until = platform.Nanotime() + patienceTime
+	s.until = platform.Nanotime() + spinTime
 }
 
-// left says whether to look once more.
-func (p *patience) left() bool {
+// spin reports whether to poll once more.
+func (s *spinner) spin() bool {
 	switch {
-	case p.until == 0:
+	case s.until == 0:
 		return false
-	case platform.Nanotime() < p.until:
+	case platform.Nanotime() < s.until:
 		return true
 	}
-	p.until, p.pause = 0, patiencePause
+	s.until, s.pause = 0, spinPause
 	return false
 }

@@ -2,22 +2,22 @@ package folders
 
 import "testing"
 
-func TestPatienceThatWasInVainPauses(t *testing.T) {
-	var p patience
-	p.begin()
-	looked := 0
-	for p.left() {
-		looked++
+func TestASpinThatFailedPausesSpinning(t *testing.T) {
+	var p spinner
+	p.start()
+	polled := 0
+	for p.spin() {
+		polled++
 	}
-	if looked == 0 {
-		t.Error("never looked")
+	if polled == 0 {
+		t.Error("the first spin does not poll")
 	}
-	for range patiencePause {
-		if p.begin(); p.left() {
-			t.Fatal("looked again too soon")
+	for range spinPause {
+		if p.start(); p.spin() {
+			t.Fatal("polled again before the pause was over")
 		}
 	}
-	if p.begin(); !p.left() {
-		t.Error("looks no more")
+	if p.start(); !p.spin() {
+		t.Error("does not poll after the pause")
 	}
 }
