@@ -205,7 +205,7 @@ func (q *Queue) Add(out, in []Buffer, token int) bool {
 // Kick tells the device of what was added since the last Kick, if it wants to
 // know.
 func (q *Queue) Kick() {
-	if q.Due() {
+	if q.ShouldNotify() {
 		q.Notify()
 	}
 }
@@ -213,7 +213,7 @@ func (q *Queue) Kick() {
 // Due says whether the device wants to know, by Notify, of what was added since
 // it was asked last (§2.7.10, §2.7.7.2). Until it has been told, it does not want
 // to know of what is added then: it will see that, too.
-func (q *Queue) Due() bool {
+func (q *Queue) ShouldNotify() bool {
 	if q.head == q.kicked {
 		return false
 	}

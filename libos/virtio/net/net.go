@@ -205,12 +205,12 @@ func (d *Device) Send(pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 
 // Due says whether the device is to be told, by Tell, of what was sent by this
 // pair since Due was asked last. One goroutine a pair asks, which may send by it.
-func (d *Device) Due(pair int) bool { return d.pairs[pair].tx.q.Due() }
+func (d *Device) ShouldNotify(pair int) bool { return d.pairs[pair].tx.q.ShouldNotify() }
 
 // Tell has the device begin with what was sent by this pair. It is an access to
 // the device's registers, which costs far more than a frame: several frames had
 // better share it. Any goroutine may call it.
-func (d *Device) Tell(pair int) { d.pairs[pair].tx.q.Notify() }
+func (d *Device) Notify(pair int) { d.pairs[pair].tx.q.Notify() }
 
 // WaitSend parks the calling goroutine, the one that may send by this pair,
 // until there may be room again; EIO: there will not be.

@@ -465,8 +465,8 @@ func init() { platform.Config().CPUs = 2 }
 // send sends a frame, and tells the device of it.
 func send(d *Device, pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	errno := d.Send(pair, h, frame)
-	if d.Due(pair) {
-		d.Tell(pair)
+	if d.ShouldNotify(pair) {
+		d.Notify(pair)
 	}
 	return errno
 }
