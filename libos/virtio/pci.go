@@ -69,7 +69,7 @@ const (
 //
 // All current devices have MSI-X, except QEMU's memory balloon. That has an
 // interrupt line, whose pin the firmware has chosen (PCI 3.0 §6.2.4). The I/O
-// APIC has the same pin number, as on PCs. Pin 0 means that there is none.
+// APIC has the same pin number, as on PCs. Pin 0 means that the device has no interrupt line.
 func newPCI(c pciConfig, m mapper, f function, id, pin uint32) (Transport, linux.Errno) {
 	caps := readCapabilities(c, f)
 	missing := caps.common.size == 0 || caps.notify.size == 0

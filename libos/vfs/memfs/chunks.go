@@ -177,7 +177,7 @@ func (c *chunks) cut(size int64) (pages int64) {
 }
 
 // seek returns the first offset from off on that is data (or a hole, if data is
-// false). It returns -1 when there is none before size.
+// false). It returns -1 if it finds no such offset before size.
 func (c *chunks) seek(off, size int64, data bool) int64 {
 	for off < size {
 		n := off / chunkSize

@@ -8,7 +8,7 @@ import (
 )
 
 // region holds the data of a mapped file: one range of addresses, far larger
-// than the file, of which the part up to the file's size is accessible. A
+// than the file. Only the part up to the file's size is accessible. A
 // shared mapping is an address in this range, so read, write and all mappings
 // see the same bytes without further work. A file that grows keeps its address.
 type region struct {

@@ -203,7 +203,7 @@ func known(v uint32) linux.Errno {
 	return linux.Errno(v)
 }
 
-// fid is a number by which the server knows an object. It is reference-counted;
+// fid is a number that names an object at the server. It is reference-counted;
 // the last drop releases the number (Tclunk).
 type fid struct {
 	set  *fids

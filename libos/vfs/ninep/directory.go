@@ -79,8 +79,8 @@ func (d *directory) Open(at *vfs.Dentry, flags uint32) (file.File, linux.Errno) 
 	return vfs.OpenStream(at, flags)
 }
 
-// inherit returns the mode and group for a new object in the directory, whose
-// mode is to be mode. In a set-group-ID directory the object gets the
+// inherit returns the mode and group for a new object in the directory. mode is
+// the requested mode. In a set-group-ID directory the object gets the
 // directory's group, and a new directory the set-group-ID bit (inode(7)). The
 // client must do this, because servers follow the request. inherit uses the
 // known attributes of the directory, to save a request per object.

@@ -4,9 +4,9 @@
 // the Transport of virtual machines, and mounts the file systems.
 //
 // Every operation is a request that parks the calling goroutine, as a disk
-// access blocks a thread. The client caches nothing except the numbers (fids)
-// by which the server knows objects. Changes by other users of the files are
-// therefore visible at once. Path resolution holds the lock of the tree during
+// access blocks a thread. The client caches nothing except the server's numbers
+// for objects (fids). Changes by other users of the files are therefore visible
+// at once. Path resolution holds the lock of the tree during
 // its requests. While a server does not answer, no other path is resolved
 // either. Reads and writes of open files continue.
 //

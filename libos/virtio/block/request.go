@@ -48,7 +48,7 @@ func putLE64(b []byte, v uint64) {
 
 const (
 	// maxChunk is the most data of one request, in bytes. A larger operation takes
-	// several requests, of which window are in flight at once.
+	// several requests; at most window of them are in flight at once.
 	maxChunk = 64 << 10
 	window   = 4
 	// maxDepth is the most requests in flight in a queue, if it has room for them.
@@ -112,7 +112,7 @@ func newLane(dev *virtio.Device, index, segments, segmentSize int) (*lane, linux
 	return l, 0
 }
 
-// get returns a free request. If there is none, it waits if wait is set, else
+// get returns a free request. If all are in use, it waits if wait is set, else
 // it returns nil. It also returns nil when the device is broken.
 func (l *lane) get(wait bool) *request {
 	var w *platform.Waiter
@@ -212,8 +212,8 @@ func (r *request) send(typ uint32, at uint64, n int, read bool) linux.Errno {
 	return 0
 }
 
-// wait waits until the device has completed the request, of which n bytes of
-// data must have been written. It calls use before it frees the request. A
+// wait waits until the device has completed the request. The device must have
+// written n bytes of data. It calls use before it frees the request. A
 // request that the device does not return is never reused.
 func (r *request) wait(n int, use func()) linux.Errno {
 	r.done.Wait()

@@ -36,7 +36,7 @@ const (
 	// maxMessage is the size of the longest message in bytes, with 128 KiB of
 	// data.
 	maxMessage = 128<<10 + 24
-	// slotSize is room for a message and its reply, of which only one is long.
+	// slotSize is room for a message and its reply. Only one of the two is long.
 	slotSize = maxMessage + 8<<10
 )
 
@@ -70,7 +70,7 @@ var devices struct {
 	all  []*Device
 }
 
-// find starts the device with that tag. It returns nil when there is none.
+// find starts the device with that tag. It returns nil if no device has the tag.
 func find(tag string) (*Device, linux.Errno) {
 	devices.once.Do(func() {
 		for _, t := range virtio.Find(virtio.IDNineP) {

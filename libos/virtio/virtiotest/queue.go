@@ -120,8 +120,8 @@ func (q *Queue) Serve(fn func(c *Chain) int) {
 	}()
 }
 
-// Pop returns the next available chain. If there is none, it requests a
-// notification for the next.
+// Pop returns the next available chain. If no chain is available, it
+// requests a notification for the next.
 func (q *Queue) Pop() (*Chain, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

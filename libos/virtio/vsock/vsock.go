@@ -259,7 +259,7 @@ func (d *Device) collect() {
 	}
 }
 
-// reclaim waits for free buffers when there is none. Only then are interrupts
+// reclaim waits for a free buffer if all are in use. Only then are interrupts
 // for sent buffers needed.
 func (d *Device) reclaim() {
 	for {

@@ -72,7 +72,7 @@ const (
 	SetMtimeTo
 )
 
-// ID is a qid, by which the server identifies an object. It omits the qid's
+// ID is a qid: the server's identifier of an object. It omits the qid's
 // version, which changes with the content: only a cache would need it.
 type ID struct {
 	Kind uint8 // KindDir, KindSymlink, or 0
