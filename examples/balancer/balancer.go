@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Balancer joins each accepted connection with one to a backend.
+// Balancer connects each accepted connection with one to a backend.
 type Balancer struct {
 	Pool        *Pool
 	DialTimeout time.Duration
@@ -19,7 +19,7 @@ type Balancer struct {
 	open map[net.Conn]struct{} // accepted connections
 }
 
-// Serve accepts connections until l is closed; the error says why it ended.
+// Serve accepts connections until l is closed. It returns the error of Accept.
 func (b *Balancer) Serve(l net.Listener) error {
 	for {
 		c, err := l.Accept()
@@ -50,15 +50,16 @@ func (b *Balancer) untrack(c net.Conn) {
 	delete(b.open, c)
 }
 
-// Open is the number of connections that are open.
+// Open returns the number of open connections.
 func (b *Balancer) Open() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.open)
 }
 
-// Drain waits until all connections have ended, cuts those that have not
-// after limit, and returns how many it cut. Serve must have ended.
+// Drain waits until all connections have ended. After limit it closes the
+// remaining ones. It returns how many it closed. Serve must have returned
+// before the call.
 func (b *Balancer) Drain(limit time.Duration) (cut int) {
 	done := make(chan struct{})
 	go func() {
@@ -80,8 +81,8 @@ func (b *Balancer) Drain(limit time.Duration) (cut int) {
 	return cut
 }
 
-// handle finds c a backend. One that does not accept costs a client nothing
-// but time: the next is tried, until none is up.
+// handle connects c to a backend. If a backend does not accept, it tries the
+// next one, until no backend is up. The client only notices the delay.
 func (b *Balancer) handle(c *net.TCPConn) {
 	for {
 		backend, err := b.Pool.Acquire()
@@ -100,7 +101,8 @@ func (b *Balancer) handle(c *net.TCPConn) {
 	}
 }
 
-// join carries bytes both ways, and each end as it comes, until both are done.
+// join copies data both ways, and passes on each end of stream, until both
+// directions have ended.
 func join(a, b *net.TCPConn) {
 	var wg sync.WaitGroup
 	for _, way := range [][2]*net.TCPConn{{a, b}, {b, a}} {
@@ -111,7 +113,7 @@ func join(a, b *net.TCPConn) {
 				err = to.CloseWrite()
 			}
 			if err != nil {
-				closeAll(a, b) // no more use; this ends the other way
+				closeAll(a, b) // the other direction cannot succeed any more; this ends it
 			}
 		})
 	}
@@ -119,7 +121,7 @@ func join(a, b *net.TCPConn) {
 	closeAll(a, b)
 }
 
-// closeAll closes connections; that one was closed already is no news.
+// closeAll closes connections. It ignores those that are already closed.
 func closeAll(list ...io.Closer) {
 	for _, c := range list {
 		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {

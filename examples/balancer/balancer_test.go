@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// backend greets with its name and then echoes until the client's end.
+// backend is a server that sends its name and then echoes until the client
+// closes its end.
 type backend struct {
 	name string
 	addr string
@@ -39,7 +40,7 @@ func startBackend(t *testing.T, name, addr string) *backend {
 			}
 			go func() {
 				defer closeAll(c)
-				// A health check is gone before it reads this.
+				// A health check closes the connection before it reads this.
 				if _, err := fmt.Fprintln(c, name); err == nil {
 					_, err = io.Copy(c, c)
 					if err != nil {
@@ -52,13 +53,13 @@ func startBackend(t *testing.T, name, addr string) *backend {
 	return b
 }
 
-// inside is the backend's address as the program sees it.
+// inside returns the backend's address as the program reaches it.
 func (b *backend) inside() string {
 	_, port, _ := strings.Cut(b.addr, ":")
 	return "${host}:" + port
 }
 
-// client is one connection through the balancer.
+// client is a connection through the balancer.
 type client struct {
 	*net.TCPConn
 	backend string
@@ -81,7 +82,7 @@ func connect(addr string) (*client, error) {
 	}
 }
 
-// finish sends text and its end and expects both back.
+// finish sends text, closes its end, and expects the text back.
 func (c *client) finish(text string) error {
 	defer closeAll(c)
 	if _, err := io.WriteString(c, text); err != nil {
@@ -92,7 +93,7 @@ func (c *client) finish(text string) error {
 	}
 	back, err := io.ReadAll(c)
 	if err == nil && string(back) != text {
-		err = fmt.Errorf("%d bytes came back of %d", len(back), len(text))
+		err = fmt.Errorf("the echo has %d bytes, want %d", len(back), len(text))
 	}
 	return err
 }
@@ -112,7 +113,7 @@ func program(policy string, backends ...*backend) harness.Program {
 	}
 }
 
-func TestRoundRobinTakesTurns(t *testing.T) {
+func TestRoundRobin(t *testing.T) {
 	a, b, c := startBackend(t, "a", "127.0.0.1:0"), startBackend(t, "b", "127.0.0.1:0"), startBackend(t, "c", "127.0.0.1:0")
 	harness.Serve(t, program("round-robin", a, b, c), 0, func(t *testing.T, i *harness.Instance) {
 		served := map[string]int{}
@@ -132,7 +133,7 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 	})
 }
 
-func TestLeastConnectionsAvoidsTheBusy(t *testing.T) {
+func TestLeastConnections(t *testing.T) {
 	a, b := startBackend(t, "a", "127.0.0.1:0"), startBackend(t, "b", "127.0.0.1:0")
 	harness.Serve(t, program("least-connections", a, b), 0, func(t *testing.T, i *harness.Instance) {
 		held, err := connect(i.Addr("8080"))
@@ -145,7 +146,7 @@ func TestLeastConnectionsAvoidsTheBusy(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.backend == held.backend {
-				t.Errorf("%s is busy and got another", c.backend)
+				t.Errorf("backend %s has a connection and got another", c.backend)
 			}
 			if err := c.finish("x"); err != nil {
 				t.Error(err)
@@ -158,7 +159,7 @@ func TestLeastConnectionsAvoidsTheBusy(t *testing.T) {
 	})
 }
 
-// awaitStatus waits until the status page says so of a backend.
+// awaitStatus waits until the line of b on the status page contains want.
 func awaitStatus(t *testing.T, i *harness.Instance, b *backend, want string) {
 	t.Helper()
 	_, port, _ := strings.Cut(b.addr, ":")
@@ -184,7 +185,7 @@ func awaitStatus(t *testing.T, i *harness.Instance, b *backend, want string) {
 	}
 }
 
-func TestDeadBackendsAreAvoidedUntilTheyReturn(t *testing.T) {
+func TestDeadBackendsAreSkippedUntilTheyReturn(t *testing.T) {
 	for _, m := range harness.Selected() {
 		t.Run(m.Name, func(t *testing.T) {
 			a, b := startBackend(t, "a", "127.0.0.1:0"), startBackend(t, "b", "127.0.0.1:0")
@@ -196,7 +197,7 @@ func TestDeadBackendsAreAvoidedUntilTheyReturn(t *testing.T) {
 			for range 10 {
 				c, err := connect(i.Addr("8080"))
 				if err != nil {
-					t.Fatalf("a dead backend is seen by a client: %v", err)
+					t.Fatalf("a client failed because of a dead backend: %v", err)
 				}
 				if err := c.finish("x"); err != nil || c.backend != "a" {
 					t.Errorf("%s: %v", c.backend, err)
@@ -233,16 +234,16 @@ func TestDrainsOnSIGTERM(t *testing.T) {
 		err = i.Await(harness.Timeout, func() error {
 			c, err := net.DialTimeout("tcp", i.Addr("8080"), time.Second)
 			if err != nil {
-				return nil // refused: it drains
+				return nil // refused: the balancer is draining
 			}
 			closeAll(c)
-			return fmt.Errorf("it still accepts connections")
+			return fmt.Errorf("the balancer still accepts connections")
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := held.finish("a last word"); err != nil {
-			t.Errorf("the open connection was not let finish: %v", err)
+		if err := held.finish("last data"); err != nil {
+			t.Errorf("the open connection could not finish: %v", err)
 		}
 		if code, err := i.Wait(harness.Timeout); err != nil || code != 0 {
 			t.Errorf("exit code %d, %v", code, err)

@@ -1,6 +1,6 @@
-// Command balancer spreads TCP connections over backends that are alive. It
-// ends in an orderly way: on SIGTERM or SIGINT it takes no more connections
-// and lets those that are open finish.
+// Command balancer distributes TCP connections over the backends that are up.
+// On SIGTERM or SIGINT it accepts no more connections, lets the open ones
+// finish, and ends.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
 	listen   string
 	status   string
@@ -32,11 +32,11 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.listen, "listen", ":8080", "address to listen on")
-	flag.StringVar(&s.status, "status", ":9090", "address of the status page; empty: none")
-	backends := flag.String("backends", "", "HOST:PORT,... to spread connections over")
+	flag.StringVar(&s.status, "status", ":9090", "address of the status page; empty for none")
+	backends := flag.String("backends", "", "backends: HOST:PORT,HOST:PORT,...")
 	flag.StringVar(&s.policy, "policy", "round-robin", "round-robin or least-connections")
 	flag.DurationVar(&s.check, "check", 2*time.Second, "time between health checks")
-	flag.DurationVar(&s.drain, "drain", 30*time.Second, "time that open connections get to finish")
+	flag.DurationVar(&s.drain, "drain", 30*time.Second, "time that open connections have to finish")
 	flag.Parse()
 	s.backends = strings.FieldsFunc(*backends, func(r rune) bool { return r == ',' })
 
@@ -71,7 +71,7 @@ func run(ctx context.Context, s settings) error {
 		defer closeAll(server)
 	}
 
-	log.Printf("%s, %s over %d backends", l.Addr(), s.policy, len(s.backends))
+	log.Printf("listening on %s: %s over %d backends", l.Addr(), s.policy, len(s.backends))
 	b := &Balancer{Pool: pool, DialTimeout: 2 * time.Second}
 	context.AfterFunc(ctx, func() { closeAll(l) })
 	if err := b.Serve(l); !errors.Is(err, net.ErrClosed) {
@@ -84,7 +84,7 @@ func run(ctx context.Context, s settings) error {
 	return nil
 }
 
-// statusPage shows a line for each backend.
+// statusPage shows one line per backend.
 func statusPage(p *Pool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, b := range p.Backends() {

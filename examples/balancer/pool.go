@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// Backend is a server and what is known of it.
+// Backend is a server and its state.
 type Backend struct {
 	Addr   string
 	Up     bool
-	Open   int // connections now
+	Open   int // open connections
 	Total  int // connections so far
-	Failed int // times that it did not accept one
+	Failed int // connections that it did not accept
 }
 
-// Pool chooses among backends.
+// Pool selects backends.
 type Pool struct {
 	choose func(up []*Backend, turn int) *Backend
 
@@ -28,11 +28,11 @@ type Pool struct {
 	turn     int
 }
 
-// errNoBackend is what is left when no backend is up.
+// errNoBackend means that no backend is up.
 var errNoBackend = errors.New("no backend is up")
 
-// NewPool makes a pool of the backends at addrs. All are thought to be up
-// until a check or a connection says otherwise.
+// NewPool returns a pool of the backends at addrs. All of them count as up
+// until a health check or a connection fails.
 func NewPool(addrs []string, policy string) (*Pool, error) {
 	p := new(Pool)
 	switch policy {
@@ -50,12 +50,13 @@ func NewPool(addrs []string, policy string) (*Pool, error) {
 		p.backends = append(p.backends, &Backend{Addr: a, Up: true})
 	}
 	if len(p.backends) == 0 {
-		return nil, errors.New("no backends; give some with -backends HOST:PORT,HOST:PORT")
+		return nil, errors.New("no backends; specify them with -backends HOST:PORT,HOST:PORT")
 	}
 	return p, nil
 }
 
-// leastConnections takes turns among those that have the fewest.
+// leastConnections selects a backend with the fewest connections. If there are
+// several, they take turns.
 func leastConnections(up []*Backend, turn int) *Backend {
 	best := up[turn%len(up)]
 	for n := range up {
@@ -66,7 +67,7 @@ func leastConnections(up []*Backend, turn int) *Backend {
 	return best
 }
 
-// Acquire chooses a backend that is up for one more connection.
+// Acquire selects a backend that is up and adds a connection to it.
 func (p *Pool) Acquire() (*Backend, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,15 +87,15 @@ func (p *Pool) Acquire() (*Backend, error) {
 	return b, nil
 }
 
-// Release ends a connection to b.
+// Release removes a connection from b.
 func (p *Pool) Release(b *Backend) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b.Open--
 }
 
-// Fail ends a connection that b did not accept. It is down until a check
-// finds it up.
+// Fail removes a connection that b did not accept. b is down until a health
+// check succeeds.
 func (p *Pool) Fail(b *Backend, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +105,7 @@ func (p *Pool) Fail(b *Backend, err error) {
 	p.setUp(b, err)
 }
 
-// setUp notes whether b is up; err says why it is not.
+// setUp records whether b is up. err is nil, or the reason why b is down.
 func (p *Pool) setUp(b *Backend, err error) {
 	up := err == nil
 	if b.Up == up {
@@ -118,7 +119,7 @@ func (p *Pool) setUp(b *Backend, err error) {
 	}
 }
 
-// Backends is a copy of what is known now.
+// Backends returns a copy of the current state.
 func (p *Pool) Backends() []Backend {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,8 +130,8 @@ func (p *Pool) Backends() []Backend {
 	return list
 }
 
-// CheckHealth connects to every backend in turn, each interval, until ctx
-// ends. A backend that accepts the connection is up.
+// CheckHealth connects to every backend once per interval, until ctx ends. A
+// backend that accepts the connection is up.
 func (p *Pool) CheckHealth(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -46,7 +46,7 @@ func post(addr string, body []byte) (status int, answer string, err error) {
 	return res.StatusCode, string(data), err
 }
 
-func TestNamesImagesItHasNotSeen(t *testing.T) {
+func TestClassifiesNewImages(t *testing.T) {
 	harness.Serve(t, program, 0, func(t *testing.T, i *harness.Instance) {
 		r := rand.New(rand.NewPCG(99, 99)) // training used another seed
 		const images = 100
@@ -69,12 +69,12 @@ func TestNamesImagesItHasNotSeen(t *testing.T) {
 			}
 		}
 		if right < images*95/100 {
-			t.Errorf("right in %d of %d", right, images)
+			t.Errorf("%d of %d images are right, want 95%%", right, images)
 		}
 	})
 }
 
-func TestSaysWhatIsWrongWithAnImage(t *testing.T) {
+func TestInvalidImages(t *testing.T) {
 	blank := image.NewGray(image.Rect(0, 0, 64, 64))
 	wide := image.NewGray(image.Rect(0, 0, maxSide+1, 20))
 	small := image.NewGray(image.Rect(0, 0, 8, 8))
@@ -86,13 +86,13 @@ func TestSaysWhatIsWrongWithAnImage(t *testing.T) {
 			status int
 			answer string
 		}{
-			{"not a PNG", []byte("GIF89a, or so it says"), 422, "not a PNG file"},
+			{"not a PNG", []byte("GIF89a, not a PNG"), 422, "not a PNG file"},
 			{"empty", nil, 422, "EOF"},
-			{"cut short", encode(t, blank)[:50], 422, "not enough pixel data"},
-			{"blank", encode(t, blank), 422, "shows nothing"},
+			{"truncated", encode(t, blank)[:50], 422, "not enough pixel data"},
+			{"blank", encode(t, blank), 422, "is blank"},
 			{"tiny", encode(t, small), 422, "smaller"},
 			{"too wide", encode(t, wide), 422, "2049 by 20"},
-			{"too large a file", make([]byte, maxBody+1), 413, "too large"},
+			{"a file that is too large", make([]byte, maxBody+1), 413, "too large"},
 		} {
 			status, answer, err := post(i.Addr("80"), tc.body)
 			if err != nil || status != tc.status || !strings.Contains(answer, tc.answer) {
@@ -102,12 +102,12 @@ func TestSaysWhatIsWrongWithAnImage(t *testing.T) {
 	})
 }
 
-func TestDamagedWeightsAreRefused(t *testing.T) {
+func TestInvalidWeightsAreRefused(t *testing.T) {
 	huge := append([]byte(nil), weights...)
 	huge[7] = 0xff
 	for name, data := range map[string][]byte{
 		"empty":       nil,
-		"cut short":   weights[:len(weights)-1],
+		"truncated":   weights[:len(weights)-1],
 		"too long":    append(append([]byte(nil), weights...), 0),
 		"other magic": append([]byte("XXXX"), weights[4:]...),
 		"huge":        huge,
@@ -122,7 +122,7 @@ func TestDamagedWeightsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := n.MarshalBinary(); err != nil || !bytes.Equal(again, weights) {
-		t.Errorf("weights are not the same when written again: %v", err)
+		t.Errorf("MarshalBinary does not return the same weights: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
-// Command classifier is an edge service that says what an image shows: POST
-// it a PNG and get a label and how sure it is. Its network was trained by
-// ./train on images drawn by ./shapes; the weights are part of the program.
+// Command classifier is an edge service that names the shape in an image. POST
+// a PNG file; the answer is a label and its probability. Command ./train has
+// trained the network with images from package ./shapes. The weights are
+// embedded in the program.
 package main
 
 import (
@@ -29,7 +30,7 @@ import (
 //go:embed weights.bin
 var weights []byte
 
-// Bounds of what a client may send: bytes of the file, and pixels a side.
+// Limits for uploads: bytes of the file, and pixels per side.
 const (
 	maxBody = 4 << 20
 	maxSide = 2048
@@ -65,7 +66,7 @@ func run(ctx context.Context, addr string) error {
 	return <-drained
 }
 
-// Verdict is the answer to an image.
+// Verdict is the answer for an image.
 type Verdict struct {
 	Label      string             `json:"label"`
 	Confidence float32            `json:"confidence"`
@@ -93,8 +94,9 @@ func service(n *network.Network) http.Handler {
 	return mux
 }
 
-// classify reads the request's image. Its size is looked at before it is
-// decoded: a small file can hold a very large image.
+// classify decodes the image of a request and classifies it. It checks the
+// dimensions before it decodes the pixels, because a small file can hold a very
+// large image.
 func classify(n *network.Network, w http.ResponseWriter, r *http.Request) (Verdict, error) {
 	file, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// echoTCP is an upstream that sends back what it gets until its end.
+// echoTCP starts an upstream that echoes each connection until its end. It
+// returns the port.
 func echoTCP(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,7 +41,7 @@ func echoTCP(t *testing.T) string {
 	return port(l.Addr())
 }
 
-// echoUDP is an upstream that sends each datagram back.
+// echoUDP starts an upstream that echoes each datagram. It returns the port.
 func echoUDP(t *testing.T) string {
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -67,7 +68,7 @@ func port(a net.Addr) string {
 	return p
 }
 
-// exchange sends data and returns what comes back.
+// exchange sends data and returns the reply.
 func exchange(addr string, data []byte) ([]byte, error) {
 	c, err := net.DialTimeout("tcp", addr, harness.Timeout)
 	if err != nil {
@@ -107,18 +108,18 @@ func TestFiltersAndForwards(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		t.Run("an admitted connection passes both ways", func(t *testing.T) {
+		t.Run("an admitted connection transfers data both ways", func(t *testing.T) {
 			back, err := exchange(i.Addr("8080"), large)
 			if err != nil || !bytes.Equal(back, large) {
-				t.Errorf("%d of %d bytes came back: %v", len(back), len(large), err)
+				t.Errorf("%d of %d bytes returned: %v", len(back), len(large), err)
 			}
 		})
-		t.Run("a source that is not allowed gets nothing", func(t *testing.T) {
+		t.Run("a denied source gets no data", func(t *testing.T) {
 			if back, err := exchange(i.Addr("8443"), []byte("x")); err == nil && len(back) > 0 {
-				t.Errorf("passed: %q", back)
+				t.Errorf("the firewall passed %q", back)
 			}
 		})
-		t.Run("a source over its rate gets nothing", func(t *testing.T) {
+		t.Run("a source over its rate gets no data", func(t *testing.T) {
 			passed := 0
 			for range 6 {
 				if back, err := exchange(i.Addr("2222"), []byte("x")); err == nil && string(back) == "x" {
@@ -129,9 +130,9 @@ func TestFiltersAndForwards(t *testing.T) {
 				t.Errorf("%d of 6 connections passed, want 3", passed)
 			}
 		})
-		t.Run("datagrams of a flow pass both ways", func(t *testing.T) { checkUDP(t, i.Addr("5353/udp")) })
+		t.Run("a flow transfers datagrams both ways", func(t *testing.T) { checkUDP(t, i.Addr("5353/udp")) })
 
-		// The connection that waited for the port is one of web's two.
+		// One of the two web flows is the connection of AwaitTCP.
 		checkCounters(t, i,
 			fmt.Sprintf("flows=2 open=0 in=%d out=%d", len(large), len(large)),
 			"flows=3 open=0 in=3 out=3",
@@ -142,15 +143,15 @@ func TestFiltersAndForwards(t *testing.T) {
 	})
 }
 
-// checkCounters waits until the counters page says all of want: the last
-// connection is counted as closed a moment after its client sees the end.
+// checkCounters waits until the counters page has all of want. The counters
+// change a moment after the client of the last connection sees its end.
 func checkCounters(t *testing.T, i *harness.Instance, want ...string) {
 	t.Helper()
 	err := i.Await(harness.Timeout, func() error {
 		counters := page(t, i.Addr("9090"))
 		for _, w := range want {
 			if !strings.Contains(counters, w) {
-				return fmt.Errorf("the counters lack %q:\n%s", w, counters)
+				return fmt.Errorf("%q is missing in the counters:\n%s", w, counters)
 			}
 		}
 		return nil
@@ -182,7 +183,7 @@ func checkUDP(t *testing.T, addr string) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("no answer to query %d", n)
+				t.Fatalf("no reply to query %d", n)
 			}
 		}
 	}
@@ -201,7 +202,7 @@ func page(t *testing.T, addr string) string {
 	return string(data)
 }
 
-func TestBadRulesEndIt(t *testing.T) {
+func TestInvalidRulesEndTheProgram(t *testing.T) {
 	program := harness.Program{
 		Package: ".",
 		Args:    []string{"-rules", "${root}/etc/firewall.rules"},
@@ -212,7 +213,7 @@ func TestBadRulesEndIt(t *testing.T) {
 		if err != nil || code != 1 {
 			t.Errorf("exit code %d, %v", code, err)
 		}
-		if want := `/etc/firewall.rules:2: unknown word "everything"`; !strings.Contains(i.Stderr(), want) {
+		if want := `/etc/firewall.rules:2: unknown keyword "everything"`; !strings.Contains(i.Stderr(), want) {
 			t.Errorf("stderr is %q, want %q", i.Stderr(), want)
 		}
 	})

@@ -16,11 +16,11 @@ import (
 // dialTimeout is how long an upstream may take to accept a connection.
 const dialTimeout = 5 * time.Second
 
-// maxFlows bounds the state table of a UDP forward.
+// maxFlows limits the state table of a UDP forward.
 const maxFlows = 4096
 
-// forwardTCP accepts connections until ctx ends and joins those that the
-// policy admits with connections to the upstream.
+// forwardTCP accepts connections until ctx ends. It connects those that the
+// policy admits with the upstream.
 func forwardTCP(ctx context.Context, f *Forward, p *Policy) error {
 	l, err := net.Listen("tcp", ":"+strconv.Itoa(int(f.Port)))
 	if err != nil {
@@ -47,7 +47,7 @@ func forwardTCP(ctx context.Context, f *Forward, p *Policy) error {
 	}
 }
 
-// refuse resets a connection, as a packet filter's reject does.
+// refuse resets a connection, like the reject target of a packet filter.
 func refuse(c *net.TCPConn) {
 	if err := c.SetLinger(0); err != nil {
 		log.Printf("reset %v: %v", c.RemoteAddr(), err)
@@ -55,7 +55,7 @@ func refuse(c *net.TCPConn) {
 	closeAll(c)
 }
 
-// join carries bytes both ways until both ends are done or ctx ends.
+// join copies data both ways until both directions have ended or ctx ends.
 func join(ctx context.Context, f *Forward, c net.Conn) {
 	f.Open.Add(1)
 	defer f.Open.Add(-1)
@@ -75,8 +75,9 @@ func join(ctx context.Context, f *Forward, c net.Conn) {
 	closeAll(c, up)
 }
 
-// carry copies until from's end and passes the end on; when it cannot, both
-// connections are of no more use and are closed, which ends the other way.
+// carry copies data until the end of from, and then closes the sending side of
+// to. If it fails, it closes both connections, which ends the other direction
+// too.
 func carry(to, from net.Conn, count *atomic.Int64) {
 	n, err := io.Copy(to, from)
 	count.Add(n)
@@ -88,7 +89,7 @@ func carry(to, from net.Conn, count *atomic.Int64) {
 	}
 }
 
-// closeAll closes connections; that one was closed already is no news.
+// closeAll closes connections. It ignores those that are already closed.
 func closeAll(list ...io.Closer) {
 	for _, c := range list {
 		if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -97,7 +98,7 @@ func closeAll(list ...io.Closer) {
 	}
 }
 
-// table holds the flows of a UDP forward by their source.
+// table holds the flows of a UDP forward by source address.
 type table struct {
 	forward *Forward
 	outside *net.UDPConn
@@ -108,8 +109,9 @@ type table struct {
 	wg    sync.WaitGroup
 }
 
-// forwardUDP passes datagrams of known flows and of those that the policy
-// admits, until ctx ends. A flow lives until no packet came for idle.
+// forwardUDP forwards datagrams until ctx ends: those of known flows, and those
+// of new flows that the policy admits. A flow ends when no datagram arrives for
+// idle.
 func forwardUDP(ctx context.Context, f *Forward, p *Policy, idle time.Duration) error {
 	c, err := net.ListenPacket("udp", ":"+strconv.Itoa(int(f.Port)))
 	if err != nil {
@@ -133,7 +135,8 @@ func forwardUDP(ctx context.Context, f *Forward, p *Policy, idle time.Duration) 
 	}
 }
 
-// flow is the upstream connection of from's flow, nil if there is to be none.
+// flow returns the upstream connection of the flow from a source. It returns
+// nil if the flow is not admitted.
 func (t *table) flow(from netip.AddrPort, p *Policy) *net.UDPConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,17 +160,18 @@ func (t *table) flow(from netip.AddrPort, p *Policy) *net.UDPConn {
 	return up
 }
 
-// send passes one datagram on. A datagram may be lost: that is UDP.
+// send forwards one datagram. It ignores a failed write: UDP may lose
+// datagrams.
 func (t *table) send(up *net.UDPConn, data []byte) {
 	if err := up.SetReadDeadline(time.Now().Add(t.idle)); err != nil {
-		return // the flow ended just now
+		return // the flow has just ended
 	}
 	if n, err := up.Write(data); err == nil {
 		t.forward.In.Add(int64(n))
 	}
 }
 
-// answer passes the upstream's datagrams back until the flow is idle.
+// answer forwards the datagrams of the upstream until the flow is idle.
 func (t *table) answer(from netip.AddrPort, up *net.UDPConn) {
 	defer func() {
 		t.mu.Lock()

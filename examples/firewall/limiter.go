@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// maxSources bounds a Limiter's memory: a flood from forged addresses must
-// not fill it.
+// maxSources limits the memory of a Limiter: a flood from forged addresses must
+// not exhaust it.
 const maxSources = 16384
 
-// Limiter is a token bucket for each source address: n flows at once, and
-// then as many in each period.
+// Limiter has a token bucket for each source address. A source may open n flows
+// at once, and then n per period.
 type Limiter struct {
 	n      float64
 	period time.Duration
@@ -20,18 +20,18 @@ type Limiter struct {
 	buckets map[netip.Addr]bucket
 }
 
-// bucket holds tokens as of a moment.
+// bucket is the number of tokens at a point in time.
 type bucket struct {
 	tokens float64
 	at     time.Time
 }
 
-// NewLimiter allows n flows in each period.
+// NewLimiter returns a limiter for n flows per period.
 func NewLimiter(n int, period time.Duration) *Limiter {
 	return &Limiter{n: float64(n), period: period, buckets: make(map[netip.Addr]bucket)}
 }
 
-// Allow takes a token of addr's, if there is one.
+// Allow takes a token of addr. It reports whether one was left.
 func (l *Limiter) Allow(addr netip.Addr, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +55,7 @@ func (l *Limiter) Allow(addr netip.Addr, now time.Time) bool {
 	return allowed
 }
 
-// forget drops the buckets that have filled up again: they say nothing.
+// forget drops full buckets. They are equal to new ones.
 func (l *Limiter) forget(now time.Time) {
 	for addr, b := range l.buckets {
 		if now.Sub(b.at) >= l.period {

@@ -1,6 +1,6 @@
-// Command firewall is a stateful packet filter that stands between published
-// ports and the services behind it. A rules file says what it forwards and
-// whom it lets through; a page shows what it did.
+// Command firewall is a stateful packet filter between published ports and the
+// services behind them. A rules file defines what it forwards and which sources
+// it admits. A page shows its counters.
 package main
 
 import (
@@ -19,8 +19,8 @@ import (
 
 func main() {
 	file := flag.String("rules", "/etc/firewall.rules", "rules file")
-	status := flag.String("status", ":9090", "address of the counters page; empty: none")
-	idle := flag.Duration("idle", time.Minute, "how long a UDP flow lives without packets")
+	status := flag.String("status", ":9090", "address of the counters page; empty for none")
+	idle := flag.Duration("idle", time.Minute, "time after which a UDP flow without packets ends")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		log.Fatalf("unexpected argument %q; see -help", flag.Arg(0))
@@ -88,7 +88,7 @@ func servePage(ctx context.Context, addr string, p *Policy) error {
 	return nil
 }
 
-// WriteCounters writes a line for each forward and each rule.
+// WriteCounters writes one line per forward and per rule.
 func (p *Policy) WriteCounters(w io.Writer) {
 	for _, f := range p.Forwards {
 		fmt.Fprintf(w, "forward %v flows=%d open=%d in=%d out=%d failed=%d\n",

@@ -22,34 +22,35 @@ const (
 	UDP      Proto = "udp"
 )
 
-// Policy is what a rules file says. Rules are tried in order and the first
-// that matches decides; what none matches is denied.
+// Policy is the contents of a rules file. The first rule that matches a flow
+// decides. A flow that no rule matches is denied.
 type Policy struct {
 	Forwards  []*Forward
 	Rules     []*Rule
 	Defaulted atomic.Int64 // flows that no rule matched
 }
 
-// Forward is one way through the firewall.
+// Forward is a port of the firewall with its upstream.
 type Forward struct {
 	Proto    Proto
 	Port     uint16
-	Upstream string // host:port
+	Upstream string // HOST:PORT
 
-	Flows, Open, In, Out, Failed atomic.Int64 // In and Out in bytes
+	Flows, Open, In, Out, Failed atomic.Int64 // In and Out are in bytes
 }
 
 func (f *Forward) String() string {
 	return fmt.Sprintf("%s %d to %s", f.Proto, f.Port, f.Upstream)
 }
 
-// Rule matches new flows. An established flow is not looked at again.
+// Rule decides about new flows. The packets of an established flow are not
+// checked again.
 type Rule struct {
 	Allow bool
 	Proto Proto
 	From  []netip.Prefix // empty: any
-	Port  uint16         // of the firewall; 0: any
-	Rate  *Limiter       // nil: none. The rule matches only within the rate
+	Port  uint16         // a port of the firewall; 0: any
+	Rate  *Limiter       // nil: no limit. The rule matches only flows within the rate
 	Log   bool
 
 	Hits atomic.Int64
@@ -58,14 +59,14 @@ type Rule struct {
 
 func (r *Rule) String() string { return r.text }
 
-// Flow is what is known of a flow at its first packet.
+// Flow describes a flow by its first packet.
 type Flow struct {
 	Proto Proto
 	From  netip.AddrPort
 	Port  uint16
 }
 
-// Admit decides on a new flow.
+// Admit reports whether a new flow is allowed.
 func (p *Policy) Admit(f Flow, now time.Time) bool {
 	for _, r := range p.Rules {
 		if !r.matches(f, now) {
@@ -94,7 +95,8 @@ func (r *Rule) matches(f Flow, now time.Time) bool {
 	return r.Rate == nil || r.Rate.Allow(from, now)
 }
 
-// ParsePolicy reads a rules file: one statement a line, # begins a comment.
+// ParsePolicy parses a rules file. Each line has one statement. A comment
+// starts with #.
 //
 //	forward tcp|udp PORT to HOST:PORT
 //	allow|deny [tcp|udp] [from ADDRESS[/BITS],...] [port PORT] [rate N/s|N/m] [log]
@@ -104,39 +106,39 @@ func ParsePolicy(text string) (*Policy, error) {
 	for line := range strings.Lines(text) {
 		n++
 		line, _, _ = strings.Cut(line, "#")
-		words := strings.Fields(line)
-		if len(words) == 0 {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
 			continue
 		}
 		var err error
-		switch words[0] {
+		switch fields[0] {
 		case "forward":
-			err = p.addForward(words[1:])
+			err = p.addForward(fields[1:])
 		case "allow", "deny":
-			err = p.addRule(words)
+			err = p.addRule(fields)
 		default:
-			err = fmt.Errorf("unknown statement %q: forward, allow or deny", words[0])
+			err = fmt.Errorf("unknown statement %q; want forward, allow or deny", fields[0])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%d: %w", n, err)
 		}
 	}
 	if len(p.Forwards) == 0 {
-		return nil, fmt.Errorf("%d: nothing to forward", n)
+		return nil, fmt.Errorf("%d: the file has no forward statement", n)
 	}
 	return p, nil
 }
 
-func (p *Policy) addForward(words []string) error {
-	if len(words) != 4 || words[2] != "to" {
+func (p *Policy) addForward(fields []string) error {
+	if len(fields) != 4 || fields[2] != "to" {
 		return errors.New("forward: want PROTOCOL PORT to HOST:PORT")
 	}
-	f := &Forward{Proto: Proto(words[0]), Upstream: words[3]}
+	f := &Forward{Proto: Proto(fields[0]), Upstream: fields[3]}
 	if f.Proto != TCP && f.Proto != UDP {
-		return fmt.Errorf("forward: %q is neither tcp nor udp", words[0])
+		return fmt.Errorf("forward: %q is neither tcp nor udp", fields[0])
 	}
 	var err error
-	if f.Port, err = parsePort(words[1]); err != nil {
+	if f.Port, err = parsePort(fields[1]); err != nil {
 		return err
 	}
 	if _, _, err := net.SplitHostPort(f.Upstream); err != nil {
@@ -146,42 +148,42 @@ func (p *Policy) addForward(words []string) error {
 	return nil
 }
 
-func (p *Policy) addRule(words []string) error {
-	r := &Rule{Allow: words[0] == "allow", text: strings.Join(words, " ")}
-	rest := words[1:]
-	// value takes the word after a keyword.
+func (p *Policy) addRule(fields []string) error {
+	r := &Rule{Allow: fields[0] == "allow", text: strings.Join(fields, " ")}
+	rest := fields[1:]
+	// value returns the value of a keyword.
 	value := func(keyword string) (string, error) {
 		if len(rest) == 0 {
-			return "", fmt.Errorf("%s: value missing", keyword)
+			return "", fmt.Errorf("%s: the value is missing", keyword)
 		}
 		v := rest[0]
 		rest = rest[1:]
 		return v, nil
 	}
 	for len(rest) > 0 {
-		word := rest[0]
+		keyword := rest[0]
 		rest = rest[1:]
 		var v string
 		var err error
-		switch word {
+		switch keyword {
 		case "tcp", "udp":
-			r.Proto = Proto(word)
+			r.Proto = Proto(keyword)
 		case "log":
 			r.Log = true
 		case "from":
-			if v, err = value(word); err == nil {
+			if v, err = value(keyword); err == nil {
 				r.From, err = parsePrefixes(v)
 			}
 		case "port":
-			if v, err = value(word); err == nil {
+			if v, err = value(keyword); err == nil {
 				r.Port, err = parsePort(v)
 			}
 		case "rate":
-			if v, err = value(word); err == nil {
+			if v, err = value(keyword); err == nil {
 				r.Rate, err = parseRate(v)
 			}
 		default:
-			err = fmt.Errorf("unknown word %q", word)
+			err = fmt.Errorf("unknown keyword %q", keyword)
 		}
 		if err != nil {
 			return err

@@ -34,37 +34,37 @@ func TestFirstMatchingRuleDecides(t *testing.T) {
 		{TCP, "198.51.100.1:1", 80, 0, true},
 		{TCP, "198.51.100.1:2", 80, 0, true},
 		{TCP, "198.51.100.1:3", 80, 0, false}, // over its rate
-		{TCP, "198.51.100.2:3", 80, 0, true},  // another source has its own
+		{TCP, "198.51.100.2:3", 80, 0, true},  // another source has a rate of its own
 		{TCP, "198.51.100.1:4", 80, time.Second / 2, true},
 		{TCP, "198.51.100.1:5", 80, time.Second / 2, false},
 		{UDP, "10.1.2.3:9", 53, 0, true},
-		{UDP, "11.1.2.3:9", 53, 0, false}, // none matches
+		{UDP, "11.1.2.3:9", 53, 0, false}, // no rule matches
 	} {
 		f := Flow{tc.proto, netip.MustParseAddrPort(tc.from), tc.port}
 		if got := p.Admit(f, start.Add(tc.after)); got != tc.want {
-			t.Errorf("%d: %v admitted: %v", n, f, got)
+			t.Errorf("%d: Admit(%v) is %v", n, f, got)
 		}
 	}
 	if p.Defaulted.Load() != 1 {
-		t.Errorf("%d flows decided by default", p.Defaulted.Load())
+		t.Errorf("%d flows matched no rule, want 1", p.Defaulted.Load())
 	}
 }
 
-func TestMistakesAreNamedWithTheirLine(t *testing.T) {
+func TestErrorsHaveLineNumbers(t *testing.T) {
 	const forward = "forward tcp 80 to a:1\n"
 	for text, want := range map[string]string{
-		"":                                "nothing to forward",
+		"":                                "no forward statement",
 		"forward tcp 80 a:1":              "1: forward: want",
 		"forward icmp 80 to a:1":          "neither tcp nor udp",
 		"forward tcp 0 to a:1":            "not a port",
 		"forward tcp 80 to a":             "missing port",
 		forward + "block all":             `2: unknown statement "block"`,
-		forward + "allow from":            "2: from: value missing",
+		forward + "allow from":            "2: from: the value is missing",
 		forward + "allow from 1.2.3":      "neither an address",
 		forward + "allow port http":       "not a port",
 		forward + "allow rate 5/h":        "not a rate",
-		forward + "allow quickly":         `unknown word "quickly"`,
-		forward + "\n# c\ndeny port 1 to": `4: unknown word "to"`,
+		forward + "allow quickly":         `unknown keyword "quickly"`,
+		forward + "\n# c\ndeny port 1 to": `4: unknown keyword "to"`,
 	} {
 		if _, err := ParsePolicy(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -72,20 +72,20 @@ func TestMistakesAreNamedWithTheirLine(t *testing.T) {
 	}
 }
 
-func TestLimiterForgetsSourcesThatAreQuiet(t *testing.T) {
+func TestLimiterForgetsIdleSources(t *testing.T) {
 	l := NewLimiter(1, time.Second)
 	addr := netip.MustParseAddr("10.0.0.0")
 	now := time.Unix(0, 0)
 	for range maxSources {
 		addr = addr.Next()
 		if !l.Allow(addr, now) {
-			t.Fatal("a new source is denied")
+			t.Fatal("Allow denies a new source")
 		}
 	}
 	if l.Allow(addr.Next(), now) {
-		t.Error("a full table takes another source")
+		t.Error("Allow accepts another source with a full table")
 	}
 	if !l.Allow(addr.Next(), now.Add(time.Second)) || len(l.buckets) != 1 {
-		t.Errorf("%d sources are kept after a quiet period", len(l.buckets))
+		t.Errorf("%d sources are left after an idle period, want 1", len(l.buckets))
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-func TestGreetsAndEnds(t *testing.T) {
+func TestHello(t *testing.T) {
 	want := regexp.MustCompile(`^Hello from go1\.\d+\S* on \d+ CPUs\n$`)
 	harness.Each(t, harness.Program{Package: "."}, func(t *testing.T, i *harness.Instance) {
 		code, err := i.Wait(harness.Timeout)

@@ -1,4 +1,4 @@
-// Command hello greets and says what it runs on.
+// Command hello prints a greeting, the Go version and the number of CPUs.
 package main
 
 import (

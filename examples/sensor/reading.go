@@ -16,24 +16,24 @@ type Reading struct {
 	Celsius float64   `json:"celsius"`
 }
 
-// tagEscaper escapes a tag's value as the line protocol of InfluxDB has it.
+// tagEscaper escapes a tag value for InfluxDB's line protocol.
 var tagEscaper = strings.NewReplacer(",", `\,`, "=", `\=`, " ", `\ `)
 
-// Line is the reading in InfluxDB's line protocol, without a newline.
+// Line returns the reading in InfluxDB's line protocol, without a newline.
 func (r Reading) Line() string {
 	return fmt.Sprintf("temperature,sensor=%s celsius=%.2f,seq=%di %d",
 		tagEscaper.Replace(r.Sensor), r.Celsius, r.Seq, r.Time.UnixNano())
 }
 
-// Thermometer is a source of readings: it simulates a room whose temperature
-// follows the day and drifts.
+// Thermometer is a source of readings. It simulates a room whose temperature
+// follows the time of day and drifts.
 type Thermometer struct {
 	name  string
 	seq   int
 	drift float64
 }
 
-// NewThermometer makes a thermometer that signs its readings with name.
+// NewThermometer returns a thermometer. name identifies its readings.
 func NewThermometer(name string) *Thermometer { return &Thermometer{name: name} }
 
 // Read takes a reading.
@@ -49,31 +49,31 @@ func (t *Thermometer) Read(now time.Time) Reading {
 	}
 }
 
-// Schedule says when readings are taken.
+// Schedule defines when readings are taken.
 type Schedule struct {
 	Every  time.Duration
-	Jitter float64 // part of Every by which a pause varies
+	Jitter float64 // variation of a pause, as a fraction of Every
 }
 
-// Next is the pause before the next reading.
+// Next returns the pause before the next reading.
 func (s Schedule) Next() time.Duration {
 	return time.Duration(float64(s.Every) * (1 + s.Jitter*(2*rand.Float64()-1)))
 }
 
-// Backoff is the pause between tries: doubled with each failure, and random,
-// so that sensors do not return all at once to a collector that comes back.
+// Backoff computes the pause between retries. It doubles with each failure. It
+// is also random: when a collector is back, not all sensors return at once.
 type Backoff struct {
 	Min, Max time.Duration
 	next     time.Duration // 0: the last try succeeded
 }
 
-// Waiting says whether the last try failed.
+// Waiting reports whether the last try failed.
 func (b *Backoff) Waiting() bool { return b.next > 0 }
 
-// Succeeded ends the waiting.
+// Succeeded resets the pause.
 func (b *Backoff) Succeeded() { b.next = 0 }
 
-// Failed is the pause before the next try, half of it random.
+// Failed returns the pause before the next try. Half of it is random.
 func (b *Backoff) Failed() time.Duration {
 	b.next = min(max(2*b.next, b.Min), b.Max)
 	return b.next/2 + rand.N(b.next/2+1)

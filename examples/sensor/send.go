@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// maxBatch is the number of readings that go in one request or datagram: as
-// lines they fit in an Ethernet frame.
+// maxBatch is the number of readings in one request or datagram. In line
+// protocol they fit in an Ethernet frame.
 const maxBatch = 10
 
-// Sender delivers readings to a collector.
+// Sender sends readings to a collector.
 type Sender interface {
 	Send(ctx context.Context, batch []Reading) error
 }
 
-// NewSender makes the sender for a collector's URL.
+// NewSender returns the sender for the URL of a collector.
 func NewSender(to string) (Sender, error) {
 	u, err := url.Parse(to)
 	if err != nil {
@@ -34,10 +34,11 @@ func NewSender(to string) (Sender, error) {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		return httpSender(to), nil
 	}
-	return nil, fmt.Errorf("collector %q: want udp://HOST:PORT or http://HOST:PORT/PATH; give it with -to", to)
+	return nil, fmt.Errorf("collector %q: want udp://HOST:PORT or http://HOST:PORT/PATH; specify it with -to", to)
 }
 
-// udpSender sends lines. Whether they arrive is not known: that is UDP.
+// udpSender sends readings in line protocol. With UDP it cannot know whether
+// they arrive.
 type udpSender string
 
 func (addr udpSender) Send(ctx context.Context, batch []Reading) error {
@@ -54,7 +55,7 @@ func (addr udpSender) Send(ctx context.Context, batch []Reading) error {
 	return errors.Join(err, c.Close())
 }
 
-// httpSender posts JSON and takes any status of 2xx as received.
+// httpSender sends readings as JSON. Every status 2xx is a success.
 type httpSender string
 
 func (url httpSender) Send(ctx context.Context, batch []Reading) (err error) {
@@ -75,7 +76,7 @@ func (url httpSender) Send(ctx context.Context, batch []Reading) (err error) {
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		return err // the connection could not be used again
+		return err // the connection cannot be reused
 	}
 	if res.StatusCode/100 != 2 {
 		return fmt.Errorf("%s: %s", string(url), res.Status)
@@ -83,8 +84,8 @@ func (url httpSender) Send(ctx context.Context, batch []Reading) (err error) {
 	return nil
 }
 
-// Outbox keeps readings until they are sent. When it is full, the oldest
-// make way: the newest say most.
+// Outbox keeps readings until they are sent. If it is full, it drops the
+// oldest, because the newest are the most useful.
 type Outbox struct {
 	sender Sender
 	limit  int
@@ -93,10 +94,10 @@ type Outbox struct {
 	lost   int
 }
 
-// NewOutbox keeps at most limit readings.
+// NewOutbox returns an outbox for at most limit readings.
 func NewOutbox(s Sender, limit int) *Outbox { return &Outbox{sender: s, limit: limit} }
 
-// Add takes a reading to be sent.
+// Add adds a reading.
 func (o *Outbox) Add(r Reading) {
 	if len(o.wait) == o.limit {
 		o.wait = o.wait[1:]
@@ -105,9 +106,9 @@ func (o *Outbox) Add(r Reading) {
 	o.wait = append(o.wait, r)
 }
 
-// Flush sends all that waits, in order, until something cannot be sent or ctx
-// ends. A batch under way is not broken off: what the collector has received
-// already would then be sent again.
+// Flush sends the waiting readings in order, until one cannot be sent or ctx
+// ends. It does not cancel a batch in flight: the collector may already have
+// received it, and would get it twice.
 func (o *Outbox) Flush(ctx context.Context) error {
 	for len(o.wait) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -123,11 +124,11 @@ func (o *Outbox) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Len is the number of readings that wait.
+// Len returns the number of readings that wait.
 func (o *Outbox) Len() int { return len(o.wait) }
 
-// Sent is the number of readings that were sent.
+// Sent returns the number of readings that were sent.
 func (o *Outbox) Sent() int { return o.sent }
 
-// Lost is the number of readings that made way for newer ones.
+// Lost returns the number of readings that were dropped.
 func (o *Outbox) Lost() int { return o.lost }

@@ -27,7 +27,7 @@ func program(to string, args ...string) harness.Program {
 	}
 }
 
-// collector receives readings over HTTP and fails the first few requests.
+// collector receives readings over HTTP. It fails the first few requests.
 type collector struct {
 	fail int
 
@@ -57,7 +57,7 @@ func (c *collector) readings() []Reading {
 	return c.got
 }
 
-func TestSendsEveryReadingOnceThoughTheCollectorFails(t *testing.T) {
+func TestEveryReadingArrivesOnceDespiteFailures(t *testing.T) {
 	for _, m := range harness.Selected() {
 		t.Run(m.Name, func(t *testing.T) {
 			c := &collector{fail: 2}
@@ -70,7 +70,7 @@ func TestSendsEveryReadingOnceThoughTheCollectorFails(t *testing.T) {
 			}
 			got := c.readings()
 			if len(got) != 40 {
-				t.Fatalf("%d readings arrived of 40", len(got))
+				t.Fatalf("%d readings arrived, want 40", len(got))
 			}
 			for n, r := range got {
 				if r.Seq != n+1 || r.Sensor != "attic, north" || r.Celsius < -20 || r.Celsius > 60 || time.Since(r.Time) > time.Hour {
@@ -81,7 +81,7 @@ func TestSendsEveryReadingOnceThoughTheCollectorFails(t *testing.T) {
 	}
 }
 
-func TestFlushesWhenInterrupted(t *testing.T) {
+func TestInterruptFlushes(t *testing.T) {
 	for _, m := range harness.Selected() {
 		t.Run(m.Name, func(t *testing.T) {
 			c := &collector{}
@@ -102,13 +102,13 @@ func TestFlushesWhenInterrupted(t *testing.T) {
 				t.Fatalf("exit code %d, %v", code, err)
 			}
 			if want := fmt.Sprintf("%d readings sent, 0 lost", len(c.readings())); !strings.Contains(i.Stderr(), want) {
-				t.Errorf("stderr lacks %q", want)
+				t.Errorf("%q is missing in stderr", want)
 			}
 		})
 	}
 }
 
-func TestSendsLineProtocolOverUDP(t *testing.T) {
+func TestLineProtocolOverUDP(t *testing.T) {
 	line := regexp.MustCompile(`^temperature,sensor=attic\\,\\ north celsius=-?\d+\.\d\d,seq=\d+i \d{19}$`)
 	for _, m := range harness.Selected() {
 		t.Run(m.Name, func(t *testing.T) {
@@ -139,25 +139,25 @@ func TestSendsLineProtocolOverUDP(t *testing.T) {
 	}
 }
 
-// deaf is a sender that delivers nothing.
-type deaf struct{}
+// failingSender is a sender that always fails.
+type failingSender struct{}
 
-func (deaf) Send(context.Context, []Reading) error { return errors.New("nobody there") }
+func (failingSender) Send(context.Context, []Reading) error { return errors.New("no collector") }
 
-func TestFullOutboxLosesTheOldest(t *testing.T) {
-	o := NewOutbox(deaf{}, 3)
+func TestFullOutboxDropsTheOldest(t *testing.T) {
+	o := NewOutbox(failingSender{}, 3)
 	for n := range 5 {
 		o.Add(Reading{Seq: n})
 	}
 	if err := o.Flush(t.Context()); err == nil {
-		t.Error("a failure to send is not reported")
+		t.Error("Flush returns no error")
 	}
 	if o.Len() != 3 || o.Lost() != 2 || o.wait[0].Seq != 2 {
 		t.Errorf("%d wait, %d lost, first %d", o.Len(), o.Lost(), o.wait[0].Seq)
 	}
 }
 
-func TestPausesGrowToTheirLimitAndVary(t *testing.T) {
+func TestPauses(t *testing.T) {
 	b := Backoff{Min: 100 * time.Millisecond, Max: time.Second}
 	for _, most := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
 		most *= time.Millisecond
@@ -167,7 +167,7 @@ func TestPausesGrowToTheirLimitAndVary(t *testing.T) {
 	}
 	b.Succeeded()
 	if b.Waiting() || b.Failed() > b.Min {
-		t.Error("a success does not end the waiting")
+		t.Error("Succeeded does not reset the pause")
 	}
 	s := Schedule{Every: time.Second, Jitter: 0.1}
 	for range 100 {

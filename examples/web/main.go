@@ -1,6 +1,6 @@
-// Command web is a small net/http server: a greeting that comes from the
-// environment, a page made by html/template from embedded files, and an
-// orderly end on SIGINT.
+// Command web is a small net/http server. It serves a greeting from the
+// environment, and a page that html/template renders from an embedded file. It
+// shuts down gracefully on SIGINT and SIGTERM.
 package main
 
 import (
@@ -27,7 +27,7 @@ var page = template.Must(template.ParseFS(files, "page.html"))
 
 func main() {
 	addr := flag.String("addr", ":80", "address to listen on")
-	name := flag.String("name", "world", "whom to greet")
+	name := flag.String("name", "world", "name to greet")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// greeting is the environment's, or an English one.
+// greeting returns the greeting of the environment, or an English one.
 func greeting() string {
 	if g := os.Getenv("GREETING"); g != "" {
 		return g
@@ -66,7 +66,7 @@ func newHandler(greeting, name string) http.Handler {
 	return mux
 }
 
-// serve serves until ctx ends; requests that are under way are answered.
+// serve serves until ctx ends. It answers requests in flight before it returns.
 func serve(ctx context.Context, addr string, h http.Handler) error {
 	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	drained := make(chan error, 1)

@@ -31,7 +31,7 @@ func get(url string) (status int, body string, err error) {
 	return res.StatusCode, string(data), err
 }
 
-func TestServesUntilInterrupted(t *testing.T) {
+func TestServes(t *testing.T) {
 	harness.Serve(t, program, 0, func(t *testing.T, i *harness.Instance) {
 		for _, tc := range []struct {
 			path   string
@@ -50,7 +50,7 @@ func TestServesUntilInterrupted(t *testing.T) {
 	})
 }
 
-func TestCountsManyClients(t *testing.T) {
+func TestConcurrentClients(t *testing.T) {
 	harness.Serve(t, program, 0, func(t *testing.T, i *harness.Instance) {
 		const clients, each = 20, 25
 		var wg sync.WaitGroup
@@ -67,7 +67,7 @@ func TestCountsManyClients(t *testing.T) {
 		wg.Wait()
 		_, body, err := get("http://" + i.Addr("80") + "/page")
 		if want := fmt.Sprint(clients*each, " greetings"); err != nil || !strings.Contains(body, want) {
-			t.Errorf("the page does not say %q: %q, %v", want, body, err)
+			t.Errorf("%q is missing in the page: %q, %v", want, body, err)
 		}
 	})
 }

@@ -1,11 +1,11 @@
-// Package device says what a virtio device is to the transport that a driver
-// reaches it by, and has what the devices of this monitor share. The devices
-// are the packages below it, their transport is package mmio; they know nothing
-// of KVM. A device whose queues somebody else works on, another process or the
-// host's kernel (vhost), is one like the others.
+// Package device defines the interface between a virtio device and its
+// transport, and what the devices of this monitor share. The devices are the
+// packages below this one, and the transport is package mmio. Devices know
+// nothing about KVM. A device whose queues are served elsewhere, by another
+// process or by the host kernel (vhost), implements the same interface.
 //
-// The driver is not trusted. What it says to the transport is checked there;
-// what it leaves in its queues, by package virtqueue and by the device.
+// The driver is not trusted. The transport checks register accesses. Package
+// virtqueue and the device check the contents of the queues.
 package device
 
 import (
@@ -13,18 +13,18 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// Feature bits of all devices (virtio 1.2 §6).
+// Feature bits common to all devices (virtio 1.2 §6).
 const (
 	FeatureIndirect = 1 << 28 // VIRTIO_F_INDIRECT_DESC
 	FeatureEventIdx = 1 << 29 // VIRTIO_F_EVENT_IDX
 	FeatureVersion1 = 1 << 32 // VIRTIO_F_VERSION_1
 
-	// FeaturesOfQueues are what package virtqueue can do, for the devices
-	// that use it.
+	// FeaturesOfQueues are the features that package virtqueue implements. Devices
+	// that use it offer them.
 	FeaturesOfQueues = FeatureIndirect | FeatureEventIdx | FeatureVersion1
 )
 
-// Device numbers (§5).
+// Device IDs (§5).
 const (
 	IDNet     = 1
 	IDBlock   = 2
@@ -35,48 +35,51 @@ const (
 	IDSocket  = 19
 )
 
-// Device is a virtio device. Its transport makes all calls, one at a time.
+// Device is a virtio device. Only its transport calls the methods, one at a
+// time.
 type Device interface {
-	// ID is the device's number.
+	// ID returns the device ID.
 	ID() uint32
-	// Features are the bits that the driver may accept. It must accept
-	// VERSION_1.
+	// Features returns the feature bits that the device offers. The driver must
+	// accept VERSION_1.
 	Features() uint64
-	// Queues is the largest size of each queue, a power of two.
+	// Queues returns the maximum size of each queue, a power of two.
 	Queues() []int
-	// Config is the configuration as the driver reads it now. Nobody changes
-	// what was returned while another may read it: a configuration that the
-	// host changes is one that is copied, or replaced.
+	// Config returns the configuration that the driver reads now. The returned
+	// slice must not change while the caller may read it: a device whose
+	// configuration changes returns a copy, or replaces the slice.
 	Config() []byte
-	// SetConfig is a write of the driver's to the configuration. What lies
-	// beyond it, or is not the driver's to write, is ignored.
+	// SetConfig handles a write of the driver to the configuration. It ignores
+	// bytes beyond the configuration and bytes that the driver may not write.
 	SetConfig(off int, p []byte)
-	// Start has the device begin, with the features that the driver
-	// accepted: it is live (DRIVER_OK). Queues that the driver has not set
-	// up have a size of 0. An error says that the driver asked for what
-	// cannot be, and that the device has not begun.
+	// Start starts the device with the features that the driver accepted. The
+	// driver has set DRIVER_OK. A queue that the driver did not set up has size 0.
+	// If Start returns an error, the driver asked for something impossible and the
+	// device is not started.
 	Start(features uint64, queues []Queue, bus Bus) error
-	// Stop ends what Start began: the device is reset, and neither memory
-	// nor queues are used when Stop has returned. It is called once for each
-	// Start without an error.
+	// Stop stops the device for a reset. When Stop returns, the device no longer
+	// uses guest memory or queues. Stop is called once for each Start that
+	// returned no error.
 	Stop()
 }
 
-// Queue is one queue that the driver has set up.
+// Queue is a queue that the driver has set up.
 type Queue struct {
 	virtqueue.Layout
-	Kick *event.Event // signalled when the driver notifies the device
-	Call *event.Event // to be signalled when the driver wants to be notified
+	Kick *event.Event // the transport signals it when the driver notifies the device
+	Call *event.Event // the device signals it to interrupt the driver
 }
 
-// Bus is what a device that is being or has been started may tell its transport,
-// from any goroutine, until Stop has returned; what comes later is ignored. It
-// waits for no other call: Stop may wait for a goroutine that has something to
-// tell.
+// Bus is the transport as the device sees it. A device may call its methods
+// from any goroutine, from the call of Start on. Calls after Stop has returned
+// have no effect. The methods never wait for a Device method: Stop may wait for
+// a goroutine that is calling one of them.
 type Bus interface {
-	// ConfigChanged tells the driver to read the configuration again.
+	// ConfigChanged interrupts the driver so that it reads the configuration
+	// again.
 	ConfigChanged()
-	// Fail says that the device cannot go on (DEVICE_NEEDS_RESET, §2.1.2):
-	// the driver lied, or what is behind the device is gone for good.
+	// Fail reports that the device cannot continue (DEVICE_NEEDS_RESET, §2.1.2):
+	// the driver broke the protocol, or the backend of the device is permanently
+	// gone.
 	Fail(err error)
 }

@@ -6,15 +6,15 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// Worker works on one queue in a goroutine of its own.
+// Worker serves one queue in a goroutine of its own.
 type Worker struct {
 	queue Queue
 	q     *virtqueue.Queue
-	done  chan struct{} // nil: it has not begun
+	done  chan struct{} // nil before Run, Each or Go
 }
 
-// NewWorker is the worker of the queue that l lies at, in mem, with the features
-// that the driver accepted. It does nothing yet.
+// NewWorker returns a worker for queue, which lies in mem. features are the
+// features that the driver accepted. The worker does not run yet.
 func NewWorker(mem *virtqueue.Memory, queue Queue, features uint64) (*Worker, error) {
 	q, err := virtqueue.New(mem, queue.Layout, virtqueue.Options{
 		EventIndex: features&FeatureEventIdx != 0,
@@ -26,14 +26,15 @@ func NewWorker(mem *virtqueue.Memory, queue Queue, features uint64) (*Worker, er
 	return &Worker{queue: queue, q: q}, nil
 }
 
-// Queue is the queue. While the worker runs it is for what the worker calls.
+// Queue returns the queue of the worker. While the worker runs, only its own
+// goroutine may use the queue.
 func (w *Worker) Queue() *virtqueue.Queue { return w.q }
 
-// Run has the worker take each chain that the driver makes available and hand
-// it to do, which returns how many bytes of c.In it wrote, and pushes it. It
-// shows the driver what was pushed when no chain is left, so that a batch costs
-// one notification. An error of do, or a lie of the driver's, ends the work and
-// goes to bus.
+// Run serves the queue in the worker's goroutine. It pops each chain, calls do,
+// and pushes the chain. do returns the number of bytes that it wrote to c.In.
+// The driver sees the used chains once the queue is empty, so a batch of chains
+// costs one interrupt. An error of do or an invalid queue ends the work, and
+// Run passes the error to bus.Fail.
 func (w *Worker) Run(bus Bus, do func(c *virtqueue.Chain) (written int, err error)) {
 	var c virtqueue.Chain
 	w.Each(bus, func() error {
@@ -52,9 +53,9 @@ func (w *Worker) Run(bus Bus, do func(c *virtqueue.Chain) (written int, err erro
 	})
 }
 
-// Each calls work in the worker's goroutine, once and then for each
-// notification of the driver's, until Stop or an error, which goes to bus. It
-// is for devices that keep chains; work takes all chains that there are, by Pop.
+// Each calls work in the worker's goroutine: once at the start, then after each
+// notification, until Stop or an error. It passes the error to bus.Fail. Each
+// is for devices that keep chains. work must use Pop until it returns no chain.
 func (w *Worker) Each(bus Bus, work func() error) {
 	w.Go(bus, func() error {
 		for !w.Stopped() {
@@ -70,9 +71,9 @@ func (w *Worker) Each(bus Bus, work func() error) {
 	})
 }
 
-// Go runs work in the worker's goroutine. It is for devices that wait for more
-// than the driver: work returns when Wait reports false, or with an error, which
-// goes to bus.
+// Go calls work in the worker's goroutine. It is for devices that wait for more
+// than the driver. work returns when Wait reports false, or with an error. Go
+// passes the error to bus.Fail.
 func (w *Worker) Go(bus Bus, work func() error) {
 	w.done = make(chan struct{})
 	go func() {
@@ -83,18 +84,20 @@ func (w *Worker) Go(bus Bus, work func() error) {
 	}()
 }
 
-// Wait waits for a notification of the driver's. It reports false once the
-// worker is to stop.
+// Wait waits for a notification of the driver. It reports false once Stop was
+// called.
 func (w *Worker) Wait() bool { return w.queue.Kick.Wait() }
 
-// Stopped says whether the worker is to stop, for Go's work.
+// Stopped reports whether Stop was called.
 func (w *Worker) Stopped() bool { return w.queue.Kick.Stopped() }
 
-// KickFD is the descriptor that can be read when Wait would not wait.
+// KickFD returns a file descriptor that is readable when Wait would return at
+// once.
 func (w *Worker) KickFD() int { return w.queue.Kick.FD() }
 
-// Pop is the queue's, but finds no chain once Stop was asked for: a driver that
-// adds chains without end, which only a liar can, does not hold up a reset.
+// Pop pops a chain from the queue. After Stop was called it returns no chain.
+// Otherwise a malicious driver could add chains without end and delay a reset
+// forever.
 func (w *Worker) Pop(c *virtqueue.Chain) (bool, error) {
 	if w.Stopped() {
 		return false, nil
@@ -102,16 +105,17 @@ func (w *Worker) Pop(c *virtqueue.Chain) (bool, error) {
 	return w.q.Pop(c)
 }
 
-// Flush shows the driver what was pushed, and notifies it if it wants that.
+// Flush shows the used chains to the driver, and interrupts it if the driver
+// wants that.
 func (w *Worker) Flush() {
 	if w.q.Flush() {
 		w.queue.Call.Signal()
 	}
 }
 
-// Stop ends the work that Run, Each or Go began, if one did, and waits for its end.
-// What work is doing it finishes: a device whose work can wait has that end
-// first.
+// Stop ends the work of Run, Each or Go, if it was started, and waits for its
+// end. A call of work that is in progress finishes first. A device whose work
+// can block must first unblock it.
 func (w *Worker) Stop() {
 	w.queue.Kick.Stop()
 	if w.done != nil {

@@ -19,7 +19,7 @@ const (
 	buffers = 0x4000
 )
 
-// bus notes what a device told, errors in order.
+// bus records the calls of a device, with the errors in order.
 type bus struct {
 	failed  chan error
 	changes atomic.Int32
@@ -30,7 +30,7 @@ func newBus() *bus { return &bus{failed: make(chan error, 16)} }
 func (b *bus) ConfigChanged() { b.changes.Add(1) }
 func (b *bus) Fail(err error) { b.failed <- err }
 
-// fixture is a queue, its worker and its driver.
+// fixture is a queue with its worker and its driver.
 type fixture struct {
 	*device.Worker
 	driver *virtqueuetest.Driver
@@ -38,8 +38,8 @@ type fixture struct {
 	bus    *bus
 }
 
-// newMemory is a guest's memory. It is mapped, as a monitor's: what a driver and
-// a device do to it at the same time is no race of this program's.
+// newMemory returns guest memory. It is mapped, like that of a monitor, so the
+// race detector ignores it: driver and device access it concurrently by design.
 func newMemory(t *testing.T) *virtqueue.Memory {
 	t.Helper()
 	ram, err := unix.Mmap(-1, 0, 0x8000, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -75,7 +75,7 @@ func newFixture(t *testing.T, features uint64) *fixture {
 	return f
 }
 
-// again makes the queue and its worker anew, as after a reset.
+// again makes a new queue and a new worker, as after a reset.
 func (f *fixture) again(t *testing.T, mem *virtqueue.Memory, features uint64) {
 	t.Helper()
 	f.driver = virtqueuetest.New(mem, 0, entries, features&device.FeatureEventIdx != 0)
@@ -87,7 +87,8 @@ func (f *fixture) again(t *testing.T, mem *virtqueue.Memory, features uint64) {
 	}
 }
 
-// add makes a chain of one byte available.
+// add makes a chain of one byte available. It reports whether the device wants
+// a notification.
 func (f *fixture) add(t *testing.T) (kick bool) {
 	t.Helper()
 	if _, ok := f.driver.Add([]virtqueuetest.Buffer{{Addr: buffers, Len: 1}}, nil); !ok {
@@ -98,7 +99,7 @@ func (f *fixture) add(t *testing.T) (kick bool) {
 
 func nothing(*virtqueue.Chain) (int, error) { return 0, nil }
 
-func TestEachChainIsAnsweredAlsoAfterResets(t *testing.T) {
+func TestEachChainIsUsedAlsoAfterResets(t *testing.T) {
 	for _, features := range []uint64{0, device.FeatureEventIdx} {
 		f := newFixture(t, features)
 		mem := newMemory(t)
@@ -126,9 +127,9 @@ func TestEachChainIsAnsweredAlsoAfterResets(t *testing.T) {
 	}
 }
 
-// A liar uses entries again that it has not got back, so that there is always one
-// chain more.
-func TestStopEndsTheWorkForADriverThatNeverDoes(t *testing.T) {
+// The driver makes entries available that the device has not returned, so there
+// is always one more chain.
+func TestStopEndsWorkOfABusyDriver(t *testing.T) {
 	for _, features := range []uint64{0, device.FeatureEventIdx} {
 		for name, run := range map[string]func(f *fixture, more func()){
 			"Run": func(f *fixture, more func()) {
@@ -139,7 +140,7 @@ func TestStopEndsTheWorkForADriverThatNeverDoes(t *testing.T) {
 				f.Each(f.bus, func() error {
 					ok, err := f.Pop(&c)
 					if ok {
-						more() // and one is left: there will be no notification
+						more() // one chain is left, so no notification will come
 						f.Queue().Push(&c, 0)
 					}
 					return err
@@ -171,11 +172,11 @@ func TestStopEndsTheWorkForADriverThatNeverDoes(t *testing.T) {
 	}
 }
 
-func TestStopOfWhatHasNotBegun(t *testing.T) {
+func TestStopBeforeRun(t *testing.T) {
 	f := newFixture(t, 0)
 	f.Stop()
 	f.Run(f.bus, func(*virtqueue.Chain) (int, error) {
-		t.Error("works after Stop")
+		t.Error("the worker runs after Stop")
 		return 0, nil
 	})
 	f.add(t)
@@ -183,7 +184,7 @@ func TestStopOfWhatHasNotBegun(t *testing.T) {
 	f.Stop()
 }
 
-func TestAnErrorEndsTheWorkAndWhatWasDoneIsShown(t *testing.T) {
+func TestAnErrorEndsTheWorkAfterAFlush(t *testing.T) {
 	broken := errors.New("broken")
 	f := newFixture(t, 0)
 	for range 3 {
@@ -197,22 +198,22 @@ func TestAnErrorEndsTheWorkAndWhatWasDoneIsShown(t *testing.T) {
 		return 0, nil
 	})
 	if err := <-f.bus.failed; !errors.Is(err, broken) {
-		t.Errorf("told %v", err)
+		t.Errorf("the bus got error %v", err)
 	}
 	if !f.queue.Call.Wait() {
-		t.Error("closed")
+		t.Error("no interrupt: the event is stopped")
 	}
 	for i, want := range []bool{true, true, false} {
 		if _, _, ok := f.driver.Take(); ok != want {
-			t.Errorf("chain %d: %t", i, ok)
+			t.Errorf("chain %d is used: %t", i, ok)
 		}
 	}
 	f.queue.Kick.Signal()
 	f.Stop()
 }
 
-// Stop waits for a worker that is telling of its failure, which waits for
-// nothing.
+// Stop waits for a worker that is inside bus.Fail. Fail does not wait for
+// anything.
 func TestStopWhileTheWorkFails(t *testing.T) {
 	f := newFixture(t, 0)
 	mem := newMemory(t)
@@ -238,7 +239,7 @@ func TestWorkDoesNotAllocate(t *testing.T) {
 	f.queue.Call.Wait()
 	if n := testing.AllocsPerRun(1000, func() {
 		avail++
-		binary.LittleEndian.PutUint16(f.driver.Avail[4+2*entries:], avail) // interrupt after this chain
+		binary.LittleEndian.PutUint16(f.driver.Avail[4+2*entries:], avail) // used_event: interrupt after this chain
 		binary.LittleEndian.PutUint16(f.driver.Avail[2:], avail+1)
 		f.queue.Kick.Signal()
 		f.queue.Call.Wait()

@@ -21,7 +21,7 @@ type client struct {
 	buf []byte
 }
 
-// serve is a client of a server of folders, with a session.
+// serve starts a server of folders, and returns a client with a session.
 func serve(t testing.TB, folders ...Folder) *client {
 	t.Helper()
 	s, err := New(folders, testMessage)
@@ -34,7 +34,7 @@ func serve(t testing.TB, folders ...Folder) *client {
 	return c
 }
 
-// message is a request with the fields given.
+// message returns a request with the given fields.
 func message(typ uint8, tag uint16, fields ...any) []byte {
 	b := wire.PutU16([]byte{0, 0, 0, 0, typ}, tag)
 	for _, f := range fields {
@@ -54,14 +54,15 @@ func message(typ uint8, tag uint16, fields ...any) []byte {
 		case []byte:
 			b = append(wire.PutU32(b, uint32(len(f))), f...)
 		default:
-			panic("no such field")
+			panic("a field of unsupported type")
 		}
 	}
 	binary.LittleEndian.PutUint32(b, uint32(len(b)))
 	return b
 }
 
-// ask makes a request and returns the reply's fields, or its error.
+// ask makes a request. It returns the fields of the reply, or the reply's
+// error.
 func (c *client) ask(typ uint8, fields ...any) (wire.Reader, error) {
 	c.t.Helper()
 	return c.raw(message(typ, 7, fields...))
@@ -73,19 +74,19 @@ func (c *client) raw(req []byte) (wire.Reader, error) {
 	sent := 0
 	c.s.Handle(req, c.buf, func(reply []byte) { r.B = bytes.Clone(reply); sent++ })
 	if sent != 1 {
-		c.t.Fatalf("%d replies", sent)
+		c.t.Fatalf("the request has %d replies, want 1", sent)
 	}
 	length := len(r.B)
 	size, typ, tag := r.U32(), r.U8(), r.U16()
 	switch {
 	case r.Bad || int(size) != length || length > testMessage:
-		c.t.Fatalf("a reply of %d bytes says %d", length, size)
+		c.t.Fatalf("a reply of %d bytes has size field %d", length, size)
 	case len(req) >= wire.Head && tag != binary.LittleEndian.Uint16(req[5:]):
-		c.t.Fatalf("tag %d", tag)
+		c.t.Fatalf("the reply has tag %d, which differs from the request's", tag)
 	case typ == wire.Rlerror:
 		return r, unix.Errno(r.U32())
 	case typ != req[4]+1:
-		c.t.Fatalf("reply %d to %d", typ, req[4])
+		c.t.Fatalf("the reply to a request of type %[2]d has type %[1]d", typ, req[4])
 	}
 	return r, nil
 }
@@ -95,7 +96,7 @@ func (c *client) ok(typ uint8, fields ...any) wire.Reader {
 	c.t.Helper()
 	r, err := c.ask(typ, fields...)
 	if err != nil {
-		c.t.Fatalf("request %d %v: %v", typ, fields, err)
+		c.t.Fatalf("request of type %d with fields %v: %v", typ, fields, err)
 	}
 	return r
 }
@@ -105,7 +106,7 @@ func (c *client) attach(fid int, folder string) {
 	c.ok(wire.Tattach, fid, uint32(wire.NoFid), "", folder, 0)
 }
 
-// walk makes fid to from from by names.
+// walk makes fid to for the object that names lead to from fid from.
 func (c *client) walk(from, to int, names ...string) (wire.Reader, error) {
 	c.t.Helper()
 	fields := []any{from, to, uint16(len(names))}
@@ -115,15 +116,15 @@ func (c *client) walk(from, to int, names ...string) (wire.Reader, error) {
 	return c.ask(wire.Twalk, fields...)
 }
 
-// reach is walk that must succeed.
+// reach is a walk that must succeed.
 func (c *client) reach(from, to int, names ...string) {
 	c.t.Helper()
 	if r, err := c.walk(from, to, names...); err != nil || int(r.U16()) != len(names) {
-		c.t.Fatalf("%q: %v", names, err)
+		c.t.Fatalf("walk to %q: %v, or some names are missing", names, err)
 	}
 }
 
-// write makes a file of the host.
+// write writes a file of the host.
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -131,7 +132,7 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// read is the text of a file of the host.
+// read returns the content of a file of the host.
 func read(t testing.TB, elem ...string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(elem...))

@@ -11,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// entry is what a fid stands for. But for the position of a listing it does not
-// change: a fid whose file is opened gets another one. Requests hold it while
-// they use it.
+// entry is what a fid stands for. It does not change, except for the position
+// of a listing: a fid that is opened gets another entry. Requests hold a
+// reference while they use it.
 type entry struct {
 	server *Server
 	export *export
-	fd     int // O_PATH, unless it is open
+	fd     int // opened with O_PATH, unless open
 	open   bool
 	dev    uint64
-	kind   uint32 // S_IFMT of its mode
+	kind   uint32 // S_IFMT bits of the mode
 	refs   int    // guarded by Server.mu
 
 	listing sync.Mutex
-	pos     int64 // where the descriptor of an open directory is
+	pos     int64 // current position of an open directory's descriptor
 }
 
-// entry takes over fd, an object of x.
+// entry makes an entry for fd, an object of x. It takes ownership of fd.
 func (s *Server) entry(x *export, fd int, open bool) (*entry, wire.ID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -38,9 +38,9 @@ func (s *Server) entry(x *export, fd int, open bool) (*entry, wire.ID, error) {
 	return e, x.id(&st), nil
 }
 
-// id is the qid of an object: the number that its file system has for it, as
-// long as that is the folder's own. For those that are mounted in it, something
-// else that is as good as unique.
+// id returns the qid of an object. The qid has the inode number if the object
+// is on the same file system as the folder. Objects of file systems mounted
+// below have a hash instead, which is practically unique.
 func (x *export) id(st *unix.Stat_t) wire.ID {
 	id := wire.ID{Path: x.number(st.Dev, st.Ino)}
 	switch st.Mode & unix.S_IFMT {
@@ -62,15 +62,15 @@ func (x *export) number(dev, ino uint64) uint64 {
 	return maphash.Bytes(x.seed, b[:])
 }
 
-// name is what e is called in the directory Server.self.
+// name returns the name of e in the directory Server.self.
 func (e *entry) name() string { return strconv.Itoa(e.fd) }
 
-// reopen opens the object itself, whatever names it has or had.
+// reopen opens the object itself, whatever its names are.
 func (e *entry) reopen(flags int) (int, error) {
 	return unix.Openat(e.server.self, e.name(), flags|unix.O_CLOEXEC, 0)
 }
 
-// writable says whether the folder may be changed.
+// writable returns EROFS if the folder is read-only.
 func (e *entry) writable() error {
 	if e.export.readOnly {
 		return unix.EROFS
@@ -78,7 +78,7 @@ func (e *entry) writable() error {
 	return nil
 }
 
-// fid holds what num stands for.
+// fid returns the entry of num, with a reference.
 func (s *Server) fid(num uint32) (*entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *Server) fid(num uint32) (*entry, error) {
 	return e, nil
 }
 
-// release ends a use.
+// release releases a reference.
 func (e *entry) release() {
 	e.server.mu.Lock()
 	defer e.server.mu.Unlock()
@@ -104,8 +104,8 @@ func (e *entry) drop() {
 	}
 }
 
-// set has num, which stands for old (nil: for nothing), stand for e, which it
-// takes over.
+// set makes num stand for e, whose reference it takes. num must have stood for
+// old, or for nothing if old is nil.
 func (s *Server) set(num uint32, old, e *entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Server) set(num uint32, old, e *entry) error {
 	return nil
 }
 
-// clunk has num stand for nothing.
+// clunk removes num.
 func (s *Server) clunk(num uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +140,7 @@ func (s *Server) clunk(num uint32) error {
 	return nil
 }
 
-// forget ends the session: no number stands for anything.
+// forget ends the session: it removes all fids.
 func (s *Server) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +150,7 @@ func (s *Server) forget() {
 	}
 }
 
-// Fids is how many numbers the client has in use.
+// Fids returns how many fids the client has in use.
 func (s *Server) Fids() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Requests on open files, and those that open them.
+// Requests on open files, and requests that open files.
 
-// openFlags are the flags of open(2) that a client may use.
+// openFlags are the flags of open(2) that a client may set.
 const openFlags = unix.O_ACCMODE | unix.O_APPEND | unix.O_TRUNC | unix.O_SYNC | unix.O_DIRECTORY
 
-// mayOpen says whether a folder's file may be opened with flags.
+// mayOpen returns an error if the file must not be opened with flags.
 func (e *entry) mayOpen(flags uint32) error {
 	switch {
 	case flags&unix.O_ACCMODE == unix.O_ACCMODE:
@@ -38,7 +38,7 @@ func (e *entry) lopen(num uint32, r *request, a *answer) error {
 	case e.kind == unix.S_IFLNK:
 		return unix.ELOOP
 	case e.kind != unix.S_IFREG && e.kind != unix.S_IFDIR:
-		return unix.EACCES // as with the mount option nodev
+		return unix.EACCES // like the mount option nodev
 	}
 	fd, err := e.reopen(int(flags & openFlags))
 	if err != nil {
@@ -47,20 +47,20 @@ func (e *entry) lopen(num uint32, r *request, a *answer) error {
 	return e.opened(num, fd, a)
 }
 
-// opened makes num, which stood for e, stand for the open file fd.
+// opened makes num stand for the open file fd instead of e.
 func (e *entry) opened(num uint32, fd int, a *answer) error {
 	file, id, err := e.server.entry(e.export, fd, true)
 	if err != nil {
 		return err
 	}
 	a.id(id)
-	a.u32(0) // any amount of data in one request
+	a.u32(0) // iounit 0: any amount of data in one request
 	return e.server.set(num, e, file)
 }
 
-// lcreate makes a regular file. It belongs to the user of this process, and its
-// group is that user's or, by bit set-group-id, the directory's, whatever the
-// client says; so is the one of all else that is made.
+// lcreate makes a regular file. The file belongs to this process's user,
+// whatever the client says. Its group is that user's group, or the directory's
+// if that has the set-group-ID bit. The same holds for every other new object.
 func (e *entry) lcreate(num uint32, r *request, a *answer) error {
 	name, err := r.name()
 	if err != nil {
@@ -80,7 +80,7 @@ func (e *entry) lcreate(num uint32, r *request, a *answer) error {
 	if err := e.writable(); err != nil {
 		return err
 	}
-	// A new one and no other, which might be anything.
+	// Only a new file is safe: an existing one might be anything.
 	const create = unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(e.fd, name, int(flags&openFlags)|create, mode&0o7777)
 	if err != nil {
@@ -97,7 +97,7 @@ func (e *entry) lcreate(num uint32, r *request, a *answer) error {
 	return e.opened(num, fd, a)
 }
 
-// room is how much data a reply may carry, of what the client wants.
+// room returns how many of the want bytes of data fit into a reply.
 func (e *entry) room(want uint32) int {
 	return int(min(uint64(want), uint64(e.server.agreed()-wire.IOHead)))
 }
@@ -146,8 +146,8 @@ func (e *entry) fsync(r *request) error {
 	return unix.Fsync(e.fd)
 }
 
-// readdir answers with whole entries, from a position on that an entry has
-// given.
+// readdir replies with whole entries. off is the position that an earlier entry
+// returned, or 0.
 func (e *entry) readdir(r *request, a *answer) error {
 	off, count := r.U64(), r.U32()
 	if err := r.end(); err != nil {
@@ -158,14 +158,15 @@ func (e *entry) readdir(r *request, a *answer) error {
 	}
 	e.listing.Lock()
 	defer e.listing.Unlock()
-	if int64(off) != e.pos || off == 0 { // from the beginning, it is read anew
+	if int64(off) != e.pos || off == 0 { // at the beginning, the directory is read anew
 		if _, err := unix.Seek(e.fd, int64(off), unix.SEEK_SET); err != nil {
 			return err
 		}
 		e.pos = int64(off)
 	}
 	room := e.room(count)
-	// An entry there is hardly longer than here, so that little is read twice.
+	// An entry of getdents64 is hardly longer than one of Rreaddir, so little is
+	// read twice.
 	buf := make([]byte, max(room, 512))
 	n, err := unix.Getdents(e.fd, buf)
 	if err != nil {
@@ -173,7 +174,7 @@ func (e *entry) readdir(r *request, a *answer) error {
 	}
 	a.u32(0)
 	if n > 0 {
-		e.pos = -1 // to be sought, unless all of it is taken
+		e.pos = -1 // needs a seek, unless the loop takes all entries
 	}
 	for b := buf[:n]; len(b) > 0; {
 		d := directoryEntry(b)
@@ -190,13 +191,13 @@ func (e *entry) readdir(r *request, a *answer) error {
 	}
 	done := len(a.b) - wire.DataHead
 	if done == 0 && n > 0 {
-		return unix.EINVAL // as getdents64(2) where no entry fits
+		return unix.EINVAL // like getdents64(2) when no entry fits
 	}
 	wire.PutU32(a.b[:wire.Head], uint32(done))
 	return nil
 }
 
-// directoryEntry begins with a struct linux_dirent64 (getdents64(2)).
+// directoryEntry starts with a struct linux_dirent64 (getdents64(2)).
 type directoryEntry []byte
 
 func (d directoryEntry) ino() uint64  { return binary.LittleEndian.Uint64(d) }
@@ -205,5 +206,6 @@ func (d directoryEntry) length() int  { return int(binary.LittleEndian.Uint16(d[
 func (d directoryEntry) kind() uint8  { return d[18] }
 func (d directoryEntry) name() string { return unix.ByteSliceToString(d[19:d.length()]) }
 
-// size is the length of the entry in Rreaddir: qid[13] offset[8] type[1] name[s].
+// size returns the size of the entry in Rreaddir: qid[13] offset[8] type[1]
+// name[s].
 func (d directoryEntry) size() int { return 13 + 8 + 1 + 2 + len(d.name()) }

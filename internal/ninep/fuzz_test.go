@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// words are the names and other strings of a lying client.
-var words = []string{"file", "dir", "deep", "in", "out", "up", "..", ".", "", "new", "a/b", "../secret", "x\x00", "/etc/passwd", strings.Repeat("n", 300), "fifo"}
+// strs are the names and other strings of a lying client.
+var strs = []string{"file", "dir", "deep", "in", "out", "up", "..", ".", "", "new", "a/b", "../secret", "x\x00", "/etc/passwd", strings.Repeat("n", 300), "fifo"}
 
-// script is what the fuzzer wants a client to do.
+// script is the fuzzer's input, which determines what the client does.
 type script struct{ b []byte }
 
 func (s *script) next() int {
@@ -27,7 +27,7 @@ func (s *script) next() int {
 	return int(v)
 }
 
-// number is one that may mean something, or not.
+// number returns a fid or another number, valid or not.
 func (s *script) number() uint32 {
 	v := s.next()
 	if v >= 240 {
@@ -36,18 +36,18 @@ func (s *script) number() uint32 {
 	return uint32(v % 16)
 }
 
-func (s *script) word() string { return words[s.next()%len(words)] }
+func (s *script) str() string { return strs[s.next()%len(strs)] }
 
-// request is one of any kind, mostly with fields that it should have.
+// request returns a request of any kind, mostly with the right fields.
 func (s *script) request() []byte {
-	num, other, name := s.number(), s.number(), s.word()
+	num, other, name := s.number(), s.number(), s.str()
 	switch s.next() % 24 {
 	case 0:
 		return message(wire.Tattach, 1, num, uint32(wire.NoFid), "", []string{"rw", "ro", "none"}[s.next()%3], 0)
 	case 1, 2, 3:
 		return message(wire.Twalk, 1, num, other, uint16(1), name)
 	case 4:
-		return message(wire.Twalk, 1, num, other, uint16(2), name, s.word())
+		return message(wire.Twalk, 1, num, other, uint16(2), name, s.str())
 	case 5:
 		return message(wire.Twalk, 1, num, other, uint16(s.number()))
 	case 6, 7:
@@ -64,7 +64,7 @@ func (s *script) request() []byte {
 		return message(wire.Tsetattr, 1, num, s.next(), other, s.number(), s.number(), uint64(s.next()),
 			uint64(1), uint64(1), uint64(1), uint64(s.number()))
 	case 13:
-		return message(wire.Tsymlink, 1, num, name, s.word(), 0)
+		return message(wire.Tsymlink, 1, num, name, s.str(), 0)
 	case 14:
 		return message(wire.Tmknod, 1, num, name, s.number()<<12, 1, 3, 0)
 	case 15:
@@ -72,7 +72,7 @@ func (s *script) request() []byte {
 	case 16:
 		return message(wire.Tmkdir, 1, num, name, other, 0)
 	case 17:
-		return message(wire.Trenameat, 1, num, name, other, s.word())
+		return message(wire.Trenameat, 1, num, name, other, s.str())
 	case 18:
 		return message(wire.Tunlinkat, 1, num, name, []int{0, wire.RemoveDir, 1}[s.next()%3])
 	case 19:
@@ -87,14 +87,13 @@ func (s *script) request() []byte {
 	return message(uint8(s.next()), 1, num, other, name)
 }
 
-// FuzzLyingClient has a client ask for anything: each request has one reply, of
-// the length that it may have, and nothing changes but what is in the folder that
-// may be changed.
+// FuzzLyingClient makes arbitrary requests. Each request must have one reply,
+// of an allowed length. Nothing may change except in the writable folder.
 func FuzzLyingClient(f *testing.F) {
 	f.Add([]byte("some bytes to begin with, which make a few requests of several kinds"))
 	f.Add([]byte{0, 0, 0, 0, 1, 1, 0, 0, 1, 2, 0, 4, 1, 5, 3, 2, 0, 6, 1, 0, 2, 7, 6})
 	if err := unix.Access("/dev/shm", unix.W_OK); err == nil {
-		f.Setenv("TMPDIR", "/dev/shm") // where Tfsync has nothing to wait for
+		f.Setenv("TMPDIR", "/dev/shm") // Tfsync is fast there
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		folder, outside := shared(t)
@@ -120,19 +119,19 @@ func FuzzLyingClient(f *testing.F) {
 		}
 		s.Close()
 		if got := descriptors(t); got != open {
-			t.Errorf("%d descriptors, %d before", got, open)
+			t.Errorf("%d descriptors are open, before the test %d", got, open)
 		}
 		if after := tree(t, readOnly); after != before {
-			t.Errorf("what was read-only is\n%s, was\n%s", after, before)
+			t.Errorf("the read-only folder is now\n%s, before the test\n%s", after, before)
 		}
 		if all, err := os.ReadDir(filepath.Dir(folder)); err != nil || len(all) != 2 || read(t, outside) != "secret" {
-			t.Errorf("outside: %v, %v", all, err)
+			t.Errorf("something outside the folder has changed: %v, %v", all, err)
 		}
 		clean(t, folder)
 	})
 }
 
-// tree is what a folder has, but for times of access.
+// tree describes the contents of a folder, without access times.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -157,7 +156,8 @@ func tree(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// clean lets the test remove the folder, whatever modes it has.
+// clean makes the directories of the folder accessible, so that the test can
+// remove it.
 func clean(t *testing.T, dir string) {
 	t.Helper()
 	if err := unix.Chmod(dir, 0o700); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // Requests that change directories. Their fid is the directory.
 
-// change reads the name that is to be changed.
+// change checks that the folder is writable, and reads the name to change.
 func (e *entry) change(r *request) (string, error) {
 	if err := e.writable(); err != nil {
 		return "", err
@@ -18,7 +18,7 @@ func (e *entry) change(r *request) (string, error) {
 	return r.name()
 }
 
-// made answers with what name is now.
+// made returns the entry of the new object name, and adds its qid to the reply.
 func (e *entry) made(name string, a *answer) (*entry, error) {
 	c, id, err := e.child(name)
 	if err != nil {
@@ -44,7 +44,8 @@ func (e *entry) mkdir(r *request, a *answer) error {
 	return e.finish(name, mode, a)
 }
 
-// finish gives what was made under name its mode: umask(2) has taken bits away.
+// finish sets the mode of the new object name, because umask(2) has cleared
+// bits.
 func (e *entry) finish(name string, mode uint32, a *answer) error {
 	c, err := e.made(name, a)
 	if err != nil {
@@ -55,7 +56,7 @@ func (e *entry) finish(name string, mode uint32, a *answer) error {
 	if err := unix.Fstat(c.fd, &st); err != nil {
 		return err
 	}
-	// mkdir(2) gives a directory this bit by itself.
+	// mkdir(2) sets this bit of a directory when its parent has it.
 	if want := mode | st.Mode&unix.S_ISGID; st.Mode&0o7777 != want {
 		return c.chmod(want)
 	}
@@ -85,8 +86,8 @@ func (e *entry) symlink(r *request, a *answer) error {
 	return err
 }
 
-// mknod makes a regular file, or a name for a FIFO or a socket, which is the
-// program's own: nobody opens it here. Devices are not made.
+// mknod makes a regular file, a FIFO or a socket. FIFOs and sockets are only
+// names for the program: this server never opens them. Devices are refused.
 func (e *entry) mknod(r *request, a *answer) error {
 	name, err := e.change(r)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// request is what is left to read of a request.
+// request is the unread rest of a request.
 type request struct {
 	wire.Reader
 	tag uint16
 }
 
-// name reads a name in a directory.
+// name reads a file name.
 func (r *request) name() (string, error) {
 	name := string(r.Str())
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
@@ -23,7 +23,7 @@ func (r *request) name() (string, error) {
 	return name, nil
 }
 
-// end says whether the request was as long as it should be.
+// end returns an error unless the request is completely read and well-formed.
 func (r *request) end() error {
 	if r.Bad || len(r.B) != 0 {
 		return unix.EPROTO
@@ -31,7 +31,7 @@ func (r *request) end() error {
 	return nil
 }
 
-// answer is a reply in the making.
+// answer is a reply under construction.
 type answer struct{ b []byte }
 
 func (a *answer) u16(v uint16)  { a.b = wire.PutU16(a.b, v) }
@@ -39,7 +39,7 @@ func (a *answer) u32(v uint32)  { a.b = wire.PutU32(a.b, v) }
 func (a *answer) u64(v uint64)  { a.b = wire.PutU64(a.b, v) }
 func (a *answer) id(id wire.ID) { a.b = wire.PutID(a.b, id) }
 
-// times appends struct timespecs.
+// times appends times.
 func (a *answer) times(times ...unix.Timespec) {
 	for _, t := range times {
 		a.u64(uint64(t.Sec))
@@ -47,9 +47,9 @@ func (a *answer) times(times ...unix.Timespec) {
 	}
 }
 
-// handle does what a request asks for.
+// handle executes a request.
 func (s *Server) handle(typ uint8, r *request, a *answer) error {
-	num := r.U32() // but in a Tversion a fid
+	num := r.U32() // a fid, except in Tversion
 	switch typ {
 	case wire.Tversion:
 		return s.version(num, r, a)
@@ -57,7 +57,7 @@ func (s *Server) handle(typ uint8, r *request, a *answer) error {
 		return s.attach(num, r, a)
 	case wire.Tclunk:
 		return s.clunk(num)
-	case wire.Tremove: // whose fid is gone in any case; Tunlinkat is what is used
+	case wire.Tremove: // unsupported, but the fid must go in any case; clients use Tunlinkat
 		if err := s.clunk(num); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (s *Server) handle(typ uint8, r *request, a *answer) error {
 	return unix.EOPNOTSUPP
 }
 
-// version begins a session.
+// version starts a session.
 func (s *Server) version(size uint32, r *request, a *answer) error {
 	name := string(r.Str())
 	if err := r.end(); err != nil {
@@ -129,12 +129,12 @@ func (s *Server) version(size uint32, r *request, a *answer) error {
 	return nil
 }
 
-// attach makes num stand for a folder.
+// attach makes num stand for the root of a folder.
 func (s *Server) attach(num uint32, r *request, a *answer) error {
 	auth := r.U32()
-	r.Str() // the user's name: what is allowed is what this process may do
+	r.Str() // user name; unused, because the permissions are those of this process
 	x := s.exports[string(r.Str())]
-	r.U32() // the user's number
+	r.U32() // user ID
 	if err := r.end(); err != nil {
 		return err
 	}
@@ -158,9 +158,9 @@ func (s *Server) attach(num uint32, r *request, a *answer) error {
 
 func duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
 
-// walk makes a new number stand for what the names lead to, one after the
-// other. When not the first but a later one leads nowhere, the reply has those
-// until there, and the number is not made (walk(5)).
+// walk makes a fid for the object that the names lead to. When a name other
+// than the first is missing, the reply has the qids up to that name, and no fid
+// is made (walk(5)).
 func (e *entry) walk(num uint32, r *request, a *answer) error {
 	to, n := r.U32(), r.U16()
 	if e.open {
@@ -208,7 +208,7 @@ func (e *entry) walk(num uint32, r *request, a *answer) error {
 	return e.server.set(to, old, at)
 }
 
-// child is what name in directory e is.
+// child opens name in directory e.
 func (e *entry) child(name string) (*entry, wire.ID, error) {
 	fd, err := unix.Openat(e.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -218,7 +218,7 @@ func (e *entry) child(name string) (*entry, wire.ID, error) {
 }
 
 func (e *entry) getattr(r *request, a *answer) error {
-	r.U64() // what is wanted; there is nothing to spare
+	r.U64() // requested fields; we always return all basic ones
 	if err := r.end(); err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (e *entry) getattr(r *request, a *answer) error {
 	for _, v := range []uint64{uint64(st.Nlink), st.Rdev, uint64(st.Size), uint64(st.Blksize), uint64(st.Blocks)} {
 		a.u64(v)
 	}
-	// Beyond the basic ones: birth, generation, version of the data.
+	// Not basic, so zero: birth time, generation, data version.
 	a.times(st.Atim, st.Mtim, st.Ctim, unix.Timespec{}, unix.Timespec{})
 	return nil
 }
@@ -286,7 +286,8 @@ func (e *entry) setattr(r *request) error {
 	return nil
 }
 
-// chmod changes the mode of the object; a symbolic link has none (EOPNOTSUPP).
+// chmod changes the mode of the object. It returns EOPNOTSUPP for a symbolic
+// link, which has no mode.
 func (e *entry) chmod(mode uint32) error {
 	return unix.Fchmodat(e.server.self, e.name(), mode&0o7777, 0)
 }
@@ -296,7 +297,7 @@ func (e *entry) truncate(size int64) error {
 		return unix.EINVAL
 	}
 	if e.open && unix.Ftruncate(e.fd, size) == nil {
-		return nil // who has opened it for writing may, whatever its mode says
+		return nil // works if the file is open for writing, whatever its mode
 	}
 	fd, err := e.reopen(unix.O_WRONLY)
 	if err != nil {

@@ -1,15 +1,17 @@
-// Package ninep is a server of folders of the host by 9P2000.L. It takes a
-// message and gives its reply, whatever carries them: a socket ([Server.Serve])
-// for the process monitor, a virtqueue for one that makes virtual machines.
+// Package ninep is a 9P2000.L server for folders of the host. It handles
+// messages independently of how they arrive: through a socket ([Server.Serve])
+// in the process monitor, or through a virtqueue in a monitor of virtual
+// machines.
 //
-// Its client is not trusted. Lengths, names and numbers are checked; a name is
-// one component, and an object is a descriptor that was opened below the folder
-// without following symbolic links, so that no request leads out of it. What is
-// allowed there is what the user of this process may do, less what a read-only
-// folder forbids. No FIFO, socket or device is opened.
+// The client is not trusted. The server checks lengths, names and numbers. A
+// name is one component. An object is a descriptor that was opened below the
+// folder without following symbolic links, so no request leads out of the
+// folder. Inside, the client may do what the user of this process may do,
+// except for writes to a read-only folder. FIFOs, sockets and devices are never
+// opened.
 //
-// Not there: extended attributes, locks, and requests that are older than
-// 9P2000.L.
+// The server does not support extended attributes, locks, and requests older
+// than 9P2000.L.
 package ninep
 
 import (
@@ -27,7 +29,7 @@ import (
 
 // Folder is a folder that a client may attach to.
 type Folder struct {
-	Name     string // by which the client asks for it (aname of Tattach)
+	Name     string // name that the client attaches to (aname of Tattach)
 	Path     string
 	ReadOnly bool
 }
@@ -35,17 +37,17 @@ type Folder struct {
 // Server serves folders to one client.
 type Server struct {
 	exports    map[string]*export
-	self       int // /proc/self/fd, which leads to what a descriptor stands for
+	self       int // descriptor of /proc/self/fd, which gives paths to the objects of descriptors
 	maxMessage int
 
 	mu      sync.Mutex
-	size    int // of the longest message; that of Tversion
+	size    int // longest message in bytes, negotiated by Tversion
 	fids    map[uint32]*entry
 	maxFids int
 	tags    map[uint16]*pending
 }
 
-// export is a folder that is served.
+// export is a folder being served.
 type export struct {
 	root     int // descriptor
 	dev      uint64
@@ -53,19 +55,19 @@ type export struct {
 	readOnly bool
 }
 
-// New is a server of folders, whose messages are at most maxMessage bytes long.
+// New returns a server of folders. Messages are at most maxMessage bytes long.
 func New(folders []Folder, maxMessage int) (_ *Server, err error) {
 	if maxMessage < wire.MinMessage {
-		return nil, fmt.Errorf("9P messages of %d bytes are too short", maxMessage)
+		return nil, fmt.Errorf("9P messages of at most %d bytes are too short", maxMessage)
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return nil, fmt.Errorf("limit of open files: %w", err)
+		return nil, fmt.Errorf("read the limit of open files: %w", err)
 	}
 	s := &Server{
 		exports: map[string]*export{}, self: -1, maxMessage: maxMessage, size: maxMessage,
 		fids: map[uint32]*entry{}, tags: map[uint16]*pending{},
-		// Each is a descriptor, and the process has others, too.
+		// Each fid may need a descriptor, and the process has other descriptors, too.
 		maxFids: int(min(limit.Cur/4*3, 1<<16)),
 	}
 	defer func() {
@@ -98,7 +100,7 @@ func (s *Server) export(f Folder) error {
 	return nil
 }
 
-// Close ends the session. No request may be under way, nor follow.
+// Close ends the session. No request may be in flight, or follow.
 func (s *Server) Close() {
 	s.forget()
 	for _, x := range s.exports {
@@ -109,9 +111,10 @@ func (s *Server) Close() {
 	}
 }
 
-// Handle answers a request. The reply is made in buf, which is as long as the
-// longest message, and given to send; a request to forget this one (Tflush) is
-// not answered before send has returned. Any number may be handled at a time.
+// Handle handles a request. It builds the reply in buf, which must be as long
+// as the longest message, and passes it to send. A request to flush this one
+// (Tflush) is not answered before send has returned. Handle may be called
+// concurrently.
 func (s *Server) Handle(req, buf []byte, send func(reply []byte)) {
 	r := request{Reader: wire.Reader{B: req}}
 	size, typ := r.U32(), r.U8()
@@ -142,18 +145,18 @@ func (s *Server) Handle(req, buf []byte, send func(reply []byte)) {
 	send(a.b)
 }
 
-// agreed is the size of the longest message.
+// agreed returns the negotiated size of the longest message.
 func (s *Server) agreed() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.size
 }
 
-// pending is a request under way.
-type pending struct{ done chan struct{} } // closed at the end; nil: nobody waits
+// pending is a request in flight.
+type pending struct{ done chan struct{} } // closed at the end; nil if nobody waits
 
-// begin notes that a request is under way. One of the same tag is as good as
-// over: the client has its reply, or nothing better is due to it.
+// begin registers a request in flight. It replaces an earlier one with the same
+// tag: that is answered already, or the client has broken the protocol.
 func (s *Server) begin(tag uint16) *pending {
 	p := new(pending)
 	s.mu.Lock()
@@ -173,9 +176,9 @@ func (s *Server) end(tag uint16, p *pending) {
 	}
 }
 
-// flush waits until the request of tag old has its reply: nothing here takes
-// long enough to be broken off. It is not itself noted, so that no two wait for
-// each other.
+// flush waits until the request with tag old is answered. No request takes long
+// enough to be worth cancelling. A flush is not registered itself, so that no
+// two can wait for each other.
 func (s *Server) flush(old uint16) error {
 	s.mu.Lock()
 	p := s.tags[old]

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shared is a folder with what tests need, beside a file that is not shared.
+// shared makes a folder with the files that tests need, and a file outside it.
 func shared(t testing.TB) (folder, outside string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,7 +34,7 @@ func shared(t testing.TB) (folder, outside string) {
 	return folder, outside
 }
 
-func TestAFileIsFoundReadAndWritten(t *testing.T) {
+func TestAFileCanBeReadAndWritten(t *testing.T) {
 	folder, _ := shared(t)
 	c := serve(t, Folder{Name: "a", Path: folder})
 	c.attach(0, "a")
@@ -50,16 +50,16 @@ func TestAFileIsFoundReadAndWritten(t *testing.T) {
 	}
 }
 
-func TestALaterNameThatIsMissingEndsAWalk(t *testing.T) {
+func TestAMissingLaterNameEndsAWalk(t *testing.T) {
 	folder, _ := shared(t)
 	c := serve(t, Folder{Path: folder})
 	c.attach(0, "")
 	r, err := c.walk(0, 1, "dir", "none", "file")
 	if err != nil || r.U16() != 1 || len(r.B) != 13 {
-		t.Errorf("%v, %d bytes", err, len(r.B))
+		t.Errorf("walk: error %v, or %d bytes instead of one qid", err, len(r.B))
 	}
 	if _, err := c.ask(wire.Tgetattr, 1, uint64(0)); !errors.Is(err, unix.EBADF) {
-		t.Errorf("the number was made: %v", err)
+		t.Errorf("getattr of the fid: %v, want EBADF", err)
 	}
 	if _, err := c.walk(0, 1, "none"); !errors.Is(err, unix.ENOENT) {
 		t.Error(err)
@@ -72,22 +72,22 @@ func TestNothingLeadsOutOfAFolder(t *testing.T) {
 	c.attach(0, "")
 	for _, names := range [][]string{{".."}, {"dir", ".."}, {"."}, {""}, {"dir/file"}, {"/"}, {outside}, {"a\x00b"}} {
 		if _, err := c.walk(0, 1, names...); !errors.Is(err, unix.EINVAL) {
-			t.Errorf("walk %q: %v", names, err)
+			t.Errorf("walk to %q: %v, want EINVAL", names, err)
 		}
 	}
-	// What lies behind a link is not there; the link is.
+	// A link itself can be walked to, but not what it points to.
 	if r, err := c.walk(0, 1, "up", "secret"); err != nil || r.U16() != 1 || r.U8() != wire.KindSymlink {
-		t.Errorf("behind a link: %v", err)
+		t.Errorf("walk through a link: %v, want the link's qid only", err)
 	}
 	for i, link := range []string{"out", "up"} {
 		fid := 10 + i
 		c.reach(0, fid, link)
 		if _, err := c.ask(wire.Tlopen, fid, unix.O_RDWR); !errors.Is(err, unix.ELOOP) {
-			t.Errorf("open %s: %v", link, err)
+			t.Errorf("open of link %s: %v, want ELOOP", link, err)
 		}
 		times := []any{uint64(0), uint64(0), uint64(0), uint64(0)}
 		for _, valid := range []int{wire.SetMode, wire.SetSize, wire.SetAtime | wire.SetAtimeTo, wire.SetUID} {
-			// An error, or of the link itself.
+			// Either an error, or a change of the link itself.
 			_, _ = c.ask(wire.Tsetattr, append([]any{fid, valid, 0, 12345, 0, uint64(0)}, times...)...)
 		}
 	}
@@ -110,10 +110,10 @@ func TestNothingLeadsOutOfAFolder(t *testing.T) {
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(outside, &st); err != nil || read(t, outside) != "secret" || st.Mode != unix.S_IFREG|0o644 || st.Uid == 12345 || st.Atim.Sec == 0 {
-		t.Errorf("%v, %+v", err, st)
+		t.Errorf("the file outside has changed: %v, %+v", err, st)
 	}
 	if all, err := os.ReadDir(filepath.Dir(folder)); err != nil || len(all) != 2 {
-		t.Errorf("%v, %v", all, err)
+		t.Errorf("the directory outside has changed: %v, %v", all, err)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestAReadOnlyFolderStaysAsItIs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Nor by way of a folder that is writable.
+	// Nor through a writable folder.
 	if _, err := c.ask(wire.Tlink, 1, 2, "new"); !errors.Is(err, unix.EXDEV) {
 		t.Errorf("link: %v", err)
 	}
@@ -169,7 +169,7 @@ func TestAReadOnlyFolderStaysAsItIs(t *testing.T) {
 	}
 }
 
-func TestModesAreThoseAskedForWhateverTheUmask(t *testing.T) {
+func TestModesDoNotDependOnTheUmask(t *testing.T) {
 	old := unix.Umask(0o077)
 	defer unix.Umask(old)
 	folder := t.TempDir()
@@ -183,12 +183,12 @@ func TestModesAreThoseAskedForWhateverTheUmask(t *testing.T) {
 		var st unix.Stat_t
 		err := unix.Lstat(filepath.Join(folder, name), &st)
 		if err != nil || st.Mode != want || int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid() {
-			t.Errorf("%s: %v, mode %o of %d, %d", name, err, st.Mode, st.Uid, st.Gid)
+			t.Errorf("%s: %v, mode %o, owner %d, group %d", name, err, st.Mode, st.Uid, st.Gid)
 		}
 	}
 }
 
-func TestNumbersAreBounded(t *testing.T) {
+func TestTheNumberOfFidsIsBounded(t *testing.T) {
 	c := serve(t, Folder{Path: t.TempDir()})
 	c.s.maxFids = 10
 	for fid := range 10 {
@@ -199,10 +199,10 @@ func TestNumbersAreBounded(t *testing.T) {
 	}
 	c.ok(wire.Tclunk, 3)
 	c.reach(0, 10)
-	c.reach(10, 10) // takes the place of itself
+	c.reach(10, 10) // replaces itself
 	for _, fid := range []uint32{0, wire.NoFid} {
 		if _, err := c.walk(10, int(fid)); !errors.Is(err, unix.EBADF) {
-			t.Errorf("%d: %v", fid, err)
+			t.Errorf("walk to fid %d: %v, want EBADF", fid, err)
 		}
 	}
 }
@@ -214,13 +214,13 @@ func TestANewSessionForgetsTheOldOne(t *testing.T) {
 	c.reach(0, 1)
 	c.ok(wire.Tlopen, 1, unix.O_RDONLY)
 	if r := c.ok(wire.Tversion, uint32(4096), "9P2000.u"); r.U32() != 4096 || string(r.Str()) != "unknown" {
-		t.Error("not the version and size that was agreed on")
+		t.Error("Tversion does not return size 4096 and version unknown")
 	}
 	if _, err := c.ask(wire.Tgetattr, 0, uint64(0)); !errors.Is(err, unix.EBADF) {
 		t.Error(err)
 	}
-	if got := descriptors(t); got != before+2 { // the folder and /proc/self/fd
-		t.Errorf("%d descriptors, %d before", got, before)
+	if got := descriptors(t); got != before+2 { // those of the folder and of /proc/self/fd
+		t.Errorf("%d descriptors are open, before the session %d", got, before)
 	}
 }
 
@@ -232,7 +232,7 @@ func descriptors(t testing.TB) int {
 	return len(all)
 }
 
-func TestMessagesThatAreNone(t *testing.T) {
+func TestMalformedMessagesAreErrors(t *testing.T) {
 	c := serve(t, Folder{Path: t.TempDir()})
 	c.attach(0, "")
 	good := message(wire.Tgetattr, 7, 0, uint64(0))
@@ -257,12 +257,12 @@ func TestMessagesThatAreNone(t *testing.T) {
 		var reply []byte
 		c.s.Handle(good[:n], c.buf, func(r []byte) { reply = r })
 		if len(reply) != wire.ErrorSize || reply[4] != wire.Rlerror {
-			t.Errorf("%d bytes: % x", n, reply)
+			t.Errorf("a request of %d bytes has reply % x, want Rlerror", n, reply)
 		}
 	}
 }
 
-func TestAFlushIsAnsweredAfterWhatItFlushes(t *testing.T) {
+func TestAFlushIsAnsweredAfterTheFlushedRequest(t *testing.T) {
 	c := serve(t, Folder{Path: t.TempDir()})
 	c.attach(0, "")
 	order := make(chan string, 2)
@@ -281,12 +281,12 @@ func TestAFlushIsAnsweredAfterWhatItFlushes(t *testing.T) {
 	})
 	<-flushed
 	if got := <-order + " " + <-order; got != "request flush" {
-		t.Error(got)
+		t.Errorf("order of the replies is %q", got)
 	}
-	c.ok(wire.Tflush, uint16(99)) // of what is over
+	c.ok(wire.Tflush, uint16(99)) // of a request that is over
 }
 
-func TestAListingIsWholeWhateverItsPieces(t *testing.T) {
+func TestAListingIsCompleteForEverySize(t *testing.T) {
 	folder := t.TempDir()
 	want := map[string]bool{".": true, "..": true}
 	for i := range 300 {
@@ -303,7 +303,7 @@ func TestAListingIsWholeWhateverItsPieces(t *testing.T) {
 		for off := uint64(0); ; {
 			r := c.ok(wire.Treaddir, 1, off, size)
 			if n := r.U32(); int(n) != len(r.B) || int(n) > size {
-				t.Fatalf("%d bytes of %d", n, size)
+				t.Fatalf("the reply has %d bytes for a request of %d", n, size)
 			}
 			if len(r.B) == 0 {
 				break
@@ -316,18 +316,18 @@ func TestAListingIsWholeWhateverItsPieces(t *testing.T) {
 			}
 		}
 		if len(seen) != len(want) {
-			t.Errorf("pieces of %d: %d names of %d", size, len(seen), len(want))
+			t.Errorf("requests of %d bytes: listed %d of %d names", size, len(seen), len(want))
 		}
 		c.ok(wire.Tclunk, 1)
 	}
 	c.reach(0, 1)
 	c.ok(wire.Tlopen, 1, unix.O_RDONLY)
 	if _, err := c.ask(wire.Treaddir, 1, uint64(0), 10); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("no entry fits: %v", err)
+		t.Errorf("readdir when no entry fits: %v, want EINVAL", err)
 	}
 }
 
-func TestAnOpenFileIsItselfWhateverItsNameBecomes(t *testing.T) {
+func TestAFidKeepsItsObjectWhenTheNameChanges(t *testing.T) {
 	folder, _ := shared(t)
 	c := serve(t, Folder{Path: folder})
 	c.attach(0, "")
@@ -342,15 +342,15 @@ func TestAnOpenFileIsItselfWhateverItsNameBecomes(t *testing.T) {
 		r := c.ok(wire.Tgetattr, fid, uint64(0))
 		r.Take(8 + 13)
 		if mode := r.U32(); mode != unix.S_IFREG {
-			t.Errorf("mode %o", mode)
+			t.Errorf("mode is %o, want a regular file without permissions", mode)
 		}
 	}
 	if read(t, folder, "file") != "another" {
-		t.Error("the other file was changed")
+		t.Error("the new file of that name was changed")
 	}
 }
 
-func TestFolderThatIsNotThere(t *testing.T) {
+func TestAMissingFolderIsAnErrorWithItsPath(t *testing.T) {
 	there := Folder{Name: "there", Path: t.TempDir()}
 	missing := Folder{Name: "missing", Path: filepath.Join(there.Path, "missing")}
 	if _, err := New([]Folder{there, missing}, 8192); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing.Path) {

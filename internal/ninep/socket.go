@@ -10,27 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxReaders is how many requests from a socket are handled at once.
+// maxReaders is how many requests from a socket are handled concurrently.
 const maxReaders = 8
 
-// socket is a SOCK_SEQPACKET socket that a server answers on, a message a
-// packet.
+// socket is a SOCK_SEQPACKET socket of a server, with one message per packet.
 type socket struct {
 	server *Server
 	fd     int
 
 	readers sync.WaitGroup
 	mu      sync.Mutex
-	started int // readers
-	waiting int // of them, for a request
+	started int // number of readers
+	waiting int // number of readers that wait for a request
 	failed  error
 }
 
-// Serve answers what comes on a blocking SOCK_SEQPACKET socket until the other
+// Serve handles requests from a blocking SOCK_SEQPACKET socket until the other
 // side closes it, or this side shuts it down.
 //
-// A thread waits for the next request itself, and not the runtime's poller for
-// it, which saves the client a good part of the time that it waits.
+// A thread itself waits for the next request, not the runtime's poller. That
+// saves a good part of the client's waiting time.
 func (s *Server) Serve(fd int) error {
 	k := &socket{server: s, fd: fd}
 	k.mu.Lock()
@@ -40,17 +39,17 @@ func (s *Server) Serve(fd int) error {
 	return k.failed
 }
 
-// start has one more reader wait, with k.mu held.
+// start starts another reader, with k.mu held.
 func (k *socket) start() {
 	k.started++
 	k.waiting++
 	k.readers.Go(k.read)
 }
 
-// read handles requests, one after the other. When nobody else waits for the
-// next one meanwhile, it starts somebody.
+// read handles requests, one after the other. If no other reader waits for the
+// next request meanwhile, it starts one.
 func (k *socket) read() {
-	req := make([]byte, k.server.maxMessage+1) // a longer one is seen to be so
+	req := make([]byte, k.server.maxMessage+1) // one byte more, to detect messages that are too long
 	buf := make([]byte, k.server.maxMessage)
 	for {
 		n, err := k.receive(req)
@@ -73,14 +72,14 @@ func (k *socket) read() {
 	}
 }
 
-// patience is for how long the next request is looked for before a thread
-// waits: it comes soon while a client resolves a path, and a CPU that has gone
-// idle takes longer to wake up.
-const patience = 30 * time.Microsecond
+// spinTime is how long a reader polls for the next request before its thread
+// blocks. While a client resolves a path, the next request comes soon, and an
+// idle CPU takes longer to wake up.
+const spinTime = 30 * time.Microsecond
 
 // receive waits for a request.
 func (k *socket) receive(req []byte) (int, error) {
-	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
+	for end := time.Now().Add(spinTime); time.Now().Before(end); runtime.Gosched() {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(k.fd), uintptr(unsafe.Pointer(unsafe.SliceData(req))), uintptr(len(req)),
 			unix.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
@@ -90,8 +89,8 @@ func (k *socket) receive(req []byte) (int, error) {
 	return unix.Read(k.fd, req)
 }
 
-// send sends a reply. When that fails, so does the next read, for the client is
-// gone.
+// send sends a reply. If that fails, the client is gone, and the next read
+// fails, too.
 func (k *socket) send(reply []byte) {
 	for errors.Is(unix.Send(k.fd, reply, unix.MSG_NOSIGNAL), unix.EINTR) {
 	}

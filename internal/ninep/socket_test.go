@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onSocket has a server serve a socket; the client's end of it is returned.
+// onSocket starts a server on a socket, and returns the client's end.
 func onSocket(t *testing.T) (fd int, ended chan error) {
 	t.Helper()
 	s, err := New([]Folder{{Path: t.TempDir()}}, testMessage)
@@ -56,16 +56,16 @@ func TestRequestsOfASocketAreAnsweredInAnyOrder(t *testing.T) {
 	for range n {
 		r := receive()
 		if typ := r.U8(); typ != wire.Tgetattr+1 {
-			t.Errorf("reply %d", typ)
+			t.Errorf("a reply has type %d, want Rgetattr", typ)
 		}
 		seen[r.U16()] = true
 	}
 	if len(seen) != n {
-		t.Errorf("replies to %d of %d requests", len(seen), n)
+		t.Errorf("received replies to %d of %d requests", len(seen), n)
 	}
 	send(make([]byte, 2*testMessage))
 	if r := receive(); r.U8() != wire.Rlerror {
-		t.Error("no error for a message that is too long")
+		t.Error("a message that is too long is not an error")
 	}
 	unix.Close(fd)
 	if err := <-ended; err != nil {
@@ -73,7 +73,7 @@ func TestRequestsOfASocketAreAnsweredInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestAClientThatGoesOrIsShutOutEndsAServer(t *testing.T) {
+func TestTheServerEndsWithItsClient(t *testing.T) {
 	for name, end := range map[string]func(fd int){
 		"goes":             func(fd int) {},
 		"leaves a request": func(fd int) { _ = unix.Send(fd, message(wire.Tversion, 0, uint32(testMessage), ""), 0) },

@@ -6,17 +6,18 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Keep, as an id, leaves one as it is: -1 of setreuid(2) and its like.
+// Keep, passed as an ID, leaves that ID unchanged: the -1 of setreuid(2) and
+// similar calls.
 const Keep = ^uint32(0)
 
 // kind is the user's or the group's half of the credentials. The calls for both
-// have the same rules but for capabilities, which follow the user.
+// have the same rules, except that capabilities follow the user IDs.
 type kind struct {
 	ids        func(c *Credentials) *IDs
-	capability int // that permits any id
+	capability int // permits any ID
 }
 
-// The two kinds of ids.
+// The two kinds of IDs.
 var (
 	User  = kind{func(c *Credentials) *IDs { return &c.UID }, linux.CAP_SETUID}
 	Group = kind{func(c *Credentials) *IDs { return &c.GID }, linux.CAP_SETGID}
@@ -71,7 +72,7 @@ func (k kind) SetRES(real, effective, saved uint32) linux.Errno {
 		same := func(v, is uint32) bool { return v == Keep || v == is }
 		if same(real, old.Real) && same(saved, old.Saved) &&
 			(effective == Keep || effective == old.Effective && effective == old.FS) {
-			return 0 // the file system's id stays, too
+			return 0 // the file system ID stays, too
 		}
 		for _, set := range []struct {
 			to *uint32
@@ -90,8 +91,8 @@ func (k kind) SetRES(real, effective, saved uint32) linux.Errno {
 	})
 }
 
-// SetFS is setfsuid(2) and setfsgid(2), which tell the id that was, whether or
-// not they change it.
+// SetFS is setfsuid(2) and setfsgid(2). It returns the previous ID, whether or
+// not it changes the ID.
 func (k kind) SetFS(v uint32) (was uint32) {
 	refused := Change(func(c *Credentials) linux.Errno {
 		id := k.ids(c)
@@ -105,11 +106,12 @@ func (k kind) SetFS(v uint32) (was uint32) {
 		}
 		return 0
 	})
-	_ = refused // a program sees it by asking again (setfsuid(2), "BUGS")
+	_ = refused // a program notices by calling again (setfsuid(2), "BUGS")
 	return was
 }
 
-// change changes ids of this kind; any tells that any id is permitted.
+// change changes IDs of this kind. set is called with any true when every ID is
+// permitted.
 func (k kind) change(set func(id *IDs, any bool) linux.Errno) linux.Errno {
 	return Change(func(c *Credentials) linux.Errno {
 		old := c.UID
@@ -119,8 +121,8 @@ func (k kind) change(set func(id *IDs, any bool) linux.Errno) linux.Errno {
 	})
 }
 
-// follow changes the capabilities as the user ids changed (capabilities(7),
-// "Effect of user ID changes on capabilities").
+// follow adapts the capabilities to changed user IDs (capabilities(7), "Effect
+// of user ID changes on capabilities").
 func (c *Credentials) follow(old *IDs) {
 	if old.root() && !c.UID.root() && !c.KeepCaps {
 		c.Permitted, c.Effective = 0, 0
@@ -133,7 +135,7 @@ func (c *Credentials) follow(old *IDs) {
 	}
 }
 
-// followFS does so for the file system's id, which was that of root or not.
+// followFS adapts the capabilities to a changed file system user ID.
 func (c *Credentials) followFS(wasRoot bool) {
 	switch isRoot := c.UID.FS == 0; {
 	case wasRoot && !isRoot:
@@ -158,7 +160,7 @@ func SetGroups(groups []uint32) linux.Errno {
 	})
 }
 
-// SetCaps is capset(2): what was given up is gone.
+// SetCaps is capset(2). A capability that was dropped cannot be regained.
 func SetCaps(effective, permitted, inheritable Caps) linux.Errno {
 	return Change(func(c *Credentials) linux.Errno {
 		switch {

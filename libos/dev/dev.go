@@ -1,7 +1,7 @@
-// Package dev is /dev: the character devices that programs expect, the disks
-// of a virtual machine, the links to the standard descriptors, and /dev/shm. It
-// stands on packages vfs and console; package sys imports it for its effect,
-// package machine adds the disks.
+// Package dev is /dev: the character devices that programs expect, the disks of
+// a virtual machine, the links to the standard descriptors, and /dev/shm. It
+// stands on packages vfs and console. Package sys imports it for its side
+// effects; package machine adds the disks.
 package dev
 
 import (
@@ -18,7 +18,7 @@ func init() {
 	vfs.AddMount("shm", "/dev/shm", "rw,nosuid,nodev,noexec", makeShm)
 }
 
-// Device is a name in /dev and what it stands for.
+// Device is a name in /dev and its device.
 type Device struct {
 	Name string
 	Mode uint32 // S_IFCHR or S_IFBLK, and permissions
@@ -27,16 +27,16 @@ type Device struct {
 	Open func(d *vfs.Dentry, flags uint32) (File, linux.Errno)
 }
 
-// File is a file that knows its access mode once it is told.
+// File is the file of an open device. Init sets its access mode.
 type File interface {
 	file.File
 	Init(flags uint32)
 }
 
-// Add announces a further device, before the tree of files is first used.
+// Add adds a device. It must be called before the tree of files is first used.
 func Add(v Device) { devices = append(devices, v) }
 
-// devices have the numbers of Documentation/admin-guide/devices.txt of Linux.
+// devices have the numbers of Linux's Documentation/admin-guide/devices.txt.
 var devices = []Device{
 	{"null", linux.S_IFCHR | 0o666, linux.Makedev(1, 3), func(d *vfs.Dentry, _ uint32) (File, linux.Errno) { return &null{device{dentry: d}}, 0 }},
 	{"zero", linux.S_IFCHR | 0o666, linux.Makedev(1, 5), func(d *vfs.Dentry, _ uint32) (File, linux.Errno) { return &zero{device{dentry: d}}, 0 }},
@@ -86,7 +86,8 @@ func makeDev() vfs.Inode {
 	return dir
 }
 
-// makeShm is for shm_open(3) and the like: half of the memory, as Linux's.
+// makeShm makes the file system for shm_open(3). Its files may use half of the
+// memory, as in Linux.
 func makeShm() vfs.Inode {
 	root := memfs.New(int64(platform.Config().Memory / 2)).Root()
 	root.SetAttr(&vfs.Attr{Valid: vfs.AttrMode, Mode: 0o777 | linux.S_ISVTX})

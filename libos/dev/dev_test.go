@@ -24,13 +24,14 @@ func open(t testing.TB, path string, flags uint32) file.File {
 	return f
 }
 
-// TestDevicesAreThoseOfLinux makes the same calls on the host's devices.
+// TestDevicesAreThoseOfLinux makes the same calls on ours and on the host's
+// devices.
 func TestDevicesAreThoseOfLinux(t *testing.T) {
 	for _, path := range []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"} {
 		for _, flags := range []uint32{linux.O_RDONLY, linux.O_WRONLY, linux.O_RDWR} {
 			fd, err := unix.Open(path, int(flags)|unix.O_CLOEXEC, 0)
 			if err != nil {
-				t.Skipf("%s on the host: %v", path, err)
+				t.Skipf("opening the host's %s: %v", path, err)
 			}
 			defer unix.Close(fd)
 			f := open(t, path, flags)
@@ -87,10 +88,10 @@ func TestZeroReadsZerosAndRandomDoesNot(t *testing.T) {
 		}
 		before := string(p)
 		if n, errno := open(t, path, linux.O_RDONLY).Read(p); n != 64 || errno != 0 {
-			t.Fatalf("%s: %d, %s", path, n, errno.Name())
+			t.Fatalf("reading 64 bytes of %s returned %d, %s", path, n, errno.Name())
 		}
 		if (string(p) == string(make([]byte, 64))) != zeros || string(p) == before {
-			t.Errorf("%s: % x", path, p)
+			t.Errorf("%s reads as % x", path, p)
 		}
 	}
 }
@@ -118,7 +119,7 @@ func TestSharedMemoryIsAPlaceForFiles(t *testing.T) {
 	}
 	var st linux.Stat
 	if d.Inode().Stat(&st); st.Mode != linux.S_IFDIR|linux.S_ISVTX|0o777 {
-		t.Errorf("mode %o", st.Mode)
+		t.Errorf("/dev/shm has mode %o", st.Mode)
 	}
 }
 
@@ -126,6 +127,6 @@ func TestReadingZeroDoesNotAllocate(t *testing.T) {
 	f := open(t, "/dev/zero", linux.O_RDONLY)
 	p := make([]byte, 64)
 	if n := testing.AllocsPerRun(100, func() { f.Read(p) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("a read of /dev/zero makes %v allocations", n)
 	}
 }

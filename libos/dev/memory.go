@@ -9,7 +9,7 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// device is what the open devices of this package have in common.
+// device is the common part of this package's open devices.
 type device struct {
 	file.Base
 	dentry *vfs.Dentry
@@ -24,10 +24,10 @@ func (f *device) Stat(st *linux.Stat) linux.Errno {
 	return 0
 }
 
-// Lseek implements file.File: the offset of these devices is always 0.
+// Lseek implements file.File. The offset of these devices is always 0.
 func (f *device) Lseek(int64, int) (int64, linux.Errno) { return 0, 0 }
 
-// readable is EBADF when the device was opened for writing alone.
+// readable returns EBADF when the device was opened write-only.
 func (f *device) readable() linux.Errno {
 	if f.Flags()&linux.O_ACCMODE == linux.O_WRONLY {
 		return linux.EBADF
@@ -35,7 +35,7 @@ func (f *device) readable() linux.Errno {
 	return 0
 }
 
-// Write implements file.File: whatever comes is taken.
+// Write implements file.File. It discards the data.
 func (f *device) Write(p []byte) (int, linux.Errno) {
 	if f.Flags()&linux.O_ACCMODE == linux.O_RDONLY {
 		return 0, linux.EBADF
@@ -46,7 +46,7 @@ func (f *device) Write(p []byte) (int, linux.Errno) {
 // Pwrite implements file.File.
 func (f *device) Pwrite(p []byte, _ int64) (int, linux.Errno) { return f.Write(p) }
 
-// null is /dev/null, which is empty (null(4)).
+// null is /dev/null, which reads as empty (null(4)).
 type null struct{ device }
 
 func (f *null) Read([]byte) (int, linux.Errno) { return 0, f.readable() }
@@ -55,7 +55,7 @@ func (f *null) Pread([]byte, int64) (int, linux.Errno) { return 0, f.readable() 
 
 func (f *null) Release() { f.dentry.Closed(f) }
 
-// zero is /dev/zero: zeros without end (null(4)).
+// zero is /dev/zero, which reads as endless zeros (null(4)).
 type zero struct{ device }
 
 func (f *zero) Read(p []byte) (int, linux.Errno) {
@@ -68,7 +68,7 @@ func (f *zero) Read(p []byte) (int, linux.Errno) {
 
 func (f *zero) Pread(p []byte, _ int64) (int, linux.Errno) { return f.Read(p) }
 
-// Map implements file.Mapper: anonymous memory, the first use of the device.
+// Map implements file.Mapper. A mapping of /dev/zero is anonymous memory.
 func (f *zero) Map(_ int64, length uintptr, prot int, _ bool) (unsafe.Pointer, linux.Errno) {
 	addr, errno := platform.Map(0, length, prot, 0)
 	return platform.Pointer(addr), errno
@@ -76,7 +76,7 @@ func (f *zero) Map(_ int64, length uintptr, prot int, _ bool) (unsafe.Pointer, l
 
 func (f *zero) Release() { f.dentry.Closed(f) }
 
-// full is /dev/full: zeros, and no space to write (full(4)).
+// full is /dev/full: it reads as zeros, and writes fail with ENOSPC (full(4)).
 type full struct{ zero }
 
 func (f *full) Write(p []byte) (int, linux.Errno) {
@@ -90,7 +90,7 @@ func (f *full) Pwrite(p []byte, _ int64) (int, linux.Errno) { return f.Write(p) 
 
 func (f *full) Release() { f.dentry.Closed(f) }
 
-// random is /dev/random and /dev/urandom, which are the same and never wait
+// random is /dev/random and /dev/urandom. Both behave the same and never wait
 // (random(4)).
 type random struct{ device }
 

@@ -1,7 +1,8 @@
-// Package folders is how a confined process has folders of the host: a server
-// in its monitor, which package vfs/ninep asks by way of the socket FDFiles of
-// libos/boot. It makes the Transport and mounts; package sys calls it at the
-// start. A virtual machine has devices for it (package virtio/ninep).
+// Package folders gives a confined process access to shared folders. The server
+// is in the monitor; package vfs/ninep reaches it through the socket
+// boot.FDFiles. Package folders provides the Transport and mounts the folders.
+// Package sys calls it at the start. Virtual machines use virtio devices
+// instead (package virtio/ninep).
 package folders
 
 import (
@@ -15,8 +16,9 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// Start mounts the folders that the boot parameters name, before the tree of
-// files is first used. A program must not run without one that it was promised.
+// Start mounts the folders that the boot parameters name. It must be called
+// before the tree of files is first used. It ends the instance on an error,
+// because a program must not run without a folder that it was promised.
 func Start() {
 	mounts := platform.Config().Mounts
 	if len(mounts) == 0 || platform.VM() {
@@ -27,8 +29,8 @@ func Start() {
 		errno = mount(newSocket(host), mounts)
 	}
 	if errno != 0 {
-		const exitCode = 125 // that of an image that cannot start
-		platform.ConsoleWrite(2, []byte("pith: folders of the host: "+errno.Name()+"\n"))
+		const exitCode = 125 // exit code of an image that cannot start
+		platform.ConsoleWrite(2, []byte("pith: cannot mount the shared folders: "+errno.Name()+"\n"))
 		platform.Exit(exitCode)
 	}
 }
@@ -47,37 +49,39 @@ func mount(t ninep.Transport, mounts []boot.Mount) linux.Errno {
 	return errno
 }
 
-// maxSlots is how many requests may be under way at once.
+// maxSlots is how many requests may be in flight.
 const maxSlots = 16
 
-// socket is a ninep.Transport over a SOCK_SEQPACKET socket, a message a packet.
+// socket is a ninep.Transport over a SOCK_SEQPACKET socket, with one message
+// per packet.
 //
-// No goroutine is there to receive. Of those that wait for replies one receives
-// them for all, and when it has its own, another one takes over: a program with
-// one request under way has one wait, and no change of goroutines.
+// No goroutine is dedicated to receiving. One of the goroutines that wait for
+// replies receives for all. When it has its own reply, another one takes over.
+// A program with one request in flight thus waits once, and no goroutine switch
+// is needed.
 type socket struct {
 	host    *platform.Host
 	sending sync.Mutex
 	slots   [maxSlots]slot
-	// Of who receives.
-	buf      []byte
-	patience patience
+	// Used by the receiving goroutine.
+	buf     []byte
+	spinner spinner
 
 	mu        sync.Mutex
-	receiving bool // somebody does
+	receiving bool // a goroutine receives
 	broken    bool
 }
 
-// slot is a request under way and who waits for its reply.
+// slot is a request in flight and the goroutine that waits for its reply.
 type slot struct {
 	platform.Waiter
-	out []byte // the request, when it came in parts
+	out []byte // copy of a request that came in several parts
 
 	// Guarded by socket.mu.
 	busy bool
 	tag  uint16
-	in   [][]byte // where the reply goes
-	n    int      // its length; -1: none will come
+	in   [][]byte // destination of the reply
+	n    int      // length of the reply; -1: none will come
 }
 
 func newSocket(host *platform.Host) *socket {
@@ -112,7 +116,7 @@ func (k *socket) Exchange(i int, out, in [][]byte) (int, linux.Errno) {
 	return 0, linux.EIO
 }
 
-// message is a request in one piece.
+// message returns the request as one slice.
 func (s *slot) message(parts [][]byte) []byte {
 	n, filled := 0, 0
 	var one []byte
@@ -134,7 +138,7 @@ func (s *slot) message(parts [][]byte) []byte {
 	return s.out
 }
 
-// tagOf is the tag of a message, which is as long as its head.
+// tagOf returns the tag of a message that is at least wire.Head bytes long.
 func tagOf(message []byte) uint16 {
 	r := wire.Reader{B: message[5:wire.Head]}
 	return r.U16()
@@ -155,7 +159,8 @@ func (k *socket) send(request []byte) bool {
 	}
 }
 
-// await returns the length of the reply for s, or -1, once that is known.
+// await waits for the reply to s and returns its length, or -1 if none will
+// come.
 func (k *socket) await(s *slot) int {
 	for {
 		k.mu.Lock()
@@ -176,13 +181,13 @@ func (k *socket) await(s *slot) int {
 	}
 }
 
-// receive takes replies to those who wait until there is that for s.
+// receive delivers replies until the one for s has come.
 func (k *socket) receive(s *slot) {
-	k.patience.begin()
+	k.spinner.start()
 	for {
 		n, errno := k.host.Read(k.buf)
 		if errno == linux.EAGAIN {
-			if k.patience.left() {
+			if k.spinner.spin() {
 				runtime.Gosched()
 				continue
 			}
@@ -206,8 +211,9 @@ func (k *socket) receive(s *slot) {
 	}
 }
 
-// deliver gives a reply to who waits for it, with k.mu held. False: nobody
-// does, which an honest server knows.
+// deliver copies a reply to the slot that waits for it, with k.mu held. It
+// returns false when no slot has the reply's tag, which means that the server
+// misbehaves.
 func (k *socket) deliver(reply []byte) bool {
 	if len(reply) < wire.Head {
 		return false
@@ -228,13 +234,13 @@ func (k *socket) deliver(reply []byte) bool {
 	return false
 }
 
-// finish ends the wait for a reply, with socket.mu held.
+// finish ends the wait of a slot, with socket.mu held.
 func (s *slot) finish(n int) {
 	s.busy, s.n = false, n
 	s.Wake()
 }
 
-// next has another one receive, if any waits, with k.mu held.
+// next lets another waiting goroutine receive, if there is one. k.mu is held.
 func (k *socket) next() {
 	for i := range k.slots {
 		if k.slots[i].busy {
@@ -244,7 +250,7 @@ func (k *socket) next() {
 	}
 }
 
-// fail ends all waiting, now and later, with k.mu held.
+// fail ends all current and future waits, with k.mu held.
 func (k *socket) fail() {
 	k.broken = true
 	for i := range k.slots {

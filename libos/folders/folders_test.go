@@ -22,7 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pair is a transport and the server's end of its socket, which blocks.
+// pair returns a transport, and the server's end of its socket, which is
+// blocking.
 func pair(t testing.TB) (*socket, int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -40,7 +41,7 @@ func pair(t testing.TB) (*socket, int) {
 	return newSocket(host), fds[1]
 }
 
-// serve has the folders served, and returns the way to them.
+// serve starts a server for folders and returns a transport to it.
 func serve(t testing.TB, folders ...ninep.Folder) *socket {
 	t.Helper()
 	server, err := ninep.New(folders, boot.MaxFilesMessage)
@@ -71,7 +72,7 @@ func open(fs *vfsninep.FS, name string) (file.File, linux.Errno) {
 	return d.Inode().Open(d, linux.O_RDWR)
 }
 
-func TestFoldersOfOneSocketAreReadAndWrittenByManyAtOnce(t *testing.T) {
+func TestFoldersOnOneSocketServeConcurrentRequests(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir()}
 	k := serve(t, ninep.Folder{Name: "fs0", Path: dirs[0]}, ninep.Folder{Name: "fs1", Path: dirs[1]})
 	session, errno := vfsninep.Connect(k)
@@ -102,29 +103,29 @@ func TestFoldersOfOneSocketAreReadAndWrittenByManyAtOnce(t *testing.T) {
 			}
 			defer f.Release()
 			if put, errno := f.Pwrite(data, 0); put != len(data) || errno != 0 {
-				t.Errorf("wrote %d, %s", put, errno.Name())
+				t.Errorf("wrote %d bytes of the file: %s", put, errno.Name())
 			}
 			back := make([]byte, len(data)+10)
 			if got, errno := f.Pread(back, 0); got != len(data) || errno != 0 || !bytes.Equal(back[:got], data) {
-				t.Errorf("read %d, %s", got, errno.Name())
+				t.Errorf("read %d bytes, or the data differ: %s", got, errno.Name())
 			}
 			if host, err := os.ReadFile(path); err != nil || !bytes.Equal(host, data) {
-				t.Errorf("the host has %d bytes, %v", len(host), err)
+				t.Errorf("the host's file has %d bytes and differs: %v", len(host), err)
 			}
 		})
 	}
 	done.Wait()
 }
 
-func TestAFolderThatTheServerDoesNotHaveIsAnError(t *testing.T) {
+func TestMountingAnUnknownFolderFails(t *testing.T) {
 	k := serve(t, ninep.Folder{Name: "fs0", Path: t.TempDir()})
 	if errno := mount(k, []boot.Mount{{Tag: "fs1", Path: "/data"}}); errno != linux.ENOENT {
-		t.Error(errno.Name())
+		t.Errorf("mounting a folder that the server does not have: %s, want ENOENT", errno.Name())
 	}
 }
 
-// Requests that wait when the server goes end, and so do later ones.
-func TestWithoutAServerAllIsAnError(t *testing.T) {
+// Requests that wait when the server disconnects fail, and so do later ones.
+func TestRequestsFailAfterTheServerDisconnects(t *testing.T) {
 	k, fd := pair(t)
 	server := ninetest.New(t.TempDir())
 	defer server.Close()
@@ -152,7 +153,7 @@ func TestWithoutAServerAllIsAnError(t *testing.T) {
 	stat := func() {
 		var st linux.Stat
 		if errno := fs.Root().(vfs.Remote).TryStat(&st); errno != linux.EIO {
-			t.Errorf("stat: %s", errno.Name())
+			t.Errorf("stat without a server: %s, want EIO", errno.Name())
 		}
 	}
 	var done sync.WaitGroup
@@ -163,8 +164,9 @@ func TestWithoutAServerAllIsAnError(t *testing.T) {
 	stat()
 }
 
-// FuzzLyingServer has a server answer with what the fuzzer wants: requests must
-// end. What the client makes of replies is for package vfs/ninep's fuzzing.
+// FuzzLyingServer lets the fuzzer choose the server's replies. Every request
+// must end. The fuzz test of package vfs/ninep checks what the client makes of
+// replies.
 func FuzzLyingServer(f *testing.F) {
 	f.Add([]byte("begin"))
 	f.Add([]byte{9, 9, 9, 9, 2, 9, 1, 5, 9, 9, 0, 4})
@@ -185,7 +187,7 @@ func FuzzLyingServer(f *testing.F) {
 			done.Wait()
 		}
 		k.mu.Lock()
-		k.fail() // who gives numbers back in the background has nobody to tell
+		k.fail() // a Tclunk in the background has nobody who waits for it
 		k.mu.Unlock()
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 		<-ended
@@ -193,7 +195,8 @@ func FuzzLyingServer(f *testing.F) {
 	})
 }
 
-// lie answers what comes on fd as the script says; in the end it goes.
+// lie answers the requests on fd as the script says, and disconnects at the
+// end.
 func lie(fd int, server *ninetest.Server, script []byte) {
 	defer unix.Shutdown(fd, unix.SHUT_RDWR)
 	buf := make([]byte, boot.MaxFilesMessage)
@@ -211,19 +214,19 @@ func lie(fd int, server *ninetest.Server, script []byte) {
 		switch {
 		case what < 8: // too short
 			replies[0] = reply[:what]
-		case what < 16: // of another tag, that of another request perhaps
+		case what < 16: // another tag, perhaps that of another request
 			reply[5] = byte(what - 8)
-		case what < 32: // twice
+		case what < 32: // sent twice
 			replies = append(replies, reply)
-		case what < 48: // another byte
+		case what < 48: // changed byte
 			reply[what%len(reply)] ^= byte(what)
-		case what < 64: // longer than it says
+		case what < 64: // longer than its size field
 			replies[0] = append(reply, make([]byte, what*2000)...)
-		case what < 72: // shorter than it says
+		case what < 72: // shorter than its size field
 			replies[0] = reply[:len(reply)-1]
 		case what < 76:
 			binary.LittleEndian.PutUint32(reply, uint32(what))
-		case what < 78: // none, for good
+		case what < 78: // disconnected
 			return
 		}
 		for _, r := range replies {
@@ -234,7 +237,7 @@ func lie(fd int, server *ninetest.Server, script []byte) {
 	}
 }
 
-// exercise makes a few requests; what comes of them does not matter.
+// exercise makes a few requests and ignores their results.
 func exercise(root vfs.MutableDir, name string) {
 	top := vfs.NewDentry(nil, "/", root)
 	d, errno := root.Make(top, name, &vfs.NewInode{Mode: linux.S_IFREG | 0o600})

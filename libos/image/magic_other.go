@@ -2,5 +2,5 @@
 
 package image
 
-// Outside of an image there are no root files.
+// Outside an image there are no root files.
 const magic0, magic1 = 0, 0

@@ -10,16 +10,16 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// Sizes of socket addresses. SIN6_LEN_RFC2133 is the least that Linux takes
-// for AF_INET6: without the scope.
+// Sizes of socket addresses in bytes. inet6LenNoZone is the shortest AF_INET6
+// address that Linux accepts (SIN6_LEN_RFC2133): without the scope ID.
 const (
 	inet4Len       = int(unsafe.Sizeof(linux.SockaddrInet4{}))
 	inet6Len       = int(unsafe.Sizeof(linux.SockaddrInet6{}))
 	inet6LenNoZone = inet6Len - 4
 )
 
-// family is the address family that addr begins with; AF_UNSPEC when it is
-// too short to say.
+// family returns the address family at the start of addr, or AF_UNSPEC when
+// addr is too short.
 func family(addr []byte) int {
 	f, errno := socket.Get[uint16](addr)
 	if errno != 0 {
@@ -28,9 +28,10 @@ func family(addr []byte) int {
 	return int(f)
 }
 
-// decode is the stack's form of addr for a socket of the given domain. A
-// socket of AF_INET6 takes addresses of AF_INET, too; the stack distinguishes
-// any IPv4 address from any address of both versions by the mapped form.
+// decode converts addr to the stack's form for a socket of the given domain. An
+// AF_INET6 socket also accepts AF_INET addresses. The stack represents "any
+// IPv4 address" in the mapped form, to distinguish it from "any address of both
+// versions".
 func decode(domain int, addr []byte) (tcpip.FullAddress, linux.Errno) {
 	if len(addr) < 2 {
 		return tcpip.FullAddress{}, linux.EINVAL
@@ -67,7 +68,7 @@ func decode(domain int, addr []byte) (tcpip.FullAddress, linux.Errno) {
 	return tcpip.FullAddress{}, linux.EAFNOSUPPORT
 }
 
-// encode appends the socket address of domain that stands for full.
+// encode appends the socket address of domain for full.
 func encode(b []byte, domain int, full tcpip.FullAddress) []byte {
 	if domain == linux.AF_INET {
 		var a linux.SockaddrInet4
@@ -88,7 +89,7 @@ func encode(b []byte, domain int, full tcpip.FullAddress) []byte {
 	return appendValue(b, &a)
 }
 
-// mapped is the IPv4-mapped IPv6 address of a (RFC 4291, 2.5.5.2).
+// mapped returns the IPv4-mapped IPv6 address of a (RFC 4291 §2.5.5.2).
 func mapped(a tcpip.Address) tcpip.Address {
 	v := [16]byte{10: 0xff, 11: 0xff}
 	v4 := a.As4()
@@ -105,8 +106,8 @@ func unmapped(a tcpip.Address) tcpip.Address {
 	return a
 }
 
-// loopbackFor replaces the unspecified address, which as a destination means
-// this host itself.
+// loopbackFor replaces an unspecified destination by the loopback address,
+// because Linux sends to the local host then.
 func loopbackFor(domain int, full tcpip.FullAddress) tcpip.FullAddress {
 	switch {
 	case full.Addr.Len() == 0 && domain == linux.AF_INET:
@@ -119,7 +120,7 @@ func loopbackFor(domain int, full tcpip.FullAddress) tcpip.FullAddress {
 	return full
 }
 
-// appendValue appends the bytes of a structure without padding.
+// appendValue appends the bytes of a structure that has no padding.
 func appendValue[T any](b []byte, v *T) []byte {
 	return append(b, unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))...)
 }

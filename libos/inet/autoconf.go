@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// patience is how long a program waits for an address before it is told
-	// that there is no network. The search goes on behind it.
-	patience = 10 * time.Second
-	// patience6 is how long it waits for an IPv6 address when there is an
-	// IPv4 address: a router answers within half a second (RFC 4861 §6.2.6).
-	patience6 = time.Second
-	// maxServers is how many name servers resolv.conf(5) may have.
+	// addressTimeout is how long a program waits for an address before it gets an
+	// error. The search continues in the background.
+	addressTimeout = 10 * time.Second
+	// address6Timeout is how long a program waits for an IPv6 address when there
+	// is an IPv4 address. A router answers within half a second (RFC 4861 §6.2.6).
+	address6Timeout = time.Second
+	// maxServers is the number of name servers that resolv.conf(5) allows.
 	maxServers = 3
 )
 
@@ -34,55 +34,57 @@ const (
 type autoconf struct {
 	stack   *stack.Stack
 	link    *link
-	base    []tcpip.Route // what is there without a network
-	mtu     uint32        // the device's
+	base    []tcpip.Route // routes without a network
+	mtu     uint32        // MTU of the device in bytes
 	begin   time.Time
-	limit   time.Duration // how long programs wait
-	changed chan struct{} // update has something to do
+	limit   time.Duration // longest wait of a program
+	changed chan struct{} // signals run to call update
 
 	mu      sync.Mutex
 	lease   *dhcp.Lease
-	prefix6 []tcpip.Subnet // reached directly
+	prefix6 []tcpip.Subnet // on-link prefixes
 	router6 []router6
 	server6 []server6
 
-	// What programs wait for: an address of the family, of either, and name
-	// servers.
+	// What programs wait for: an IPv4 address, an IPv6 address, an address of
+	// either family, and name servers.
 	ready4, ready6, ready, named gate
 }
 
-// router6 is a way that a router offers.
+// router6 is a route that a router advertises.
 type router6 struct {
 	to         tcpip.Subnet
 	router     tcpip.Address
 	preference header.NDPRoutePreference
 }
 
-// server6 is a name server that a router told of.
+// server6 is a name server that a router advertises.
 type server6 struct {
 	addr  tcpip.Address
-	until time.Time // zero: for ever
+	until time.Time // zero: forever
 }
 
-// dynamic is set once the network device is configured by the network.
+// dynamic is set when the network device gets its configuration from the
+// network.
 var dynamic atomic.Pointer[autoconf]
 
-// configureByNetwork makes a stack with the device l that asks the network for
-// its addresses.
+// configureByNetwork makes a stack that gets the addresses of device l from the
+// network.
 func configureByNetwork(l *link) *stack.Stack {
-	a := newAutoconf(l, patience)
+	a := newAutoconf(l, addressTimeout)
 	dynamic.Store(a)
 	return a.stack
 }
 
-// newAutoconf begins to configure l; programs wait for it no longer than limit.
+// newAutoconf starts to configure l. Programs wait for an address no longer
+// than limit.
 func newAutoconf(l *link, limit time.Duration) *autoconf {
 	a := &autoconf{link: l, mtu: l.MTU(), begin: time.Now(), limit: limit, changed: make(chan struct{}, 1)}
 	for _, g := range a.gates() {
 		g.open = make(chan struct{})
 	}
 	ndp := ipv6.DefaultNDPConfigurations()
-	ndp.MaxRtrSolicitationDelay = 0 // that is for many machines that start at once
+	ndp.MaxRtrSolicitationDelay = 0 // the random delay spreads out many hosts that start at once
 	ndp.AutoGenTempGlobalAddresses = false
 	s, routes := newStack(ipv6.Options{NDPDisp: a, NDPConfigs: ndp})
 	conn := newDHCPConn(s, l)
@@ -92,14 +94,14 @@ func newAutoconf(l *link, limit time.Duration) *autoconf {
 	go a.run()
 	go func() {
 		c := dhcp.Client{Conn: conn, MAC: [6]byte([]byte(l.addr)), Hostname: platform.Config().Hostname, Apply: a.apply}
-		c.Run() // until the device ends, which link tells
+		c.Run() // until the device ends; link.done reports that
 	}()
 	return a
 }
 
-// run brings the stack up to date with what is known.
+// run updates the stack when something changes.
 func (a *autoconf) run() {
-	for _, d := range []time.Duration{a.limit, patience6} {
+	for _, d := range []time.Duration{a.limit, address6Timeout} {
 		defer time.AfterFunc(d, a.change).Stop()
 	}
 	for {
@@ -108,7 +110,7 @@ func (a *autoconf) run() {
 			a.update()
 		case <-a.link.done:
 			for _, g := range a.gates() {
-				g.when(true) // there will be nothing
+				g.openIf(true) // nothing will come any more
 			}
 			return
 		}
@@ -117,7 +119,7 @@ func (a *autoconf) run() {
 
 func (a *autoconf) gates() []*gate { return []*gate{&a.ready4, &a.ready6, &a.ready, &a.named} }
 
-// change has run update, soon.
+// change makes run call update soon.
 func (a *autoconf) change() {
 	select {
 	case a.changed <- struct{}{}:
@@ -125,7 +127,8 @@ func (a *autoconf) change() {
 	}
 }
 
-// update sets the routes, and opens the gates for what is there.
+// update sets the routes, and opens the gates of what is available or has timed
+// out.
 func (a *autoconf) update() {
 	routes := slices.Clone(a.base)
 	a.mu.Lock()
@@ -143,24 +146,25 @@ func (a *autoconf) update() {
 	a.stack.SetRouteTable(routes)
 
 	waited := time.Since(a.begin)
-	tired := waited >= a.limit
+	timedOut := waited >= a.limit
 	has6 := a.hasGlobal6()
-	done4, done6 := has4 || tired, has6 || tired || has4 && waited >= patience6
-	a.ready4.when(done4)
-	a.ready6.when(done6)
-	a.ready.when(has4 || done6)
-	a.named.when(len(a.servers()) > 0 || done4 && done6)
+	done4, done6 := has4 || timedOut, has6 || timedOut || has4 && waited >= address6Timeout
+	a.ready4.openIf(done4)
+	a.ready6.openIf(done6)
+	a.ready.openIf(has4 || done6)
+	a.named.openIf(len(a.servers()) > 0 || done4 && done6)
 }
 
-// hasGlobal6 says whether the device has an IPv6 address beyond its link-local
-// one.
+// hasGlobal6 reports whether the device has an IPv6 address other than its
+// link-local one.
 func (a *autoconf) hasGlobal6() bool {
 	return slices.ContainsFunc(a.stack.NICInfo()[etherNIC].ProtocolAddresses, func(p tcpip.ProtocolAddress) bool {
 		return p.Protocol == header.IPv6ProtocolNumber && !header.IsV6LinkLocalUnicastAddress(p.AddressWithPrefix.Address)
 	})
 }
 
-// leaseRoutes are those of a lease: its network and the server's routes.
+// leaseRoutes returns the routes of a lease: its subnet and the routes from the
+// server.
 func leaseRoutes(l *dhcp.Lease) []tcpip.Route {
 	routes := []tcpip.Route{{Destination: addressWithPrefix(l.Addr).Subnet(), NIC: etherNIC}}
 	for _, r := range l.Routes {
@@ -173,7 +177,8 @@ func leaseRoutes(l *dhcp.Lease) []tcpip.Route {
 	return routes
 }
 
-// apply is told of leases by the DHCP client.
+// apply takes a new lease from the DHCP client; nil means that the lease has
+// ended.
 func (a *autoconf) apply(l *dhcp.Lease) {
 	a.mu.Lock()
 	old := a.lease
@@ -186,7 +191,8 @@ func (a *autoconf) apply(l *dhcp.Lease) {
 	a.link.SetMTU(mtu)
 	same := old != nil && l != nil && old.Addr == l.Addr
 	if old != nil && !same {
-		// Fails when the device is gone, and all its addresses with it.
+		// RemoveAddress fails when the device has ended, and then all its addresses
+		// are gone.
 		_ = a.stack.RemoveAddress(etherNIC, tcpip.AddrFromSlice(old.Addr.Addr().AsSlice()))
 	}
 	if l != nil && !same {
@@ -195,7 +201,7 @@ func (a *autoconf) apply(l *dhcp.Lease) {
 	a.change()
 }
 
-// servers are the name servers that are known.
+// servers returns the known name servers.
 func (a *autoconf) servers() (all []netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -215,10 +221,10 @@ func (a *autoconf) servers() (all []netip.Addr) {
 	return all[:min(len(all), maxServers)]
 }
 
-// resolverTable is /proc/net/pnp, to which /etc/resolv.conf is a link where the
-// network tells of name servers, as Linux has it for machines that boot from a
+// resolverTable returns /proc/net/pnp. /etc/resolv.conf is a link to it when
+// the network provides the name servers, as on Linux hosts that boot from a
 // network (Documentation/admin-guide/nfs/nfsroot.rst). Reading it waits for the
-// network to tell.
+// name servers.
 func resolverTable() []byte {
 	if !platform.VM() {
 		return nil
@@ -245,8 +251,8 @@ func (a *autoconf) resolver() []byte {
 	return b
 }
 
-// awaitAddress parks until the instance has an address with which it reaches
-// addr, or knows that it gets none.
+// awaitAddress parks until the instance has an address from which it can reach
+// addr, or until it knows that it will get none.
 func awaitAddress(addr tcpip.Address) {
 	a := dynamic.Load()
 	if a == nil || addr.Len() == 0 {
@@ -262,15 +268,15 @@ func awaitAddress(addr tcpip.Address) {
 	}
 }
 
-// awaitAnyAddress parks until the instance has an address, or knows that it gets
-// none.
+// awaitAnyAddress parks until the instance has an address, or until it knows
+// that it will get none.
 func awaitAnyAddress() {
 	if a := dynamic.Load(); a != nil {
 		a.ready.wait()
 	}
 }
 
-// gate is closed at first and open for good some time.
+// gate starts closed. Once open, it stays open.
 type gate struct {
 	open chan struct{}
 	once sync.Once
@@ -278,15 +284,15 @@ type gate struct {
 
 func (g *gate) wait() { <-g.open }
 
-// when opens the gate if it is time.
-func (g *gate) when(now bool) {
-	if now {
+// openIf opens the gate if ok.
+func (g *gate) openIf(ok bool) {
+	if ok {
 		g.once.Do(func() { close(g.open) })
 	}
 }
 
-// What follows implements ipv6.NDPDispatcher. It is called under locks of the
-// stack, which update must not be.
+// The methods below implement ipv6.NDPDispatcher. The stack calls them with
+// locks held, so they must not call update.
 
 // OnOffLinkRouteUpdated implements ipv6.NDPDispatcher.
 func (a *autoconf) OnOffLinkRouteUpdated(nic tcpip.NICID, to tcpip.Subnet, router tcpip.Address, p header.NDPRoutePreference) {
@@ -298,7 +304,7 @@ func (a *autoconf) OnOffLinkRouteUpdated(nic tcpip.NICID, to tcpip.Subnet, route
 	a.change()
 }
 
-// rank is smaller for what is preferred (RFC 4191 §2.1).
+// rank is smaller for a more preferred route (RFC 4191 §2.1).
 func (r router6) rank() int {
 	switch r.preference {
 	case header.HighRoutePreference:
@@ -309,7 +315,7 @@ func (r router6) rank() int {
 	return 1
 }
 
-// dropRouter forgets a way, with a.mu held.
+// dropRouter removes a route, with a.mu held.
 func (a *autoconf) dropRouter(to tcpip.Subnet, router tcpip.Address) {
 	a.router6 = slices.DeleteFunc(a.router6, func(r router6) bool { return r.to == to && r.router == router })
 }
@@ -361,21 +367,21 @@ func (a *autoconf) OnRecursiveDNSServerOption(_ tcpip.NICID, addrs []tcpip.Addre
 	a.change()
 }
 
-// OnDuplicateAddressDetectionResult implements ipv6.NDPDispatcher; there is
-// none.
+// OnDuplicateAddressDetectionResult implements ipv6.NDPDispatcher. Duplicate
+// address detection is off.
 func (a *autoconf) OnDuplicateAddressDetectionResult(tcpip.NICID, tcpip.Address, stack.DADResult) {}
 
-// OnAutoGenAddressDeprecated implements ipv6.NDPDispatcher; the stack sees to
+// OnAutoGenAddressDeprecated implements ipv6.NDPDispatcher. The stack handles
 // it.
 func (a *autoconf) OnAutoGenAddressDeprecated(tcpip.NICID, tcpip.AddressWithPrefix) {}
 
-// OnAutoGenAddressInvalidated implements ipv6.NDPDispatcher; the stack removes
+// OnAutoGenAddressInvalidated implements ipv6.NDPDispatcher. The stack removes
 // the address.
 func (a *autoconf) OnAutoGenAddressInvalidated(tcpip.NICID, tcpip.AddressWithPrefix) {}
 
-// OnDNSSearchListOption implements ipv6.NDPDispatcher; DHCP's domain is the one
-// that is used.
+// OnDNSSearchListOption implements ipv6.NDPDispatcher. Only DHCP's domain is
+// used.
 func (a *autoconf) OnDNSSearchListOption(tcpip.NICID, []string, time.Duration) {}
 
-// OnDHCPv6Configuration implements ipv6.NDPDispatcher; there is no DHCPv6.
+// OnDHCPv6Configuration implements ipv6.NDPDispatcher. DHCPv6 is not supported.
 func (a *autoconf) OnDHCPv6Configuration(tcpip.NICID, ipv6.DHCPv6ConfigurationFromNDPRA) {}

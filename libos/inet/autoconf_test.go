@@ -30,7 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// served is the device of an instance whose other end a gateway serves.
+// served returns the device of an instance whose other end is a gateway.
 func served(t *testing.T) device {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -54,7 +54,7 @@ func served(t *testing.T) device {
 	return &gatewaySocket{host: h}
 }
 
-// serve has a gateway serve l.
+// serve runs a gateway on l.
 func serve(t *testing.T, l packetlink.Link) {
 	t.Helper()
 	g, err := gateway.New(gateway.Config{MTU: 1400})
@@ -77,7 +77,7 @@ func serve(t *testing.T, l packetlink.Link) {
 
 const guestMAC = tcpip.LinkAddress("\x52\x54\x00\x12\x34\x56")
 
-// configured is an instance whose device is configured by the network.
+// configured returns an instance whose device is configured by the network.
 func configured(t *testing.T, dev device, limit time.Duration) *autoconf {
 	t.Helper()
 	a := newAutoconf(newLink(dev, guestMAC, 1500, true), limit)
@@ -85,13 +85,13 @@ func configured(t *testing.T, dev device, limit time.Duration) *autoconf {
 	return a
 }
 
-// opens waits for a gate.
+// opens waits until a gate opens.
 func opens(t *testing.T, what string, g *gate) {
 	t.Helper()
 	select {
 	case <-g.open:
 	case <-time.After(20 * time.Second):
-		t.Fatalf("%s: nothing in 20 seconds", what)
+		t.Fatalf("%s: the gate did not open in 20 seconds", what)
 	}
 }
 
@@ -104,7 +104,7 @@ func addressesOf(a *autoconf) (all []string) {
 }
 
 func TestTheNetworkConfiguresTheDevice(t *testing.T) {
-	a := configured(t, served(t), patience)
+	a := configured(t, served(t), addressTimeout)
 	opens(t, "IPv4", &a.ready4)
 	opens(t, "IPv6", &a.ready6)
 	opens(t, "any address", &a.ready)
@@ -114,7 +114,7 @@ func TestTheNetworkConfiguresTheDevice(t *testing.T) {
 		t.Errorf("addresses %v, want %v", got, want)
 	}
 	if mtu := a.link.MTU(); mtu != 1400 {
-		t.Errorf("MTU %d, want the lease's", mtu)
+		t.Errorf("MTU is %d, want 1400 as in the lease", mtu)
 	}
 	if got, want := string(a.resolver()), "#PROTO: DHCP\nnameserver 10.0.2.3\nnameserver fd00:7069:7468::3\n"; got != want {
 		t.Errorf("name servers %q, want %q", got, want)
@@ -122,7 +122,7 @@ func TestTheNetworkConfiguresTheDevice(t *testing.T) {
 	throughGateway(t, a)
 }
 
-// throughGateway has connections to the host come and go.
+// throughGateway exchanges data with the host over several connections.
 func throughGateway(t *testing.T, a *autoconf) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -155,14 +155,14 @@ func throughGateway(t *testing.T, a *autoconf) {
 			defer c.Close()
 			go func() { c.Write(data); c.CloseWrite() }()
 			if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, data) {
-				t.Errorf("%d of %d bytes came back, or altered, %v", len(got), len(data), err)
+				t.Errorf("%d of %d bytes came back, or the data differ: %v", len(got), len(data), err)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// filter is a device that loses what it receives unless keep says otherwise.
+// filter is a device that drops received frames unless keep returns true.
 type filter struct {
 	device
 	keep func(frame []byte) bool
@@ -176,21 +176,21 @@ func (f filter) Receive(q int, deliver func(h boot.VnetHeader, frame [][]byte)) 
 	})
 }
 
-func TestANetworkWithoutRoutersKeepsNobodyWaiting(t *testing.T) {
+func TestANetworkWithoutRoutersDoesNotMakeProgramsWait(t *testing.T) {
 	noIPv6 := func(frame []byte) bool { return header.Ethernet(frame).Type() != ipv6.ProtocolNumber }
-	a := configured(t, filter{served(t), noIPv6}, patience)
+	a := configured(t, filter{served(t), noIPv6}, addressTimeout)
 	opens(t, "IPv4", &a.ready4)
 	opens(t, "name servers", &a.named)
 	opens(t, "IPv6", &a.ready6)
-	if waited := time.Since(a.begin); waited < patience6 || waited >= patience {
-		t.Errorf("waited %v for IPv6", waited)
+	if waited := time.Since(a.begin); waited < address6Timeout || waited >= addressTimeout {
+		t.Errorf("waited %v for IPv6, want at least %v and less than %v", waited, address6Timeout, addressTimeout)
 	}
 	if a.hasGlobal6() {
-		t.Error("there is an IPv6 address")
+		t.Error("the device has an IPv6 address, but no router advertised one")
 	}
 }
 
-func TestANetworkOfIPv6AloneHasNameServers(t *testing.T) {
+func TestAnIPv6OnlyNetworkHasNameServers(t *testing.T) {
 	noIPv4 := func(frame []byte) bool { return header.Ethernet(frame).Type() == ipv6.ProtocolNumber }
 	a := configured(t, filter{served(t), noIPv4}, 3*time.Second)
 	opens(t, "IPv6", &a.ready6)
@@ -198,7 +198,7 @@ func TestANetworkOfIPv6AloneHasNameServers(t *testing.T) {
 	opens(t, "any address", &a.ready)
 	select {
 	case <-a.ready4.open:
-		t.Error("nobody waits for IPv4")
+		t.Error("the IPv4 gate opened before the timeout")
 	default:
 	}
 	if got := string(a.resolver()); !strings.Contains(got, "nameserver fd00:7069:7468::3\n") {
@@ -206,21 +206,21 @@ func TestANetworkOfIPv6AloneHasNameServers(t *testing.T) {
 	}
 }
 
-func TestWithoutANetworkProgramsWaitAndAreTold(t *testing.T) {
+func TestWithoutANetworkWaitsTimeOut(t *testing.T) {
 	nothing := func([]byte) bool { return false }
 	a := configured(t, filter{served(t), nothing}, 100*time.Millisecond)
 	for _, g := range a.gates() {
-		opens(t, "the end of patience", g)
+		opens(t, "the timeout", g)
 	}
 	if _, err := a.stack.FindRoute(0, tcpip.Address{}, full("1.1.1.1", 0).Addr, ipv4.ProtocolNumber, false); err == nil {
-		t.Error("there is a route")
+		t.Error("there is a route to 1.1.1.1 without a network")
 	}
 	if got := string(a.resolver()); got != "#PROTO: DHCP\n" {
 		t.Errorf("name servers %q", got)
 	}
 }
 
-func TestNobodyWaitsForADeviceThatIsGone(t *testing.T) {
+func TestWaitsEndWithTheDevice(t *testing.T) {
 	dev := sink{make(chan struct{})}
 	a := configured(t, dev, time.Hour)
 	dev.Close()
@@ -229,9 +229,9 @@ func TestNobodyWaitsForADeviceThatIsGone(t *testing.T) {
 	}
 }
 
-func TestALeaseThatEndsTakesItsAddressWithIt(t *testing.T) {
+func TestTheEndOfALeaseRemovesItsAddress(t *testing.T) {
 	nothing := func([]byte) bool { return false }
-	a := configured(t, filter{served(t), nothing}, patience)
+	a := configured(t, filter{served(t), nothing}, addressTimeout)
 	lease := func(addr string) *dhcp.Lease {
 		return &dhcp.Lease{
 			Addr: netip.MustParsePrefix(addr), MTU: 1300, Domain: "example.org", DNS: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
@@ -260,7 +260,7 @@ func TestALeaseThatEndsTakesItsAddressWithIt(t *testing.T) {
 		a.update()
 		routes := a.stack.GetRouteTable()
 		if n := len(routes) - len(a.base); n != step.routes {
-			t.Errorf("%d routes: %v", n, routes)
+			t.Errorf("the lease has %d routes, want %d: %v", n, step.routes, routes)
 		}
 	}
 	a.apply(lease("192.0.2.15/32"))
@@ -269,25 +269,25 @@ func TestALeaseThatEndsTakesItsAddressWithIt(t *testing.T) {
 	}
 }
 
-func TestNameServersOfRoutersEnd(t *testing.T) {
+func TestNameServersFromRoutersExpire(t *testing.T) {
 	nothing := func([]byte) bool { return false }
-	a := configured(t, filter{served(t), nothing}, patience)
+	a := configured(t, filter{served(t), nothing}, addressTimeout)
 	servers := func() string { return string(bytes.TrimPrefix(a.resolver(), []byte("#PROTO: DHCP\n"))) }
 	one, local := full("fd00::1", 0).Addr, full("fe80::1", 0).Addr
 	a.OnRecursiveDNSServerOption(etherNIC, []tcpip.Address{one, local}, time.Hour)
 	if got, want := servers(), "nameserver fd00::1\nnameserver fe80::1%eth0\n"; got != want {
-		t.Errorf("%q, want %q", got, want)
+		t.Errorf("resolver has %q, want %q", got, want)
 	}
 	a.OnRecursiveDNSServerOption(etherNIC, []tcpip.Address{one}, 0)
 	a.OnRecursiveDNSServerOption(etherNIC, []tcpip.Address{local}, time.Nanosecond)
 	if got := servers(); got != "" {
-		t.Errorf("%q, want none", got)
+		t.Errorf("resolver has %q, want no name servers", got)
 	}
 }
 
-func TestPreferredRoutersGoFirst(t *testing.T) {
+func TestRoutersAreSortedByPreference(t *testing.T) {
 	nothing := func([]byte) bool { return false }
-	a := configured(t, filter{served(t), nothing}, patience)
+	a := configured(t, filter{served(t), nothing}, addressTimeout)
 	router := func(n byte) tcpip.Address { return tcpip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: n}) }
 	a.OnOffLinkRouteUpdated(etherNIC, header.IPv6EmptySubnet, router(1), header.LowRoutePreference)
 	a.OnOffLinkRouteUpdated(etherNIC, header.IPv6EmptySubnet, router(2), header.MediumRoutePreference)
@@ -308,8 +308,8 @@ func TestPreferredRoutersGoFirst(t *testing.T) {
 	}
 }
 
-// virtioLink is a gateway's link to a virtio-net device in memory with two pairs
-// of queues.
+// virtioLink is a gateway's link to a virtio-net device in memory that has two
+// pairs of queues.
 type virtioLink struct {
 	dev  *virtiotest.Device
 	sent chan []byte
@@ -360,10 +360,9 @@ func (l *virtioLink) WritePackets(pkts []packetlink.Packet) error {
 	return nil
 }
 
-// write spreads a message over as many buffers as it needs; the message is lost
-// where there are too few.
+// write spreads a message over as many buffers as it needs.
 func (l *virtioLink) write(msg []byte) {
-	q := l.dev.Queue(2 * (len(msg) & 1)) // either: the order between them is no promise
+	q := l.dev.Queue(2 * (len(msg) & 1)) // either queue: the order between queues is not guaranteed
 	if len(msg) > 200 {
 		q = l.dev.Queue(0)
 	}
@@ -371,7 +370,7 @@ func (l *virtioLink) write(msg []byte) {
 	for room := 0; room < len(msg); {
 		c, ok := q.Pop()
 		if !ok {
-			time.Sleep(100 * time.Microsecond) // a device would drop it
+			time.Sleep(100 * time.Microsecond) // a device would drop the message
 			continue
 		}
 		chains = append(chains, c)
@@ -400,9 +399,9 @@ func TestTheNetworkConfiguresAVirtioDevice(t *testing.T) {
 		t.Fatal(errno.Name())
 	}
 	if l.addr != guestMAC || l.dev.Queues() != 2 || l.SupportedGSO() == 0 {
-		t.Errorf("address %s, %d pairs of queues, large segments %d", l.addr, l.dev.Queues(), l.SupportedGSO())
+		t.Errorf("address %s, %d queue pairs, GSO %d; want %s, 2, nonzero", l.addr, l.dev.Queues(), l.SupportedGSO(), guestMAC)
 	}
-	a := newAutoconf(l, patience)
+	a := newAutoconf(l, addressTimeout)
 	t.Cleanup(a.stack.Close)
 	opens(t, "IPv4", &a.ready4)
 	opens(t, "IPv6", &a.ready6)
@@ -416,21 +415,21 @@ func TestABrokenVirtioDeviceEndsTheNetwork(t *testing.T) {
 	if errno != 0 {
 		t.Fatal(errno.Name())
 	}
-	a := newAutoconf(l, patience)
+	a := newAutoconf(l, addressTimeout)
 	t.Cleanup(a.stack.Close)
 	opens(t, "IPv4", &a.ready4)
 	far.dev.Queue(0).Lie(1000, 0)
 	select {
 	case <-l.done:
 	case <-time.After(10 * time.Second):
-		t.Fatal("the link does not end")
+		t.Fatal("the link did not end in 10 seconds")
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if _, err := a.stack.FindRoute(0, tcpip.Address{}, full("10.0.2.2", 0).Addr, ipv4.ProtocolNumber, false); err != nil {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("there is still a route")
+			t.Fatal("there is still a route 10 seconds after the link ended")
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// loopbackPair is a connection over the stack's loopback interface.
+// loopbackPair returns a connection over the stack's loopback interface.
 func loopbackPair(t testing.TB) (client, server socket.Socket) {
 	t.Helper()
 	check := func(errno linux.Errno) {
@@ -35,7 +35,7 @@ func loopbackPair(t testing.TB) (client, server socket.Socket) {
 	return client, server
 }
 
-// writeAll writes p, waiting for room.
+// writeAll writes p, and waits for room.
 func writeAll(t testing.TB, s socket.Socket, p []byte) {
 	for len(p) > 0 {
 		n := blocking(t, s, wait.Out, func() (int, linux.Errno) { return s.Write(p) })
@@ -43,7 +43,7 @@ func writeAll(t testing.TB, s socket.Socket, p []byte) {
 	}
 }
 
-func TestStreamCarriesMuchBothWays(t *testing.T) {
+func TestAStreamCarriesBulkDataBothWays(t *testing.T) {
 	client, server := loopbackPair(t)
 	defer client.Release()
 	defer server.Release()
@@ -68,7 +68,7 @@ func TestStreamCarriesMuchBothWays(t *testing.T) {
 				got = append(got, buf[:n]...)
 			}
 			if !bytes.Equal(got, data) {
-				t.Errorf("%d of %d bytes came, or altered", len(got), size)
+				t.Errorf("%d of %d bytes arrived, or the data differ", len(got), size)
 			}
 		})
 	}
@@ -90,7 +90,7 @@ func TestStreamAllocations(t *testing.T) {
 		if _, errno := server.Read(buf); errno != 0 {
 			t.Errorf("read: errno %d", errno)
 		}
-	}); n > 12 { // the stack's own: segments, packet lists
-		t.Errorf("%.0f allocations a message", n)
+	}); n > 12 { // the stack's own allocations: segments, packet lists
+		t.Errorf("%.0f allocations per message, want at most 12", n)
 	}
 }

@@ -21,7 +21,7 @@ type in6Pktinfo struct {
 	Ifindex int32
 }
 
-// control appends to m the control messages that the program asked for.
+// control appends to m the control messages that the program has enabled.
 func (s *datagram) control(m *socket.Message, cm *tcpip.ReceivableControlMessages) {
 	if cm.HasTimestamp && s.ip.timestamp.Load() {
 		m.Control = append(m.Control, message(linux.SOL_SOCKET, linux.SO_TIMESTAMP, &linux.Timeval{
@@ -63,9 +63,9 @@ func message[T any](level, typ int, v *T) socket.Control {
 	return socket.Control{Level: level, Type: typ, Data: appendValue(nil, v)}
 }
 
-// sendControl applies the control messages of a message to be sent. A source
-// address that IP_PKTINFO names is what the route gives anyway, on an instance
-// with one address; its interface is heeded.
+// sendControl applies the control messages of a message to be sent. It uses the
+// interface of IP_PKTINFO but not its source address, because on an instance
+// with one address the route gives the same one.
 func (s *datagram) sendControl(control []socket.Control, opts *tcpip.WriteOptions) linux.Errno {
 	cm := &opts.ControlMessages
 	for _, c := range control {
@@ -115,8 +115,8 @@ type sockExtendedErr struct {
 	Info, Data         uint32
 }
 
-// recvError is recvmsg(2) with MSG_ERRQUEUE: the datagram that an ICMP error
-// is about, and in a control message the error.
+// recvError is recvmsg(2) with MSG_ERRQUEUE. It returns the datagram that
+// caused an ICMP error, and the error in a control message.
 func (s *datagram) recvError(m *socket.Message) (int, linux.Errno) {
 	e := s.ep.SocketOptions().DequeueErr()
 	if e == nil {

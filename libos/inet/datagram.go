@@ -9,10 +9,10 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// datagram is a UDP, an ICMP echo or a raw socket.
+// datagram is a UDP socket, an ICMP echo socket or a raw socket.
 type datagram struct {
 	base
-	to tcpip.FullAddress // destination of the message being sent; under sendMu
+	to tcpip.FullAddress // destination of the message being sent; guarded by sendMu
 	ip ipOptions
 }
 
@@ -65,8 +65,8 @@ func (s *datagram) Read(p []byte) (int, linux.Errno) {
 	return s.received(n, err)
 }
 
-// received is the outcome of a read that took n bytes of a datagram. One that
-// is longer than the program's buffers is cut off, and not an error.
+// received converts the result of a read that copied n bytes of a datagram. A
+// datagram longer than the program's buffers is truncated without an error.
 func (s *datagram) received(n int, err tcpip.Error) (int, linux.Errno) {
 	switch err.(type) {
 	case nil, *tcpip.ErrBadBuffer:
@@ -112,7 +112,7 @@ func (s *datagram) Write(p []byte) (int, linux.Errno) {
 	return s.write(tcpip.WriteOptions{})
 }
 
-// write sends what s.out has, with s.sendMu held.
+// write sends the contents of s.out, with s.sendMu held.
 func (s *datagram) write(opts tcpip.WriteOptions) (int, linux.Errno) {
 	n, err := s.ep.Write(&s.out, opts)
 	s.out = payload{}

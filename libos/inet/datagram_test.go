@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// bound is a datagram socket on addr and its address.
+// bound returns a datagram socket bound to addr, and its address.
 func (k *kernel) bound(addr []byte) (uintptr, []byte) {
 	fd := k.socket(family(addr), linux.SOCK_DGRAM, 0)
 	k.bind("bind", fd, addr)
@@ -90,7 +90,7 @@ func TestDatagramErrors(t *testing.T) {
 	})
 }
 
-// datagramOptions are read, set and read again.
+// datagramOptions are options to read, set and read again.
 var datagramOptions = []struct {
 	domain             int
 	label              string
@@ -149,7 +149,7 @@ func TestMulticastMembership(t *testing.T) {
 
 func TestForcedDatagramBuffers(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("Linux forces only for root")
+		t.Skip("Linux permits SO_RCVBUFFORCE only for root")
 	}
 	differ(t, func(k *kernel) {
 		s := k.socket(linux.AF_INET, linux.SOCK_DGRAM, 0)

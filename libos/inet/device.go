@@ -15,8 +15,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// openLink is the link over the instance's network device; nil: it has none
-// that works. Of several devices it is the first.
+// openLink returns a link over the instance's network device, or nil when none
+// works. Of several devices it takes the first that works.
 func openLink() *link {
 	cfg := platform.Config().Net
 	if cfg == nil {
@@ -40,11 +40,11 @@ func openLink() *link {
 	return nil
 }
 
-// startMachine is what a virtual machine does before the program runs: it checks
-// the addresses that the boot parameters give, which by hand are easily wrong.
-// Where they give none, asking for them begins, which takes some time that the
-// program has better uses for.
-func startMachine(cfg *boot.Net) {
+// startVM prepares the network of a virtual machine before the program runs. It
+// checks the addresses in the boot parameters, because those written by hand
+// are easily wrong. Without addresses, it starts to ask the network in the
+// background, so the program need not wait.
+func startVM(cfg *boot.Net) {
 	if !cfg.Addressed() {
 		go network()
 		return
@@ -55,7 +55,7 @@ func startMachine(cfg *boot.Net) {
 	}
 }
 
-// checkAddresses says what is wrong with the addresses in cfg.
+// checkAddresses returns an error for the first bad address in cfg.
 func checkAddresses(cfg *boot.Net) error {
 	for _, p := range []struct {
 		key, val string
@@ -81,7 +81,7 @@ func checkAddresses(cfg *boot.Net) error {
 	return nil
 }
 
-// openVirtio is a link over the virtio-net device of t.
+// openVirtio returns a link over the virtio-net device of t.
 func openVirtio(t virtio.Transport, cfg *boot.Net) (*link, linux.Errno) {
 	dev, errno := virtionet.Open(t)
 	if errno != 0 {
@@ -98,7 +98,7 @@ func openVirtio(t virtio.Transport, cfg *boot.Net) (*link, linux.Errno) {
 	return newLink(dev, addr, uint32(mtu), dev.Segments()), 0
 }
 
-// linkAddress is the Ethernet address that the boot parameters give, or a
+// linkAddress returns the Ethernet address from the boot parameters, or a
 // random one.
 func linkAddress(cfg *boot.Net) tcpip.LinkAddress {
 	addr, err := tcpip.ParseMACAddress(cfg.MAC)

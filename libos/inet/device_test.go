@@ -8,7 +8,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// unplugged is a device without a network.
+// unplugged is a device that is not connected to a network.
 type unplugged struct{ sink }
 
 func (unplugged) Up() bool { return false }
@@ -22,20 +22,20 @@ func TestInterfacesShowWhetherTheyAreConnected(t *testing.T) {
 		{sink{make(chan struct{})}, linux.IFF_RUNNING | linux.IFF_LOWER_UP, linux.IF_OPER_UP},
 		{unplugged{sink{make(chan struct{})}}, 0, linux.IF_OPER_DOWN},
 	} {
-		a := configured(t, c.dev, patience)
+		a := configured(t, c.dev, addressTimeout)
 		nic := a.stack.NICInfo()[etherNIC]
 		flags := nicFlags(&nic)
 		if got := flags & (linux.IFF_RUNNING | linux.IFF_LOWER_UP); got != c.flags || flags&linux.IFF_UP == 0 || operState(&nic) != c.state {
-			t.Errorf("%T: flags %#x, state %d", c.dev, flags, operState(&nic))
+			t.Errorf("%T: flags %#x, operational state %d; want flags %#x, state %d", c.dev, flags, operState(&nic), c.flags, c.state)
 		}
 		c.dev.Close()
 	}
 }
 
-func TestWrongAddressesAreNamed(t *testing.T) {
+func TestABadAddressIsReportedWithItsParameter(t *testing.T) {
 	for _, c := range []struct {
 		net  boot.Net
-		want string // part of the error; empty: none
+		want string // part of the error; empty: no error
 	}{
 		{boot.Net{Addr4: "10.0.2.15/24", Gateway4: "10.0.2.2", Addr6: "fd00::15/64", Gateway6: "fe80::1", DNS: []string{"1.1.1.1", "fd00::3"}}, ""},
 		{boot.Net{Addr4: "10.0.2.15/24"}, ""},
@@ -49,7 +49,7 @@ func TestWrongAddressesAreNamed(t *testing.T) {
 	} {
 		err := checkAddresses(&c.net)
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: %v, want %q", c.net, err, c.want)
+			t.Errorf("checkAddresses(%+v) = %v, want an error with %q", c.net, err, c.want)
 		}
 	}
 }

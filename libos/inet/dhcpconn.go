@@ -16,10 +16,10 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-var errDeviceGone = errors.New("the network device is gone")
+var errDeviceGone = errors.New("the network device has ended")
 
-// dhcpConn carries messages of DHCP past the stack's sockets, which need the
-// address that is being asked for.
+// dhcpConn carries DHCP messages without the stack's sockets, which would need
+// the address that DHCP is to get.
 type dhcpConn struct {
 	stack *stack.Stack
 	link  *link
@@ -28,14 +28,15 @@ type dhcpConn struct {
 
 func newDHCPConn(s *stack.Stack, l *link) *dhcpConn {
 	c := &dhcpConn{stack: s, link: l, in: make(chan []byte, 8)}
-	steal := c.steal
-	l.steal.Store(&steal)
+	intercept := c.intercept
+	l.intercept.Store(&intercept)
 	return c
 }
 
-// steal keeps frames with messages to the client port. They come to an address
-// that is not ours yet, to everyone, or to the one that is leased.
-func (c *dhcpConn) steal(frame []byte) bool {
+// intercept keeps frames with messages to the client port. Their destination is
+// an address that is not assigned yet, the broadcast address, or the leased
+// address.
+func (c *dhcpConn) intercept(frame []byte) bool {
 	eth := header.Ethernet(frame)
 	if eth.Type() != header.IPv4ProtocolNumber || !c.link.forUs(eth.DestinationAddress()) {
 		return false
@@ -50,7 +51,7 @@ func (c *dhcpConn) steal(frame []byte) bool {
 	}
 	select {
 	case c.in <- bytes.Clone(udp[header.UDPMinimumSize:]):
-	default: // more than anyone has asked for
+	default: // the client is behind; drop it
 	}
 	return true
 }
@@ -66,7 +67,7 @@ func (c *dhcpConn) Send(msg []byte, local, dst netip.Addr) {
 			Protocol: uint8(header.UDPProtocolNumber), SrcAddr: src, DstAddr: to,
 		})
 		ip.SetChecksum(^ip.CalculateChecksum())
-		// Lost messages are the client's business, here and below.
+		// The client handles lost messages, here and below.
 		_ = c.stack.WritePacketToRemote(etherNIC, header.EthernetBroadcastAddress, ipv4.ProtocolNumber, buffer.MakeWithData(packet))
 		return
 	}
@@ -83,7 +84,7 @@ func (c *dhcpConn) Send(msg []byte, local, dst netip.Addr) {
 	_ = route.WritePacket(stack.NetworkHeaderParams{Protocol: header.UDPProtocolNumber, TTL: ipv4.DefaultTTL}, pkt)
 }
 
-// datagramOf is the UDP datagram with a message.
+// datagramOf returns a UDP datagram that contains msg.
 func datagramOf(src, dst tcpip.Address, msg []byte) []byte {
 	b := make([]byte, header.UDPMinimumSize, header.UDPMinimumSize+len(msg))
 	b = append(b, msg...)
@@ -91,7 +92,7 @@ func datagramOf(src, dst tcpip.Address, msg []byte) []byte {
 	udp.Encode(&header.UDPFields{SrcPort: dhcp.ClientPort, DstPort: dhcp.ServerPort, Length: uint16(len(b))})
 	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, src, dst, uint16(len(b)))
 	if sum = ^udp.CalculateChecksum(checksum.Checksum(msg, sum)); sum == 0 {
-		sum = 0xffff // 0 says that there is none (RFC 768)
+		sum = 0xffff // 0 means no checksum (RFC 768)
 	}
 	udp.SetChecksum(sum)
 	return b

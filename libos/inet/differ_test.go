@@ -15,15 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel makes system calls and writes down what they did: Linux's or the
-// library OS's. A differential test runs the same calls on both and compares.
+// kernel makes system calls, of Linux or of the library OS, and logs their
+// results. A differential test runs the same calls on both and compares the
+// logs.
 type kernel struct {
 	t    *testing.T
 	name string
 	call func(num, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, linux.Errno)
 	log  []string
 	fds  []uintptr
-	keep []any // what calls point to
+	keep []any // memory that calls point to
 }
 
 // differ runs fn on Linux and on the library OS and requires equal logs.
@@ -71,7 +72,7 @@ func (k *kernel) outcome(label string, r uintptr, errno linux.Errno) {
 	k.note("%s = %d", label, r)
 }
 
-// bytes is the address of b, which stays alive and does not move.
+// bytes returns the address of b, which stays alive and does not move.
 func (k *kernel) bytes(b []byte) uintptr {
 	if len(b) == 0 {
 		b = make([]byte, 1)
@@ -83,13 +84,13 @@ func (k *kernel) bytes(b []byte) uintptr {
 	return uintptr(unsafe.Pointer(&b[0]))
 }
 
-// pinned makes what calls point to escape to the heap.
+// pinned makes the memory that calls point to escape to the heap.
 var pinned struct {
 	sync.Mutex
 	keep [][]byte
 }
 
-// socket makes a socket and notes only a failure.
+// socket makes a socket. It logs only a failure.
 func (k *kernel) socket(domain, typ, proto int) uintptr {
 	fd, errno := k.call(linux.SYS_SOCKET, uintptr(domain), uintptr(typ), uintptr(proto), 0, 0, 0)
 	if errno != 0 {
@@ -121,7 +122,7 @@ func (k *kernel) do(label string, num int, args ...uintptr) (uintptr, linux.Errn
 	return r, errno
 }
 
-// accept makes a descriptor and notes only a failure.
+// accept accepts a connection. It logs only a failure.
 func (k *kernel) accept(fd uintptr) uintptr {
 	c, errno := k.call(linux.SYS_ACCEPT4, fd, 0, 0, 0, 0, 0)
 	if errno != 0 {
@@ -132,7 +133,7 @@ func (k *kernel) accept(fd uintptr) uintptr {
 	return c
 }
 
-// addrOf is getsockname or getpeername, not noted.
+// addrOf is getsockname or getpeername. It logs nothing.
 func (k *kernel) addrOf(num int, fd uintptr) ([]byte, linux.Errno) {
 	b := make([]byte, linux.SockaddrMax)
 	n := []byte{linux.SockaddrMax, 0, 0, 0}
@@ -140,7 +141,7 @@ func (k *kernel) addrOf(num int, fd uintptr) ([]byte, linux.Errno) {
 	return b[:n[0]], errno
 }
 
-// listener is a listening stream socket on addr and its address.
+// listener returns a listening stream socket on addr, and its address.
 func (k *kernel) listener(addr []byte) (uintptr, []byte) {
 	fd := k.socket(family(addr), linux.SOCK_STREAM, 0)
 	k.bind("bind listener", fd, addr)
@@ -149,7 +150,7 @@ func (k *kernel) listener(addr []byte) (uintptr, []byte) {
 	return fd, name
 }
 
-// pair is a connection over loopback.
+// pair returns a connection over loopback.
 func (k *kernel) pair() (client, server uintptr) {
 	l, name := k.listener(inet4(127, 0, 0, 1, 0))
 	client = k.socket(linux.AF_INET, linux.SOCK_STREAM, 0)
@@ -183,7 +184,7 @@ func (k *kernel) set(label string, fd uintptr, level, name int, v []byte) {
 	k.do("set "+label, linux.SYS_SETSOCKOPT, fd, uintptr(level), uintptr(name), k.bytes(v), uintptr(len(v)))
 }
 
-// get notes the value of an option.
+// get logs the value of an option.
 func (k *kernel) get(label string, fd uintptr, level, name, size int) {
 	b := make([]byte, size)
 	n := []byte{byte(size), 0, 0, 0}
@@ -196,7 +197,7 @@ func (k *kernel) get(label string, fd uintptr, level, name, size int) {
 }
 
 // poll waits up to a second until fd has all events of until, or an error, and
-// notes what it has then. The stack delivers in the background.
+// logs the events. It waits because the stack delivers in the background.
 func (k *kernel) poll(label string, fd uintptr, until int16) {
 	deadline := time.Now().Add(time.Second)
 	for {
@@ -227,7 +228,7 @@ func inet6(addr string, port uint16) []byte {
 	return appendValue(nil, &a)
 }
 
-// withPort is addr with another port.
+// withPort returns addr with another port.
 func withPort(addr []byte, port []byte) []byte {
 	b := append([]byte(nil), addr...)
 	copy(b[2:4], port[2:4])

@@ -6,7 +6,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
-// errnoOf is the error number that Linux gives where the stack gives err.
+// errnoOf returns the error number that Linux has for the stack's error err.
 func errnoOf(err tcpip.Error) linux.Errno {
 	switch err.(type) {
 	case nil, *tcpip.ErrClosedForReceive:

@@ -11,20 +11,20 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// sink is a device that takes everything and gives nothing.
+// sink is a device that accepts all frames and never delivers one.
 type sink struct{ closed chan struct{} }
 
 func (s sink) Queues() int                                          { return 1 }
 func (s sink) Up() bool                                             { return true }
 func (s sink) Send(int, boot.VnetHeader, [][]byte) linux.Errno      { return 0 }
 func (s sink) WaitSend(int) linux.Errno                             { return linux.EIO }
-func (s sink) Due(int) bool                                         { return false }
-func (s sink) Tell(int)                                             {}
+func (s sink) ShouldNotify(int) bool                                { return false }
+func (s sink) Notify(int)                                           {}
 func (s sink) Receive(int, func(h boot.VnetHeader, frame [][]byte)) { <-s.closed }
 func (s sink) Close()                                               { close(s.closed) }
 
-// FuzzReceive delivers frames of a hostile network, in two pieces, to an
-// instance that is configured by it.
+// FuzzReceive delivers frames from a hostile network, in two pieces, to an
+// instance that gets its configuration from that network.
 func FuzzReceive(f *testing.F) {
 	ethernet := func(proto uint16, packet []byte) []byte {
 		frame := make([]byte, header.EthernetMinimumSize, header.EthernetMinimumSize+len(packet))
@@ -50,7 +50,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(ethernet(0x86dd, advert), uint8(boot.VnetNeedsCsum), uint8(60))
 	f.Add(ethernet(0x0806, make([]byte, header.ARPSize)), uint8(0), uint8(0))
 
-	a := newAutoconf(newLink(sink{make(chan struct{})}, guestMAC, 1500, true), patience)
+	a := newAutoconf(newLink(sink{make(chan struct{})}, guestMAC, 1500, true), addressTimeout)
 	f.Cleanup(a.stack.Close)
 	a.apply(&dhcp.Lease{Addr: netip.MustParsePrefix("10.0.2.15/24"), Server: netip.MustParseAddr("10.0.2.2")})
 	f.Fuzz(func(t *testing.T, frame []byte, flags, cut uint8) {

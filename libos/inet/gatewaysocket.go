@@ -7,7 +7,7 @@ import (
 )
 
 // gatewaySocket is the device of a confined process: the socket to the gateway,
-// a message a frame.
+// with one frame per message.
 type gatewaySocket struct {
 	host *platform.Host
 	out  [boot.MaxFrame]byte
@@ -19,8 +19,8 @@ func (s *gatewaySocket) Queues() int { return 1 }
 // Up implements device.
 func (s *gatewaySocket) Up() bool { return true }
 
-// Send implements device. The host takes one buffer, so that the frame is
-// copied together here.
+// Send implements device. A host write takes one buffer, so Send copies the
+// frame together.
 func (s *gatewaySocket) Send(_ int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	h.Put(s.out[:])
 	n := boot.VirtioNetHeaderSize
@@ -34,16 +34,16 @@ func (s *gatewaySocket) Send(_ int, h boot.VnetHeader, frame [][]byte) linux.Err
 	return errno
 }
 
-// Due implements device: what was sent is on its way.
-func (s *gatewaySocket) Due(int) bool { return false }
+// ShouldNotify implements device. A sent frame needs no notification.
+func (s *gatewaySocket) ShouldNotify(int) bool { return false }
 
-// Tell implements device.
-func (s *gatewaySocket) Tell(int) {}
+// Notify implements device.
+func (s *gatewaySocket) Notify(int) {}
 
 // WaitSend implements device.
 func (s *gatewaySocket) WaitSend(int) linux.Errno { return s.host.Wait(platform.Writable) }
 
-// Receive implements device. It takes all there are before it waits.
+// Receive implements device. It reads all available frames before it waits.
 func (s *gatewaySocket) Receive(_ int, deliver func(h boot.VnetHeader, frame [][]byte)) {
 	buf := make([]byte, boot.MaxFrame)
 	frame := make([][]byte, 1)
@@ -55,7 +55,7 @@ func (s *gatewaySocket) Receive(_ int, deliver func(h boot.VnetHeader, frame [][
 				return
 			}
 		case errno != 0 || n == 0:
-			return // the gateway is gone
+			return // the gateway has closed the socket
 		case n > boot.VirtioNetHeaderSize:
 			frame[0] = buf[boot.VirtioNetHeaderSize:n]
 			deliver(boot.ParseVnetHeader(buf), frame)

@@ -16,16 +16,16 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// Multicast groups: those that sockets join, and the tables of them in
-// /proc/net, which package net reads. The stack can tell whether an interface
-// is in a group, but lists none, so that each socket notes its own.
+// Multicast groups: those that sockets join, and their tables in /proc/net,
+// which package net reads. The stack can report whether an interface is in a
+// group, but cannot list groups, so each socket keeps a list.
 
 func init() {
 	proc.Register("net/igmp", groupTable4)
 	proc.Register("net/igmp6", groupTable6)
 }
 
-// groups are the groups that a socket joined.
+// groups are the groups that a socket has joined.
 type groups struct {
 	mu     sync.Mutex
 	joined []tcpip.Address
@@ -62,15 +62,15 @@ type member interface {
 
 func (s *base) memberOf() *groups { return &s.groups }
 
-// group is a multicast group of an interface, and how many use it.
+// group is a multicast group of an interface, with the number of its users.
 type group struct {
 	addr  tcpip.Address
 	users int
 }
 
-// groupsOf are the groups of a protocol that interface id is in: those without
-// which there is no IP (RFC 1112 §4, RFC 4291 §2.8), and those that open
-// sockets joined.
+// groupsOf returns the groups of a protocol that interface id is in: those that
+// IP requires (RFC 1112 §4, RFC 4291 §2.8) and those that open sockets have
+// joined.
 func groupsOf(id tcpip.NICID, nic *stack.NICInfo, proto tcpip.NetworkProtocolNumber) []group {
 	candidates := []tcpip.Address{header.IPv4AllSystems, header.IPv6AllNodesMulticastAddress}
 	for _, a := range nic.ProtocolAddresses {
@@ -101,8 +101,8 @@ func groupsOf(id tcpip.NICID, nic *stack.NICInfo, proto tcpip.NetworkProtocolNum
 	return all
 }
 
-// groupTable4 is /proc/net/igmp, of a host that speaks version 3 and whose
-// timers do not run (net/ipv4/igmp.c).
+// groupTable4 returns /proc/net/igmp, for a host with IGMP version 3 and no
+// running timers (net/ipv4/igmp.c).
 func groupTable4() []byte {
 	var b bytes.Buffer
 	b.WriteString("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n")
@@ -123,11 +123,11 @@ func groupTable4() []byte {
 
 // Flags of /proc/net/igmp6 (include/net/if_inet6.h).
 const (
-	mafLoaded   = 4 // the interface is in it
-	mafNoReport = 8 // routers are not told of it
+	mafLoaded   = 4 // the interface is in the group
+	mafNoReport = 8 // the group is not reported to routers
 )
 
-// groupTable6 is /proc/net/igmp6.
+// groupTable6 returns /proc/net/igmp6.
 func groupTable6() []byte {
 	var b bytes.Buffer
 	ids, info := nics()

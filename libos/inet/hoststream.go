@@ -12,11 +12,11 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
-// hostStream is a connection to a published port: a connection of the host,
-// which the program reads and writes directly. The runtime's poller is
-// attached to the host's descriptor (file.Pollable); only who waits in other
-// ways, by epoll or in a blocking call, makes goroutines that pass its edges
-// on to the queue.
+// hostStream is a connection to a published port. It is a connection of the
+// host that the program reads and writes directly. The runtime's poller is
+// attached to the host's descriptor (file.Pollable). Goroutines that pass the
+// descriptor's edges on to the queue run only if the program waits in another
+// way: by epoll or in a blocking call.
 type hostStream struct {
 	socket.Base
 	host        *platform.Host
@@ -26,13 +26,13 @@ type hostStream struct {
 
 	peek struct {
 		sync.Mutex
-		some  atomic.Bool // whether anything of this is set: no lock without
+		some  atomic.Bool // buf, eof or errno is set; otherwise the lock is not needed
 		buf   []byte      // read from the host, not yet by the program
 		eof   bool
-		errno linux.Errno // what ended it, not yet told
+		errno linux.Errno // error that ended the connection, not yet reported
 	}
 	full    atomic.Bool // the last write found no room
-	watched sync.Once   // the queue has had entries
+	watched sync.Once   // the queue has had an entry
 }
 
 var directions = [2]struct {
@@ -43,8 +43,8 @@ var directions = [2]struct {
 	{platform.Writable, wait.Out},
 }
 
-// newHostStream makes the socket of a connection that the host accepted for
-// listener l from the client at peer.
+// newHostStream makes the socket of a connection from peer that the host
+// accepted for listener l.
 func newHostStream(l *stream, host *platform.Host, peer []byte) *hostStream {
 	s := &hostStream{host: host, domain: l.domain}
 	s.Init(l.domain, linux.SOCK_STREAM, linux.IPPROTO_TCP)
@@ -57,9 +57,9 @@ func newHostStream(l *stream, host *platform.Host, peer []byte) *hostStream {
 	return s
 }
 
-// watch starts passing the host's edges on to the queue when the queue gets its
-// first entry. It goes on until the connection ends: a goroutine that stopped
-// in between could leave the poller with an edge that nobody hears.
+// watch starts to pass the host's edges on to the queue when the queue gets its
+// first entry. It continues until the connection ends: a goroutine that stopped
+// earlier could leave an edge in the poller that nobody sees.
 func (s *hostStream) watch(on bool) {
 	if on {
 		s.watched.Do(func() {
@@ -98,8 +98,8 @@ func (s *hostStream) Read(p []byte) (int, linux.Errno) {
 	return s.host.Read(p)
 }
 
-// readPeeked reads what lookAhead has read before; EAGAIN when that is
-// nothing.
+// readPeeked reads from the data that lookAhead has read. It returns EAGAIN
+// when there are none.
 func (s *hostStream) readPeeked(p []byte) (int, linux.Errno) {
 	s.peek.Lock()
 	defer s.peek.Unlock()
@@ -120,12 +120,12 @@ func (s *hostStream) readPeeked(p []byte) (int, linux.Errno) {
 	return 0, linux.EAGAIN
 }
 
-// aheadSize is how much is read ahead at least, so that what follows is not
-// read in crumbs.
+// aheadSize is the smallest number of bytes that lookAhead reads, so that later
+// reads need not be tiny.
 const aheadSize = 4096
 
-// lookAhead returns up to n bytes of what the program will read next, without
-// waiting for all of them; the end of the stream is no bytes.
+// lookAhead returns up to n bytes that the program will read next. It does not
+// wait for all of them. At the end of the stream it returns no bytes.
 func (s *hostStream) lookAhead(n int) ([]byte, linux.Errno) {
 	s.peek.Lock()
 	defer s.peek.Unlock()
@@ -144,7 +144,7 @@ func (s *hostStream) lookAhead(n int) ([]byte, linux.Errno) {
 		case errno == linux.EAGAIN:
 			return nil, errno
 		default:
-			s.peek.errno = errno // for the next read to tell
+			s.peek.errno = errno // the next read reports it
 			s.peek.some.Store(true)
 			return nil, errno
 		}
@@ -161,8 +161,8 @@ func (s *hostStream) Write(p []byte) (int, linux.Errno) {
 	return n, errno
 }
 
-// gatherBuffers are what Send gathers small buffers in: the host takes one at
-// a time, and headers should not travel alone.
+// gatherBuffers are buffers in which Send gathers small ones. A host write
+// takes one buffer, and a header should not become a segment of its own.
 var gatherBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // Send implements socket.Socket.
@@ -193,7 +193,7 @@ func (s *hostStream) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	case flags&linux.MSG_PEEK != 0:
 		b, errno := s.lookAhead(m.Len())
 		return m.Scatter(b, 0), errno
-	case flags&linux.MSG_TRUNC != 0: // tcp(7): drop them
+	case flags&linux.MSG_TRUNC != 0: // tcp(7): discard the data
 		return s.Read(make([]byte, min(m.Len(), tcpBufferDefault)))
 	}
 	done := 0
@@ -213,8 +213,8 @@ func (s *hostStream) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	return done, 0
 }
 
-// Ready implements file.File. The host does not tell the level, so that it
-// takes a look ahead.
+// Ready implements file.File. The host reports edges only, so finding the
+// current state takes a look ahead.
 func (s *hostStream) Ready() wait.Events {
 	var ev wait.Events
 	switch b, errno := s.lookAhead(1); {
@@ -256,16 +256,16 @@ func (s *hostStream) Accept() (socket.Socket, linux.Errno) { return nil, linux.E
 // Release implements file.File.
 func (s *hostStream) Release() { s.host.Close() }
 
-// hostOptions are the options of a connection of the host, which nobody here
-// can set there: the monitor has chosen TCP_NODELAY for its listeners. What the
-// program sets, it reads back.
+// hostOptions are the options of a host connection. The instance cannot set
+// options on the host's socket; the monitor has set TCP_NODELAY on its
+// listeners. The program reads back what it has set.
 type hostOptions struct {
 	mu     sync.Mutex
 	isSet  bool
 	values [len(hostOptionNames)]int32
 }
 
-// hostOptionNames are the options that are numbers, with their first values.
+// hostOptionNames are the numeric options, with their initial values.
 var hostOptionNames = [...]struct {
 	level, name int
 	value       int32
@@ -293,7 +293,8 @@ var hostOptionNames = [...]struct {
 	{linux.SOL_IPV6, linux.IPV6_V6ONLY, 0},
 }
 
-// value is the option's place in o, or nil when it is not kept.
+// value returns a pointer to the option's value in o, or nil for an unknown
+// option.
 func (o *hostOptions) value(level, name int) *int32 {
 	for i, n := range hostOptionNames {
 		if n.level == level && n.name == name {

@@ -1,13 +1,14 @@
-// Package inet is TCP/IP: sockets of AF_INET, AF_INET6, AF_PACKET and
-// AF_NETLINK over gVisor's network stack, the link endpoint that carries its
-// packets to the gateway or to a virtio-net device, its configuration by DHCP
-// and router advertisements, and published ports of a confined process, whose
-// connections are the host's own and pass no stack at all.
+// Package inet is TCP/IP. It has sockets of AF_INET, AF_INET6, AF_PACKET and
+// AF_NETLINK over gVisor's network stack. Its link endpoint carries packets to
+// the gateway or to a virtio-net device, and is configured by DHCP and router
+// advertisements where the boot parameters have no addresses. On the published
+// ports of a confined process, the connections are the host's own and bypass
+// the stack.
 //
 // It stands on packages socket, virtio and platform. Package net imports it, so
-// that a program that does not reach net has no TCP/IP in its image; it must
-// not import net itself. Its init registers the address families; the stack is
-// made with the first socket.
+// a program without net has no TCP/IP in its image. It must not import net
+// itself. Its init registers the address families. The stack is made with the
+// first socket.
 package inet
 
 import (
@@ -35,7 +36,7 @@ func init() {
 	socket.Register(linux.AF_PACKET, socket.Family{New: openPacket})
 	socket.Register(linux.AF_NETLINK, socket.Family{New: openNetlink})
 	if platform.VM() {
-		startMachine(platform.Config().Net)
+		startVM(platform.Config().Net)
 	}
 }
 

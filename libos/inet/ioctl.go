@@ -11,8 +11,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// ifreq is struct ifreq (netdevice(7)), 40 bytes: a name and, by request, an
-// address or a number.
+// ifreq is struct ifreq (netdevice(7)), 40 bytes: a name, and an address or a
+// number depending on the request.
 type ifreq struct {
 	Name  [linux.IFNAMSIZ]byte
 	Value [24]byte
@@ -59,7 +59,7 @@ func (s *base) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	return 0, linux.ENOTTY
 }
 
-// interfaceList is SIOCGIFCONF: the interfaces with an IPv4 address.
+// interfaceList is SIOCGIFCONF. It lists the interfaces with an IPv4 address.
 func interfaceList(c *ifconf) linux.Errno {
 	const size = int32(unsafe.Sizeof(ifreq{}))
 	used := int32(0)
@@ -88,7 +88,7 @@ func interfaceList(c *ifconf) linux.Errno {
 	return 0
 }
 
-// ipv4Address is the interface's first IPv4 address.
+// ipv4Address returns the interface's first IPv4 address.
 func ipv4Address(nic *stack.NICInfo) (tcpip.AddressWithPrefix, bool) {
 	for _, a := range nic.ProtocolAddresses {
 		if a.Protocol == header.IPv4ProtocolNumber {
@@ -104,7 +104,7 @@ func putInet4(r *ifreq, a tcpip.Address) {
 	copy(r.Value[:], encode(nil, linux.AF_INET, tcpip.FullAddress{Addr: a}))
 }
 
-// interfaceRequest answers a request about one interface.
+// interfaceRequest handles a request for one interface.
 func interfaceRequest(req uint, r *ifreq) linux.Errno {
 	put32 := func(v uint32) { copy(r.Value[:], appendValue(nil, &v)) }
 	name := cString(r.Name[:])

@@ -16,37 +16,39 @@ import (
 )
 
 const (
-	// gsoMaxSize is the largest IP packet that the stack hands to the link.
-	// The other side, or who is behind it, cuts it into segments.
+	// gsoMaxSize is the largest IP packet in bytes that the stack passes to the
+	// link. The device, or the network behind it, segments it.
 	gsoMaxSize = 65536 - header.EthernetMinimumSize
-	// maxBacklog is the number of packets that wait for room in a queue;
-	// those beyond are dropped, as by Linux with txqueuelen 1000.
+	// maxBacklog is the number of packets that may wait for room in a queue.
+	// Further packets are dropped, as by Linux with txqueuelen 1000.
 	maxBacklog = 1000
 )
 
 // device carries the frames of a link, with the offloads of virtio-net.
 type device interface {
-	// Queues is the number of its queues each way. Frames keep their order
-	// within one.
+	// Queues returns the number of queues in each direction. Frames keep their
+	// order within a queue.
 	Queues() int
-	// Up says whether it is connected to a network.
+	// Up reports whether the device is connected to a network.
 	Up() bool
-	// Send sends a frame, in pieces, by queue q. EAGAIN: there is no room
-	// for it now; any other error: it is lost. One goroutine a queue sends
-	// at a time.
+	// Send sends a frame, given in pieces, by queue q. It returns EAGAIN when the
+	// queue has no room now. Any other error means that the frame is lost. Only
+	// one goroutine at a time may send by a queue.
 	Send(q int, h boot.VnetHeader, frame [][]byte) linux.Errno
-	// Due says whether Tell is to be called for what was sent by queue q, since
-	// Due was asked last, to be on its way. One goroutine asks, which may send
-	// by it; any may tell. It is for devices which that costs more than a frame.
-	Due(q int) bool
-	Tell(q int)
-	// WaitSend parks the calling goroutine, which may send by queue q and no
-	// other, until there is room again. An error: there never will be.
+	// ShouldNotify reports whether the device needs a Notify for the frames sent
+	// by queue q since the last call. Only the goroutine that may send by q calls
+	// it; any goroutine may call Notify. They are separate because a notification
+	// may cost more than a frame, and one can serve many frames.
+	ShouldNotify(q int) bool
+	Notify(q int)
+	// WaitSend parks until queue q has room again. It returns an error when that
+	// will never happen. Only the goroutine that may send by q calls it.
 	WaitSend(q int) linux.Errno
-	// Receive calls deliver with each frame that comes by queue q, in pieces
-	// that it may read until it returns, until the device ends.
+	// Receive calls deliver for each frame that arrives by queue q, until the
+	// device ends. deliver gets the frame in pieces, which are valid until it
+	// returns.
 	Receive(q int, deliver func(h boot.VnetHeader, frame [][]byte))
-	// Close ends the device, and Receive and WaitSend with it.
+	// Close ends the device. Receive and WaitSend then return.
 	Close()
 }
 
@@ -55,13 +57,14 @@ type link struct {
 	dev  device
 	addr tcpip.LinkAddress
 	mtu  atomic.Uint32
-	gso  bool // the device takes large segments and partial checksums
+	gso  bool // the device accepts large segments and partial checksums
 
-	// done is closed when the device has ended, and gone called then.
+	// When the device has ended, done is closed and then gone is called.
 	done chan struct{}
 	gone func()
-	// steal sees each packet before the stack, and keeps it with true.
-	steal atomic.Pointer[func(frame []byte) bool]
+	// intercept sees each frame before the stack does. It returns true to keep the
+	// frame.
+	intercept atomic.Pointer[func(frame []byte) bool]
 
 	mu         sync.RWMutex
 	dispatcher stack.NetworkDispatcher
@@ -69,15 +72,15 @@ type link struct {
 	out []sendQueue
 }
 
-// sendQueue is what a link has for each queue of its device.
+// sendQueue is the link's state for one queue of the device.
 type sendQueue struct {
 	sync.Mutex
-	frame   [][]byte               // of the packet that is being sent
-	backlog stack.PacketBufferList // what the device had no room for yet
-	waiting bool                   // a goroutine waits until it has
+	frame   [][]byte               // pieces of the packet that is being sent
+	backlog stack.PacketBufferList // packets for which the device had no room
+	waiting bool                   // a goroutine sends the backlog
 }
 
-// newLink makes a link over dev, whose Ethernet address is addr.
+// newLink makes a link over dev, which has Ethernet address addr.
 func newLink(dev device, addr tcpip.LinkAddress, mtu uint32, gso bool) *link {
 	l := &link{dev: dev, addr: addr, gso: gso, done: make(chan struct{}), gone: func() {}, out: make([]sendQueue, dev.Queues())}
 	l.mtu.Store(mtu)
@@ -100,7 +103,7 @@ func (l *link) receive() {
 	var all sync.WaitGroup
 	for q := 1; q < len(l.out); q++ {
 		all.Add(1)
-		go func() { // all.Go's goroutine would be package sync's, and so the program's
+		go func() { // all.Go would run a function of package sync, which counts as the program's goroutine
 			defer all.Done()
 			l.dev.Receive(q, l.deliver)
 		}()
@@ -111,8 +114,8 @@ func (l *link) receive() {
 	l.gone()
 }
 
-// deliver passes one frame to the stack. It is copied first and looked at
-// then: where it lies, the device could still change it.
+// deliver passes one frame to the stack. It copies the frame before it looks at
+// it, because the device could still change the original.
 func (l *link) deliver(h boot.VnetHeader, pieces [][]byte) {
 	l.mu.RLock()
 	d := l.dispatcher
@@ -129,8 +132,8 @@ func (l *link) deliver(h boot.VnetHeader, pieces [][]byte) {
 	for n := 0; len(pieces) > 0; pieces = pieces[1:] {
 		n += copy(frame[n:], pieces[0])
 	}
-	steal := l.steal.Load()
-	if h.Flags&(boot.VnetNeedsCsum|boot.VnetDataValid) == 0 && !checksumRight(frame) || steal != nil && (*steal)(frame) {
+	intercept := l.intercept.Load()
+	if h.Flags&(boot.VnetNeedsCsum|boot.VnetDataValid) == 0 && !checksumRight(frame) || intercept != nil && (*intercept)(frame) {
 		view.Release()
 		return
 	}
@@ -142,10 +145,10 @@ func (l *link) deliver(h boot.VnetHeader, pieces [][]byte) {
 	d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, pkt)
 }
 
-// checksumRight verifies the TCP or UDP checksum of a frame that the other
-// side has not. The stack leaves that to the link for all frames or for none.
-// Fragments and packets with extension headers pass: their checksums, where
-// they have one, are out of reach here.
+// checksumRight verifies the TCP or UDP checksum of a frame that the other side
+// has not verified. The stack leaves this to the link, for all frames or for
+// none. Fragments and packets with extension headers pass: the link cannot
+// compute their checksums.
 func checksumRight(frame []byte) bool {
 	var proto tcpip.TransportProtocolNumber
 	var src, dst tcpip.Address
@@ -155,7 +158,7 @@ func checksumRight(frame []byte) bool {
 	case header.IPv4ProtocolNumber:
 		ip := header.IPv4(packet)
 		if !ip.IsValid(len(packet)) || ip.More() || ip.FragmentOffset() != 0 {
-			return true // the stack looks at it
+			return true // the stack decides
 		}
 		proto, src, dst, payload = ip.TransportProtocol(), ip.SourceAddress(), ip.DestinationAddress(), ip.Payload()
 	case header.IPv6ProtocolNumber:
@@ -170,7 +173,7 @@ func checksumRight(frame []byte) bool {
 	switch {
 	case proto == header.TCPProtocolNumber && len(payload) >= header.TCPMinimumSize:
 	case proto == header.UDPProtocolNumber && len(payload) >= header.UDPMinimumSize:
-		if header.UDP(payload).Checksum() == 0 { // none (RFC 768)
+		if header.UDP(payload).Checksum() == 0 { // no checksum (RFC 768)
 			return true
 		}
 	default:
@@ -179,9 +182,9 @@ func checksumRight(frame []byte) bool {
 	return checksum.Checksum(payload, header.PseudoHeaderChecksum(proto, src, dst, uint16(len(payload)))) == 0xffff
 }
 
-// WritePacket implements stack.QueueingDiscipline. It never waits: what the
-// device has no room for now is sent, in order, as soon as it has. All packets
-// of a connection go by the same queue.
+// WritePacket implements stack.QueueingDiscipline. It never waits. Packets for
+// which the device has no room are sent later, in order. All packets of a
+// connection use the same queue.
 func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	n := int(pkt.Hash % uint32(len(l.out)))
 	q := &l.out[n]
@@ -190,8 +193,8 @@ func (l *link) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	if q.backlog.Len() == 0 {
 		switch l.send(n, pkt) {
 		case 0:
-			if l.dev.Due(n) {
-				go l.tell(n)
+			if l.dev.ShouldNotify(n) {
+				go l.notify(n)
 			}
 			return nil
 		case linux.EAGAIN:
@@ -220,26 +223,27 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	return pkts.Len(), nil
 }
 
-// tell has the device begin with what was sent by queue n, after all else that
-// can run has had its turn to send, too: a server that answers many clients
-// tells the device once. Nobody waits for it: it does not have the lock.
-func (l *link) tell(n int) {
+// notify notifies the device of the frames sent by queue n. First it lets all
+// other runnable goroutines run, so that they can send, too: a server that
+// answers many clients notifies the device once. Nobody waits for notify, and
+// it runs without the queue's lock.
+func (l *link) notify(n int) {
 	runtime.Gosched()
-	l.dev.Tell(n)
+	l.dev.Notify(n)
 }
 
-// drain sends the backlog of queue n as the device takes it. Nobody else uses
-// the queue as long as there is one.
+// drain sends the backlog of queue n when the device has room. No other
+// goroutine sends by the queue while there is a backlog.
 func (l *link) drain(n int) {
 	q := &l.out[n]
 	q.Lock()
 	defer q.Unlock()
 	for q.backlog.Len() > 0 {
 		if l.send(n, q.backlog.AsSlice()[0]) == linux.EAGAIN {
-			due := l.dev.Due(n)
+			notify := l.dev.ShouldNotify(n)
 			q.Unlock()
-			if due {
-				l.dev.Tell(n)
+			if notify {
+				l.dev.Notify(n)
 			}
 			errno := l.dev.WaitSend(n)
 			q.Lock()
@@ -249,13 +253,13 @@ func (l *link) drain(n int) {
 		}
 		q.backlog.PopFront().DecRef()
 	}
-	if l.dev.Due(n) {
-		go l.tell(n)
+	if l.dev.ShouldNotify(n) {
+		go l.notify(n)
 	}
 	q.waiting = false
 }
 
-// send sends one packet by queue n, with its lock held.
+// send sends one packet by queue n, with the queue's lock held.
 func (l *link) send(n int, pkt *stack.PacketBuffer) linux.Errno {
 	q := &l.out[n]
 	q.frame = q.frame[:0]
@@ -274,8 +278,8 @@ func (l *link) send(n int, pkt *stack.PacketBuffer) linux.Errno {
 	return errno
 }
 
-// vnetHeader is the virtio-net header of an outgoing packet. TCP leaves its
-// checksum to the other side in every packet that has GSO options.
+// vnetHeader returns the virtio-net header of an outgoing packet. TCP leaves
+// the checksum to the other side in every packet that has GSO options.
 func vnetHeader(pkt *stack.PacketBuffer) (h boot.VnetHeader) {
 	gso := &pkt.GSOOptions
 	if gso.Type == stack.GSONone {
@@ -318,8 +322,8 @@ func (l *link) ParseHeader(pkt *stack.PacketBuffer) bool {
 	return l.forUs(eth.DestinationAddress())
 }
 
-// forUs says whether a frame to dst is to be received: groups are, and
-// broadcast is among them.
+// forUs reports whether to receive a frame sent to dst: our address, or any
+// group address, which includes broadcast.
 func (l *link) forUs(dst tcpip.LinkAddress) bool { return dst == l.addr || dst[0]&1 == 1 }
 
 // GSOMaxSize implements stack.GSOEndpoint.
@@ -333,9 +337,9 @@ func (l *link) SupportedGSO() stack.SupportedGSO {
 	return stack.HostGSOSupported
 }
 
-// Capabilities implements stack.NetworkLinkEndpoint. Checksum offload for what
-// is sent comes with GSO, for TCP; declared here it would make the stack send
-// UDP without.
+// Capabilities implements stack.NetworkLinkEndpoint. Transmit checksum offload
+// comes with GSO, for TCP. Declaring it here would make the stack send UDP
+// without a checksum.
 func (l *link) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityResolutionRequired | stack.CapabilityRXChecksumOffload
 }
@@ -352,7 +356,7 @@ func (l *link) MaxHeaderLength() uint16 { return header.EthernetMinimumSize }
 // LinkAddress implements stack.NetworkLinkEndpoint.
 func (l *link) LinkAddress() tcpip.LinkAddress { return l.addr }
 
-// SetLinkAddress implements stack.NetworkLinkEndpoint; the address is fixed.
+// SetLinkAddress implements stack.NetworkLinkEndpoint. The address is fixed.
 func (l *link) SetLinkAddress(tcpip.LinkAddress) {}
 
 // IsAttached implements stack.NetworkLinkEndpoint.

@@ -21,15 +21,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is one side of the two-stack network.
+// host is one side of a network of two stacks.
 type host struct {
 	*stack.Stack
 	link         *link
 	addr4, addr6 string
-	fd           int // of the wire
+	fd           int // descriptor of the wire's end
 }
 
-// wire makes two stacks that are connected as an instance is to its gateway.
+// wire makes two stacks, connected as an instance is to its gateway.
 func wire(t *testing.T) (a, b *host) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK, 0)
@@ -39,7 +39,7 @@ func wire(t *testing.T) (a, b *host) {
 	side := func(fd int, mac, addr4, addr6 string) *host {
 		h, errno := platform.OpenHost(fd)
 		if errno != 0 {
-			t.Fatalf("errno %d", errno)
+			t.Fatalf("opening the end of the wire: errno %d", errno)
 		}
 		cfg := &boot.Net{MAC: mac, Addr4: addr4 + "/24", Addr6: addr6 + "/64", MTU: 1500}
 		l := newLink(&gatewaySocket{host: h}, linkAddress(cfg), 1500, true)
@@ -106,7 +106,7 @@ func TestLinkCarriesLargeSegmentsBothWays(t *testing.T) {
 			}()
 			got, err := io.ReadAll(conn)
 			if err != nil || !bytes.Equal(got, data) {
-				t.Fatalf("%d of %d bytes came back, equal: %v, %v", len(got), len(data), bytes.Equal(got, data), err)
+				t.Fatalf("%d of %d bytes came back, equal: %v, error: %v", len(got), len(data), bytes.Equal(got, data), err)
 			}
 			segments := a.Stats().TCP.SegmentsSent.Value() - before
 			if most := uint64(len(data) / 1460); segments > most {
@@ -121,7 +121,7 @@ func TestLinkCarriesLargeSegmentsBothWays(t *testing.T) {
 
 func TestLinkCarriesDatagrams(t *testing.T) {
 	a, b := wire(t)
-	for _, size := range []int{0, 1, 1000, 5000, 60000} { // from 1473 bytes on in fragments
+	for _, size := range []int{0, 1, 1000, 5000, 60000} { // larger than 1472 bytes: fragmented
 		laddr, raddr := full(b.addr4, uint16(1000+size%100)), full(b.addr4, uint16(1000+size%100))
 		server, err := gonet.DialUDP(b.Stack, &laddr, nil, ipv4.ProtocolNumber)
 		if err != nil {
@@ -142,7 +142,7 @@ func TestLinkCarriesDatagrams(t *testing.T) {
 		}
 		n, _, err := server.ReadFrom(buf)
 		if err != nil || !bytes.Equal(buf[:n], data) {
-			t.Errorf("datagram of %d bytes: %d came, %v", size, n, err)
+			t.Errorf("datagram of %d bytes: received %d bytes, or the data differ: %v", size, n, err)
 		}
 		client.Close()
 		server.Close()
@@ -175,18 +175,18 @@ func TestLinkDropsDamagedFrames(t *testing.T) {
 		frame = <-packets
 	}
 	if !checksumRight(frame) {
-		t.Error("a right checksum is called wrong")
+		t.Error("checksumRight rejects an undamaged frame")
 	}
-	for i := 26; i < len(frame); i++ { // from the addresses on
+	for i := 26; i < len(frame); i++ { // the checksum covers the addresses and all that follows
 		frame[i] ^= 0x10
 		if checksumRight(frame) {
-			t.Errorf("byte %d is damaged and the checksum called right", i)
+			t.Errorf("checksumRight accepts a frame whose byte %d is damaged", i)
 		}
 		frame[i] ^= 0x10
 	}
 }
 
-// capture copies the frames that pass it.
+// capture copies the frames that pass through it.
 type capture struct {
 	stack.NetworkDispatcher
 	frames chan []byte
@@ -199,7 +199,7 @@ func (c capture) DeliverNetworkPacket(proto tcpip.NetworkProtocolNumber, pkt *st
 	c.NetworkDispatcher.DeliverNetworkPacket(proto, pkt)
 }
 
-func TestLinkHoldsWhatTheGatewayDoesNotTake(t *testing.T) {
+func TestLinkQueuesFramesUntilTheGatewayTakesThem(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestLinkHoldsWhatTheGatewayDoesNotTake(t *testing.T) {
 			t.Fatalf("frame %d: %v", i, err)
 		}
 		if got := int(buf[n-2])<<8 | int(buf[n-1]); got != i {
-			t.Fatalf("frame %d came in place of %d", got, i)
+			t.Fatalf("frame %d arrived instead of frame %d", got, i)
 		}
 	}
 }
@@ -252,6 +252,6 @@ func TestLinkAllocations(t *testing.T) {
 			t.Error(err)
 		}
 	}); n > 0 {
-		t.Errorf("%.0f allocations a packet", n)
+		t.Errorf("%.0f allocations per packet, want none", n)
 	}
 }

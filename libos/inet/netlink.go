@@ -11,17 +11,17 @@ import (
 )
 
 // netlink is a socket of AF_NETLINK with protocol NETLINK_ROUTE (netlink(7),
-// rtnetlink(7)). It answers what is asked about links, addresses and routes,
-// and refuses changes: the monitor configures the network.
+// rtnetlink(7)). It answers queries for links, addresses and routes. It refuses
+// changes, because the monitor configures the network.
 type netlink struct {
 	socket.Base
 	mu      sync.Mutex
 	port    uint32
 	groups  uint32
-	replies [][]byte // datagrams of messages to be received
+	replies [][]byte // datagrams to be received, each with one or more messages
 }
 
-// nlPort gives each socket a port id; the first one has the process's id, 1.
+// nlPort is the last port ID. The first socket gets the process ID, 1.
 var nlPort atomic.Uint32
 
 // openNetlink is socket(2) of AF_NETLINK.
@@ -54,7 +54,7 @@ func (s *netlink) Bind(addr []byte) linux.Errno {
 	return 0
 }
 
-// Connect implements socket.Socket; the kernel is the only peer.
+// Connect implements socket.Socket. The kernel is the only peer.
 func (s *netlink) Connect(addr []byte) linux.Errno {
 	a, errno := socket.Get[linux.SockaddrNetlink](addr)
 	if errno != 0 || a.Family != linux.AF_NETLINK {
@@ -104,7 +104,7 @@ func (s *netlink) Read(p []byte) (int, linux.Errno) {
 	return s.Recv(&socket.Message{Data: [][]byte{p}}, 0)
 }
 
-// Send implements socket.Socket: it answers each request in m.
+// Send implements socket.Socket. It answers each request in m.
 func (s *netlink) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	if a, errno := socket.Get[linux.SockaddrNetlink](m.Addr); errno == 0 && a.PortID != 0 {
 		return 0, linux.ECONNREFUSED
@@ -158,8 +158,8 @@ func (s *netlink) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 // Shutdown implements socket.Socket.
 func (s *netlink) Shutdown(int) linux.Errno { return linux.EOPNOTSUPP }
 
-// SetOption implements socket.Socket. Membership in groups is taken, of which
-// nothing is ever heard: no link, address or route changes.
+// SetOption implements socket.Socket. A socket can join groups, but nothing is
+// ever sent to them: links, addresses and routes are not reported as changed.
 func (s *netlink) SetOption(level, name int, val []byte) linux.Errno {
 	switch {
 	case level == linux.SOL_NETLINK,
@@ -185,8 +185,8 @@ func (s *netlink) Option(level, name int, val []byte) (int, linux.Errno) {
 
 const nlHeaderLen = int(unsafe.Sizeof(linux.NlMsghdr{}))
 
-// nlMaxMessage is what Linux lets a netlink socket send at once, in bytes, with
-// net.core.wmem_default.
+// nlMaxMessage is the largest message in bytes that a netlink socket may send
+// in Linux with the default net.core.wmem_default.
 const nlMaxMessage = 212992 - 32
 
 // align4 is NLMSG_ALIGN and RTA_ALIGN.

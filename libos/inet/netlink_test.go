@@ -9,8 +9,9 @@ import (
 	"github.com/pith-os/pith/libos/socket"
 )
 
-// dump sends an rtnetlink request and returns the answers' types, and the
-// values of attribute attr, up to NLMSG_DONE, an error or an acknowledgement.
+// dump sends an rtnetlink request. It returns the types of the replies and
+// their values of attribute attr, up to NLMSG_DONE, an error or an
+// acknowledgement.
 func (k *kernel) dump(typ, flags int, body []byte, attr int) (types []uint16, values [][]byte) {
 	s := k.socket(linux.AF_NETLINK, linux.SOCK_RAW, linux.NETLINK_ROUTE)
 	k.bind("bind netlink", s, appendValue(nil, &linux.SockaddrNetlink{Family: linux.AF_NETLINK}))
@@ -51,7 +52,7 @@ func (k *kernel) dump(typ, flags int, body []byte, attr int) (types []uint16, va
 	return types, values
 }
 
-func TestNetlinkTellsLoopback(t *testing.T) {
+func TestNetlinkReportsLoopback(t *testing.T) {
 	differ(t, func(k *kernel) {
 		link := make([]byte, 16)
 		types, names := k.dump(linux.RTM_GETLINK, linux.NLM_F_DUMP, link, linux.IFLA_IFNAME)
@@ -118,6 +119,6 @@ func TestNetlinkRefusesChanges(t *testing.T) {
 	h, _ := socket.Get[linux.NlMsghdr](b)
 	e, _ := socket.Get[int32](b[nlHeaderLen:n])
 	if got, want := fmt.Sprint(h.Type, e), fmt.Sprint(linux.NLMSG_ERROR, -int(linux.EPERM)); got != want {
-		t.Errorf("answer %s, want %s", got, want)
+		t.Errorf("reply is %s, want %s (NLMSG_ERROR with EPERM)", got, want)
 	}
 }

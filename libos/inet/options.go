@@ -72,7 +72,7 @@ func (s *datagram) Option(level, name int, val []byte) (int, linux.Errno) {
 	return s.ipOption(level, name, val)
 }
 
-// ipOptions is what the stack does not keep for a datagram socket.
+// ipOptions are options of a datagram socket that the stack does not have.
 type ipOptions struct {
 	timestamp atomic.Bool // SO_TIMESTAMP
 }
@@ -84,7 +84,7 @@ type boolOption struct {
 	set         func(*tcpip.SocketOptions, bool)
 }
 
-// boolOptions are those of SOL_SOCKET, SOL_IP and SOL_IPV6.
+// boolOptions are the boolean options of SOL_SOCKET, SOL_IP and SOL_IPV6.
 var boolOptions = [...]boolOption{
 	{linux.SOL_SOCKET, linux.SO_REUSEADDR, (*tcpip.SocketOptions).GetReuseAddress, (*tcpip.SocketOptions).SetReuseAddress},
 	{linux.SOL_SOCKET, linux.SO_REUSEPORT, (*tcpip.SocketOptions).GetReusePort, (*tcpip.SocketOptions).SetReusePort},
@@ -103,7 +103,7 @@ var boolOptions = [...]boolOption{
 	{linux.SOL_IPV6, linux.IPV6_MULTICAST_LOOP, (*tcpip.SocketOptions).GetMulticastLoop, (*tcpip.SocketOptions).SetMulticastLoop},
 }
 
-// findBool is the boolean option of that name, or nil.
+// findBool returns the boolean option with that name, or nil.
 func findBool(level, name int) *boolOption {
 	for i := range boolOptions {
 		if o := &boolOptions[i]; o.level == level && o.name == name {
@@ -113,7 +113,8 @@ func findBool(level, name int) *boolOption {
 	return nil
 }
 
-// setBool sets a boolean option; false when there is none of that name.
+// setBool sets a boolean option. It returns false when no boolean option has
+// that name.
 func (s *base) setBool(level, name int, val []byte) (bool, linux.Errno) {
 	o := findBool(level, name)
 	if o == nil {
@@ -126,7 +127,8 @@ func (s *base) setBool(level, name int, val []byte) (bool, linux.Errno) {
 	return true, errno
 }
 
-// getInt is the value of an integer option. Those of SOL_IP may be one byte.
+// getInt returns the value of an integer option. An option of SOL_IP may have
+// one byte.
 func getInt(level int, val []byte) (int, linux.Errno) {
 	if level == linux.SOL_IP && len(val) > 0 && len(val) < 4 {
 		return int(val[0]), 0
@@ -134,16 +136,16 @@ func getInt(level int, val []byte) (int, linux.Errno) {
 	return socket.GetInt(val)
 }
 
-// sockMaxBuf is half of net.core.wmem_max and rmem_max; Linux doubles what
-// SO_SNDBUF and SO_RCVBUF ask for (socket(7)).
+// sockMaxBuf is half of net.core.wmem_max and rmem_max, because Linux doubles
+// the values of SO_SNDBUF and SO_RCVBUF (socket(7)).
 const sockMaxBuf = tcpBufferMax / 2
 
-// sockForceBuf is the like for SO_SNDBUFFORCE and SO_RCVBUFFORCE, which Linux
-// does not limit: QUIC asks for 7 MiB.
+// sockForceBuf is the limit for SO_SNDBUFFORCE and SO_RCVBUFFORCE. Linux has no
+// limit here: QUIC asks for 7 MiB.
 const sockForceBuf = datagramBufferMax / 2
 
-// The least that SO_SNDBUF and SO_RCVBUF can be: SOCK_MIN_SNDBUF and
-// SOCK_MIN_RCVBUF in include/net/sock.h.
+// Minimum of SO_SNDBUF and SO_RCVBUF: SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF in
+// include/net/sock.h.
 const (
 	sockMinSndBuf = 4608
 	sockMinRcvBuf = 2304
@@ -186,14 +188,14 @@ func (s *base) setSocket(name int, val []byte) linux.Errno {
 		so.SetMark(uint32(v))
 	case linux.SO_PRIORITY, linux.SO_DONTROUTE, linux.SO_OOBINLINE, linux.SO_RCVLOWAT, linux.SO_DEBUG,
 		linux.SO_BUSY_POLL, linux.SO_INCOMING_CPU:
-		// Hints, or states without consequence here.
+		// Hints, or states that have no effect here.
 	default:
 		return linux.ENOPROTOOPT
 	}
 	return 0
 }
 
-// bindToDevice is SO_BINDTODEVICE; an empty name undoes it.
+// bindToDevice is SO_BINDTODEVICE. An empty name removes the binding.
 func (s *base) bindToDevice(val []byte) linux.Errno {
 	name := cString(val[:min(len(val), linux.IFNAMSIZ-1)])
 	if name == "" {

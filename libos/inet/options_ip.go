@@ -39,7 +39,7 @@ func (s *base) setIP(level, name int, val []byte) linux.Errno {
 		if len(val) < 4 {
 			return linux.EINVAL
 		}
-		if len(val) < 8 { // struct in_addr: the interface's address
+		if len(val) < 8 { // struct in_addr: address of the interface
 			val = append([]byte{3: 0}, val[:4]...)
 		}
 		m, errno := ipMreqn(val)
@@ -77,14 +77,14 @@ func (s *base) setIP(level, name int, val []byte) linux.Errno {
 		s.ep.SocketOptions().SetHeaderIncluded(v != 0)
 		return 0
 	case linux.IP_FREEBIND, linux.IP_BIND_NO_PORT, linux.IP_MULTICAST_ALL, linux.IP_RECVOPTS, linux.IP_TRANSPARENT, linux.IP_UNICAST_IF:
-		return 0 // no consequence on an instance with one address
+		return 0 // no effect on an instance with one address
 	}
 	return linux.ENOPROTOOPT
 }
 
 func (s *base) setMTUDiscover(v int) linux.Errno {
-	// IP_PMTUDISC_DONT, WANT, DO and PROBE; those of the stack are in another
-	// order. INTERFACE and OMIT do not heed the path's MTU, as DONT.
+	// IP_PMTUDISC_DONT, WANT, DO and PROBE; the stack numbers them differently.
+	// INTERFACE and OMIT ignore the path MTU, like DONT.
 	strategies := []tcpip.PMTUDStrategy{
 		tcpip.PMTUDiscoveryDont, tcpip.PMTUDiscoveryWant, tcpip.PMTUDiscoveryDo,
 		tcpip.PMTUDiscoveryProbe, tcpip.PMTUDiscoveryDont, tcpip.PMTUDiscoveryDont,
@@ -152,8 +152,8 @@ func (s *base) setIPv6(name int, val []byte) linux.Errno {
 	return linux.ENOPROTOOPT
 }
 
-// bound says whether the socket has a port or a peer, after which IPV6_V6ONLY
-// cannot change.
+// bound reports whether the socket has a port or a peer. IPV6_V6ONLY cannot
+// change then.
 func (s *base) bound() bool {
 	if s.Type() == linux.SOCK_STREAM {
 		return tcp.EndpointState(s.ep.State()) != tcp.StateInitial
@@ -176,8 +176,8 @@ func ipMreqn(val []byte) (m tcpip.MembershipOption, errno linux.Errno) {
 	return m, 0
 }
 
-// groupReq is struct group_req (RFC 3678): an interface and a group as struct
-// sockaddr_storage, which is aligned to 8 bytes.
+// groupReq joins or leaves the group in a struct group_req (RFC 3678): an
+// interface, and a group as struct sockaddr_storage at offset 8.
 func (s *base) groupReq(join bool, val []byte) linux.Errno {
 	if len(val) < 8+inet6LenNoZone {
 		return linux.EINVAL
@@ -261,14 +261,14 @@ func (s *base) ipOption(level, name int, val []byte) (int, linux.Errno) {
 	return socket.PutInt(val, v), errnoOf(err)
 }
 
-// multicastNIC is IPV6_MULTICAST_IF.
+// multicastNIC returns the value of IPV6_MULTICAST_IF.
 func (s *base) multicastNIC() (int, tcpip.Error) {
 	var opt tcpip.MulticastInterfaceOption
 	err := s.ep.GetSockOpt(&opt)
 	return int(opt.NIC), err
 }
 
-// mtu is IP_MTU and IPV6_MTU: that of the way to the peer.
+// mtu is IP_MTU and IPV6_MTU: the MTU of the route to the peer.
 func (s *base) mtu(val []byte) (int, linux.Errno) {
 	peer, err := s.ep.GetRemoteAddress()
 	if err != nil {

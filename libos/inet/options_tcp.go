@@ -11,24 +11,25 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// Limits of tcp(7)'s keep-alive options (include/net/tcp.h).
+// Limits of the keep-alive options of tcp(7) (include/net/tcp.h).
 const (
 	maxKeepIdle  = 32767
 	maxKeepIntvl = 32767
 	maxKeepCount = 127
 )
 
-// congestionMax is the size of an algorithm's name, with its zero
+// congestionMax is the size of an algorithm's name, including the zero byte
 // (TCP_CA_NAME_MAX).
 const congestionMax = 16
 
-// tcpOptions is what the stack does not keep for a TCP socket.
+// tcpOptions are options of a TCP socket that the stack does not have.
 type tcpOptions struct {
 	notsentLowat atomic.Int32
 	fastOpen     atomic.Int32
 }
 
-// inherit is what an accepted connection has from its listener.
+// inherit copies the options that an accepted connection inherits from its
+// listener.
 func (o *tcpOptions) inherit(from *tcpOptions) { o.notsentLowat.Store(from.notsentLowat.Load()) }
 
 // setTCP sets an option of SOL_TCP.
@@ -95,7 +96,7 @@ func (s *stream) setTCP(name int, val []byte) linux.Errno {
 		s.tcp.notsentLowat.Store(int32(v))
 		return 0
 	case linux.TCP_FASTOPEN:
-		s.tcp.fastOpen.Store(int32(v)) // a queue that stays empty
+		s.tcp.fastOpen.Store(int32(v)) // length of a queue that stays empty
 		return 0
 	}
 	return linux.ENOPROTOOPT
@@ -163,7 +164,7 @@ func (s *stream) tcpOption(name int, val []byte) (int, linux.Errno) {
 	return socket.PutInt(val, v), 0
 }
 
-// linuxState is the endpoint's state in Linux's numbers.
+// linuxState converts the endpoint's state to Linux's number.
 func linuxState(s tcp.EndpointState) int {
 	switch s {
 	case tcp.StateEstablished:
@@ -190,7 +191,7 @@ func linuxState(s tcp.EndpointState) int {
 	return linux.TCP_CLOSE
 }
 
-// info is TCP_INFO.
+// info returns TCP_INFO.
 func (s *stream) info(val []byte) (int, linux.Errno) {
 	var i tcpip.TCPInfoOption
 	if err := s.ep.GetSockOpt(&i); err != nil {

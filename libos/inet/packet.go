@@ -10,12 +10,11 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// packetSocket is a socket of AF_PACKET (packet(7)): frames with their link
-// header (SOCK_RAW) or without (SOCK_DGRAM).
+// packetSocket is a socket of AF_PACKET (packet(7)). It carries frames with
+// their link header (SOCK_RAW) or without (SOCK_DGRAM).
 type packetSocket struct{ datagram }
 
-// ethAll is ETH_P_ALL, every protocol, which the stack has under another
-// number.
+// ethAll is ETH_P_ALL: every protocol. The stack has another number for it.
 const ethAll = 3
 
 // openPacket is socket(2) of AF_PACKET. proto is in network byte order.
@@ -94,7 +93,7 @@ func (s *packetSocket) LocalAddr() ([]byte, linux.Errno) {
 	return appendValue(nil, &a), 0
 }
 
-// hardwareType is the ARPHRD_* number.
+// hardwareType returns the ARPHRD_* number.
 func hardwareType(t header.ARPHardwareType) uint16 {
 	if t == header.ARPHardwareLoopback {
 		return linux.ARPHRD_LOOPBACK

@@ -14,8 +14,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// The tables of /proc/net (proc_pid_net(5)), in the formats of Linux's
-// net/ipv4 and net/ipv6.
+// The tables of /proc/net (proc_pid_net(5)), in the formats of Linux's net/ipv4
+// and net/ipv6.
 func init() {
 	for _, t := range []struct {
 		name, head             string
@@ -42,13 +42,13 @@ const (
 	udpHead6 = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
 )
 
-// tableEntry is a socket that a table of /proc/net shows.
+// tableEntry is a socket that appears in a table of /proc/net.
 type tableEntry interface {
 	file.File
 	Type() int
 	Protocol() int
 	Ino() uint64
-	// tableState are the socket's addresses and its TCP_* state.
+	// tableState returns the socket's addresses and its TCP_* state.
 	tableState() (domain int, local, peer tcpip.FullAddress, state int)
 }
 
@@ -58,8 +58,8 @@ func (s *stream) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, int) {
 	return s.domain, local, peer, linuxState(s.state())
 }
 
-// tableState implements tableEntry. Linux shows a datagram socket as
-// established when it is connected, and as closed otherwise.
+// tableState implements tableEntry. As in Linux, a connected datagram socket is
+// established, and any other is closed.
 func (s *datagram) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, int) {
 	local, peer := s.addresses()
 	state := linux.TCP_CLOSE
@@ -74,7 +74,7 @@ func (s *hostStream) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, in
 	return s.domain, s.local, s.peer, linux.TCP_ESTABLISHED
 }
 
-// addresses are those of the endpoint; one that it has not is zero.
+// addresses returns the addresses of the endpoint. A missing address is zero.
 func (s *base) addresses() (local, peer tcpip.FullAddress) {
 	if a, err := s.ep.GetLocalAddress(); err == nil {
 		local = a
@@ -85,7 +85,8 @@ func (s *base) addresses() (local, peer tcpip.FullAddress) {
 	return local, peer
 }
 
-// socketTable lists the open sockets of a kind. Those of dup are one.
+// socketTable lists the open sockets of a kind. It lists a socket with several
+// descriptors once.
 func socketTable(head string, domain, typ, proto int) []byte {
 	var b bytes.Buffer
 	b.WriteString(head)
@@ -112,7 +113,7 @@ func socketTable(head string, domain, typ, proto int) []byte {
 	return b.Bytes()
 }
 
-// hexAddress is an address as words in the host's byte order.
+// hexAddress formats an address as 32-bit words in host byte order.
 func hexAddress(domain int, a tcpip.Address) string {
 	size := header.IPv4AddressSize
 	if domain == linux.AF_INET6 {
@@ -130,7 +131,7 @@ func hexAddress(domain int, a tcpip.Address) string {
 	return s
 }
 
-// deviceTable is /proc/net/dev.
+// deviceTable returns /proc/net/dev.
 func deviceTable() []byte {
 	var b bytes.Buffer
 	b.WriteString("Inter-|   Receive                                                |  Transmit\n" +
@@ -152,7 +153,7 @@ const (
 	rtfGateway = 2
 )
 
-// routeTable is /proc/net/route, in lines of 127 characters.
+// routeTable returns /proc/net/route, in lines of 127 characters.
 func routeTable() []byte {
 	var b bytes.Buffer
 	line := func(s string) { fmt.Fprintf(&b, "%-127s\n", s) }
@@ -174,8 +175,8 @@ func routeTable() []byte {
 	return b.Bytes()
 }
 
-// address6Table is /proc/net/if_inet6. Its scopes are those of RFC 4007 times
-// 16 (include/net/ipv6.h).
+// address6Table returns /proc/net/if_inet6. Its scopes are those of RFC 4007
+// times 16 (include/net/ipv6.h).
 func address6Table() []byte {
 	var b bytes.Buffer
 	ids, info := nics()

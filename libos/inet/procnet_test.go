@@ -17,7 +17,7 @@ func TestSocketTablesShowWhatIsOpen(t *testing.T) {
 		listen bool
 		addr   []byte
 		table  func() []byte
-		want   string // %04X: the port
+		want   string // %04X stands for the port
 	}{
 		{linux.SOCK_STREAM, true, inet4(127, 0, 0, 1, 0), func() []byte { return socketTable(tcpHead4, linux.AF_INET, linux.SOCK_STREAM, 0) }, "0100007F:%04X 00000000:0000 0A"},
 		{linux.SOCK_STREAM, true, inet6("::1", 0), func() []byte { return socketTable(tcpHead6, linux.AF_INET6, linux.SOCK_STREAM, 0) }, "00000000000000000000000001000000:%04X 00000000000000000000000000000000:0000 0A"},
@@ -99,21 +99,21 @@ func TestGroupTablesShowWhatSocketsJoined(t *testing.T) {
 	const allSystems, joined = "010000E0     1 0:00000000", "070809EF     1 0:00000000"
 	table := func() string { return string(groupTable4()) }
 	if got := table(); !strings.Contains(got, allSystems) || strings.Contains(got, joined) {
-		t.Errorf("before joining:\n%s", got)
+		t.Errorf("before joining, igmp is:\n%s", got)
 	}
 	if errno := s.SetOption(linux.SOL_IP, linux.IP_ADD_MEMBERSHIP, mreq); errno != 0 {
 		t.Fatal(errno)
 	}
 	if got := table(); !strings.Contains(got, joined) {
-		t.Errorf("in a group:\n%s", got)
+		t.Errorf("after joining, igmp lacks the group:\n%s", got)
 	}
 	if errno := s.SetOption(linux.SOL_IP, linux.IP_DROP_MEMBERSHIP, mreq); errno != 0 {
 		t.Fatal(errno)
 	}
 	if got := table(); strings.Contains(got, joined) {
-		t.Errorf("after leaving:\n%s", got)
+		t.Errorf("after leaving, igmp still has the group:\n%s", got)
 	}
 	if got, want := string(groupTable6()), "1    lo              ff020000000000000000000000000001     1 0000000C 0\n"; !strings.HasPrefix(got, want) {
-		t.Errorf("groups of IPv6:\n%swant first\n%s", got, want)
+		t.Errorf("igmp6 is:\n%swant first:\n%s", got, want)
 	}
 }

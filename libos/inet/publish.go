@@ -13,24 +13,25 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// Published ports. The monitor has bound a socket of the host for each; when
-// the program listens on the port, the monitor makes it listen, too, and its
-// connections are accepted here and are the program's: no byte passes the
-// network stack. Connections from elsewhere, the loopback interface above all,
-// reach the same listener through the stack.
+// Published ports. The monitor has bound a socket of the host for each. When
+// the program listens on a published port, the monitor makes the socket listen,
+// too. The instance accepts its connections, and the program uses them
+// directly: no byte passes the network stack. Connections from elsewhere,
+// especially from the loopback interface, reach the same listener through the
+// stack.
 
 // port is a published port.
 type port struct {
 	number uint16
 	fd     int
 	opened sync.Once
-	host   *platform.Host // set when opened; nil where the network brings the connections
+	host   *platform.Host // set by opened; nil in a virtual machine, where connections arrive by the network
 	pumped sync.Once
 
 	mu        sync.Mutex
-	listeners []*listener // more than one with SO_REUSEPORT
-	next      int         // whose turn it is
-	room      sync.Cond   // a listener came, or has room again
+	listeners []*listener // several with SO_REUSEPORT
+	next      int         // index of the next listener in turn
+	room      sync.Cond   // a listener was added, or has room again
 }
 
 // ports are the published ports, in the order of their descriptors.
@@ -49,11 +50,11 @@ type listener struct {
 	port    *port
 	socket  *stream
 	backlog int
-	queue   []*hostStream // accepted by the host; under port.mu
+	queue   []*hostStream // accepted by the host; guarded by port.mu
 }
 
-// publish has s take part in the connections of its port, if that is
-// published and s listens for more than loopback.
+// publish lets s accept connections to its port, if that is published and s
+// does not listen on loopback only.
 func (s *stream) publish(backlog int) linux.Errno {
 	local, err := s.ep.GetLocalAddress()
 	if err != nil {
@@ -62,7 +63,7 @@ func (s *stream) publish(backlog int) linux.Errno {
 	if addr := unmapped(local.Addr); addr.Len() != 0 && (header.IsV4LoopbackAddress(addr) || addr == header.IPv6Loopback) {
 		return 0
 	}
-	if l := s.published.Load(); l != nil { // listen(2) again: another backlog
+	if l := s.published.Load(); l != nil { // listen(2) again, with another backlog
 		l.port.mu.Lock()
 		l.backlog = backlog
 		l.port.mu.Unlock()
@@ -79,7 +80,7 @@ func (s *stream) publish(backlog int) linux.Errno {
 	return 0
 }
 
-// unpublish undoes publish and drops the connections nobody accepted.
+// unpublish undoes publish and drops the connections that were not accepted.
 func (s *stream) unpublish() {
 	if l := s.published.Swap(nil); l != nil {
 		l.port.remove(l)
@@ -91,7 +92,7 @@ func (p *port) add(l *listener) linux.Errno {
 	p.listeners = append(p.listeners, l)
 	errno := linux.Errno(0)
 	if len(p.listeners) == 1 {
-		errno = p.tell(true)
+		errno = p.setListening(true)
 	}
 	p.mu.Unlock()
 	if errno != 0 {
@@ -113,8 +114,8 @@ func (p *port) remove(l *listener) {
 		}
 	}
 	if len(p.listeners) == 0 {
-		// The monitor that does not answer is gone, and the instance with it.
-		_ = p.tell(false)
+		// An error means that the monitor is gone, and the instance ends with it.
+		_ = p.setListening(false)
 	}
 	queue := l.queue
 	l.queue = nil
@@ -124,28 +125,29 @@ func (p *port) remove(l *listener) {
 	}
 }
 
-// tell has the monitor begin or stop to listen, and returns when it does: the
-// program may tell a client of its port right away. That p.mu is held keeps
-// the messages in the order of what they tell.
-func (p *port) tell(on bool) linux.Errno {
+// setListening tells the monitor to start or stop listening. It returns when
+// the monitor has done so, because the program may tell a client of its port
+// right away. p.mu is held, which keeps the messages in order.
+func (p *port) setListening(on bool) linux.Errno {
 	errno := platform.Control(boot.Listen{Port: p.number, On: on}.String())
 	if errno != 0 {
 		return errno
 	}
 	p.opened.Do(func() { p.host, _ = platform.OpenHost(p.fd) })
 	if p.host != nil {
-		p.await(on)
+		p.awaitListening(on)
 	}
 	return 0
 }
 
-// askAgain is how long await leaves the monitor between two looks, in
-// nanoseconds: some part of what it needs.
-const askAgain = 20e3
+// listenPoll is how long awaitListening waits before it checks again, in
+// nanoseconds. It is less than what the monitor needs.
+const listenPoll = 20e3
 
-// await returns when the host's socket listens, or no longer does, with p.mu
-// held. The socket tells: accept4 fails with EINVAL unless it listens.
-func (p *port) await(on bool) {
+// awaitListening returns when the host's socket listens, or when it no longer
+// does. p.mu is held. accept4 shows the state: it fails with EINVAL unless the
+// socket listens.
+func (p *port) awaitListening(on bool) {
 	var addr [linux.SockaddrMax]byte
 	var pause platform.Waiter
 	for {
@@ -167,13 +169,13 @@ func (p *port) await(on bool) {
 		default:
 			return
 		}
-		platform.AfterFunc(askAgain, pause.Wake)
+		platform.AfterFunc(listenPoll, pause.Wake)
 		pause.Wait()
 	}
 }
 
 // pump accepts the host's connections for the listeners, as many as their
-// backlogs hold; more wait in the host's own backlog.
+// backlogs hold. Further ones wait in the host's backlog.
 func (p *port) pump() {
 	var addr [linux.SockaddrMax]byte
 	for {
@@ -186,7 +188,7 @@ func (p *port) pump() {
 			p.mu.Unlock()
 		case linux.ECONNABORTED, linux.EINTR:
 		default:
-			// Nothing there, or not listening at the moment.
+			// No connection waits, or the socket does not listen at the moment.
 			if p.host.Wait(platform.Readable) != 0 {
 				return
 			}
@@ -194,7 +196,7 @@ func (p *port) pump() {
 	}
 }
 
-// waitForRoom returns when some listener can take a connection.
+// waitForRoom returns when a listener has room for a connection.
 func (p *port) waitForRoom() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,7 +205,7 @@ func (p *port) waitForRoom() {
 	}
 }
 
-// pick is the next listener in turn that has room, with p.mu held.
+// pick returns the next listener in turn that has room, or nil. p.mu is held.
 func (p *port) pick() *listener {
 	for i := range p.listeners {
 		l := p.listeners[(p.next+i)%len(p.listeners)]
@@ -217,7 +219,7 @@ func (p *port) pick() *listener {
 // hand queues a connection for the next listener, with p.mu held.
 func (p *port) hand(conn *platform.Host, peer []byte) {
 	l := p.pick()
-	if l == nil { // it closed meanwhile
+	if l == nil { // the listener has closed
 		conn.Close()
 		return
 	}
@@ -226,7 +228,7 @@ func (p *port) hand(conn *platform.Host, peer []byte) {
 	l.socket.Queue.Notify(wait.In)
 }
 
-// accept is the next connection of the host, or nil.
+// accept returns the next connection of the host, or nil.
 func (l *listener) accept() *hostStream {
 	l.port.mu.Lock()
 	defer l.port.mu.Unlock()
@@ -239,7 +241,7 @@ func (l *listener) accept() *hostStream {
 	return c
 }
 
-// ready says whether accept has a connection.
+// ready reports whether accept has a connection.
 func (l *listener) ready() bool {
 	l.port.mu.Lock()
 	defer l.port.mu.Unlock()
@@ -271,9 +273,9 @@ var publishedAddrs = sync.OnceValue(func() (a struct{ local4, local6, gateway4, 
 	return a
 })
 
-// publishedLocal is the address under which the program sees itself in a
-// connection from peer to its listener at bound: the network device's where
-// that is any address.
+// publishedLocal returns the local address that the program sees in a
+// connection from peer to its listener at bound. A listener on any address gets
+// the address of the network device.
 func publishedLocal(bound, peer tcpip.FullAddress) tcpip.FullAddress {
 	if addr := unmapped(bound.Addr); addr.Len() == 0 || addr == header.IPv4Any {
 		bound.Addr = publishedAddrs().local4
@@ -284,10 +286,10 @@ func publishedLocal(bound, peer tcpip.FullAddress) tcpip.FullAddress {
 	return bound
 }
 
-// publishedPeer is the address under which the program sees the client at
-// peer, a socket address of the host. A client on the host's own loopback
-// comes from the gateway: programs trust those on theirs. So does a client
-// with an IPv6 address when the listener knows IPv4 only.
+// publishedPeer returns the address under which the program sees the client at
+// peer, a socket address of the host. A client on the host's loopback interface
+// appears as the gateway, because programs trust their own loopback interface.
+// So does a client with an IPv6 address when the listener supports IPv4 only.
 func publishedPeer(domain int, peer []byte) tcpip.FullAddress {
 	full, errno := decode(linux.AF_INET6, peer)
 	if errno != 0 {

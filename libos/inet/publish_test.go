@@ -21,16 +21,17 @@ import (
 const publishedPort = 8080
 
 func TestMain(m *testing.M) {
-	network() // made before there is a device: descriptor 4 is no gateway here
+	network() // made before the device is configured: in a test process, descriptor 4 is no gateway
 	platform.Config().Net = &boot.Net{Addr4: "10.0.2.15/24", Gateway4: "10.0.2.2", MTU: 1500}
 	platform.Config().Publish = []uint16{publishedPort}
 	os.Exit(m.Run())
 }
 
-// publishHost gives the published port a listening socket of the host, for all
-// tests, and returns its address.
+// publishHost makes a listening socket of the host for the published port,
+// shared by all tests, and returns its address.
 var publishHost = sync.OnceValue(func() string {
-	// A port that was asked for: a socket that stops listening leaves another.
+	// Bind to an explicit port: a socket that stops listening loses an automatic
+	// one.
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -52,7 +53,7 @@ var publishHost = sync.OnceValue(func() string {
 		messages <- msg
 		return 0
 	})
-	go func() { // the monitor, which is not fast
+	go func() { // the monitor, which takes some time
 		for msg := range messages {
 			time.Sleep(5 * time.Millisecond)
 			if l, _ := boot.ParseListen(msg); l.On {
@@ -66,7 +67,7 @@ var publishHost = sync.OnceValue(func() string {
 	return addr.String()
 })
 
-// listenPublished is a program's listener on the published port.
+// listenPublished returns a program's listener on the published port.
 func listenPublished(t *testing.T, addr []byte, backlog int) socket.Socket {
 	t.Helper()
 	publishHost()
@@ -81,12 +82,12 @@ func listenPublished(t *testing.T, addr []byte, backlog int) socket.Socket {
 		errno = s.Listen(backlog)
 	}
 	if errno != 0 {
-		t.Fatalf("errno %d", errno)
+		t.Fatalf("listening on the published port: errno %d", errno)
 	}
 	return s
 }
 
-// blocking makes try until it does not return EAGAIN.
+// blocking calls try until it does not return EAGAIN.
 func blocking[T any](t testing.TB, s socket.Socket, ev wait.Events, try func() (T, linux.Errno)) T {
 	t.Helper()
 	var v T
@@ -96,7 +97,7 @@ func blocking[T any](t testing.TB, s socket.Socket, ev wait.Events, try func() (
 		return 0, errno
 	})
 	if errno != 0 {
-		t.Errorf("errno %d", errno)
+		t.Errorf("waiting: errno %d", errno)
 	}
 	return v
 }
@@ -116,7 +117,7 @@ func TestPublishedPort(t *testing.T) {
 		t.Errorf("local address %x, want the device's", local)
 	}
 	if got := peer[8:24]; string(got[10:]) != "\xff\xff\x0a\x00\x02\x02" {
-		t.Errorf("peer address %x, want the gateway's: the client is on the host's loopback", peer)
+		t.Errorf("peer address %x, want the gateway's, because the client is on the host's loopback interface", peer)
 	}
 
 	read := func(n int) string {
@@ -127,7 +128,7 @@ func TestPublishedPort(t *testing.T) {
 	io.WriteString(client, "hello")
 	m := socket.Message{Data: [][]byte{make([]byte, 2)}}
 	if n := blocking(t, c, wait.In, func() (int, linux.Errno) { return c.Recv(&m, linux.MSG_PEEK) }); n != 2 || string(m.Data[0]) != "he" {
-		t.Errorf("peek %d %q", n, m.Data[0])
+		t.Errorf("peek returned %d bytes, %q, want 2, \"he\"", n, m.Data[0])
 	}
 	got := read(4)
 	got += read(4)
@@ -135,35 +136,35 @@ func TestPublishedPort(t *testing.T) {
 		t.Errorf("read %q, want hello", got)
 	}
 	if _, errno := c.Read(make([]byte, 1)); errno != linux.EAGAIN && errno != 0 {
-		t.Errorf("read of nothing: %d", errno)
+		t.Errorf("reading without data: errno %d, want EAGAIN", errno)
 	}
 	if ev := c.Ready(); ev&wait.Out == 0 {
-		t.Errorf("ready %#x, want Out", ev)
+		t.Errorf("Ready is %#x, want Out", ev)
 	}
 
 	out := socket.Message{Data: [][]byte{[]byte("wor"), []byte("ld")}}
 	if n, errno := c.Send(&out, 0); n != 5 || errno != 0 {
-		t.Errorf("send %d, errno %d", n, errno)
+		t.Errorf("send returned %d, errno %d, want 5", n, errno)
 	}
 	if errno := c.Shutdown(linux.SHUT_WR); errno != 0 {
 		t.Errorf("shutdown: %d", errno)
 	}
 	if got, err := io.ReadAll(client); string(got) != "world" || err != nil {
-		t.Errorf("client got %q, %v", got, err)
+		t.Errorf("client received %q, %v, want \"world\"", got, err)
 	}
 	client.Close()
 	if got := read(1); got != "" {
-		t.Errorf("after the client closed: %q", got)
+		t.Errorf("after the client closed, read returned %q", got)
 	}
 	if ev := c.Ready(); ev&(wait.In|wait.RdHup) != wait.In|wait.RdHup {
-		t.Errorf("ready %#x, want In and RdHup", ev)
+		t.Errorf("Ready is %#x, want In and RdHup", ev)
 	}
 	c.Release()
 	s.Release()
 }
 
-// A program that has called listen tells a client of the port at once, as an
-// FTP server does; one that has called close knows that no client comes.
+// When listen returns, a program may tell a client of the port at once, as an
+// FTP server does. When close returns, no client may connect any more.
 func TestTheHostListensWhenListenReturns(t *testing.T) {
 	for i := range 5 {
 		s := listenPublished(t, inet6("::", publishedPort), 1)
@@ -176,7 +177,7 @@ func TestTheHostListensWhenListenReturns(t *testing.T) {
 		client.Close()
 		if client, err := net.Dial("tcp", publishHost()); err == nil {
 			client.Close()
-			t.Fatalf("round %d: a client came after close", i)
+			t.Fatalf("round %d: a client connected after close", i)
 		}
 	}
 }
@@ -195,7 +196,7 @@ func TestPublishedPortAlsoListensInside(t *testing.T) {
 	in := blocking(t, s, wait.In, s.Accept)
 	defer in.Release()
 	if _, ok := in.(*stream); !ok {
-		t.Errorf("accepted a %T, want one of the stack's", in)
+		t.Errorf("accepted a %T, want a stream of the stack", in)
 	}
 }
 
@@ -220,9 +221,9 @@ func TestHostStreamOptionsReadBack(t *testing.T) {
 		t.Errorf("TCP_NODELAY is %d, want 1", got)
 	}
 	if got := get(linux.SOL_SOCKET, linux.SO_TYPE); got != linux.SOCK_STREAM {
-		t.Errorf("SO_TYPE is %d", got)
+		t.Errorf("SO_TYPE is %d, want SOCK_STREAM", got)
 	}
 	if _, errno := s.Option(linux.SOL_TCP, 9999, make([]byte, 4)); errno != linux.ENOPROTOOPT {
-		t.Errorf("unknown option: errno %d", errno)
+		t.Errorf("unknown option: errno %d, want ENOPROTOOPT", errno)
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/pith-os/pith/libos/virtio/qemutest"
 )
 
-// TestQEMUsNetwork has QEMU's device and user network configure the stack, and
-// connections go by them: without offloads, and in mergeable buffers or not.
+// TestQEMUsNetwork configures the stack from QEMU's user network over QEMU's
+// virtio-net device, and uses connections. It runs without offloads, with and
+// without mergeable buffers.
 func TestQEMUsNetwork(t *testing.T) {
 	for name, option := range map[string]string{"mergeable buffers": "", "whole buffers": ",mrg_rxbuf=off", "no event index": ",event_idx=off"} {
 		t.Run(name, func(t *testing.T) {
@@ -19,7 +20,7 @@ func TestQEMUsNetwork(t *testing.T) {
 			if errno != 0 {
 				t.Fatal(errno.Name())
 			}
-			a := newAutoconf(l, patience)
+			a := newAutoconf(l, addressTimeout)
 			defer a.stack.Close()
 			opens(t, "IPv4", &a.ready4)
 			opens(t, "IPv6", &a.ready6)
@@ -28,7 +29,7 @@ func TestQEMUsNetwork(t *testing.T) {
 				t.Errorf("addresses %v, want %v", got, want)
 			}
 			if servers := a.servers(); len(servers) == 0 || servers[0].String() != "10.0.2.3" {
-				t.Errorf("name servers %v", servers)
+				t.Errorf("name servers are %v, want 10.0.2.3 first", servers)
 			}
 			throughGateway(t, a)
 		})

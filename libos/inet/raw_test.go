@@ -9,7 +9,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// exchange sends b to addr and returns the message that s then receives.
+// exchange sends b from s to addr, and returns the message that r then
+// receives.
 func exchange(t *testing.T, s, r socket.Socket, b, addr []byte) ([]byte, *socket.Message) {
 	t.Helper()
 	if _, errno := s.Send(&socket.Message{Data: [][]byte{b}, Addr: addr}, 0); errno != 0 {
@@ -37,7 +38,7 @@ func TestPingSocketsAnswerFromLoopback(t *testing.T) {
 		echo := []byte{c.request, 0, 0, 0, 0, 0, 0, 1, 'p', 'i', 't', 'h'}
 		got, m := exchange(t, s, s, echo, c.addr)
 		if got[0] != c.reply || !bytes.Equal(got[6:], echo[6:]) {
-			t.Errorf("answer % x to % x", got, echo)
+			t.Errorf("reply % x to request % x", got, echo)
 		}
 		if !bytes.Equal(m.Addr, c.addr) {
 			t.Errorf("from %x, want %x", m.Addr, c.addr)
@@ -81,7 +82,7 @@ func TestPacketSocketSeesLoopback(t *testing.T) {
 		t.Errorf("from %+v, want loopback", a)
 	}
 	if !bytes.HasSuffix(got, []byte("payload")) || got[0] != 0x45 {
-		t.Errorf("packet % x", got)
+		t.Errorf("packet % x, want an IPv4 header and the payload", got)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // rtMessage builds a message of rtnetlink(7).
 type rtMessage struct{ b []byte }
 
-// rtNew begins a message of the given type, which answers request h.
+// rtNew starts a message of the given type that answers request h.
 func rtNew[T any](h linux.NlMsghdr, typ int, port uint32, body *T) *rtMessage {
 	reply := linux.NlMsghdr{Type: uint16(typ), Seq: h.Seq, PID: port}
 	if h.Flags&linux.NLM_F_DUMP == linux.NLM_F_DUMP {
@@ -36,14 +36,15 @@ func (m *rtMessage) attr(typ int, val []byte) {
 
 func (m *rtMessage) attr32(typ int, v uint32) { m.attr(typ, appendValue(nil, &v)) }
 
-// bytes is the finished message.
+// bytes returns the finished message.
 func (m *rtMessage) bytes() []byte {
 	size := uint32(len(m.b))
 	copy(m.b, appendValue(nil, &size))
 	return m.b
 }
 
-// nlError is the NLMSG_ERROR that answers h; errno 0 is the acknowledgement.
+// nlError returns the NLMSG_ERROR that answers h. errno 0 is an
+// acknowledgement.
 func nlError(h linux.NlMsghdr, port uint32, errno linux.Errno) []byte {
 	h2 := h
 	h2.Flags &^= linux.NLM_F_DUMP
@@ -54,8 +55,9 @@ func nlError(h linux.NlMsghdr, port uint32, errno linux.Errno) []byte {
 	return m.bytes()
 }
 
-// rtnetlink answers one request with datagrams of messages: for a dump all of
-// them in one, and NLMSG_DONE in another, as Linux does for few.
+// rtnetlink answers one request with datagrams of messages. For a dump, one
+// datagram has all messages and another has NLMSG_DONE. Linux does the same
+// when there are few messages.
 func rtnetlink(h linux.NlMsghdr, body []byte, port uint32) [][]byte {
 	dump := h.Flags&linux.NLM_F_DUMP == linux.NLM_F_DUMP
 	var all []*rtMessage
@@ -79,7 +81,7 @@ func rtnetlink(h linux.NlMsghdr, body []byte, port uint32) [][]byte {
 			return ack(h, port, errno)
 		}
 		all = []*rtMessage{r}
-	case dump && h.Type&3 == linux.RTM_GETLINK&3: // another kind of RTM_GET: there are none
+	case dump && h.Type&3 == linux.RTM_GETLINK&3: // another kind of RTM_GET, for which there are no entries
 	case h.Type&3 == linux.RTM_GETLINK&3:
 		return ack(h, port, linux.EOPNOTSUPP)
 	default:
@@ -100,7 +102,7 @@ func rtnetlink(h linux.NlMsghdr, body []byte, port uint32) [][]byte {
 	return append(replies, ack(h, port, 0)...)
 }
 
-// ack is the answer to a request that failed, or asked for an answer.
+// ack answers a request that failed or asked for an acknowledgement.
 func ack(h linux.NlMsghdr, port uint32, errno linux.Errno) [][]byte {
 	if errno == 0 && h.Flags&linux.NLM_F_ACK == 0 {
 		return nil
@@ -108,7 +110,7 @@ func ack(h linux.NlMsghdr, port uint32, errno linux.Errno) [][]byte {
 	return [][]byte{nlError(h, port, errno)}
 }
 
-// nics are the interfaces in the order of their numbers.
+// nics returns the interfaces, sorted by number.
 func nics() (ids []tcpip.NICID, info map[tcpip.NICID]stack.NICInfo) {
 	info = network().NICInfo()
 	for id := range info {
@@ -118,7 +120,7 @@ func nics() (ids []tcpip.NICID, info map[tcpip.NICID]stack.NICInfo) {
 	return ids, info
 }
 
-// nicFlags are the IFF_* of an interface.
+// nicFlags returns the IFF_* flags of an interface.
 func nicFlags(nic *stack.NICInfo) uint32 {
 	const running = linux.IFF_RUNNING | linux.IFF_LOWER_UP
 	switch {
@@ -130,14 +132,14 @@ func nicFlags(nic *stack.NICInfo) uint32 {
 	return linux.IFF_UP | linux.IFF_BROADCAST | linux.IFF_MULTICAST
 }
 
-// connected says whether the network device is connected to a network.
+// connected reports whether the network device is connected to a network.
 func connected(nic *stack.NICInfo) bool {
 	l, ok := nic.Context.(*link)
 	return ok && l.dev.Up() && nic.Flags.Running
 }
 
-// links answers RTM_GETLINK: all interfaces for a dump, or the one that the
-// request names by number or name.
+// links answers RTM_GETLINK: for a dump with all interfaces, otherwise with the
+// interface that the request identifies by number or name.
 func links(h linux.NlMsghdr, body []byte, port uint32, dump bool) ([]*rtMessage, linux.Errno) {
 	var want linux.IfInfomsg
 	name := ""
@@ -192,7 +194,7 @@ func operState(nic *stack.NICInfo) byte {
 	return linux.IF_OPER_DOWN
 }
 
-// addressFamily is the AF_* that a request of type T begins with.
+// addressFamily returns the AF_* at the start of a request.
 func addressFamily(body []byte) int {
 	if len(body) == 0 {
 		return linux.AF_UNSPEC
@@ -200,7 +202,7 @@ func addressFamily(body []byte) int {
 	return int(body[0])
 }
 
-// familyOf is the AF_* of an address.
+// familyOf returns the AF_* of an address.
 func familyOf(a tcpip.Address) int {
 	if a.Len() == header.IPv4AddressSize {
 		return linux.AF_INET
@@ -248,7 +250,7 @@ func addresses(h linux.NlMsghdr, body []byte, port uint32) (all []*rtMessage) {
 	return all
 }
 
-// scope is the RT_SCOPE_* of an address.
+// scope returns the RT_SCOPE_* of an address.
 func scope(a tcpip.Address) uint8 {
 	switch ip, _ := netip.AddrFromSlice(a.AsSlice()); {
 	case ip.IsLoopback():
@@ -259,8 +261,8 @@ func scope(a tcpip.Address) uint8 {
 	return linux.RT_SCOPE_UNIVERSE
 }
 
-// routes answers a dump of RTM_GETROUTE. Those of the loopback interface are
-// in Linux's local table, which is not the main one.
+// routes answers a dump of RTM_GETROUTE. It omits the routes of the loopback
+// interface, which Linux has in the local table, not in the main one.
 func routes(h linux.NlMsghdr, body []byte, port uint32) (all []*rtMessage) {
 	want := addressFamily(body)
 	for _, r := range network().GetRouteTable() {
@@ -335,7 +337,7 @@ func routeTo(h linux.NlMsghdr, body []byte, port uint32) (*rtMessage, linux.Errn
 	return m, 0
 }
 
-// findAttr is the value of the first attribute of that type.
+// findAttr returns the value of the first attribute of that type.
 func findAttr(b []byte, typ int) ([]byte, bool) {
 	for len(b) >= 4 {
 		size := int(b[0]) | int(b[1])<<8
@@ -350,7 +352,7 @@ func findAttr(b []byte, typ int) ([]byte, bool) {
 	return nil, false
 }
 
-// cString is b up to its first zero.
+// cString returns b up to its first zero byte.
 func cString(b []byte) string {
 	for i, c := range b {
 		if c == 0 {

@@ -13,15 +13,15 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// base is what sockets over an endpoint of the stack have in common.
+// base is the common part of sockets over an endpoint of the stack.
 type base struct {
 	socket.Base
 	domain int
 	ep     tcpip.Endpoint
-	queue  *waiter.Queue // the endpoint's
+	queue  *waiter.Queue // the endpoint's queue
 	entry  waiter.Entry  // passes the endpoint's events on to Base.Queue
 	groups groups
-	down   atomic.Bool // the device has ended, and the program is to be told
+	down   atomic.Bool // the device has ended, and the program has not been told yet
 
 	sendMu sync.Mutex
 	out    payload
@@ -37,8 +37,8 @@ func (s *base) init(domain, typ, proto int, ep tcpip.Endpoint, q *waiter.Queue) 
 }
 
 // NotifyEvent implements waiter.EventListener. The stack's events have the
-// values of poll(2), but it does not tell the end of a stream from data: what
-// is readable may have ended.
+// values of poll(2). The stack does not distinguish the end of a stream from
+// data, so a readable socket may also have ended.
 func (s *base) NotifyEvent(mask waiter.EventMask) {
 	ev := wait.Events(mask) & (wait.In | wait.Pri | wait.Out | wait.Err | wait.Hup | wait.RdHup)
 	if ev&wait.In != 0 {
@@ -76,7 +76,7 @@ func (s *base) PeerAddr() ([]byte, linux.Errno) {
 
 // Bind implements socket.Socket.
 func (s *base) Bind(addr []byte) linux.Errno {
-	// Linux takes AF_UNSPEC with the unspecified address for AF_INET.
+	// Linux accepts AF_UNSPEC with the unspecified address for AF_INET.
 	if s.domain == linux.AF_INET && family(addr) == linux.AF_UNSPEC && len(addr) >= inet4Len && [4]byte(addr[4:8]) == [4]byte{} {
 		addr = append([]byte{linux.AF_INET, 0}, addr[2:]...)
 	}
@@ -91,7 +91,7 @@ func (s *base) Bind(addr []byte) linux.Errno {
 	case 0:
 		awaitAddress(full.Addr)
 		errno = bindErrno(s.ep.Bind(full))
-		// That an address is not ours goes before that the socket has one.
+		// A non-local address is reported before the socket's being bound already.
 		if a := unmapped(full.Addr); errno == linux.EINVAL && a.Len() != 0 && network().CheckLocalAddress(full.NIC, protocolOf(a), a) == 0 {
 			return linux.EADDRNOTAVAIL
 		}
@@ -102,7 +102,8 @@ func (s *base) Bind(addr []byte) linux.Errno {
 	return errno
 }
 
-// bindErrno is errnoOf for bind(2), where all ports taken is EADDRINUSE.
+// bindErrno is errnoOf for bind(2), which returns EADDRINUSE when all ports are
+// taken.
 func bindErrno(err tcpip.Error) linux.Errno {
 	if _, ok := err.(*tcpip.ErrNoPortAvailable); ok {
 		return linux.EADDRINUSE
@@ -110,7 +111,7 @@ func bindErrno(err tcpip.Error) linux.Errno {
 	return errnoOf(err)
 }
 
-// shutdownFlags are the directions that shutdown(2) ends.
+// shutdownFlags returns the directions that shutdown(2) closes.
 func shutdownFlags(how int) (flags tcpip.ShutdownFlags) {
 	if how != linux.SHUT_WR {
 		flags |= tcpip.ShutdownRead
@@ -121,8 +122,8 @@ func shutdownFlags(how int) (flags tcpip.ShutdownFlags) {
 	return flags
 }
 
-// decode is decode for this socket's domain; a socket that is IPV6_V6ONLY does
-// not reach IPv4.
+// decode is the function decode for this socket's domain. An IPV6_V6ONLY socket
+// cannot reach IPv4.
 func (s *base) decode(addr []byte) (tcpip.FullAddress, linux.Errno) {
 	full, errno := decode(s.domain, addr)
 	if errno == 0 && s.domain == linux.AF_INET6 && s.ep.SocketOptions().GetV6Only() && unmapped(full.Addr) != full.Addr {
@@ -131,14 +132,14 @@ func (s *base) decode(addr []byte) (tcpip.FullAddress, linux.Errno) {
 	return full, errno
 }
 
-// payload is the program's memory as the stack writes to and reads from it:
-// one buffer, or a message's. It is a field of its socket, so that passing it
-// as an interface allocates nothing.
+// payload is the program's memory that the stack reads and writes: one buffer,
+// or those of a message. It is a field of its socket, so passing it as an
+// interface does not allocate.
 type payload struct {
 	one []byte
 	msg *socket.Message
 	len int
-	n   int // done so far
+	n   int // bytes done so far
 }
 
 func (p *payload) set(one []byte) { *p = payload{one: one, len: len(one)} }
@@ -151,8 +152,8 @@ func (p *payload) setMessage(m *socket.Message) {
 	}
 }
 
-// Write implements io.Writer: the stack has b for the program. When that is
-// more than there is room for, the rest stays with the stack.
+// Write implements io.Writer: the stack passes b to the program. Bytes for
+// which there is no room stay in the stack.
 func (p *payload) Write(b []byte) (int, error) {
 	var n int
 	if p.msg != nil {
@@ -167,7 +168,7 @@ func (p *payload) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Read implements tcpip.Payloader: the program has bytes for the stack.
+// Read implements tcpip.Payloader: the program passes bytes to the stack.
 func (p *payload) Read(b []byte) (int, error) {
 	var n int
 	if p.msg != nil {

@@ -20,7 +20,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
-// Interfaces: their index, as on Linux, is the stack's number.
+// Interfaces. The index that programs see is the stack's number.
 const (
 	loopbackNIC  = tcpip.NICID(1)
 	loopbackName = "lo"
@@ -28,23 +28,23 @@ const (
 	etherName    = "eth0"
 )
 
-// TCP buffers grow by themselves up to tcpBufferMax bytes, and start with
-// tcpBufferDefault.
+// Sizes of TCP buffers in bytes. They start with tcpBufferDefault and grow
+// automatically up to tcpBufferMax.
 const (
 	tcpBufferMin     = 4 << 10
 	tcpBufferDefault = 256 << 10
 	tcpBufferMax     = 4 << 20
 )
 
-// network is the instance's network stack, made at the first call: a program
-// that never opens a socket does not wait for one.
+// network returns the instance's network stack. The first call makes it, so a
+// program that never opens a socket does not wait for it.
 var network = sync.OnceValue(func() *stack.Stack {
 	l := openLink()
 	plugged.Store(l)
 	switch {
 	case l == nil:
-		// Without its device an instance is as one without a network: the
-		// program gets ENETUNREACH, which it knows how to tell.
+		// Without a device, the instance behaves as if it had no network: the program
+		// gets ENETUNREACH, which programs know how to report.
 		s, routes := newStack(ipv6.Options{})
 		s.SetRouteTable(routes)
 		return s
@@ -57,11 +57,12 @@ var network = sync.OnceValue(func() *stack.Stack {
 	}
 })
 
-// newStack makes a stack with the loopback interface and returns its routes.
+// newStack makes a stack with the loopback interface, and returns the routes of
+// the interface.
 func newStack(v6 ipv6.Options) (*stack.Stack, []tcpip.Route) {
-	// No duplicate address detection: addresses are given by the monitor,
-	// which has made sure of them, or are made of the Ethernet address, as
-	// unique as that. They are of use at once.
+	// Duplicate address detection is off, so addresses are usable at once. The
+	// monitor assigns unique addresses, or they are made from the Ethernet address
+	// and are as unique as that.
 	v6.DADConfigs = stack.DADConfigurations{DupAddrDetectTransmits: 0}
 	s := stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -94,11 +95,11 @@ func newStack(v6 ipv6.Options) (*stack.Stack, []tcpip.Route) {
 // udpBufferDefault is net.core.wmem_default and net.core.rmem_default.
 const udpBufferDefault = 212992
 
-// datagramBufferMax is what a program can have of a socket that is not TCP's.
+// datagramBufferMax is the largest buffer in bytes of a socket other than TCP.
 const datagramBufferMax = 16 << 20
 
-// addLink adds the network device, with a link-local address, and returns its
-// routes.
+// addLink adds the network device with a link-local address, and returns the
+// route for that.
 func addLink(s *stack.Stack, l *link) []tcpip.Route {
 	l.gone = func() { unplug(s, l) }
 	must(s.CreateNICWithOptions(etherNIC, l, stack.NICOptions{Name: etherName, QDisc: l, DeliverLinkPackets: true, Context: l}))
@@ -106,7 +107,8 @@ func addLink(s *stack.Stack, l *link) []tcpip.Route {
 	return []tcpip.Route{addAddress(s, etherNIC, netip.PrefixFrom(netip.AddrFrom16(linkLocal), 64))}
 }
 
-// addEther adds the network device with its addresses and returns its routes.
+// addEther adds the network device with its addresses, and returns their
+// routes.
 func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {
 	linkLocal := addLink(s, l)
 	var routes []tcpip.Route
@@ -127,7 +129,7 @@ func addEther(s *stack.Stack, l *link, cfg *boot.Net) []tcpip.Route {
 	return append(routes, linkLocal...)
 }
 
-// addAddress gives an interface an address and returns the route to its
+// addAddress assigns an address to an interface, and returns the route to its
 // subnet.
 func addAddress(s *stack.Stack, nic tcpip.NICID, prefix netip.Prefix) tcpip.Route {
 	proto := ipv4.ProtocolNumber
@@ -139,12 +141,12 @@ func addAddress(s *stack.Stack, nic tcpip.NICID, prefix netip.Prefix) tcpip.Rout
 	return tcpip.Route{Destination: addr.Subnet(), NIC: nic}
 }
 
-// addressWithPrefix is the stack's form of prefix.
+// addressWithPrefix converts prefix to the stack's form.
 func addressWithPrefix(prefix netip.Prefix) tcpip.AddressWithPrefix {
 	return tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(prefix.Addr().AsSlice()), PrefixLen: prefix.Bits()}
 }
 
-// must panics for an error that only a mistake in this package can make.
+// must panics on an error that only a bug in this package can cause.
 func must(err tcpip.Error) {
 	if err != nil {
 		panic("inet: " + err.String())

@@ -18,9 +18,9 @@ import (
 // stream is a TCP socket.
 type stream struct {
 	base
-	published atomic.Pointer[listener] // set while it listens on a published port
-	shutRead  atomic.Bool              // by shutdown(2)
-	told      atomic.Bool              // of the error that ended the connection
+	published atomic.Pointer[listener] // set while the socket listens on a published port
+	shutRead  atomic.Bool              // shutdown(2) has ended reading
+	reported  atomic.Bool              // the program got the error that ended the connection
 	tcp       tcpOptions
 }
 
@@ -30,7 +30,7 @@ func newStream(domain int, ep tcpip.Endpoint, q *waiter.Queue) *stream {
 	return s
 }
 
-// state is the endpoint's, in RFC 9293's terms.
+// state returns the endpoint's state, in the terms of RFC 9293.
 func (s *stream) state() tcp.EndpointState { return tcp.EndpointState(s.ep.State()) }
 
 // Bind implements socket.Socket.
@@ -42,10 +42,10 @@ func (s *stream) Bind(addr []byte) linux.Errno {
 	return s.base.Bind(addr)
 }
 
-// taken says whether another socket listens on an address of this host that s
-// is to have. SO_REUSEADDR lets sockets share a port, but not with one that
-// listens (socket(7)); the stack shares any whose addresses differ, though one
-// be the wildcard.
+// taken reports whether another socket listens on a local address that overlaps
+// at, the address for s. SO_REUSEADDR lets sockets share a port, but not with a
+// listening socket (socket(7)). The stack also shares it between a wildcard and
+// a specific address, so it does not detect this.
 func (s *stream) taken(at tcpip.FullAddress) bool {
 	if a := unmapped(at.Addr); at.Port == 0 || a.Len() != 0 && network().CheckLocalAddress(at.NIC, protocolOf(a), a) == 0 {
 		return false
@@ -65,15 +65,16 @@ func (s *stream) taken(at tcpip.FullAddress) bool {
 	return found
 }
 
-// overlaps says whether address a of s and b of o have one in common.
+// overlaps reports whether address a of s and address b of o have an address in
+// common.
 func (s *stream) overlaps(a tcpip.Address, o *stream, b tcpip.Address) bool {
 	a4, a6 := s.families(a)
 	b4, b6 := o.families(b)
 	return (a4 && b4 || a6 && b6) && (a.Len() == 0 || b.Len() == 0 || unmapped(a) == unmapped(b))
 }
 
-// families tells which of IPv4 and IPv6 address a of s is of: the wildcard of
-// IPv6 is of both, unless the socket is IPV6_V6ONLY.
+// families reports which of IPv4 and IPv6 address a of s covers. The IPv6
+// wildcard covers both, unless the socket is IPV6_V6ONLY.
 func (s *stream) families(a tcpip.Address) (v4, v6 bool) {
 	if a.Len() != 0 {
 		v4 = unmapped(a).Len() == header.IPv4AddressSize
@@ -112,8 +113,8 @@ func (s *stream) Connect(addr []byte) linux.Errno {
 	return errnoOf(s.ep.Connect(full))
 }
 
-// disconnect is connect(2) with AF_UNSPEC: the connection is reset and the
-// socket could be used again. The stack's endpoints cannot.
+// disconnect is connect(2) with AF_UNSPEC. It resets the connection. In Linux
+// the socket can then be used again; the stack's endpoints cannot.
 func (s *stream) disconnect() linux.Errno {
 	switch s.state() {
 	case tcp.StateInitial, tcp.StateBound:
@@ -141,7 +142,7 @@ func (s *stream) Listen(backlog int) linux.Errno {
 	if local, _ := s.addresses(); s.state() == tcp.StateBound && s.taken(local) {
 		return linux.EADDRINUSE
 	}
-	// Linux lets one connection more than backlog wait.
+	// Linux queues one connection more than backlog.
 	if errno := errnoOf(s.ep.Listen(backlog + 1)); errno != 0 {
 		return errno
 	}
@@ -170,7 +171,7 @@ func (s *stream) Accept() (socket.Socket, linux.Errno) {
 // Ready implements file.File.
 func (s *stream) Ready() wait.Events {
 	const closed = wait.In | wait.Out | wait.Hup | wait.RdHup
-	received, sent := s.shutRead.Load(), false // whether the stream has ended
+	received, sent := s.shutRead.Load(), false // whether each direction has ended
 	switch s.state() {
 	case tcp.StateInitial, tcp.StateBound:
 		return wait.Out | wait.Hup
@@ -184,7 +185,7 @@ func (s *stream) Ready() wait.Events {
 	case tcp.StateClose, tcp.StateTimeWait:
 		return closed
 	case tcp.StateError:
-		if s.told.Load() {
+		if s.reported.Load() {
 			return closed
 		}
 		return closed | wait.Err
@@ -234,18 +235,18 @@ func (s *stream) read(peek bool) (int, linux.Errno) {
 func (s *stream) takeError() linux.Errno {
 	err := s.ep.LastError()
 	if err != nil {
-		s.tell()
+		s.errorReported()
 	}
 	return errnoOf(err)
 }
 
-// tell notes that the program was told of the error that ended the
-// connection. The stack keeps such an error in two places and tells the one
-// after the other.
-func (s *stream) tell() {
+// errorReported records that the program got the error that ended the
+// connection. The stack keeps such an error in two places and returns it twice,
+// so errorReported clears the second.
+func (s *stream) errorReported() {
 	if s.state() == tcp.StateError {
 		s.ep.LastError()
-		s.told.Store(true)
+		s.reported.Store(true)
 	}
 }
 
@@ -257,7 +258,7 @@ func (s *stream) recvErrno(err tcpip.Error) linux.Errno {
 	case *tcpip.ErrWouldBlock:
 		return linux.EAGAIN
 	}
-	s.tell()
+	s.errorReported()
 	return errnoOf(err)
 }
 
@@ -269,7 +270,7 @@ func (s *stream) Write(p []byte) (int, linux.Errno) {
 	return s.write()
 }
 
-// write sends what s.out has, with s.sendMu held.
+// write sends the contents of s.out, with s.sendMu held.
 func (s *stream) write() (int, linux.Errno) {
 	n, err := s.ep.Write(&s.out, tcpip.WriteOptions{})
 	s.out = payload{}
@@ -279,11 +280,11 @@ func (s *stream) write() (int, linux.Errno) {
 	case *tcpip.ErrWouldBlock:
 		return 0, linux.EAGAIN
 	}
-	s.tell()
+	s.errorReported()
 	return 0, errnoOf(err)
 }
 
-// Send implements socket.Socket. As Linux, it ignores the destination of a
+// Send implements socket.Socket. As in Linux, it ignores the destination on a
 // connected socket.
 func (s *stream) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	s.sendMu.Lock()
@@ -332,8 +333,8 @@ func (s *stream) Shutdown(how int) linux.Errno {
 	return errnoOf(s.ep.Shutdown(shutdownFlags(how)))
 }
 
-// Release implements file.File. With SO_LINGER of zero the stack resets the
-// connection; otherwise it sends what is left in the background.
+// Release implements file.File. With SO_LINGER of zero, the stack resets the
+// connection. Otherwise it sends the remaining data in the background.
 func (s *stream) Release() {
 	s.unpublish()
 	s.queue.EventUnregister(&s.entry)

@@ -120,7 +120,7 @@ func TestAddressInUse(t *testing.T) {
 	})
 }
 
-func TestNobodySharesAListenersAddress(t *testing.T) {
+func TestAListenersAddressIsNotShared(t *testing.T) {
 	addresses := []struct {
 		label string
 		at    []byte
@@ -277,7 +277,7 @@ func TestStreamOptions(t *testing.T) {
 			{"unknown ip option", linux.SOL_IP, 9999, 1},
 			{"unknown ipv6 option", linux.SOL_IPV6, 9999, 1},
 		} {
-			if o.name != linux.SO_RCVBUF && o.name != linux.SO_SNDBUF { // the host's own defaults
+			if o.name != linux.SO_RCVBUF && o.name != linux.SO_SNDBUF { // the host's defaults differ
 				k.get(o.label, s, o.level, o.name, 4)
 			}
 			k.setInt(o.label, s, o.level, o.name, o.value)

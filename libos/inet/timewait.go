@@ -12,27 +12,28 @@ import (
 )
 
 // memoryPerTimeWait is the memory, in bytes, for which an instance may have one
-// connection in TIME-WAIT: of Linux's tcp_max_tw_buckets there are as many. The
-// stack keeps about 8 KiB of each.
+// connection in TIME-WAIT. It gives the same number as Linux's
+// tcp_max_tw_buckets. The stack keeps about 8 KiB for each.
 const memoryPerTimeWait = 256 << 10
 
-// timeWaits bounds the connections in TIME-WAIT (RFC 9293, 3.6.1), with which an
-// instance that ends many would fill its memory. As with Linux's
-// tcp_max_tw_buckets, one too many does without.
+// timeWaits bounds the number of connections in TIME-WAIT (RFC 9293 §3.6.1).
+// Without a bound, an instance that closes many connections would fill its
+// memory. Connections beyond the bound skip TIME-WAIT, as with Linux's
+// tcp_max_tw_buckets.
 type timeWaits struct {
 	mu    sync.Mutex
-	until []time.Time // when each is forgotten, a ring in that order
-	next  int         // in until: the first
+	until []time.Time // when each TIME-WAIT ends; a ring, in order of time
+	next  int         // index of the first to end
 }
 
 func newTimeWaits(memory uint64) *timeWaits {
 	return &timeWaits{until: make([]time.Time, max(1, memory/memoryPerTimeWait))}
 }
 
-// closed are the connections that the program has closed.
+// closed counts the connections that the program has closed.
 var closed = sync.OnceValue(func() *timeWaits { return newTimeWaits(platform.Config().Memory) })
 
-// add says how long a connection that ends now is to wait.
+// add returns how long a connection that ends at now must stay in TIME-WAIT.
 func (w *timeWaits) add(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -44,9 +45,10 @@ func (w *timeWaits) add(now time.Time) time.Duration {
 	return tcp.DefaultTCPTimeWaitTimeout
 }
 
-// bound is called before this side closes a connection of s. The time is the
-// stack's, not the connection's: one that ends later than it was closed has
-// that of the last one closed.
+// bound sets the TIME-WAIT timeout before this side closes a connection of s.
+// The timeout is the stack's and not the connection's. A connection that ends
+// later than it was closed therefore gets the timeout of the connection closed
+// last.
 func (w *timeWaits) bound(s *stack.Stack) {
 	opt := tcpip.TCPTimeWaitTimeoutOption(w.add(time.Now()))
 	must(s.SetTransportProtocolOption(tcp.ProtocolNumber, &opt))

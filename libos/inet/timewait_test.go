@@ -16,24 +16,24 @@ func TestTimeWaitIsAMinuteUntilThereAreTooMany(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for i := range most {
 		if d := w.add(now); d != minute {
-			t.Fatalf("connection %d waits %v", i, d)
+			t.Fatalf("connection %d stays in TIME-WAIT for %v, want a minute", i, d)
 		}
 		now = now.Add(time.Millisecond)
 	}
 	if d := w.add(now); d != 0 {
-		t.Errorf("one too many waits %v", d)
+		t.Errorf("a connection beyond the bound stays in TIME-WAIT for %v, want 0", d)
 	}
 	now = now.Add(minute - most*time.Millisecond)
 	if d := w.add(now); d != minute {
-		t.Errorf("when one has been forgotten, the next waits %v", d)
+		t.Errorf("after one TIME-WAIT ended, the next connection stays for %v, want a minute", d)
 	}
 	if d := w.add(now); d != 0 {
-		t.Errorf("and the one after it %v", d)
+		t.Errorf("the connection after that stays in TIME-WAIT for %v, want 0", d)
 	}
 	now = now.Add(time.Hour)
 	for i := range most {
 		if d := w.add(now); d != minute {
-			t.Fatalf("an hour later, connection %d waits %v", i, d)
+			t.Fatalf("an hour later, connection %d stays in TIME-WAIT for %v, want a minute", i, d)
 		}
 	}
 }
@@ -56,10 +56,10 @@ func TestConnectionsInTimeWaitAreBounded(t *testing.T) {
 		}
 	}
 	if waits == 0 {
-		t.Error("none waits: this test sees none")
+		t.Error("no connection is in TIME-WAIT, so the test checks nothing")
 	}
-	// Those that are about to end, too.
+	// Connections that are about to end may count, too.
 	if most := len(closed().until); waits > most+most/8 {
-		t.Errorf("of %d connections %d wait, %d may", connections, waits, most)
+		t.Errorf("of %d connections, %d are in TIME-WAIT; at most %d may be", connections, waits, most)
 	}
 }

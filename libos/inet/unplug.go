@@ -14,16 +14,16 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
-// A network device that ends, because what is behind it has failed, does not
-// come back. So nothing that the program does with it is left to wait:
-// connections end, and each listener and datagram socket that is not the
-// loopback interface's alone says so once, with the error that Linux has for
-// sockets of a device that was removed (ENETDOWN).
+// A network device ends when what is behind it fails, and it does not come
+// back. Nothing that the program does with it may wait then. Connections end.
+// Each listener and datagram socket that is not bound to loopback reports once
+// the error that Linux has for sockets of a removed device (ENETDOWN).
 
-// plugged is the link of the instance's network, once there is one.
+// plugged is the link of the instance's network. It is nil before the network
+// is used, and without a device.
 var plugged atomic.Pointer[link]
 
-// networkDown says whether that link has ended.
+// networkDown reports whether that link has ended.
 func networkDown() bool {
 	l := plugged.Load()
 	if l == nil {
@@ -37,9 +37,9 @@ func networkDown() bool {
 	}
 }
 
-// unplug takes the device of l, which has ended, away from s.
+// unplug removes the device of l, which has ended, from s.
 func unplug(s *stack.Stack, l *link) {
-	s.DisableNIC(etherNIC) // it fails when the stack is closed
+	s.DisableNIC(etherNIC) // fails only when the stack is closed
 	for _, ep := range s.RegisteredEndpoints() {
 		if e, ok := ep.(*tcp.Endpoint); ok && e.EndpointState() != tcp.StateListen && !isLoopback(e.Info().(*stack.TransportEndpointInfo).ID.LocalAddress) {
 			e.Abort()
@@ -67,7 +67,7 @@ func isLoopback(a tcpip.Address) bool {
 	return a == header.IPv6Loopback || header.IsV4LoopbackAddress(a)
 }
 
-// unplug has the socket tell of the device's end.
+// unplug makes the socket report that the device has ended.
 func (s *base) unplug() {
 	if local, _ := s.addresses(); local.NIC == loopbackNIC || isLoopback(local.Addr) {
 		return
@@ -76,7 +76,8 @@ func (s *base) unplug() {
 	s.Queue.Notify(wait.In | wait.Err)
 }
 
-// orDown is errno, or the device's end in place of a time to wait.
+// orDown returns errno. Instead of EAGAIN, it returns ENETDOWN once after the
+// device has ended.
 func (s *base) orDown(errno linux.Errno) linux.Errno {
 	if errno == linux.EAGAIN && s.down.Load() && s.down.Swap(false) {
 		return linux.ENETDOWN

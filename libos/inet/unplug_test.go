@@ -48,12 +48,12 @@ func TestConnectionsEndWithTheDevice(t *testing.T) {
 	}()
 	go func() {
 		var err error
-		for err == nil { // nobody reads it
+		for err == nil { // nobody reads the data
 			_, err = writer.Write(make([]byte, 1<<20))
 		}
 		ended <- end{"a write", err}
 	}()
-	go func() { // nobody answers for this address
+	go func() { // no host has this address
 		_, err := gonet.DialContextTCP(ctx, a.Stack, full("10.0.2.99", 80), ipv4.ProtocolNumber)
 		ended <- end{"a connect", err}
 	}()
@@ -74,15 +74,15 @@ func TestConnectionsEndWithTheDevice(t *testing.T) {
 	for range 3 {
 		e := <-ended
 		if e.err == nil || ctx.Err() != nil {
-			t.Errorf("%s: %v, after %v", e.what, e.err, time.Since(begin))
+			t.Errorf("%s ended with error %v after %v, want an error at once", e.what, e.err, time.Since(begin))
 		}
 	}
 	if _, err := gonet.DialContextTCP(ctx, a.Stack, full(b.addr4, 80), ipv4.ProtocolNumber); err == nil || ctx.Err() != nil {
-		t.Errorf("a new connection: %v", err)
+		t.Errorf("dialling after the device ended: error %v, want one at once", err)
 	}
 }
 
-// unplugInstance has the device of the sockets under test end.
+// unplugInstance ends the device of the sockets under test.
 func unplugInstance(t *testing.T) {
 	t.Helper()
 	l := newLink(sink{}, "\x02\x00\x00\x00\x00\x01", 1500, true)
@@ -92,7 +92,7 @@ func unplugInstance(t *testing.T) {
 	unplug(network(), l)
 }
 
-func TestSocketsTellOfTheDevicesEndOnce(t *testing.T) {
+func TestSocketsReportTheDevicesEndOnce(t *testing.T) {
 	k := &kernel{t: t, name: "pith", call: sys.Call}
 	defer func() {
 		for _, fd := range k.fds {
@@ -139,16 +139,16 @@ func TestSocketsTellOfTheDevicesEndOnce(t *testing.T) {
 		}
 		for _, want := range []linux.Errno{c.first, linux.EAGAIN} {
 			if _, errno := k.call(uintptr(c.num), c.fd, args[0], args[1], args[2], 0, 0); errno != want {
-				t.Errorf("%s: %v, not %v", c.what, errno, want)
+				t.Errorf("%s: errno %v, want %v", c.what, errno, want)
 			}
 		}
 	}
 	if errno := <-blocked; errno != linux.ENETDOWN {
-		t.Errorf("read that was waiting: %v", errno)
+		t.Errorf("a read that was waiting returned errno %v, want ENETDOWN", errno)
 	}
 }
 
-func TestPollTellsOfTheDevicesEnd(t *testing.T) {
+func TestPollReportsTheDevicesEnd(t *testing.T) {
 	const tErr = int16(0x8)
 	k := &kernel{t: t, name: "pith", call: sys.Call}
 	s := k.socket(linux.AF_INET, linux.SOCK_DGRAM, 0)
@@ -162,6 +162,6 @@ func TestPollTellsOfTheDevicesEnd(t *testing.T) {
 	k.get("SO_ERROR again", s, linux.SOL_SOCKET, linux.SO_ERROR, 4)
 	want := []string{"poll: poll = 1 0xd 0", "get SO_ERROR = 64000000", "poll again: poll = 1 0x4 0", "get SO_ERROR again = 00000000"}
 	if !slices.Equal(k.log, want) {
-		t.Errorf("%q, not %q", k.log, want)
+		t.Errorf("log is %q, want %q", k.log, want)
 	}
 }

@@ -1,6 +1,6 @@
-// Package inotify is inotify(7): files that tell what happens to names and
-// objects of the tree. It stands on package vfs, which reports every event as
-// long as there is a watch; package sys makes instances and watches.
+// Package inotify is inotify(7): files that report what happens to names and
+// objects of the tree. It stands on package vfs, which reports every event
+// while there is a watch. Package sys makes instances and watches.
 package inotify
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Limits, as /proc/sys/fs/inotify tells them.
+// Limits, as /proc/sys/fs/inotify shows them.
 const (
 	maxInstances = 128
 	maxWatches   = 65536
@@ -30,12 +30,12 @@ const (
 	reported = linux.IN_UNMOUNT | linux.IN_Q_OVERFLOW | linux.IN_IGNORED | linux.IN_ISDIR
 )
 
-// mu guards all instances and watches: an event may concern several.
+// mu guards all instances and watches, because an event may concern several.
 var (
 	mu        sync.Mutex
 	instances int
-	total     int                            // watches
-	watches   = make(map[vfs.Inode][]*watch) // by what they watch
+	total     int                            // number of watches
+	watches   = make(map[vfs.Inode][]*watch) // by watched inode
 )
 
 // watch is an instance's interest in an object.
@@ -46,14 +46,14 @@ type watch struct {
 	mask     uint32
 }
 
-// event is one that was not read yet. Equal ones in a row are one.
+// event is an unread event. Equal events in a row are merged.
 type event struct {
 	wd           int32
 	mask, cookie uint32
 	name         string
 }
 
-// Instance is what inotify_init makes.
+// Instance is the file that inotify_init(2) makes.
 type Instance struct {
 	file.Base
 	queue wait.Queue
@@ -61,10 +61,10 @@ type Instance struct {
 	watches map[int32]*watch
 	lastWD  int32
 	events  []event
-	size    int // of events, in bytes as read returns them
+	size    int // size of events in bytes, as read(2) returns them
 }
 
-// New makes an instance; flags may have O_NONBLOCK.
+// New returns a new instance; flags may have O_NONBLOCK.
 func New(flags uint32) (*Instance, linux.Errno) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -77,12 +77,12 @@ func New(flags uint32) (*Instance, linux.Errno) {
 	return in, 0
 }
 
-// Name is what /proc/self/fd shows.
+// Name returns what /proc/self/fd shows.
 func (in *Instance) Name() string { return "anon_inode:inotify" }
 
-// Add watches inode for mask, or changes what is watched of it, and returns the
-// watch's descriptor (inotify_add_watch(2)). IN_ONLYDIR and IN_DONT_FOLLOW were
-// dealt with when the path was resolved.
+// Add watches inode for mask, or changes the mask of an existing watch. It
+// returns the watch descriptor (inotify_add_watch(2)). Path resolution has
+// handled IN_ONLYDIR and IN_DONT_FOLLOW.
 func (in *Instance) Add(inode vfs.Inode, mask uint32) (int32, linux.Errno) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -113,7 +113,7 @@ func (in *Instance) Add(inode vfs.Inode, mask uint32) (int32, linux.Errno) {
 	return w.wd, 0
 }
 
-// ValidMask says whether inotify_add_watch(2) takes mask.
+// ValidMask reports whether inotify_add_watch(2) accepts mask.
 func ValidMask(mask uint32) bool {
 	const both = linux.IN_MASK_ADD | linux.IN_MASK_CREATE
 	return mask&(allEvents|watchFlags|reported) != 0 && mask&both != both
@@ -145,7 +145,7 @@ func (w *watch) forget() {
 	}
 }
 
-// end drops w and says so, with mu held.
+// end drops w and queues IN_IGNORED, with mu held.
 func (w *watch) end() {
 	w.forget()
 	w.instance.add(event{wd: w.wd, mask: linux.IN_IGNORED})
@@ -153,14 +153,15 @@ func (w *watch) end() {
 
 // notify is the vfs.Watcher.
 func notify(target vfs.Inode, name string, mask, cookie uint32) {
-	// Who waits is told without the lock: it may be about to ask what is ready.
+	// Waiters are woken without the lock, because they may ask at once what is
+	// ready.
 	for _, in := range queueEvents(target, name, mask, cookie) {
 		in.queue.Notify(wait.In)
 	}
 }
 
-// queueEvents gives the event to the watches of target and returns the
-// instances that have something new.
+// queueEvents queues the event for the watches of target. It returns the
+// instances that have new events.
 func queueEvents(target vfs.Inode, name string, mask, cookie uint32) (changed []*Instance) {
 	mu.Lock()
 	defer mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// header is struct inotify_event without the name, which follows it: len bytes,
-// filled up with zeros to a multiple of the header's size.
+// header is struct inotify_event without the name, which follows it in len
+// bytes. The name is padded with zeros to a multiple of the header's size.
 type header struct {
 	wd                int32
 	mask, cookie, len uint32
@@ -27,8 +27,8 @@ func (e *event) nameLen() int {
 
 func (e *event) size() int { return headerSize + e.nameLen() }
 
-// Read implements file.File: as many events as fit, EINVAL when the first does
-// not.
+// Read implements file.File. It returns as many events as fit into p, or EINVAL
+// when the first does not fit.
 func (in *Instance) Read(p []byte) (int, linux.Errno) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -57,10 +57,11 @@ func (in *Instance) Read(p []byte) (int, linux.Errno) {
 	return done, 0
 }
 
-// Write implements file.File: the descriptor is open for reading.
+// Write implements file.File. The descriptor is read-only.
 func (in *Instance) Write([]byte) (int, linux.Errno) { return 0, linux.EBADF }
 
-// Ioctl implements file.File: FIONREAD is the size of what can be read.
+// Ioctl implements file.File. FIONREAD returns the size of the queued events in
+// bytes.
 func (in *Instance) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	switch {
 	case req != linux.FIONREAD:

@@ -18,8 +18,8 @@ func newDescriptors(fs *vfs.FileSystem, perm uint32, entry func(fs *vfs.FileSyst
 	return &descriptors{vfs.NewObject(fs, linux.S_IFDIR|perm), entry}
 }
 
-// Permits implements vfs.Guarded: they are the program's own, whoever it has
-// become.
+// Permits implements vfs.Guarded. The descriptors always belong to the program,
+// even after it has changed its user.
 func (*descriptors) Permits(vfs.Access) linux.Errno { return 0 }
 
 // Lookup implements vfs.Dir.
@@ -35,7 +35,8 @@ func (dir *descriptors) Lookup(d *vfs.Dentry, name string) (*vfs.Dentry, linux.E
 	return vfs.NewDentry(d, name, dir.entry(dir.FS(), fd, f)), 0
 }
 
-// List implements vfs.Dir; the position after a descriptor is the next number.
+// List implements vfs.Dir. The position after a descriptor is its number plus
+// one.
 func (dir *descriptors) List(pos int64, fn func(vfs.DirEntry) bool) linux.Errno {
 	more := true
 	Files.Each(func(fd int, f file.File) {
@@ -54,15 +55,16 @@ func (dir *descriptors) Open(d *vfs.Dentry, flags uint32) (file.File, linux.Errn
 	return vfs.OpenDir(d, flags), 0
 }
 
-// link is an entry of /proc/self/fd. It leads to the open file itself, also
-// when that has no name or another stands there now (proc_pid_fd(5)).
+// link is an entry of /proc/self/fd. It leads to the open file itself, even
+// when the file has lost its name or the name now belongs to another file
+// (proc_pid_fd(5)).
 type link struct {
 	vfs.Object
 	file file.File
 }
 
 func newLink(fs *vfs.FileSystem, _ int, f file.File) vfs.Inode {
-	// The permissions tell the access mode.
+	// The permissions show the access mode.
 	perm := uint32(0o500)
 	switch f.Flags() & linux.O_ACCMODE {
 	case linux.O_WRONLY:
@@ -73,7 +75,7 @@ func newLink(fs *vfs.FileSystem, _ int, f file.File) vfs.Inode {
 	return &link{vfs.NewObject(fs, linux.S_IFLNK|perm), f}
 }
 
-// Stat implements vfs.Inode. Linux says that the links are 64 bytes long.
+// Stat implements vfs.Inode. In Linux the size of these links is 64 bytes.
 func (l *link) Stat(st *linux.Stat) {
 	l.Object.Stat(st)
 	st.Size = 64
@@ -87,7 +89,7 @@ func (l *link) Readlink() (string, linux.Errno) {
 	return nameOf(l.file), 0
 }
 
-// nameOf is what the link of a file outside the tree shows.
+// nameOf returns what the link shows for a file outside the tree.
 func nameOf(f file.File) string {
 	if n, ok := f.(interface{ Name() string }); ok {
 		return n.Name()
@@ -115,17 +117,16 @@ func (l *link) Follow() (*vfs.Dentry, linux.Errno) {
 	return vfs.NewDentry(nil, nameOf(l.file), inode), 0
 }
 
-// Open implements vfs.Inode; links themselves are not opened.
+// Open implements vfs.Inode. A symbolic link itself cannot be opened.
 func (l *link) Open(*vfs.Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ELOOP }
 
-// nameless is the inode of an open file that no name leads to.
+// nameless is the inode of an open file without a name in the tree.
 type nameless struct {
 	vfs.Object
 	file file.File
 }
 
-// reopener is a file without a name that can be opened again, with flags of its
-// own.
+// reopener is a file without a name that can be opened again, with other flags.
 type reopener interface {
 	Reopen(flags uint32) (file.File, linux.Errno)
 }
@@ -148,7 +149,7 @@ func (n *nameless) Open(_ *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	return nil, linux.ENXIO
 }
 
-// newInfo makes an entry of /proc/self/fdinfo.
+// newInfo returns an entry of /proc/self/fdinfo.
 func newInfo(fs *vfs.FileSystem, _ int, f file.File) vfs.Inode {
 	return vfs.NewGenerated(fs, 0o444, func() []byte {
 		var st linux.Stat
@@ -164,7 +165,7 @@ func newInfo(fs *vfs.FileSystem, _ int, f file.File) vfs.Inode {
 	}, nil)
 }
 
-// place is a link to a directory of the tree that changes: /proc/self/cwd.
+// place is a link to a directory that can change: /proc/self/cwd.
 type place struct {
 	vfs.Object
 	dentry func() *vfs.Dentry
@@ -180,5 +181,5 @@ func (p *place) Readlink() (string, linux.Errno) { return p.dentry().Path(), 0 }
 // Follow implements vfs.MagicLink.
 func (p *place) Follow() (*vfs.Dentry, linux.Errno) { return p.dentry(), 0 }
 
-// Open implements vfs.Inode; links themselves are not opened.
+// Open implements vfs.Inode. A symbolic link itself cannot be opened.
 func (p *place) Open(*vfs.Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ELOOP }

@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/cred"
 )
 
-// ids are the columns of Uid and Gid in /proc/self/status.
+// ids returns the columns of Uid and Gid in /proc/self/status.
 func ids(id cred.IDs) string {
 	return list32("\t", id.Real, id.Effective, id.Saved, id.FS)
 }
@@ -22,7 +22,7 @@ func list32(sep string, numbers ...uint32) string {
 	return strings.Join(texts, sep)
 }
 
-// capabilities is a set as 16 hexadecimal digits.
+// capabilities formats a set as 16 hexadecimal digits.
 func capabilities(caps cred.Caps) string {
 	digits := strconv.FormatUint(uint64(caps), 16)
 	return "0000000000000000"[len(digits):] + digits

@@ -1,11 +1,11 @@
 // Package proc is /proc, as far as Go programs and libraries read it: the one
-// process, memory, CPUs, mounts, the network's tables and the kernel's
-// parameters. It stands on packages vfs and mm; package sys imports it and says
-// where the descriptors are; package inet registers the tables of the network.
+// process, memory, CPUs, mounts, network tables and kernel parameters. It
+// stands on packages vfs and mm. Package sys imports it and sets Files. Package
+// inet registers the network tables.
 //
-// Most files are texts with variables (texts.go, vars.go), made when they are
-// opened. What a unikernel does not have, such as other processes, swap or load
-// averages, shows as none.
+// Most files are texts with variables (texts.go, vars.go), which are expanded
+// when the file is opened. What a unikernel lacks, such as other processes,
+// swap or load averages, appears as zero or empty.
 package proc
 
 import (
@@ -17,21 +17,22 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// Files are the descriptors that /proc/self/fd shows. Package sys sets it.
+// Files is the descriptor table that /proc/self/fd shows. Package sys sets it.
 var Files *file.Table
 
 func init() {
 	vfs.AddMount("proc", "/proc", "rw,nosuid,nodev,noexec,relatime", makeRoot)
 }
 
-// contents are the files that other packages registered.
+// contents has the functions that other packages registered.
 var (
 	contentsMu sync.Mutex
 	contents   = map[string]func() []byte{}
 )
 
-// Register has content called at each open of /proc/path, which must be one of
-// the files of this package, such as "net/tcp". It replaces the default.
+// Register makes each open of /proc/path call content instead of using the
+// default text. path must be one of the files of this package, such as
+// "net/tcp".
 func Register(path string, content func() []byte) {
 	contentsMu.Lock()
 	defer contentsMu.Unlock()
@@ -66,7 +67,7 @@ func makeRoot() vfs.Inode {
 	return b.folder("")
 }
 
-// folder is the directory at path, which is made if need be.
+// folder returns the directory at path, and makes it when missing.
 func (b *builder) folder(path string) *vfs.Folder {
 	f := b.folders[path]
 	if f == nil {
@@ -87,7 +88,7 @@ func (b *builder) add(path string, inode vfs.Inode) {
 	b.folder(dir).Add(name, inode)
 }
 
-// texts adds the files of a table of texts.go.
+// texts adds the files of a table in texts.go.
 func (b *builder) texts(dir, table string) {
 	for _, entry := range strings.Split(table, "== ")[1:] {
 		path, text, _ := strings.Cut(entry, "\n")
@@ -123,7 +124,7 @@ func (b *builder) link(path, target string) {
 	b.add(path, vfs.NewLink(b.fs, func() string { return target }))
 }
 
-// process adds to the process's directory what is no text.
+// process adds the files of a process directory that are not texts.
 func (b *builder) process(dir string) {
 	b.add(dir+"fd", newDescriptors(b.fs, 0o500, newLink))
 	b.add(dir+"fdinfo", newDescriptors(b.fs, 0o555, newInfo))

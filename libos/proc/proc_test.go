@@ -34,7 +34,7 @@ func read(t *testing.T, path string) string {
 	return string(p[:n])
 }
 
-// keys are the words before the first colon or blank of each line.
+// keys returns the first word of each line, up to a colon or blank.
 func keys(text string) []string {
 	var out []string
 	for line := range strings.Lines(text) {
@@ -45,12 +45,12 @@ func keys(text string) []string {
 	return out
 }
 
-// TestFormatsAreThoseOfLinux compares the shape of tables with the host's: that
-// a line of ours stands there too and has as many fields.
+// TestFormatsAreThoseOfLinux compares tables with the host's: each of our lines
+// must exist there and have as many fields.
 func TestFormatsAreThoseOfLinux(t *testing.T) {
 	tests := []struct {
 		path  string
-		extra []string // lines that this host's kernel may lack
+		extra []string // lines that the host's kernel may lack
 	}{
 		{"/proc/self/status", nil},
 		{"/proc/self/stat", nil},
@@ -66,7 +66,7 @@ func TestFormatsAreThoseOfLinux(t *testing.T) {
 	for _, tt := range tests {
 		b, err := os.ReadFile(tt.path)
 		if err != nil {
-			t.Logf("%s: not on this host: %v", tt.path, err)
+			t.Logf("%s does not exist on the host: %v", tt.path, err)
 			continue
 		}
 		theirs := map[string]int{}
@@ -82,7 +82,7 @@ func TestFormatsAreThoseOfLinux(t *testing.T) {
 			}
 			if slices.Contains(oneLine, tt.path) {
 				if n, m := len(strings.Fields(line)), len(strings.Fields(string(b))); n != m {
-					t.Errorf("%s: %d fields, Linux %d: %s", tt.path, n, m, line)
+					t.Errorf("%s: line has %d fields, in Linux %d: %s", tt.path, n, m, line)
 				}
 				continue
 			}
@@ -90,7 +90,7 @@ func TestFormatsAreThoseOfLinux(t *testing.T) {
 			case !ok:
 				t.Errorf("%s: Linux has no line %q", tt.path, k[0])
 			case n != len(strings.Fields(line)) && k[0] != "Groups":
-				t.Errorf("%s: %d fields, Linux %d: %s", tt.path, len(strings.Fields(line)), n, line)
+				t.Errorf("%s: line has %d fields, in Linux %d: %s", tt.path, len(strings.Fields(line)), n, line)
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func TestNetworkTablesHaveTheHeadersOfLinux(t *testing.T) {
 	for _, name := range []string{"arp", "dev", "route", "tcp", "tcp6", "udp", "udp6", "protocols", "unix"} {
 		b, err := os.ReadFile("/proc/net/" + name)
 		if err != nil {
-			t.Logf("not on this host: %v", err)
+			t.Logf("/proc/net/%s does not exist on the host: %v", name, err)
 			continue
 		}
 		ours := read(t, "/proc/net/"+name)
@@ -124,7 +124,7 @@ func TestLimitsHaveTheColumnsOfLinux(t *testing.T) {
 	for i, line := range strings.Split(read(t, "/proc/self/limits"), "\n") {
 		const name, unit = 26, 68
 		if line != "" && (line[:name] != theirs[i][:name] || line[unit:] != theirs[i][unit:]) {
-			t.Errorf("%q, Linux %q", line, theirs[i])
+			t.Errorf("limits has line %q, in Linux %q", line, theirs[i])
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestARegisteredTableReplacesTheDefault(t *testing.T) {
 	Register("net/if_inet6", func() []byte { return []byte("table\n") })
 	for _, path := range []string{"/proc/net/if_inet6", "/proc/self/net/if_inet6", "/proc/1/net/if_inet6"} {
 		if got := read(t, path); got != "table\n" {
-			t.Errorf("%s: %q", path, got)
+			t.Errorf("%s has %q, want the registered table", path, got)
 		}
 	}
 }
@@ -158,19 +158,19 @@ func TestVariables(t *testing.T) {
 		}
 	}
 	if a, b := read(t, "/proc/sys/kernel/random/uuid"), read(t, "/proc/sys/kernel/random/uuid"); a == b || len(a) != 37 || a[14] != '4' {
-		t.Errorf("uuid: %q, %q", a, b)
+		t.Errorf("random/uuid is not a fresh version 4 UUID at each open: %q, %q", a, b)
 	}
 	if a, b := read(t, "/proc/sys/kernel/random/boot_id"), read(t, "/proc/sys/kernel/random/boot_id"); a != b {
-		t.Errorf("boot_id: %q, %q", a, b)
+		t.Errorf("random/boot_id changed from %q to %q", a, b)
 	}
 	if n := strings.Count(read(t, "/proc/cpuinfo"), "processor\t: "); n != c.CPUs {
-		t.Errorf("cpuinfo: %d processors of %d", n, c.CPUs)
+		t.Errorf("cpuinfo lists %d of %d processors", n, c.CPUs)
 	}
 }
 
 func TestEveryVariableIsKnown(t *testing.T) {
 	for _, texts := range []string{systemTexts, processTexts, netTexts} {
-		expand(texts) // panics at an unknown one
+		expand(texts) // panics on an unknown variable
 	}
 }
 
@@ -182,7 +182,7 @@ func TestMapsShowWhatWasMapped(t *testing.T) {
 	defer mm.Unmap(addr, 2*platform.PageSize)
 	want := string(address(nil, addr)) + "-" + string(address(nil, addr+2*platform.PageSize)) + " rw-p 00000000 00:00 0 \n"
 	if got := read(t, "/proc/self/maps"); !strings.Contains(got, want) {
-		t.Errorf("%q, want %q", got, want)
+		t.Errorf("/proc/self/maps is %q, which lacks %q", got, want)
 	}
 }
 
@@ -195,10 +195,10 @@ func TestOomScoreAdjCanBeWritten(t *testing.T) {
 		t.Errorf("write: %d, %s", n, errno.Name())
 	}
 	if got := read(t, "/proc/1/oom_score_adj"); got != "-500\n" {
-		t.Errorf("read %q", got)
+		t.Errorf("oom_score_adj is %q after -500 was written", got)
 	}
 	if _, errno := vfs.Open(vfs.Root(), "/proc/self/stat", linux.O_WRONLY, 0); errno != linux.EACCES {
-		t.Errorf("writing to stat: %s", errno.Name())
+		t.Errorf("opening stat for writing: %s, want EACCES", errno.Name())
 	}
 }
 
@@ -213,7 +213,7 @@ func (s *stream) Stat(st *linux.Stat) linux.Errno {
 	return 0
 }
 
-// reopenable is one like a pipe.
+// reopenable is a file without a name that can be reopened, like a pipe.
 type reopenable struct{ stream }
 
 func (r *reopenable) Stat(st *linux.Stat) linux.Errno {
@@ -264,10 +264,10 @@ func TestDescriptors(t *testing.T) {
 		}
 	}
 	if again.reopened&linux.O_ACCMODE != linux.O_RDWR {
-		t.Errorf("reopened with %#x", again.reopened)
+		t.Errorf("the file was reopened with flags %#x, want O_RDWR", again.reopened)
 	}
 	if got := read(t, "/proc/self/fdinfo/2"); !strings.HasPrefix(got, "pos:\t3\nflags:\t0100002\n") {
-		t.Errorf("fdinfo: %q", got)
+		t.Errorf("fdinfo has %q", got)
 	}
 	dir, errno := vfs.Open(vfs.Root(), "/proc/self/fd", linux.O_RDONLY|linux.O_DIRECTORY, 0)
 	if errno != 0 {
@@ -291,6 +291,6 @@ func TestLinksToDirectories(t *testing.T) {
 		}
 	}
 	if d, errno := vfs.Walk(vfs.Root(), "/proc/self/cwd/proc/1/stat", true); errno != 0 || d.Path() != "/proc/1/stat" {
-		t.Errorf("through cwd: %s", errno.Name())
+		t.Errorf("a path through /proc/self/cwd: %s", errno.Name())
 	}
 }

@@ -7,7 +7,7 @@ import (
 	_ "unsafe" // for linkname
 )
 
-// arguments and environment are what the program was started with.
+// arguments and environment return what the program was started with.
 
 //go:linkname arguments os.runtime_args
 func arguments() []string
@@ -15,10 +15,10 @@ func arguments() []string
 //go:linkname environment syscall.runtime_envs
 func environment() []string
 
-// processor is the CPU's name.
+// processor returns the CPU's name.
 func processor() string { return cpu.Name() }
 
-// features are further flags of /proc/cpuinfo, a space before each.
+// features returns more flags for /proc/cpuinfo, each after a space.
 func features() string {
 	s := ""
 	for _, f := range []struct {

@@ -1,9 +1,9 @@
 package proc
 
-// The texts of files, each after a line "== PATH"; an asterisk after the path
-// lets the program write what it will read again. ${NAME} stands for a variable
-// of vars.go. The formats are those of proc(5) and of the kernel's
-// Documentation/filesystems/proc.rst.
+// The texts of files, each after a line "== PATH". An asterisk after the path
+// makes the file writable: the program then reads back what it wrote. ${NAME}
+// stands for a variable of vars.go. The formats are those of proc(5) and of the
+// kernel's Documentation/filesystems/proc.rst.
 
 const systemTexts = `== cmdline
 pith
@@ -272,8 +272,8 @@ nonvoluntary_ctxt_switches:	0
 == wchan
 0`
 
-// netTexts are the tables of an instance without a network; package inet
-// registers the others.
+// netTexts are the tables of an instance without a network. Package inet
+// registers the tables of an instance that has one.
 const netTexts = `== arp
 IP address       HW type     Flags       HW address            Mask     Device
 == dev

@@ -15,7 +15,7 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// expand makes a file of its text.
+// expand returns text with its variables replaced.
 func expand(text string) []byte {
 	var b []byte
 	for {
@@ -30,7 +30,7 @@ func expand(text string) []byte {
 	}
 }
 
-// variable is the text for ${name}.
+// variable returns the text for ${name}.
 func variable(name string) string {
 	switch name {
 	case "bootID":
@@ -121,23 +121,24 @@ func variable(name string) string {
 	panic("proc: no variable " + name)
 }
 
-// started is when the instance did, by the clock that /proc/uptime tells.
+// started is when the instance started, on the clock of /proc/uptime.
 var started = platform.Nanotime()
 
-// tick is the unit of CPU time in /proc, USER_HZ, in nanoseconds.
+// tick is the unit of CPU times in /proc (USER_HZ), in nanoseconds.
 const tick = 1e7
 
 func decimal(v int64) string { return strconv.FormatInt(v, 10) }
 
-// kilobytes is bytes as the tables of memory show them.
+// kilobytes formats a number of bytes as the memory tables show it.
 func kilobytes(bytes int64) string { return pad(decimal(bytes>>10), 8) }
 
-// seconds is a time with hundredths.
+// seconds formats nanoseconds as seconds with two decimals.
 func seconds(ns int64) string {
 	return decimal(ns/1e9) + "." + decimal(ns/1e7%100 + 100)[1:]
 }
 
-// pad fills s up to width, from the left or, for a negative one, the right.
+// pad fills s with spaces up to width: on the left, or on the right if width is
+// negative.
 func pad(s string, width int) string {
 	if width < 0 {
 		return s + strings.Repeat(" ", max(-width-len(s), 0))
@@ -153,14 +154,14 @@ func list(s []string) string {
 	return strings.Join(s, "\x00") + "\x00"
 }
 
-// comm is the name of the program, of at most 15 bytes.
+// comm returns the program's name, cut to 15 bytes.
 func comm() string {
 	name := path.Base(executable())
 	return name[:min(len(name), 15)]
 }
 
-// executable is the path that os.Executable finds: where the program would
-// stand in the root, if it were a file.
+// executable returns the path that os.Executable finds: where the program would
+// be in the root if it were a file.
 func executable() string {
 	args := arguments()
 	if len(args) == 0 {
@@ -169,8 +170,8 @@ func executable() string {
 	return path.Join("/", args[0])
 }
 
-// total is the instance's memory in bytes, resident what is in use of it and
-// reserved what has addresses.
+// total returns the instance's memory in bytes. resident returns the part in
+// use, and reserved the part with addresses.
 func total() int64 { return int64(platform.Config().Memory) }
 
 func resident() int64 {
@@ -183,13 +184,13 @@ func reserved() int64 {
 	return int64(n)
 }
 
-// idle is the time that the CPUs did not work, in nanoseconds.
+// idle returns the time that the CPUs were idle, in nanoseconds.
 func idle() int64 {
 	return max(int64(platform.Config().CPUs)*platform.Nanotime()-platform.CPUTime(), 0)
 }
 
-// cpuTimes has the lines of /proc/stat for all CPUs together and for each, an
-// equal part of the time.
+// cpuTimes returns the lines of /proc/stat: one for all CPUs, then one for each
+// with an equal share of the time.
 func cpuTimes() string {
 	var b strings.Builder
 	n := int64(platform.Config().CPUs)
@@ -204,7 +205,8 @@ func cpuTimes() string {
 	return b.String()
 }
 
-// cpuinfo has what is the same on every machine, and the processor's name.
+// cpuinfo returns /proc/cpuinfo: values that are the same on every CPU, and the
+// processor's name and flags.
 func cpuinfo() string {
 	var b strings.Builder
 	name := processor()
@@ -228,8 +230,8 @@ func cpuinfo() string {
 	return b.String()
 }
 
-// maps lists the image's segments and what the program mapped; the runtime's
-// own memory is not known here.
+// maps lists the image's segments and the program's mappings. The runtime's own
+// memory is not known here.
 func maps() string {
 	var all []mm.Mapping
 	for _, s := range platform.Segments() {
@@ -254,7 +256,7 @@ func maps() string {
 	return string(b)
 }
 
-// address adds a hexadecimal number of at least eight digits.
+// address appends v in hexadecimal with at least eight digits.
 func address(b []byte, v uintptr) []byte {
 	digits := strconv.FormatUint(uint64(v), 16)
 	return append(append(b, "00000000"[min(len(digits), 8):]...), digits...)
@@ -268,8 +270,8 @@ func mounts() string {
 	return b.String()
 }
 
-// mountinfo numbers the mounts from 1 in their order; all but the root are
-// children of it, or of the mount that their path goes through.
+// mountinfo numbers the mounts from 1 in their order. The parent of a mount is
+// the one that its path goes through.
 func mountinfo() string {
 	var b strings.Builder
 	all := vfs.Mounts()
@@ -288,10 +290,10 @@ func mountinfo() string {
 	return b.String()
 }
 
-// bootID is the random number of this boot.
+// bootID returns a UUID that stays the same until the instance ends.
 var bootID = sync.OnceValue(uuid)
 
-// uuid is a random UUID (RFC 9562 §5.4).
+// uuid returns a random UUID (RFC 9562 §5.4).
 func uuid() string {
 	var b [16]byte
 	platform.Random(b[:])

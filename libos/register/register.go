@@ -1,5 +1,5 @@
-// Package register accesses the registers of devices: those in memory and those
-// behind I/O ports. The drivers of package virtio and package acpi stand on it.
+// Package register accesses device registers: those in memory and those behind
+// I/O ports. Packages virtio and acpi use it.
 package register
 
 import (
@@ -9,20 +9,20 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// File are registers that belong together. Width is 1, 2 or 4 bytes, and an
-// access has exactly that one; the caller stays within the file.
+// File is a block of registers. width is 1, 2 or 4 bytes, and the access has
+// exactly this width. The caller must stay within the block.
 type File interface {
 	Read(off, width int) uint32
 	Write(off, width int, v uint32)
 }
 
-// Map gives the registers of n bytes at physical address phys.
+// Map maps n bytes of registers at guest-physical address phys.
 func Map(phys uint64, n int) (File, linux.Errno) {
 	at, errno := platform.MapDevice(phys, n)
 	return mapped(at), errno
 }
 
-// mapped are registers at an address of ours.
+// mapped is the virtual address of a block of registers.
 type mapped uintptr
 
 //go:noinline
@@ -37,9 +37,9 @@ func (m mapped) Read(off, width int) uint32 {
 	return atomic.LoadUint32((*uint32)(p))
 }
 
-// Write is a plain store: an atomic one is an exchange, which reads the
-// register too, and is not always emulated. Not inlined, so that each call is
-// a store.
+// Write is a plain store. An atomic store would be an exchange, which also
+// reads the register, and which not every monitor emulates. It is not inlined,
+// so that each call is exactly one store.
 //
 //go:noinline
 func (m mapped) Write(off, width int, v uint32) {
@@ -54,7 +54,7 @@ func (m mapped) Write(off, width int, v uint32) {
 	}
 }
 
-// Ports are the registers from an I/O port on.
+// Ports is a block of registers that starts at an I/O port.
 type Ports uint16
 
 func (p Ports) Read(off, width int) uint32 {

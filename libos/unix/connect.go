@@ -8,8 +8,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// connecting is held while the locks of two sockets are, which only connect
-// needs.
+// connecting is held while the locks of two sockets are held. Only Connect
+// needs two.
 var connecting sync.Mutex
 
 // Listen implements socket.Socket.
@@ -102,7 +102,7 @@ func (s *Socket) connectTo(listener *Socket) linux.Errno {
 	if errno != 0 {
 		return errno
 	}
-	conn.addr = listener.addr // the name stays the listener's
+	conn.addr = listener.addr // an accepted socket has the listener's name
 	conn.passCred.Store(listener.passCred.Load())
 	conn.join(s)
 	s.join(conn)
@@ -110,8 +110,8 @@ func (s *Socket) connectTo(listener *Socket) linux.Errno {
 	return 0
 }
 
-// associate is connect of a datagram socket: it sets where datagrams go, and
-// whence they may come.
+// associate is connect(2) of a datagram socket. It sets the destination of its
+// datagrams, and the only sender that it accepts.
 func (s *Socket) associate(sa []byte) linux.Errno {
 	if len(sa) < familySize {
 		return linux.EINVAL
@@ -122,7 +122,7 @@ func (s *Socket) associate(sa []byte) linux.Errno {
 		if peer, errno = find(sa, s.Type()); errno != 0 {
 			return errno
 		}
-		if !peer.hears(s) {
+		if !peer.acceptsFrom(s) {
 			return linux.EPERM
 		}
 		if s.passCred.Load() {
@@ -138,8 +138,8 @@ func (s *Socket) associate(sa []byte) linux.Errno {
 	return 0
 }
 
-// dissolved ends the association of a datagram socket with peer: what came
-// from it is lost, and so is the way back.
+// dissolved ends the association of a datagram socket with peer. Queued
+// datagrams are discarded, and peer's association with s fails.
 func (s *Socket) dissolved(peer *Socket) {
 	s.mu.Lock()
 	queue, waiting := s.queue, s.unblock()
@@ -163,9 +163,9 @@ func (s *Socket) dissolved(peer *Socket) {
 	peer.Queue.Notify(wait.Err)
 }
 
-// hears says whether datagram socket s receives from sender: one that is
-// connected hears only its peer.
-func (s *Socket) hears(sender *Socket) bool {
+// acceptsFrom reports whether datagram socket s receives from sender. A
+// connected one receives only from its peer.
+func (s *Socket) acceptsFrom(sender *Socket) bool {
 	peer := s.peer.Load()
 	return peer == nil || peer == sender
 }

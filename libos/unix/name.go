@@ -9,33 +9,33 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// Umask tells the file mode creation mask; package sys sets it.
+// Umask returns the file mode creation mask. Package sys sets it.
 var Umask = func() uint32 { return 0 }
 
 // name is what a socket is bound to: a node of the file system, or an abstract
-// name, of which each type of socket has its own.
+// name. Each type of socket has its own abstract names.
 type name struct {
 	node     vfs.Inode
 	abstract string
 	typ      int
 }
 
-// names finds bound sockets. A node stays when its socket is closed; then
-// nobody listens there.
+// names finds bound sockets. When a socket is closed its node stays, but no
+// socket is bound to it.
 var names struct {
 	sync.Mutex
 	bound map[name]*Socket
-	auto  uint32 // the last that autobind tried
+	auto  uint32 // the last number that autobind tried
 }
 
 // familySize is the offset of sun_path in struct sockaddr_un.
 const familySize = 2
 
-// unnamed is the address of a socket that is not bound: the family alone.
+// unnamed is the address of an unbound socket: the family alone.
 var unnamed = []byte{linux.AF_UNIX, 0}
 
-// path is sun_path of socket address sa: a path, or an abstract name with its
-// leading zero.
+// path returns the sun_path of socket address sa: a path, or an abstract name
+// with its leading zero byte.
 func path(sa []byte) (string, linux.Errno) {
 	if len(sa) <= familySize || len(sa) > familySize+linux.UnixPathMax || family(sa) != linux.AF_UNIX {
 		return "", linux.EINVAL
@@ -57,7 +57,7 @@ func family(sa []byte) int {
 	return int(sa[0]) | int(sa[1])<<8
 }
 
-// forget makes the name free.
+// forget removes the name of s.
 func (n name) forget(s *Socket) {
 	names.Lock()
 	defer names.Unlock()
@@ -113,7 +113,7 @@ func makeNode(p string) (name, linux.Errno) {
 	return name{node: d.Inode()}, 0
 }
 
-// name gives s an address, with names locked.
+// name binds s to n, with names locked.
 func (s *Socket) name(n name, path string) {
 	if names.bound == nil {
 		names.bound = make(map[name]*Socket)
@@ -125,8 +125,8 @@ func (s *Socket) name(n name, path string) {
 	s.mu.Unlock()
 }
 
-// autobind gives s a free abstract name of five hexadecimal digits (unix(7),
-// "Autobind feature"), unless it has a name.
+// autobind binds s to a free abstract name of five hexadecimal digits (unix(7),
+// "Autobind feature"), unless it is bound.
 func (s *Socket) autobind() linux.Errno {
 	names.Lock()
 	defer names.Unlock()
@@ -149,7 +149,7 @@ func (s *Socket) autobind() linux.Errno {
 	return linux.ENOSPC
 }
 
-// find is the socket that is bound to sa and has type typ.
+// find returns the socket of type typ that is bound to sa.
 func find(sa []byte, typ int) (*Socket, linux.Errno) {
 	p, errno := path(sa)
 	if errno != 0 {
@@ -178,7 +178,8 @@ func find(sa []byte, typ int) (*Socket, linux.Errno) {
 	return s, 0
 }
 
-// localAddr is the address of s, also when it is unnamed.
+// localAddr returns the address of s, which is just the family when s is
+// unbound.
 func (s *Socket) localAddr() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"github.com/pith-os/pith/libos/socket"
 )
 
-// Limits of SO_SNDBUF and SO_RCVBUF: net.core.wmem_max, and the least that
+// Limits of SO_SNDBUF and SO_RCVBUF: net.core.wmem_max, and the minimum that
 // Linux sets.
 const (
 	maxSize = defaultSize
@@ -14,7 +14,8 @@ const (
 	minRecv = 2304
 )
 
-// remembered are the options that a unix socket takes and ignores.
+// remembered reports whether a unix socket accepts the option without acting on
+// it.
 func remembered(name int) bool {
 	switch name {
 	case linux.SO_DEBUG, linux.SO_REUSEADDR, linux.SO_DONTROUTE, linux.SO_BROADCAST, linux.SO_KEEPALIVE,
@@ -106,7 +107,7 @@ func (s *Socket) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 			return 0, linux.EINVAL
 		}
 		for i, p := range s.queue {
-			if s.connects() || i == 0 { // the next datagram only
+			if s.connects() || i == 0 { // datagrams: only the next one counts
 				v += int32(len(p.data) - p.off)
 			}
 		}

@@ -8,14 +8,15 @@ import (
 	"github.com/pith-os/pith/libos/socket"
 )
 
-// Read implements file.File. Unlike recv(2), reading nothing takes nothing.
+// Read implements file.File. Unlike recv(2), a read of 0 bytes consumes
+// nothing.
 func (s *Socket) Read(p []byte) (int, linux.Errno) {
 	if len(p) == 0 {
 		return 0, 0
 	}
 	m := socket.Message{Data: [][]byte{p}}
 	n, errno := s.Recv(&m, 0)
-	for _, o := range m.Files { // read(2) has no place for them
+	for _, o := range m.Files { // read(2) cannot return files
 		o.Drop()
 	}
 	return n, errno
@@ -24,7 +25,7 @@ func (s *Socket) Read(p []byte) (int, linux.Errno) {
 // Recv implements socket.Socket.
 func (s *Socket) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	if flags&linux.MSG_ERRQUEUE != 0 {
-		return 0, linux.EAGAIN // there never is anything
+		return 0, linux.EAGAIN // the error queue is always empty
 	}
 	if s.Type() == linux.SOCK_STREAM {
 		return s.recvStream(m, flags)
@@ -32,8 +33,8 @@ func (s *Socket) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	return s.recvPacket(m, flags)
 }
 
-// empty is what receiving finds when the queue of s, whose lock is held, is
-// empty.
+// empty returns the result of receiving from an empty queue, with the lock of s
+// held.
 func (s *Socket) empty() linux.Errno {
 	if errno := s.takeError(); errno != 0 {
 		return errno
@@ -41,7 +42,7 @@ func (s *Socket) empty() linux.Errno {
 	if s.noRecv && (s.connects() || s.Flags()&linux.O_NONBLOCK == 0) {
 		return 0
 	}
-	return linux.EAGAIN // without connections there is no end that is seen
+	return linux.EAGAIN // a socket without connections has no end of file
 }
 
 func (s *Socket) recvPacket(m *socket.Message, flags int) (int, linux.Errno) {
@@ -50,7 +51,7 @@ func (s *Socket) recvPacket(m *socket.Message, flags int) (int, linux.Errno) {
 		s.mu.Unlock()
 		return 0, linux.ENOTCONN
 	}
-	if len(s.queue) == 0 || s.err != 0 { // an error overtakes what is queued
+	if len(s.queue) == 0 || s.err != 0 { // an error comes before queued data
 		errno := s.empty()
 		s.mu.Unlock()
 		return 0, errno
@@ -79,8 +80,8 @@ func (s *Socket) recvPacket(m *socket.Message, flags int) (int, linux.Errno) {
 	return n, 0
 }
 
-// recvStream takes bytes from as many packets as it needs; after one that
-// carries files it stops, so that they stay with their bytes.
+// recvStream reads bytes from as many packets as needed. It stops after a
+// packet with files, so that files stay with their bytes.
 func (s *Socket) recvStream(m *socket.Message, flags int) (int, linux.Errno) {
 	peek := flags&linux.MSG_PEEK != 0
 	room := m.Len()
@@ -95,7 +96,7 @@ func (s *Socket) recvStream(m *socket.Message, flags int) (int, linux.Errno) {
 		return 0, errno
 	}
 	var done []*packet
-	var creds *linux.Ucred // of the first packet, and so of all
+	var creds *linux.Ucred // of the first packet, and thus of all
 	n := 0
 	for i := 0; i < len(s.queue) && n < room; {
 		p := s.queue[i]
@@ -142,7 +143,7 @@ func (s *Socket) dequeue() {
 	s.queue = s.queue[1:]
 }
 
-// peekFiles are further references to the packet's files.
+// peekFiles returns additional references to the packet's files.
 func (p *packet) peekFiles() []*file.Open {
 	files := make([]*file.Open, 0, len(p.files))
 	for _, o := range p.files {
@@ -151,7 +152,7 @@ func (p *packet) peekFiles() []*file.Open {
 	return files
 }
 
-// receiveCreds adds the sender's credentials when SO_PASSCRED asks for them.
+// receiveCreds adds the sender's credentials if SO_PASSCRED is set.
 func (s *Socket) receiveCreds(m *socket.Message, p *packet) {
 	if !s.passCred.Load() {
 		return

@@ -10,19 +10,19 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// maxChunk is the most of a stream that goes into one packet, so that room
-// becomes free as the reader gets on; minChunk is what is allocated for the
-// least, so that small writes share a packet.
+// maxChunk is the most bytes of a stream in one packet, so that room becomes
+// free while the reader proceeds. minChunk is the smallest allocation for a
+// packet, so that small writes share one.
 const (
 	maxChunk = 32 << 10
 	minChunk = 512
 )
 
-// chunks are buffers of maxChunk bytes that no packet uses.
+// chunks are unused buffers of maxChunk bytes.
 var chunks = sync.Pool{New: func() any { return new([maxChunk]byte) }}
 
-// newChunk is a buffer for n bytes of a stream. The large ones, which come in
-// numbers, are used again; small ones would waste most of theirs.
+// newChunk returns a buffer for n bytes of a stream. Large buffers are common,
+// so they are reused. A small packet would waste most of one.
 func newChunk(n int) []byte {
 	if n > maxChunk/2 {
 		return chunks.Get().(*[maxChunk]byte)[:n]
@@ -30,7 +30,7 @@ func newChunk(n int) []byte {
 	return make([]byte, n, max(n, minChunk))
 }
 
-// recycle is called with the last use of a chunk.
+// recycle makes a chunk reusable after its last use.
 func recycle(data []byte) {
 	if cap(data) == maxChunk {
 		chunks.Put((*[maxChunk]byte)(data[:maxChunk]))
@@ -68,7 +68,7 @@ func (s *Socket) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	return s.sendDatagram(m, creds)
 }
 
-// maySend checks what forbids a packet wherever it goes.
+// maySend makes the checks on a packet that do not depend on the destination.
 func (s *Socket) maySend(m *socket.Message) linux.Errno {
 	if int64(m.Len()) > s.sendSize.Load()-32 {
 		return linux.EMSGSIZE
@@ -84,7 +84,7 @@ func (s *Socket) maySend(m *socket.Message) linux.Errno {
 	return 0
 }
 
-// credentials are those given by SCM_CREDENTIALS, or else the program's.
+// credentials returns the ones given by SCM_CREDENTIALS, or else the program's.
 func credentials(m *socket.Message) (*linux.Ucred, linux.Errno) {
 	creds := self(false)
 	for _, c := range m.Control {
@@ -106,7 +106,7 @@ func credentials(m *socket.Message) (*linux.Ucred, linux.Errno) {
 	return creds, 0
 }
 
-// mayGive has the rules of unix(7), SCM_CREDENTIALS.
+// mayGive checks the rules for SCM_CREDENTIALS (unix(7)).
 func mayGive(u *linux.Ucred) linux.Errno {
 	c := cred.Current()
 	if u.PID != start.PID && !c.Has(linux.CAP_SYS_ADMIN) ||
@@ -144,18 +144,18 @@ func (s *Socket) sendStream(m *socket.Message, creds *linux.Ucred) (int, linux.E
 			return 0, errno
 		}
 		done += n
-		m.Files = nil // they went with the first chunk
+		m.Files = nil // sent with the first chunk
 	}
 	if done == 0 && all > 0 {
 		return 0, linux.EAGAIN
 	}
-	for _, o := range m.Files { // without a byte to go with
+	for _, o := range m.Files { // no byte was sent that could carry them
 		o.Drop()
 	}
 	return done, 0
 }
 
-// sendChunk puts n bytes of m, from byte skip on, into the peer's queue.
+// sendChunk appends n bytes of m, from byte skip on, to the peer's queue.
 func (s *Socket) sendChunk(m *socket.Message, skip, n int, creds *linux.Ucred) (int, linux.Errno) {
 	peer := s.peer.Load()
 	peer.mu.Lock()
@@ -182,7 +182,7 @@ func (s *Socket) sendChunk(m *socket.Message, skip, n int, creds *linux.Ucred) (
 	return n, 0
 }
 
-// last is the newest packet of the queue, nil when that is empty.
+// last returns the newest packet of the queue, or nil.
 func (s *Socket) last() *packet {
 	if len(s.queue) == 0 {
 		return nil
@@ -206,7 +206,7 @@ func (s *Socket) sendDatagram(m *socket.Message, creds *linux.Ucred) (int, linux
 			return 0, errno
 		}
 	}
-	if !peer.hears(s) {
+	if !peer.acceptsFrom(s) {
 		return 0, linux.EPERM
 	}
 	n, errno := s.sendPacket(peer, m, creds)
@@ -216,7 +216,7 @@ func (s *Socket) sendDatagram(m *socket.Message, creds *linux.Ucred) (int, linux
 	return n, errno
 }
 
-// sendPacket puts m into peer's queue, whole.
+// sendPacket appends all of m to peer's queue.
 func (s *Socket) sendPacket(peer *Socket, m *socket.Message, creds *linux.Ucred) (int, linux.Errno) {
 	if s.unread.Load() >= s.sendSize.Load() {
 		return 0, linux.EAGAIN

@@ -1,7 +1,7 @@
-// Package unix is sockets of AF_UNIX (unix(7)): streams, datagrams and
-// sequenced packets between the goroutines of the program, passing of open
-// files and of credentials. It stands on package socket; pathname sockets are
-// nodes of package vfs. Package sys links it into every image.
+// Package unix has sockets of AF_UNIX (unix(7)): streams, datagrams and
+// sequenced packets between the goroutines of the program. They can pass open
+// files and credentials. The package stands on package socket. Pathname sockets
+// are nodes of package vfs. Package sys links package unix into every image.
 package unix
 
 import (
@@ -15,41 +15,42 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Register makes the family known to package socket.
+// Register registers the address family with package socket.
 func Register() {
 	socket.Register(linux.AF_UNIX, socket.Family{New: newSocket, Pair: newPair})
 }
 
 // Socket is a socket of any type.
 //
-// A goroutine holds the lock of one socket at a time. The exception is
-// connecting, which has a lock of its own.
+// A goroutine holds the lock of one socket at a time, except in Connect, which
+// has a lock of its own for that.
 type Socket struct {
 	socket.Base
 
-	// peer is the other end of a connection, or where datagrams go by
-	// default. It stays when the peer is closed.
+	// peer is the other end of a connection, or the default destination of
+	// datagrams. It stays set when the peer is closed.
 	peer atomic.Pointer[Socket]
-	// unread is what was sent and not received yet, in bytes with overhead.
+	// unread is how many bytes were sent and not yet received, with overhead.
 	unread   atomic.Int64
-	sendSize atomic.Int64 // SO_SNDBUF: the limit on unread
-	recvSize atomic.Int64 // SO_RCVBUF, which nothing depends on
+	sendSize atomic.Int64 // SO_SNDBUF: limit on unread
+	recvSize atomic.Int64 // SO_RCVBUF: has no effect
 	passCred atomic.Bool
-	// creds are what SO_PEERCRED tells.
+	// creds is the value of SO_PEERCRED.
 	creds atomic.Pointer[linux.Ucred]
 
 	mu    sync.Mutex
-	addr  []byte // own address, with the family; nil: unnamed
-	bound name   // what addr stands for
+	addr  []byte // own address, with the family; nil: unbound
+	bound name   // the name that addr stands for
 	state state
 	err   linux.Errno // for SO_ERROR and the next call
-	// Directions that were shut down here or, for connections, there.
+	// Directions that were shut down on this side or, for connections, on the
+	// peer's.
 	noRecv, noSend bool
 	queue          []*packet
-	backlog        int       // of a listening socket
+	backlog        int       // length of a listening socket's queue
 	pending        []*Socket // connections to accept
 	blocked        map[*Socket]struct{}
-	ints           map[int]int // options that are only remembered
+	ints           map[int]int // options without effect
 }
 
 type state int
@@ -61,31 +62,33 @@ const (
 	closed
 )
 
-// packet is a message in the receive queue: what one call sent, or part of it.
+// packet is a message in the receive queue: the data of one send, or a part of
+// it.
 type packet struct {
 	data    []byte
-	off     int // read from a stream so far
+	off     int // bytes of a stream already read
 	addr    []byte
 	files   []*file.Open
-	creds   *linux.Ucred // of who sent it
+	creds   *linux.Ucred // the sender's credentials
 	from    *Socket
-	charged int64 // in from.unread
+	charged int64 // bytes counted in from.unread
 }
 
 const (
 	// defaultSize is net.core.wmem_default and rmem_default.
 	defaultSize = 212992
-	// overhead is what a message costs beside its data, so that empty ones
-	// have a limit too.
+	// overhead is the cost of a message in addition to its data, so that the
+	// number of empty messages is limited, too.
 	overhead = 512
 	// maxQueued is net.unix.max_dgram_qlen.
 	maxQueued = 10
 )
 
-// start are the credentials that the program has unless it changes them.
+// start has the program's initial credentials.
 var start = linux.Ucred{PID: 1}
 
-// self are the program's credentials, by its real ids or its effective ones.
+// self returns the program's credentials, with its effective IDs or its real
+// ones.
 func self(effective bool) *linux.Ucred {
 	c := cred.Current()
 	u := linux.Ucred{PID: 1, UID: c.UID.Real, GID: c.GID.Real}
@@ -98,7 +101,7 @@ func self(effective bool) *linux.Ucred {
 	return &u
 }
 
-// nobody are the credentials of the peer of a socket that has none.
+// nobody is the peer's credentials for a socket without a peer.
 var nobody = linux.Ucred{UID: ^uint32(0), GID: ^uint32(0)}
 
 func newSocket(typ, proto int) (socket.Socket, linux.Errno) {
@@ -115,7 +118,7 @@ func create(typ, proto int) (*Socket, linux.Errno) {
 	}
 	switch typ {
 	case linux.SOCK_STREAM, linux.SOCK_DGRAM, linux.SOCK_SEQPACKET:
-	case linux.SOCK_RAW: // an old name for datagrams
+	case linux.SOCK_RAW: // treated as datagrams
 		typ = linux.SOCK_DGRAM
 	default:
 		return nil, linux.ESOCKTNOSUPPORT
@@ -142,7 +145,7 @@ func newPair(typ, proto int) (socket.Socket, socket.Socket, linux.Errno) {
 	return a, b, 0
 }
 
-// join makes peer the other end of s, which nobody else knows yet.
+// join makes peer the other end of s. No other goroutine knows s yet.
 func (s *Socket) join(peer *Socket) {
 	s.peer.Store(peer)
 	s.creds.Store(self(true))
@@ -151,11 +154,11 @@ func (s *Socket) join(peer *Socket) {
 	}
 }
 
-// connects says whether the type has connections.
+// connects reports whether the socket's type has connections.
 func (s *Socket) connects() bool { return s.Type() != linux.SOCK_DGRAM }
 
-// writable says whether little enough is under way that a sender should be
-// woken: a quarter of the buffer, as on Linux.
+// writable reports whether unread is low enough to wake a sender: a quarter of
+// the buffer, as in Linux.
 func (s *Socket) writable() bool { return s.unread.Load()*4 <= s.sendSize.Load() }
 
 // Ready implements file.File.
@@ -185,9 +188,9 @@ func (s *Socket) Ready() wait.Events {
 	return ev
 }
 
-// full says whether datagram socket s takes no more from sender, who is then
-// told when it does. Two that are connected to each other have no limit but
-// the sender's buffer.
+// full reports whether datagram socket s has no room for sender. If so, sender
+// is woken when there is room. For two sockets connected to each other, the
+// only limit is the sender's buffer.
 func (s *Socket) full(sender *Socket) bool {
 	if s.peer.Load() == sender {
 		return false
@@ -201,7 +204,7 @@ func (s *Socket) full(sender *Socket) bool {
 	return true
 }
 
-// block has other told that there is room in s, whose lock is held.
+// block makes s wake other when there is room. The lock of s is held.
 func (s *Socket) block(other *Socket) {
 	if s.blocked == nil {
 		s.blocked = make(map[*Socket]struct{})
@@ -209,7 +212,8 @@ func (s *Socket) block(other *Socket) {
 	s.blocked[other] = struct{}{}
 }
 
-// unblock returns who waits for room in s, whose lock is held, for notifyAll.
+// unblock returns the sockets that wait for room in s, to be passed to
+// notifyAll. The lock of s is held.
 func (s *Socket) unblock() map[*Socket]struct{} {
 	b := s.blocked
 	s.blocked = nil
@@ -241,14 +245,14 @@ func (s *Socket) Release() {
 	for _, p := range queue {
 		p.discard()
 	}
-	for _, conn := range pending { // never accepted
+	for _, conn := range pending { // not accepted yet
 		conn.hangUp(linux.ECONNRESET)
 		conn.Release()
 	}
 	if was == connected {
 		reset := linux.Errno(0)
 		if len(queue) > 0 {
-			reset = linux.ECONNRESET // somebody sent more than was read
+			reset = linux.ECONNRESET // some data were not read
 		}
 		s.hangUp(reset)
 	}
@@ -256,7 +260,7 @@ func (s *Socket) Release() {
 	s.Queue.Notify(wait.In | wait.Out | wait.Hup)
 }
 
-// hangUp tells the peer that s is closed.
+// hangUp closes the peer's side of the connection, with error errno.
 func (s *Socket) hangUp(errno linux.Errno) {
 	peer := s.peer.Load()
 	peer.mu.Lock()
@@ -268,7 +272,7 @@ func (s *Socket) hangUp(errno linux.Errno) {
 	peer.Queue.Notify(wait.In | wait.Out | wait.RdHup | wait.Hup)
 }
 
-// discard drops a packet that nobody will receive.
+// discard drops a packet that will not be received.
 func (p *packet) discard() {
 	for _, o := range p.files {
 		o.Drop()
@@ -276,7 +280,7 @@ func (p *packet) discard() {
 	p.uncharge()
 }
 
-// uncharge gives the sender its room back.
+// uncharge subtracts the packet from the sender's unread bytes.
 func (p *packet) uncharge() {
 	p.from.unread.Add(-p.charged)
 	if p.from.writable() {

@@ -12,7 +12,8 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// until retries fn at each change of s, as package sys blocks.
+// until calls fn at each change of s until it does not return EAGAIN, as
+// package sys does for blocking calls.
 func until(s *Socket, events wait.Events, fn func() linux.Errno) linux.Errno {
 	var w platform.Waiter
 	e := wait.Entry{Notify: func(wait.Events) { w.Wake() }}
@@ -35,8 +36,8 @@ func pair(t *testing.T, typ int) (a, b *Socket) {
 	return x.(*Socket), y.(*Socket)
 }
 
-// Both directions of a connection at once, with parts of all sizes and a
-// receiver that reads in others.
+// Both directions of a connection at once, with writes of many sizes and a
+// receiver that reads in other sizes.
 func TestStreamIsIntactBothWays(t *testing.T) {
 	a, b := pair(t, linux.SOCK_STREAM)
 	const total = 3 << 20
@@ -75,13 +76,13 @@ func TestStreamIsIntactBothWays(t *testing.T) {
 				})
 				if errno != 0 || c == 0 {
 					if n != total {
-						t.Errorf("%d bytes, errno %d", n, errno)
+						t.Errorf("received %d bytes: errno %d", n, errno)
 					}
 					return
 				}
 				for i := range c {
 					if buf[i] != byte((n+i)>>3)^salt {
-						t.Errorf("byte %d is wrong", n+i)
+						t.Errorf("byte %d has the wrong value", n+i)
 						return
 					}
 				}
@@ -95,14 +96,14 @@ func TestStreamIsIntactBothWays(t *testing.T) {
 	recv(b, 1)
 	wg.Wait()
 	if a.unread.Load() != 0 || b.unread.Load() != 0 {
-		t.Errorf("%d and %d bytes are charged for nothing", a.unread.Load(), b.unread.Load())
+		t.Errorf("%d and %d bytes are still charged after all were read", a.unread.Load(), b.unread.Load())
 	}
 	a.Release()
 	b.Release()
 }
 
-// Many senders to one datagram socket that is always full: each is woken when
-// there is room.
+// Many senders to one datagram socket that is always full. Each must be woken
+// when there is room.
 func TestDatagramSendersAreWokenByRoom(t *testing.T) {
 	s, errno := create(linux.SOCK_DGRAM, 0)
 	if errno != 0 {
@@ -144,14 +145,14 @@ func TestDatagramSendersAreWokenByRoom(t *testing.T) {
 	wg.Wait()
 	for i, n := range got {
 		if n != each {
-			t.Errorf("sender %d: %d messages", i, n)
+			t.Errorf("sender %d: received %d messages", i, n)
 		}
 	}
 	s.Release()
 }
 
-// Clients that connect, send and close, while the listener accepts and then
-// closes: no lock is taken twice, no wakeup is lost.
+// Clients connect, send and close, while the listener accepts and then closes.
+// There must be no deadlock and no lost wakeup.
 func TestConnectionsComeAndGo(t *testing.T) {
 	l, _ := create(linux.SOCK_STREAM, 0)
 	l.autobind()
@@ -191,7 +192,7 @@ func TestConnectionsComeAndGo(t *testing.T) {
 				return errno
 			})
 			if !bytes.Equal(buf[:n], []byte("hello")) {
-				t.Errorf("%q", buf[:n])
+				t.Errorf("read %q, want %q", buf[:n], "hello")
 			}
 			conn.Release()
 		})
@@ -199,7 +200,7 @@ func TestConnectionsComeAndGo(t *testing.T) {
 	wg.Wait()
 	l.Release()
 	if len(names.bound) != 0 {
-		t.Errorf("names left: %v", names.bound)
+		t.Errorf("names of closed sockets are left: %v", names.bound)
 	}
 }
 
@@ -223,16 +224,17 @@ func TestFilesInFlightAreReleased(t *testing.T) {
 	}
 	files.Close(fd)
 	if c.released != 0 {
-		t.Fatal("released in flight")
+		t.Fatal("the file was released in flight")
 	}
 	b.Release()
 	if c.released != 1 {
-		t.Fatalf("released %d times", c.released)
+		t.Fatalf("the file was released %d times, want once", c.released)
 	}
 	a.Release()
 }
 
-// A stream carries files with bytes: without any, none arrive, and none stay.
+// A stream carries files with bytes. Without bytes, no file arrives, and none
+// leaks.
 func TestFilesWithoutBytesAreReleased(t *testing.T) {
 	var files file.Table
 	c := new(counted)
@@ -244,14 +246,14 @@ func TestFilesWithoutBytesAreReleased(t *testing.T) {
 	}
 	files.Close(fd)
 	if c.released != 1 {
-		t.Errorf("released %d times", c.released)
+		t.Errorf("the file was released %d times, want once", c.released)
 	}
 	b.Release()
 	a.Release()
 }
 
-// Who waits for room in a socket's queue is told when an association empties
-// it.
+// Disconnecting a datagram socket empties its queue. A sender that waits for
+// room must be woken.
 func TestDissolvingWakesSenders(t *testing.T) {
 	peer, _ := create(linux.SOCK_DGRAM, 0)
 	s, _ := create(linux.SOCK_DGRAM, 0)
@@ -276,8 +278,8 @@ func TestDissolvingWakesSenders(t *testing.T) {
 	if _, errno := blocked.Write([]byte("x")); errno != linux.EAGAIN {
 		t.Fatal(errno)
 	}
-	told := false
-	e := &wait.Entry{Notify: func(wait.Events) { told = true }}
+	woken := false
+	e := &wait.Entry{Notify: func(wait.Events) { woken = true }}
 	blocked.Queue.Register(e, wait.Out)
 	defer blocked.Queue.Unregister(e)
 	if errno := s.Connect(peer.localAddr()); errno != 0 {
@@ -286,8 +288,8 @@ func TestDissolvingWakesSenders(t *testing.T) {
 	if errno := s.Connect([]byte{linux.AF_UNSPEC, 0}); errno != 0 {
 		t.Fatal(errno)
 	}
-	if !told {
-		t.Error("not told")
+	if !woken {
+		t.Error("the sender was not woken")
 	}
 	if _, errno := blocked.Write([]byte("x")); errno != 0 {
 		t.Error(errno)

@@ -5,28 +5,30 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Access is what one wants to do with a file: bits of a class of permissions.
+// Access is a set of wanted permissions: the three bits of one permission
+// class.
 type Access uint32
 
-// Kinds of access. Execute is to search, for a directory.
+// Kinds of access. For a directory, Execute is the permission to search it.
 const (
 	Execute Access = 1 << iota
 	Write
 	Read
 )
 
-// Guarded is an Inode with a rule of its own in place of permission bits.
+// Guarded is an Inode with an access rule of its own instead of permission
+// bits.
 type Guarded interface {
 	Inode
-	// Permits is 0 when the program may have access, or EACCES.
+	// Permits returns 0 when the program may have access, or EACCES.
 	Permits(want Access) linux.Errno
 }
 
-// May is 0 when the program may have access to what d stands for, or EACCES
+// May returns 0 when the program may access d's inode, or EACCES
 // (path_resolution(7), "Permissions").
 func (d *Dentry) May(want Access) linux.Errno { return d.mayAs(cred.Current(), want) }
 
-// MayReally is May for the real ids, which access(2) is about.
+// MayReally is May for the real user and group, which access(2) checks.
 func (d *Dentry) MayReally(want Access) linux.Errno { return d.mayAs(cred.Current().Real(), want) }
 
 func (d *Dentry) mayAs(c *cred.Credentials, want Access) linux.Errno {
@@ -60,7 +62,7 @@ func (d *Dentry) mayAs(c *cred.Credentials, want Access) linux.Errno {
 	return linux.EACCES
 }
 
-// mayOpen has the rules of open(2) for a file that was there before.
+// mayOpen checks the rules of open(2) for a file that already exists.
 func mayOpen(d *Dentry, flags uint32) linux.Errno {
 	want := [...]Access{linux.O_RDONLY: Read, linux.O_WRONLY: Write, linux.O_RDWR: Read | Write, linux.O_ACCMODE: Read | Write}[flags&linux.O_ACCMODE]
 	if flags&linux.O_TRUNC != 0 {
@@ -75,7 +77,8 @@ func mayOpen(d *Dentry, flags uint32) linux.Errno {
 	return 0
 }
 
-// MayAsOwner is EPERM unless the program may do what the owner of the file may.
+// MayAsOwner returns 0 when the program has the rights of the file's owner, or
+// EPERM.
 func (d *Dentry) MayAsOwner() linux.Errno {
 	c := cred.Current()
 	if c.Has(linux.CAP_FOWNER) {
@@ -91,8 +94,8 @@ func (d *Dentry) MayAsOwner() linux.Errno {
 	return 0
 }
 
-// MayMark is May for writing user attributes, in xattr(7)'s words: of a
-// directory with the sticky bit those are the owner's.
+// MayMark is May for writing user attributes (xattr(7)). In a directory with
+// the sticky bit, only the owner may write them.
 func (d *Dentry) MayMark() linux.Errno {
 	if d.FileType() == linux.S_IFDIR {
 		var st linux.Stat
@@ -106,8 +109,8 @@ func (d *Dentry) MayMark() linux.Errno {
 	return d.May(Write)
 }
 
-// mayRemove has the rules for taking the name d out of its directory dir; in one
-// with the sticky bit only an owner may (inode(7)).
+// mayRemove checks the rules for removing the name d from its directory dir. In
+// a directory with the sticky bit only an owner may do it (inode(7)).
 func mayRemove(dir, d *Dentry) linux.Errno {
 	if errno := dir.May(Write | Execute); errno != 0 {
 		return errno
@@ -129,9 +132,10 @@ func mayRemove(dir, d *Dentry) linux.Errno {
 	return 0
 }
 
-// mayReuse refuses O_CREAT what others put into a directory like /tmp. As with
-// fs.protected_regular and fs.protected_fifos at 0, the kernel's own values,
-// that does not hold for regular files and FIFOs (proc_sys_fs(5)).
+// mayReuse checks whether O_CREAT may open a file that another user put into a
+// directory like /tmp. It never refuses regular files and FIFOs, which matches
+// fs.protected_regular and fs.protected_fifos at 0, the kernel's defaults
+// (proc_sys_fs(5)).
 func mayReuse(dir, d *Dentry) linux.Errno {
 	switch d.FileType() {
 	case linux.S_IFREG, linux.S_IFIFO, linux.S_IFDIR:
@@ -154,8 +158,8 @@ func mayReuse(dir, d *Dentry) linux.Errno {
 	return 0
 }
 
-// mayLink refuses names for files that the program could not use, as Linux does
-// with fs.protected_hardlinks (proc_sys_fs(5)).
+// mayLink refuses hard links to files that the program could not use, as Linux
+// does with fs.protected_hardlinks (proc_sys_fs(5)).
 func mayLink(d *Dentry) linux.Errno {
 	c := cred.Current()
 	if c.Has(linux.CAP_FOWNER) {
@@ -173,8 +177,8 @@ func mayLink(d *Dentry) linux.Errno {
 	return 0
 }
 
-// SetAttr is what chmod(2), chown(2), utimensat(2) and truncate(2) have in
-// common: it changes the attributes that the program may change.
+// SetAttr is the common part of chmod(2), chown(2), utimensat(2) and
+// truncate(2). It checks permissions and then changes the attributes.
 func (d *Dentry) SetAttr(a *Attr) linux.Errno {
 	if errno := d.maySet(a); errno != 0 {
 		return errno
@@ -192,7 +196,8 @@ func (d *Dentry) maySet(a *Attr) linux.Errno {
 		return errno
 	}
 	mine := st.UID == c.UID.FS
-	// chown(2) of a file that lends its owner's rights is a chmod(2), too.
+	// chown(2) clears the set-ID bits of such a file, so it counts as a chmod(2),
+	// too.
 	lends := st.Mode&linux.S_ISUID != 0 ||
 		st.Mode&linux.S_ISGID != 0 && (st.Mode&0o010 != 0 || !c.InGroup(st.GID) && !c.Has(linux.CAP_FSETID))
 	chmod := a.Valid&AttrMode != 0 || a.Valid&AttrChown != 0 && lends && st.Mode&linux.S_IFMT != linux.S_IFDIR

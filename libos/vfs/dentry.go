@@ -8,33 +8,33 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// tree guards all names: Dentry fields, directories' contents and mounts. One
-// lock for the whole tree makes a rename atomic, and a program's path walks
-// only read it.
+// tree guards all names: the fields of Dentry, the contents of directories and
+// the mounts. One lock for the whole tree makes a rename atomic. Resolving a
+// path only read-locks it.
 var tree sync.RWMutex
 
-// Dentry is a name in the tree and the inode it stands for. Hard links are
-// dentries with the same inode.
+// Dentry is a name in the tree, with the inode that it stands for. Hard links
+// are dentries with the same inode.
 type Dentry struct {
 	inode   Inode
 	parent  *Dentry // nil for the root of a file system
 	name    string
 	deleted bool
 	mounted *Dentry // the root of the file system mounted here
-	covers  *Dentry // for the root of a file system: where it is mounted
+	covers  *Dentry // mount point, for the root of a file system
 }
 
-// NewDentry makes the dentry of inode under name in parent; parent is nil for
-// the root of a file system and for objects outside the tree, whose name is
-// what /proc/self/fd shows ("pipe:[1]").
+// NewDentry returns a dentry for inode under name in parent. parent is nil for
+// the root of a file system and for objects outside the tree. The name of such
+// an object is what /proc/self/fd shows ("pipe:[1]").
 func NewDentry(parent *Dentry, name string, inode Inode) *Dentry {
 	return &Dentry{inode: inode, parent: parent, name: name}
 }
 
-// Inode is the object that the name stands for.
+// Inode returns the inode of the name.
 func (d *Dentry) Inode() Inode { return d.inode }
 
-// Stat is stat(2) of what the name stands for.
+// Stat is stat(2) of the inode.
 func (d *Dentry) Stat(st *linux.Stat) linux.Errno {
 	if r, ok := d.inode.(Remote); ok {
 		return r.TryStat(st)
@@ -43,43 +43,45 @@ func (d *Dentry) Stat(st *linux.Stat) linux.Errno {
 	return 0
 }
 
-// Name is the last component of the path. A file system calls it with the tree
-// locked.
+// Name returns the last component of the path. A file system calls it with the
+// tree locked.
 func (d *Dentry) Name() string { return d.name }
 
-// Parent is the directory of the name in its file system, nil for its root. A
-// file system calls it with the tree locked.
+// Parent returns the directory of the name, or nil for the root of a file
+// system. A file system calls it with the tree locked.
 func (d *Dentry) Parent() *Dentry { return d.parent }
 
-// Move gives d another place. It is for file systems that store their names,
-// in Rename and Exchange.
+// Move gives d another directory and name. File systems that store their names
+// call it in Rename and Exchange.
 func (d *Dentry) Move(parent *Dentry, name string) { d.parent, d.name = parent, name }
 
-// Deleted says whether the name was removed.
+// Deleted reports whether the name was removed.
 func (d *Dentry) Deleted() bool {
 	tree.RLock()
 	defer tree.RUnlock()
 	return d.deleted
 }
 
-// Up is the directory above d, across mounts; the root is above itself.
+// Up returns the parent directory of d, across mounts. The root is its own
+// parent.
 func (d *Dentry) Up() *Dentry {
 	tree.RLock()
 	defer tree.RUnlock()
 	return d.up()
 }
 
-// Delete marks d as removed. It is for file systems that store their names.
+// Delete marks d as removed. File systems that store their names call it.
 func (d *Dentry) Delete() { d.deleted = true }
 
-// root is the root of the tree, cwd the working directory.
+// root is the root of the tree; cwd is the working directory.
 var (
 	root atomic.Pointer[Dentry]
 	cwd  atomic.Pointer[Dentry]
 )
 
-// Path is the absolute path of d, with " (deleted)" after a name that is no
-// more, as /proc/self/fd shows it. What is not in the tree has its name alone.
+// Path returns the absolute path of d as /proc/self/fd shows it, with "
+// (deleted)" after a removed name. For an object outside the tree it returns
+// the name alone.
 func (d *Dentry) Path() string {
 	tree.RLock()
 	defer tree.RUnlock()
@@ -120,7 +122,7 @@ func (d *Dentry) path() (path string, deleted bool) {
 	return string(b), deleted
 }
 
-// up is the directory above d, across mounts; the root is above itself.
+// up is Up with the tree locked.
 func (d *Dentry) up() *Dentry {
 	for d.parent == nil {
 		if d.covers == nil {
@@ -131,7 +133,7 @@ func (d *Dentry) up() *Dentry {
 	return d.parent.top()
 }
 
-// top is what stands over d when file systems are mounted there.
+// top returns the root of the topmost file system mounted on d, or d.
 func (d *Dentry) top() *Dentry {
 	for d.mounted != nil {
 		d = d.mounted
@@ -145,7 +147,8 @@ type Opened interface {
 	Dentry() *Dentry
 }
 
-// DentryOf is the name that f was opened by, or nil: sockets and the like.
+// DentryOf returns the name that f was opened by. It returns nil for files
+// without one, such as sockets.
 func DentryOf(f file.File) *Dentry {
 	if o, ok := f.(Opened); ok {
 		return o.Dentry()

@@ -7,20 +7,21 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// DirFile is an open directory, of every file system.
+// DirFile is an open directory. Every file system uses it.
 type DirFile struct {
 	file.Base
 	dentry *Dentry
 	dir    Dir
-	stream Stream // nil: dir lists itself
+	stream Stream // nil: dir.List has the entries
 	mu     sync.Mutex
-	pos    int64 // position of Dir.List plus dots, or of stream
+	pos    int64 // position of Dir.List plus dots, or position of stream
 }
 
-// dots is how far "." and ".." shift the positions of a directory's entries.
+// dots is the offset that "." and ".." add to the positions of a directory's
+// entries.
 const dots = 2
 
-// OpenDir is what a directory's Inode.Open returns.
+// OpenDir makes the file that a directory's Inode.Open returns.
 func OpenDir(d *Dentry, flags uint32) *DirFile {
 	f := &DirFile{dentry: d, dir: d.inode.(Dir)}
 	f.Init(flags)
@@ -41,9 +42,9 @@ func OpenStream(d *Dentry, flags uint32) (file.File, linux.Errno) {
 // Dentry implements Opened.
 func (f *DirFile) Dentry() *Dentry { return f.dentry }
 
-// ReadDir calls fn for the entries from the file's offset on until fn returns
-// false: that entry is the first of the next call. DirEntry.Next is the offset
-// for lseek(2).
+// ReadDir calls fn for the entries from the file's offset on, until fn returns
+// false. The next call starts with the entry that fn refused. DirEntry.Next is
+// the offset for lseek(2).
 func (f *DirFile) ReadDir(fn func(DirEntry) bool) linux.Errno {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Object has what inodes that no program made have in common. Implementations
-// of Inode embed it and add Open.
+// Object is the common part of inodes that the library OS makes, not the
+// program. Implementations of Inode embed it and add Open.
 type Object struct {
 	fs   *FileSystem
 	ino  uint64
@@ -18,7 +18,7 @@ type Object struct {
 	time linux.Timespec
 }
 
-// NewObject makes an Object with a fresh inode number. mode has S_IFMT and
+// NewObject returns an Object with a fresh inode number. mode has S_IFMT and
 // permissions.
 func NewObject(fs *FileSystem, mode uint32) Object {
 	return Object{fs: fs, ino: fs.NewIno(), mode: mode, time: Now()}
@@ -38,7 +38,8 @@ func (o *Object) Stat(st *linux.Stat) {
 	}
 }
 
-// SetAttr implements Inode: truncating changes nothing, the rest is refused.
+// SetAttr implements Inode. Truncation succeeds without effect; every other
+// change is EPERM.
 func (o *Object) SetAttr(a *Attr) linux.Errno {
 	if a.Valid&^AttrSize != 0 {
 		return linux.EPERM
@@ -46,22 +47,22 @@ func (o *Object) SetAttr(a *Attr) linux.Errno {
 	return 0
 }
 
-// Generated is a regular file whose content is made when it is opened.
+// Generated is a regular file whose content is made anew at each open.
 type Generated struct {
 	Object
 	content func() []byte
 	store   func(p []byte) linux.Errno
 }
 
-// NewGenerated makes a file of which content is called at each open. store,
-// when not nil, receives what each write(2) writes; without it opening for
+// NewGenerated returns a file that gets its content from content at each open.
+// store receives the data of each write(2). When store is nil, opening for
 // writing is refused with EACCES.
 func NewGenerated(fs *FileSystem, perm uint32, content func() []byte, store func(p []byte) linux.Errno) *Generated {
 	return &Generated{NewObject(fs, linux.S_IFREG|perm), content, store}
 }
 
-// Stat implements Inode. The content is of this moment, so that who keeps a
-// copy makes a new one.
+// Stat implements Inode. The time stamps are the current time, so that a
+// program that caches a copy reads the file again.
 func (g *Generated) Stat(st *linux.Stat) {
 	g.Object.Stat(st)
 	now := Now()
@@ -143,15 +144,15 @@ func (f *generatedFile) Release() { f.dentry.Closed(f) }
 
 func (f *generatedFile) Stat(st *linux.Stat) linux.Errno { f.inode.Stat(st); return 0 }
 
-// Device is a character or block device: what stands in /dev.
+// Device is a character or block device, as in /dev.
 type Device struct {
 	Object
 	open func(d *Dentry, flags uint32) (file.File, linux.Errno)
 }
 
-// NewDevice makes a device with number rdev (linux.Makedev). mode has S_IFCHR
-// or S_IFBLK and permissions. open makes the file for each open(2); its Init
-// must be called with flags.
+// NewDevice returns a device with number rdev (linux.Makedev). mode has S_IFCHR
+// or S_IFBLK and permissions. open makes the file for each open(2) and must
+// call the file's Init with flags.
 func NewDevice(fs *FileSystem, mode uint32, rdev uint64, open func(d *Dentry, flags uint32) (file.File, linux.Errno)) *Device {
 	o := NewObject(fs, mode)
 	o.rdev = rdev
@@ -161,13 +162,13 @@ func NewDevice(fs *FileSystem, mode uint32, rdev uint64, open func(d *Dentry, fl
 // Open implements Inode.
 func (v *Device) Open(d *Dentry, flags uint32) (file.File, linux.Errno) { return v.open(d, flags) }
 
-// Link is a symbolic link whose target is made when it is read.
+// Link is a symbolic link whose target is computed when it is read.
 type Link struct {
 	Object
 	target func() string
 }
 
-// NewLink makes a symbolic link.
+// NewLink returns a symbolic link.
 func NewLink(fs *FileSystem, target func() string) *Link {
 	return &Link{NewObject(fs, linux.S_IFLNK|0o777), target}
 }
@@ -175,11 +176,11 @@ func NewLink(fs *FileSystem, target func() string) *Link {
 // Readlink implements Symlink.
 func (l *Link) Readlink() (string, linux.Errno) { return l.target(), 0 }
 
-// Open implements Inode; links themselves are not opened.
+// Open implements Inode. A symbolic link itself cannot be opened.
 func (l *Link) Open(*Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ELOOP }
 
-// Folder is a directory whose entries are added by Go code and never by the
-// program.
+// Folder is a directory whose entries the library OS adds. The program cannot
+// change them.
 type Folder struct {
 	Object
 	mu      sync.RWMutex
@@ -187,13 +188,14 @@ type Folder struct {
 	entries map[string]*Dentry
 }
 
-// NewFolder makes an empty directory.
+// NewFolder returns an empty directory.
 func NewFolder(fs *FileSystem, perm uint32) *Folder {
 	return &Folder{Object: NewObject(fs, linux.S_IFDIR|perm), entries: map[string]*Dentry{}}
 }
 
-// Add puts inode into the directory. A name is added once, before programs use
-// the directory: the position of a name in a listing is its place in the order.
+// Add puts inode into the directory. All names are added before programs use
+// the directory, because the position of a name in a listing is its index in
+// sorted order.
 func (f *Folder) Add(name string, inode Inode) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

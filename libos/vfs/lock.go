@@ -12,19 +12,19 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Locks are advisory. Locks of flock(2) belong to open files, as do the OFD
-// locks of fcntl(2); its POSIX locks belong to the program and so conflict with
-// OFD locks only. Functions that cannot lock return EAGAIN.
+// Locks are advisory. Locks of flock(2) and OFD locks of fcntl(2) belong to
+// open files. POSIX locks of fcntl(2) belong to the program and so conflict
+// with OFD locks only. Functions that cannot lock return EAGAIN.
 
-// LockChanges tells waiters (wait.In) that some lock went.
+// LockChanges wakes waiters (wait.In) when a lock is released.
 var LockChanges wait.Queue
 
-// lockTable has the locks of each object: an Inode, or the file.File itself for
-// what is not in the tree.
+// lockTable has the locks of each object. The key is an Inode, or the file.File
+// itself for a file that is not in the tree.
 var lockTable = struct {
 	sync.Mutex
 	objects map[any]*locks
-	n       atomic.Int32 // objects, so that closing a file need not look
+	n       atomic.Int32 // number of objects, so that closing a file need not take the mutex
 }{objects: map[any]*locks{}}
 
 type locks struct {
@@ -35,7 +35,7 @@ type locks struct {
 type rangeLock struct {
 	owner       file.File // nil: the program
 	typ         int16
-	first, last int64 // both part of it
+	first, last int64 // inclusive
 }
 
 func lockKey(f file.File) any {
@@ -45,16 +45,16 @@ func lockKey(f file.File) any {
 	return f
 }
 
-// withLocks calls fn with the locks of what f has open, and tells the waiters
-// when fn says that some of them went.
-func withLocks(f file.File, fn func(l *locks) (went bool)) {
+// withLocks calls fn with the locks of the object that f has open. fn reports
+// whether it released some of them, and withLocks then wakes the waiters.
+func withLocks(f file.File, fn func(l *locks) (released bool)) {
 	key := lockKey(f)
 	lockTable.Lock()
 	l := lockTable.objects[key]
 	if l == nil {
 		l = &locks{whole: map[file.File]int16{}}
 	}
-	went := fn(l)
+	released := fn(l)
 	if len(l.whole)+len(l.ranges) > 0 {
 		lockTable.objects[key] = l
 	} else {
@@ -62,15 +62,15 @@ func withLocks(f file.File, fn func(l *locks) (went bool)) {
 	}
 	lockTable.n.Store(int32(len(lockTable.objects)))
 	lockTable.Unlock()
-	if went {
+	if released {
 		LockChanges.Notify(wait.In)
 	}
 }
 
-// Flock is flock(2) without waiting; typ is F_RDLCK, F_WRLCK or F_UNLCK. A lock
-// of another type goes before the new one is tried, as in Linux.
+// Flock is flock(2) without waiting; typ is F_RDLCK, F_WRLCK or F_UNLCK. As in
+// Linux, it releases a lock of another type before it tries the new one.
 func Flock(f file.File, typ int16) (errno linux.Errno) {
-	withLocks(f, func(l *locks) (went bool) {
+	withLocks(f, func(l *locks) (released bool) {
 		old, held := l.whole[f]
 		if held && old == typ {
 			return false
@@ -102,7 +102,7 @@ func SetLock(f file.File, fl *linux.Flock, ofd bool) (errno linux.Errno) {
 	case r.typ == linux.F_RDLCK && mode == linux.O_WRONLY, r.typ == linux.F_WRLCK && mode == linux.O_RDONLY:
 		return linux.EBADF
 	}
-	withLocks(f, func(l *locks) (went bool) {
+	withLocks(f, func(l *locks) (released bool) {
 		if r.typ != linux.F_UNLCK && l.conflict(r) != nil {
 			errno = linux.EAGAIN
 			return false
@@ -112,8 +112,8 @@ func SetLock(f file.File, fl *linux.Flock, ofd bool) (errno linux.Errno) {
 	return errno
 }
 
-// TestLock is F_GETLK, or F_OFD_GETLK when ofd: fl becomes the lock that is in
-// the way, or F_UNLCK.
+// TestLock is F_GETLK, or F_OFD_GETLK when ofd. It sets fl to the first
+// conflicting lock, or sets its type to F_UNLCK.
 func TestLock(f file.File, fl *linux.Flock, ofd bool) linux.Errno {
 	if fl.Type == linux.F_UNLCK {
 		return linux.EINVAL
@@ -140,7 +140,7 @@ func TestLock(f file.File, fl *linux.Flock, ofd bool) linux.Errno {
 	return 0
 }
 
-// newRange reads struct flock (fcntl(2)).
+// newRange converts a struct flock (fcntl(2)) to absolute offsets.
 func newRange(f file.File, fl *linux.Flock, ofd bool) (rangeLock, linux.Errno) {
 	r := rangeLock{typ: fl.Type}
 	if ofd {
@@ -184,7 +184,7 @@ func newRange(f file.File, fl *linux.Flock, ofd bool) (rangeLock, linux.Errno) {
 	return r, 0
 }
 
-// conflict is the first lock that does not let r be.
+// conflict returns the first lock that conflicts with r, or nil.
 func (l *locks) conflict(r rangeLock) *rangeLock {
 	for i := range l.ranges {
 		o := &l.ranges[i]
@@ -196,9 +196,10 @@ func (l *locks) conflict(r rangeLock) *rangeLock {
 	return nil
 }
 
-// set gives r's owner the lock r, or none for F_UNLCK, in place of what it had
-// in that range. Neighbours of one type become one lock.
-func (l *locks) set(r rangeLock) (went bool) {
+// set replaces what r's owner has locked in r's range: by r, or by nothing for
+// F_UNLCK. Neighbours of one type become one lock. set reports whether it
+// released a lock.
+func (l *locks) set(r rangeLock) (released bool) {
 	var kept []rangeLock
 	for _, o := range l.ranges {
 		joins := o.typ == r.typ && (o.last+1 == r.first || r.last != math.MaxInt64 && r.last+1 == o.first)
@@ -209,7 +210,7 @@ func (l *locks) set(r rangeLock) (went bool) {
 		case o.typ == r.typ:
 			r.first, r.last = min(r.first, o.first), max(r.last, o.last)
 		default:
-			went = true
+			released = true
 			if o.first < r.first {
 				kept = append(kept, rangeLock{o.owner, o.typ, o.first, r.first - 1})
 			}
@@ -223,11 +224,11 @@ func (l *locks) set(r rangeLock) (went bool) {
 	}
 	sort.Slice(kept, func(i, j int) bool { return kept[i].first < kept[j].first })
 	l.ranges = kept
-	return went
+	return released
 }
 
-// DropRecordLocks drops the program's POSIX locks on what f has open: close(2)
-// of any of its descriptors does that.
+// DropRecordLocks drops the program's POSIX locks on the object that f has
+// open. close(2) of any descriptor of the object calls it.
 func DropRecordLocks(f file.File) {
 	if lockTable.n.Load() > 0 {
 		drop(f, nil)
@@ -243,8 +244,8 @@ func drop(f, owner file.File) {
 	})
 }
 
-// Closed is called by files in Release: it drops the locks that f holds and
-// tells inotify.
+// Closed drops the locks that f holds and notifies inotify. Files call it in
+// Release.
 func (d *Dentry) Closed(f file.File) {
 	if lockTable.n.Load() > 0 {
 		drop(f, f)

@@ -8,8 +8,8 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// Mount is a file system at its place in the tree, as /proc/self/mountinfo
-// tells it.
+// Mount is a mounted file system, with the fields that /proc/self/mountinfo
+// shows.
 type Mount struct {
 	Source  string // "proc"
 	Path    string // "/proc"
@@ -28,14 +28,14 @@ var (
 	build   sync.Once
 )
 
-// AddMount has the file system whose root directory make returns mounted at
-// path. Packages call it in init, in any order; the tree is built at its first
-// use. The path is made when the root does not have it.
+// AddMount mounts at path the file system whose root directory make returns.
+// Packages call it in init, in any order: the tree is built when it is first
+// used. A directory at path is made when the root has none.
 func AddMount(source, path, options string, make func() Inode) {
 	pending = append(pending, pendingMount{source, path, options, make})
 }
 
-// Mounts lists what is mounted, in order of mounting.
+// Mounts returns the mounted file systems, in order of mounting.
 func Mounts() []Mount {
 	Root()
 	tree.RLock()
@@ -43,7 +43,7 @@ func Mounts() []Mount {
 	return append([]Mount(nil), mounts...)
 }
 
-// Root is the root of the tree.
+// Root returns the root of the tree.
 func Root() *Dentry {
 	build.Do(func() {
 		sort.Slice(pending, func(i, j int) bool { return len(pending[i].path) < len(pending[j].path) })
@@ -57,7 +57,7 @@ func Root() *Dentry {
 	return root.Load()
 }
 
-// mount puts a file system into its place.
+// mount puts a file system into the tree.
 func (p *pendingMount) mount() {
 	inode := p.make()
 	top := inode.FS().Top(inode)
@@ -76,7 +76,7 @@ func (p *pendingMount) mount() {
 	mounts = append(mounts, Mount{p.source, p.path, p.options, inode.FS()})
 }
 
-// start makes dir the first working directory.
+// start makes dir the initial working directory.
 func start(dir string) {
 	tree.Lock()
 	defer tree.Unlock()
@@ -89,8 +89,8 @@ func start(dir string) {
 	}
 }
 
-// makeDir finds a directory, or makes it and those that lead to it, with the
-// tree locked.
+// makeDir returns the directory at path. It makes that directory and its
+// parents when they do not exist. The tree is locked.
 func makeDir(path string) (*Dentry, linux.Errno) {
 	d := root.Load()
 	for name := range components(path) {
@@ -108,10 +108,11 @@ func makeDir(path string) (*Dentry, linux.Errno) {
 	return d, isDir(d)
 }
 
-// fail ends the instance: a program must not run without a folder that it was
-// promised. The place is the user's choice, and may be in a folder of the host.
+// fail ends the instance, because a program must not run without a directory
+// that it was promised. The user chooses the path, which may lead into a shared
+// folder.
 func fail(what string, errno linux.Errno) {
-	const exitCode = 125 // that of an image that cannot start
+	const exitCode = 125 // exit code of an image that cannot start
 	platform.ConsoleWrite(2, []byte("pith: cannot "+what+": "+errno.Name()+"\n"))
 	platform.Exit(exitCode)
 }

@@ -2,7 +2,7 @@ package vfs
 
 import "github.com/pith-os/pith/libos/linux"
 
-// Make is mkdir(2), mknod(2) and symlink(2), by the type in n.Mode.
+// Make is mkdir(2), mknod(2) or symlink(2), depending on the type in n.Mode.
 func Make(at *Dentry, path string, n *NewInode) linux.Errno {
 	Root()
 	tree.Lock()
@@ -36,7 +36,7 @@ func (w *walker) vacant(at *Dentry, path string, isDir bool) (last, linux.Errno)
 	return l, 0
 }
 
-// editable is the directory of l for changing its names.
+// editable returns l's directory, after checking that its names may be changed.
 func (l *last) editable() (MutableDir, linux.Errno) {
 	if l.dir.deleted {
 		return nil, linux.ENOENT
@@ -63,7 +63,7 @@ func (l *last) make(n *NewInode) (*Dentry, linux.Errno) {
 	return d, errno
 }
 
-// Hardlink is link(2): a further name for what d stands for.
+// Hardlink is link(2): it makes another name for d's inode.
 func Hardlink(d *Dentry, at *Dentry, path string) linux.Errno {
 	Root()
 	tree.Lock()
@@ -175,7 +175,7 @@ func remove(at *Dentry, path string, find func(l *last) (*Dentry, linux.Errno)) 
 	return 0
 }
 
-// busy says whether d is the place of a mount.
+// busy reports whether d is a mount point or the root of a file system.
 func (d *Dentry) busy() bool { return d.parent == nil || d.mounted != nil }
 
 // Rename is renameat2(2) with RENAME_EXCHANGE, RENAME_NOREPLACE or neither.
@@ -228,7 +228,7 @@ func Rename(fromAt *Dentry, from string, toAt *Dentry, to string, flags uint) li
 	return move(&src, &dst, old, over, exchange)
 }
 
-// renamable has the checks of renameat2(2) in the kernel's order.
+// renamable makes the checks of renameat2(2), in the kernel's order.
 func renamable(src, dst *last, old, over *Dentry, exchange bool) linux.Errno {
 	_, oldDir := old.inode.(Dir)
 	overDir := false
@@ -261,7 +261,7 @@ func renamable(src, dst *last, old, over *Dentry, exchange bool) linux.Errno {
 		return linux.EISDIR
 	}
 	for _, d := range []*Dentry{old, over} {
-		// Its entry ".." changes.
+		// The directory's entry ".." changes.
 		if d == nil || src.dir == dst.dir || d == over && !exchange || isDir(d) != 0 {
 			continue
 		}
@@ -275,7 +275,8 @@ func renamable(src, dst *last, old, over *Dentry, exchange bool) linux.Errno {
 	return 0
 }
 
-// mayMove has the rules for moving old to where over is, or nothing.
+// mayMove checks the permissions for moving old to the place of over. over is
+// nil when nothing is there.
 func mayMove(src, dst *last, old, over *Dentry) linux.Errno {
 	if errno := mayRemove(src.dir, old); errno != 0 {
 		return errno
@@ -286,7 +287,7 @@ func mayMove(src, dst *last, old, over *Dentry) linux.Errno {
 	return dst.dir.May(Write | Execute)
 }
 
-// below says whether d is top or inside it.
+// below reports whether d is top or inside it.
 func (d *Dentry) below(top *Dentry) bool {
 	for ; d != nil; d = d.parent {
 		if d == top {

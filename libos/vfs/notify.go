@@ -6,11 +6,14 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Watcher is told of events that inotify(7) reports: mask is one of linux.IN_*,
-// with IN_ISDIR when the subject is a directory; target is the inode whose
-// watches are meant. name is the entry's name for events in directory target,
-// empty for events of target itself. cookie joins the two halves of a move.
-// It may be called with the tree locked: it must only queue.
+// Watcher receives the events that inotify(7) reports. mask is one of
+// linux.IN_*, with IN_ISDIR when the subject is a directory. target is the
+// inode whose watches get the event. name is the entry's name for an event in
+// directory target, and empty for an event of target itself. cookie joins the
+// two halves of a move.
+//
+// A Watcher may be called with the tree locked, so it must only queue the
+// event.
 type Watcher func(target Inode, name string, mask, cookie uint32)
 
 var (
@@ -18,8 +21,8 @@ var (
 	lastCookie atomic.Uint32
 )
 
-// SetWatcher has w told of every event; nil stops that. Package inotify calls
-// it when the first watch comes and when the last one goes, so that without
+// SetWatcher makes w receive every event; nil stops that. Package inotify calls
+// SetWatcher for the first watch and after the last one goes, so without
 // watches an event costs one load.
 func SetWatcher(w Watcher) {
 	if w == nil {
@@ -29,8 +32,8 @@ func SetWatcher(w Watcher) {
 	watcher.Store(&w)
 }
 
-// Notify reports mask for d's inode, to its directory's watches and to its own.
-// Files call it with the tree unlocked.
+// Notify reports mask for d's inode, to the watches of its directory and to its
+// own. Files call it with the tree unlocked.
 func (d *Dentry) Notify(mask uint32) {
 	w := watcher.Load()
 	if w == nil {
@@ -45,7 +48,7 @@ func (d *Dentry) Notify(mask uint32) {
 	(*w)(d.inode, "", mask, 0)
 }
 
-// The following are called with the tree locked.
+// The functions below are called with the tree locked.
 
 // notifyEntry reports mask for d's name to its directory.
 func notifyEntry(d *Dentry, mask uint32) {
@@ -61,8 +64,8 @@ func notifySelf(inode Inode, mask uint32) {
 	}
 }
 
-// notifyRemoved tells the watches of d's inode that a name of it is gone, and
-// whether it was the last.
+// notifyRemoved reports to the watches of d's inode that one of its names is
+// gone, and whether that was the last.
 func notifyRemoved(d *Dentry) {
 	w := watcher.Load()
 	if w == nil {

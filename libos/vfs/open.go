@@ -7,32 +7,33 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// OpenFIFO opens a FIFO; package pipe sets it. Without it, in a program that
-// reaches no pipe, opening one is ENXIO.
+// OpenFIFO opens a FIFO; package pipe sets it. It is nil in a program that
+// links no pipes, and opening a FIFO is then ENXIO.
 var OpenFIFO func(d *Dentry, flags uint32) (file.File, linux.Errno)
 
-// SelfOpener is an Inode that stands for a file which is open, as those behind
-// /proc/self/fd do: one of a pipe is no FIFO.
+// SelfOpener is an Inode of a file that is already open, such as the target of
+// a link in /proc/self/fd. Open then does not treat the inode of a pipe as a
+// FIFO.
 type SelfOpener interface {
 	Inode
 	OpensItself()
 }
 
-// Connecter is a file that open(2) waits for: the end of a FIFO, which is
-// opened when the other end is there.
+// Connecter is a file that open(2) waits for. The one example is the end of a
+// FIFO: open(2) returns when the other end is open, too.
 type Connecter interface {
-	// Connected returns EAGAIN until the file can be used; each change is an
-	// edge of the file's queue.
+	// Connected returns EAGAIN until the file can be used. Each change is an edge
+	// of the file's queue.
 	Connected() linux.Errno
 }
 
-// statusFlags are the flags of open(2) that an open file keeps; O_LARGEFILE is
+// statusFlags are the flags of open(2) that an open file keeps. O_LARGEFILE is
 // always reported on x86-64.
 const statusFlags = linux.O_ACCMODE | linux.O_APPEND | linux.O_NONBLOCK | linux.O_SYNC |
 	linux.O_DIRECT | linux.O_DIRECTORY | linux.O_NOFOLLOW | linux.O_NOATIME |
 	linux.O_PATH | linux.O_TMPFILE
 
-// Open is openat(2); mode is what a new file gets, after the umask.
+// Open is openat(2). mode is the mode of a new file, after the umask.
 func Open(at *Dentry, path string, flags, mode uint32) (file.File, linux.Errno) {
 	return OpenResolve(at, path, flags, mode, 0)
 }
@@ -70,15 +71,15 @@ func OpenResolve(at *Dentry, path string, flags, mode uint32, resolve Resolve) (
 		return nil, errno
 	}
 	if made {
-		// The access mode does not bind the one who creates the file, and
+		// The access mode does not restrict the open that creates the file, and
 		// O_TRUNC has nothing to do.
 		flags &^= linux.O_TRUNC
 	}
 	return openDentry(d, flags, made)
 }
 
-// openDentry opens what d stands for: the part of openat(2) after the path is
-// resolved, or the file made.
+// openDentry opens d. It is the part of openat(2) after the path is resolved or
+// the file is made.
 func openDentry(d *Dentry, flags uint32, made bool) (file.File, linux.Errno) {
 	_, isDir := d.inode.(Dir)
 	_, isLink := d.inode.(Symlink)
@@ -105,7 +106,7 @@ func openDentry(d *Dentry, flags uint32, made bool) (file.File, linux.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
-	if flags&linux.O_TRUNC != 0 && d.FileType() == linux.S_IFREG { // FIFOs and devices ignore it
+	if flags&linux.O_TRUNC != 0 && d.FileType() == linux.S_IFREG { // FIFOs and devices ignore O_TRUNC
 		if errno := d.inode.SetAttr(&Attr{Valid: AttrSize}); errno != 0 {
 			f.Release()
 			return nil, errno
@@ -127,7 +128,7 @@ func openInode(d *Dentry, flags uint32) (file.File, linux.Errno) {
 	return d.inode.Open(d, flags)
 }
 
-// FileType is the S_IFMT of what d stands for.
+// FileType returns the S_IFMT bits of d's inode.
 func (d *Dentry) FileType() uint32 {
 	if r, ok := d.inode.(Remote); ok {
 		return r.FileType()
@@ -163,7 +164,7 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 		if errno == linux.ENOENT {
 			d, errno = l.make(&NewInode{Mode: linux.S_IFREG | mode&0o7777})
 			if errno == linux.EEXIST && flags&linux.O_EXCL == 0 && !raced {
-				raced = true // somebody else who uses the file system made it
+				raced = true // another user of the file system made it
 				continue
 			}
 			if errno == linux.EPERM {
@@ -185,7 +186,7 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 			d, errno := w.jump(m)
 			return d, false, errno
 		}
-		// Where a dangling link leads, the new file belongs.
+		// A dangling link: the new file belongs where the link leads.
 		at = l.dir
 		if path, errno = w.target(link); errno != 0 {
 			return nil, false, errno
@@ -193,16 +194,16 @@ func (w *walker) create(at *Dentry, path string, flags, mode uint32) (d *Dentry,
 	}
 }
 
-// Allocator is a file that fallocate(2) accepts. Arguments were checked, and
-// that the file is open for writing.
+// Allocator is a file that fallocate(2) accepts. The caller has checked the
+// arguments, and that the file is open for writing.
 type Allocator interface {
 	Fallocate(mode uint32, off, n int64) linux.Errno
 }
 
-// TemporaryMaker is a directory that takes O_TMPFILE.
+// TemporaryMaker is a directory that supports O_TMPFILE.
 type TemporaryMaker interface {
-	// MakeTemporary makes a regular file without a name, which may get one
-	// by link(2) when linkable.
+	// MakeTemporary makes a regular file without a name. linkable is whether
+	// link(2) may give it one.
 	MakeTemporary(mode uint32, linkable bool) Inode
 }
 
@@ -243,8 +244,8 @@ func newPathFile(d *Dentry, flags uint32) *pathFile {
 	return f
 }
 
-// pinner is an Inode that goes when its last name and its last open file go,
-// and that must know of what refers to it otherwise.
+// pinner is an Inode that is freed with its last name and its last open file.
+// Any other reference must pin it.
 type pinner interface {
 	Pin()
 	Unpin()
@@ -257,8 +258,8 @@ func (f *pathFile) Release() {
 	}
 }
 
-// IsPath says whether f was opened with O_PATH: what needs an open file is
-// EBADF.
+// IsPath reports whether f was opened with O_PATH. Calls that need an open file
+// return EBADF for such a file.
 func IsPath(f file.File) bool {
 	_, ok := f.(*pathFile)
 	return ok

@@ -8,11 +8,11 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// maxLinks is how many symbolic links one path may lead through
-// (path_resolution(7)).
+// maxLinks is the number of symbolic links that the resolution of one path may
+// follow (path_resolution(7)).
 const maxLinks = 40
 
-// Cwd is the working directory.
+// Cwd returns the working directory.
 func Cwd() *Dentry {
 	Root()
 	return cwd.Load()
@@ -30,8 +30,8 @@ func Chdir(d *Dentry) linux.Errno {
 	return 0
 }
 
-// Walk resolves path, from directory at when it is relative. follow tells
-// whether a symbolic link in the last component is followed.
+// Walk resolves path, starting at directory at when path is relative. follow is
+// whether to follow a symbolic link in the last component.
 func Walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
 	Root()
 	var w walker
@@ -51,17 +51,18 @@ const (
 	ResolveMask                 = ResolveNoXDev | ResolveNoMagicLinks | ResolveNoSymlinks | ResolveBeneath | ResolveInRoot
 )
 
-// walker resolves one path, with the tree locked but where it says otherwise.
+// walker resolves one path. Its methods are called with the tree locked, unless
+// their comments say otherwise.
 type walker struct {
 	links   int
 	resolve Resolve
-	base    *Dentry // of ResolveBeneath and ResolveInRoot
+	base    *Dentry // root for ResolveBeneath and ResolveInRoot
 
-	rest  string    // of the path, after the component that is being resolved
-	ahead []*Dentry // what was found of that already
+	rest  string    // the path after the component that is being resolved
+	ahead []*Dentry // dentries that were already found for the beginning of rest
 }
 
-// locked is walk for one who did not lock the tree.
+// locked is walk for a caller that has not locked the tree.
 func (w *walker) locked(at *Dentry, path string, follow bool) (*Dentry, linux.Errno) {
 	tree.RLock()
 	defer tree.RUnlock()
@@ -83,18 +84,19 @@ func (w *walker) walk(at *Dentry, path string, follow bool) (*Dentry, linux.Errn
 	return d, 0
 }
 
-// last is the last component of a path and the directory it stands in.
+// last is the last component of a path, and its directory.
 type last struct {
 	dir   *Dentry
 	name  string  // empty for the path "/"
 	slash bool    // slashes follow the name
-	found *Dentry // what it stands for, if that is known
+	found *Dentry // dentry of the name, if it is already known
 }
 
-// special says whether the name is not one that a directory contains.
+// special reports whether the name is empty, "." or "..", which are not entries
+// of a directory.
 func (l *last) special() bool { return l.name == "" || l.name == "." || l.name == ".." }
 
-// parent resolves all of path but the last component.
+// parent resolves all of path except the last component.
 func (w *walker) parent(at *Dentry, path string) (last, linux.Errno) {
 	d := at
 	if path == "" {
@@ -131,7 +133,8 @@ func (w *walker) parent(at *Dentry, path string) (last, linux.Errno) {
 	}
 }
 
-// step goes from d to name, across mounts and, when asked, symbolic links.
+// step goes from d to name. It crosses mounts and, when follow is set, symbolic
+// links.
 func (w *walker) step(d *Dentry, name string, follow bool) (*Dentry, linux.Errno) {
 	switch name {
 	case "", ".":
@@ -152,7 +155,8 @@ func (w *walker) step(d *Dentry, name string, follow bool) (*Dentry, linux.Errno
 	return w.follow(d, next)
 }
 
-// top is where an absolute path begins that is met at at.
+// top returns where an absolute path begins. at is the directory where the path
+// was found: that of the symbolic link, or the one passed to openat2(2).
 func (w *walker) top(at *Dentry) (*Dentry, linux.Errno) {
 	switch {
 	case w.resolve&ResolveInRoot != 0:
@@ -183,7 +187,8 @@ func isDir(d *Dentry) linux.Errno {
 	return 0
 }
 
-// follow goes where next, found in directory d, leads.
+// follow returns next, which was found in directory d. When next is a symbolic
+// link, follow returns what the link leads to.
 func (w *walker) follow(d, next *Dentry) (*Dentry, linux.Errno) {
 	l, ok := next.inode.(Symlink)
 	if !ok {
@@ -199,7 +204,7 @@ func (w *walker) follow(d, next *Dentry) (*Dentry, linux.Errno) {
 	return w.walk(d, target, true)
 }
 
-// target is the path to go on with at a symbolic link.
+// target returns the target of a symbolic link, and counts the link.
 func (w *walker) target(l Symlink) (string, linux.Errno) {
 	if w.links++; w.links > maxLinks || w.resolve&ResolveNoSymlinks != 0 {
 		return "", linux.ELOOP
@@ -211,7 +216,7 @@ func (w *walker) target(l Symlink) (string, linux.Errno) {
 	return target, errno
 }
 
-// jump goes where a magic link leads.
+// jump returns what a magic link leads to.
 func (w *walker) jump(l MagicLink) (*Dentry, linux.Errno) {
 	w.links++
 	switch {
@@ -223,7 +228,8 @@ func (w *walker) jump(l MagicLink) (*Dentry, linux.Errno) {
 	return l.Follow()
 }
 
-// Readlink is readlink(2) of d; EINVAL when it is no symbolic link.
+// Readlink is readlink(2) of d. It returns EINVAL when d is not a symbolic
+// link.
 func Readlink(d *Dentry) (string, linux.Errno) {
 	l, ok := d.inode.(Symlink)
 	if !ok {
@@ -243,7 +249,7 @@ func accessed(inode Inode, flags uint32) {
 	}
 }
 
-// child is name in directory d, with the tree locked.
+// child returns the entry name of directory d. The tree is locked.
 func child(d *Dentry, name string) (*Dentry, linux.Errno) {
 	dir, ok := d.inode.(Dir)
 	if !ok {
@@ -259,7 +265,7 @@ func child(d *Dentry, name string) (*Dentry, linux.Errno) {
 	return next.top(), 0
 }
 
-// child is what the name of l stands for.
+// child returns the dentry for the name of l.
 func (l *last) child() (*Dentry, linux.Errno) {
 	if l.found != nil {
 		return l.found.top(), 0
@@ -267,8 +273,9 @@ func (l *last) child() (*Dentry, linux.Errno) {
 	return child(l.dir, l.name)
 }
 
-// child is child for the component of a path. Where many names cost little more
-// than one, those that follow are looked up, too.
+// child is the function child for one component of the path. When the file
+// system can look up several names for little more than the cost of one, child
+// also looks up the names that follow.
 func (w *walker) child(d *Dentry, name string) (*Dentry, linux.Errno) {
 	if next := w.foundAhead(d, name); next != nil {
 		w.ahead = w.ahead[1:]
@@ -294,7 +301,8 @@ func (w *walker) child(d *Dentry, name string) (*Dentry, linux.Errno) {
 	return found[0].top(), 0
 }
 
-// foundAhead is what name in directory d stands for, if that is known.
+// foundAhead returns the dentry of name in directory d if it is already known,
+// or nil.
 func (w *walker) foundAhead(d *Dentry, name string) *Dentry {
 	if len(w.ahead) > 0 && w.ahead[0].parent == d && w.ahead[0].name == name {
 		return w.ahead[0]
@@ -302,7 +310,7 @@ func (w *walker) foundAhead(d *Dentry, name string) *Dentry {
 	return nil
 }
 
-// search is 0 when the program may look names up in directory d.
+// search returns 0 when the program may look up names in directory d.
 func search(d *Dentry) linux.Errno {
 	if cred.Has(linux.CAP_DAC_OVERRIDE) {
 		return 0
@@ -310,7 +318,7 @@ func search(d *Dentry) linux.Errno {
 	return d.May(Execute)
 }
 
-// components are the names in path.
+// components returns the names in path.
 func components(path string) iter.Seq[string] {
 	return strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' })
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/pith-os/pith/libos/register"
 )
 
-// Discover finds the machine's devices, once: those in memory that the
-// hypervisor names on the kernel's command line; where it names none, those on
-// PCI; where there is no PCI, those in the fixed places of QEMU's microvm.
+// Discover finds the VM's devices, once. It takes the MMIO devices that the
+// monitor names on the kernel command line. If there are none, it scans PCI.
+// Without PCI, it checks the fixed addresses of QEMU's microvm.
 var Discover = sync.OnceValue(discover)
 
 func discover() []Transport {
@@ -28,7 +28,7 @@ func discover() []Transport {
 	return microvmDevices(register.Map, platform.FirmwareTables() != 0)
 }
 
-// Find gives the devices of one kind, in the order in which they were found.
+// Find returns the devices with that device ID, in the order of discovery.
 func Find(id uint32) []Transport {
 	var found []Transport
 	for _, t := range Discover() {
@@ -39,7 +39,8 @@ func Find(id uint32) []Transport {
 	return found
 }
 
-// mapper makes the registers of a device accessible, size bytes at addr.
+// mapper maps the registers of a device: size bytes at guest-physical address
+// addr.
 type mapper func(addr uint64, size int) (registers, linux.Errno)
 
 // openMMIO opens the device whose registers are size bytes at addr.
@@ -51,27 +52,27 @@ func openMMIO(m mapper, addr uint64, size int, gsi uint32) (Transport, linux.Err
 	return newMMIO(r, addr, size, gsi)
 }
 
-// namedDevices opens the devices that words name, in the form that Linux gave
-// them: virtio_mmio.device=SIZE@ADDRESS:GSI[:ID] (Linux,
-// drivers/virtio/virtio_mmio.c). Other words are not for us. named says whether
-// there was any.
-func namedDevices(words []string, m mapper) (found []Transport, named bool) {
-	for _, word := range words {
-		what, ok := strings.CutPrefix(word, "virtio_mmio.device=")
+// namedDevices opens the devices that the kernel parameters name, in Linux's
+// format: virtio_mmio.device=SIZE@ADDRESS:GSI[:ID]
+// (drivers/virtio/virtio_mmio.c). It ignores other parameters. named is whether
+// there was such a parameter.
+func namedDevices(params []string, m mapper) (found []Transport, named bool) {
+	for _, param := range params {
+		what, ok := strings.CutPrefix(param, "virtio_mmio.device=")
 		if !ok {
 			continue
 		}
 		named = true
 		size, addr, gsi, ok := parseMMIO(what)
 		if !ok {
-			report("pith: " + word + ": not SIZE@ADDRESS:INTERRUPT\n")
+			report("pith: " + param + ": this is not of the form virtio_mmio.device=SIZE@ADDRESS:GSI\n")
 			continue
 		}
 		t, errno := openMMIO(m, addr, size, gsi)
 		if errno == 0 {
 			found = append(found, t)
 		} else if errno != linux.ENODEV {
-			report("pith: " + word + ": " + errno.Name() + "\n")
+			report("pith: " + param + ": " + errno.Name() + "\n")
 		}
 	}
 	return found, named
@@ -81,7 +82,7 @@ func parseMMIO(s string) (size int, addr uint64, gsi uint32, ok bool) {
 	const largest = 1 << 20
 	text, rest, _ := strings.Cut(s, "@")
 	place, rest, _ := strings.Cut(rest, ":")
-	pin, _, _ := strings.Cut(rest, ":") // the ID is for Linux's own names
+	pin, _, _ := strings.Cut(rest, ":") // the ID is only for Linux's device names
 	unit := uint64(1)
 	switch {
 	case strings.HasSuffix(text, "K"), strings.HasSuffix(text, "k"):
@@ -104,12 +105,12 @@ func parseMMIO(s string) (size int, addr uint64, gsi uint32, ok bool) {
 	return int(n * unit), addr, uint32(irq), true
 }
 
-// maxPhys is beyond every physical address of x86-64.
+// maxPhys is larger than every physical address of x86-64.
 const maxPhys = 1 << 52
 
-// microvmDevices looks where QEMU's microvm has its devices (hw/i386/microvm.c):
-// 24 of them on a second I/O APIC, where it has one, or else 8, on pins that
-// depend on whether there is ACPI.
+// microvmDevices probes the addresses of QEMU's microvm (hw/i386/microvm.c). A
+// microvm with a second I/O APIC has 24 devices on it. Otherwise there are 8,
+// on pins that depend on the presence of ACPI.
 func microvmDevices(m mapper, acpi bool) []Transport {
 	const (
 		base, step  = 0xfeb00000, 0x200

@@ -6,7 +6,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// CaptureReports gives the lines that go to the console, the first of them.
+// CaptureReports returns the lines that would go to the console.
 func CaptureReports(t testing.TB) <-chan string {
 	lines := make(chan string, 64)
 	old := report
@@ -20,10 +20,10 @@ func CaptureReports(t testing.TB) <-chan string {
 	return lines
 }
 
-// Impatient has devices that do not reset be given up at once.
+// Impatient sets the timeout for device resets to 0.
 func Impatient() { longestReset = 0 }
 
-// What tests put below the transports.
+// What tests provide below the transports.
 type (
 	Registers = registers
 	Function  = function
@@ -31,8 +31,8 @@ type (
 	Mapper    = func(addr uint64, size int) (registers, linux.Errno)
 )
 
-func NamedDevices(words []string, m Mapper) []Transport {
-	found, _ := namedDevices(words, m)
+func NamedDevices(params []string, m Mapper) []Transport {
+	found, _ := namedDevices(params, m)
 	return found
 }
 

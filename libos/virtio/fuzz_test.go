@@ -8,10 +8,10 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// FuzzQueue has a device lie about what it used, while a driver goes on. What
-// the queue believes must stay true: a token that comes back is one that the
-// device has, with no more bytes than there is room for, and descriptors are
-// neither lost nor made.
+// FuzzQueue runs a device that lies about used buffers while a driver
+// continues. A token that Take returns must be one that the device has, with no
+// more bytes than there is room for. Descriptors must be neither lost nor made
+// up.
 func FuzzQueue(f *testing.F) {
 	f.Add(uint8(8), uint64(0), []byte{0, 1, 2, 0, 1, 2})
 	f.Add(uint8(4), uint64(virtio.FeatureEventIndex), []byte{0, 0, 0, 3, 1, 0, 5, 6, 1, 7, 2, 2})
@@ -37,7 +37,7 @@ func FuzzQueue(f *testing.F) {
 		defer d.Shutdown()
 
 		mem := alloc(t, 4096)
-		rooms := map[int]int{} // by token that the device has
+		rooms := map[int]int{} // bytes of room, by token that the device has
 		var popped []*virtiotest.Chain
 		token := 0
 		next := func() int {
@@ -73,7 +73,7 @@ func FuzzQueue(f *testing.F) {
 				}
 				room, has := rooms[tok]
 				if !has || n > room {
-					t.Fatalf("took %d with %d bytes; the device has it: %v, room %d", tok, n, has, room)
+					t.Fatalf("Take returned token %d with %d bytes; the device has it: %v, with room %d", tok, n, has, room)
 				}
 				delete(rooms, tok)
 			case 3:
@@ -100,15 +100,15 @@ func FuzzQueue(f *testing.F) {
 				break
 			}
 			if room, has := rooms[tok]; !has || n > room {
-				t.Fatalf("took %d with %d bytes at the end", tok, n)
+				t.Fatalf("at the end, Take returned token %d with %d bytes, which the device does not have or has no room for", tok, n)
 			}
 			delete(rooms, tok)
 		}
 		if len(rooms) == 0 && q.Free() != q.Size() {
-			t.Errorf("%d descriptors of %d left", q.Free(), q.Size())
+			t.Errorf("%d of %d descriptors are free with no chain in flight", q.Free(), q.Size())
 		}
 		if q.Free() < 0 || q.Free()+len(rooms) > q.Size() {
-			t.Errorf("%d descriptors of %d, with %d chains out", q.Free(), q.Size(), len(rooms))
+			t.Errorf("%d of %d descriptors are free with %d chains in flight", q.Free(), q.Size(), len(rooms))
 		}
 	})
 }

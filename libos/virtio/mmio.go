@@ -8,7 +8,7 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// Registers of a device in memory (virtio 1.2 §4.2.2).
+// Registers of an MMIO device (virtio 1.2 §4.2.2).
 const (
 	mmioMagic             = 0x000
 	mmioVersion           = 0x004
@@ -35,28 +35,29 @@ const (
 
 const (
 	mmioMagicValue = 0x74726976 // "virt"
-	mmioModern     = 2          // version; 1 is legacy
+	mmioModern     = 2          // version of virtio 1.x devices; 1 is legacy
 )
 
-// mmio is a device in memory (§4.2). It has one interrupt, a pin of the I/O
-// APIC, which it holds up until the interrupt is acknowledged: an edge comes
-// only when all of its causes have been. A device of our own monitor has
-// messages instead, for each queue and for the configuration (boot.MMIOVendor),
-// and nothing to acknowledge.
+// mmio is an MMIO device (§4.2). It has one interrupt, on a pin of the I/O
+// APIC. The pin stays up until the interrupt is acknowledged, so the next edge
+// comes only when all causes are acknowledged. Devices of our own monitor
+// instead send an interrupt message per queue and one for the configuration
+// (boot.MMIOVendor). These need no acknowledgement.
 type mmio struct {
 	registers
 	name     string
 	id       uint32
-	config   int // bytes of configuration that there is room for
+	config   int // size of the configuration space in bytes
 	messages bool
-	gsi      uint32 // without messages
-	routed   bool   // gsi is
+	gsi      uint32 // used without messages
+	routed   bool   // the interrupt of gsi is routed
 
-	selector int64 // what QueueSel holds; -1: not known
+	selector int64 // value of QueueSel; -1: unknown
 }
 
-// newMMIO is the device whose registers are size bytes at addr. ENODEV: there
-// is none, or it is a legacy one, which the console is told of.
+// newMMIO returns the device whose registers are size bytes at addr. It returns
+// ENODEV if there is no device, or a legacy one, which it reports on the
+// console.
 func newMMIO(r registers, addr uint64, size int, gsi uint32) (Transport, linux.Errno) {
 	if size < mmioConfig || r.Read(mmioMagic, 4) != mmioMagicValue {
 		return nil, linux.ENODEV
@@ -126,7 +127,7 @@ func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.
 	}
 	m.choose(uint32(i))
 	if m.Read(mmioQueueReady, 4) != 0 {
-		return linux.EBUSY // §4.2.3.2: it was reset
+		return linux.EBUSY // §4.2.3.2: it was not reset
 	}
 	m.Write(mmioQueueNum, 4, uint32(size))
 	for _, part := range [...]struct {
@@ -139,7 +140,7 @@ func (m *mmio) SetQueue(i, size int, desc, driver, device uint64, irq *platform.
 	return 0
 }
 
-// choose has the registers of a queue be those of the one that selector names.
+// choose selects the queue whose registers are accessed.
 func (m *mmio) choose(selector uint32) {
 	if m.selector != int64(selector) {
 		m.selector = int64(selector)
@@ -147,9 +148,9 @@ func (m *mmio) choose(selector uint32) {
 	}
 }
 
-// halves writes an address to a pair of registers. After a reset those of a
-// device with messages hold 0; each write of a register takes a guest some
-// microseconds.
+// halves writes an address to a pair of registers. After a reset the registers
+// of a device with messages hold 0. It skips needless writes, because each
+// costs a guest some microseconds.
 func (m *mmio) halves(reg int, addr uint64) {
 	m.Write(reg, 4, uint32(addr))
 	if high := uint32(addr >> 32); high != 0 || !m.messages {
@@ -165,8 +166,9 @@ func (m *mmio) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
 	return m.setInterrupt(boot.MMIOConfigSel, irq)
 }
 
-// setInterrupt has irq raised for what selector names, a queue or the
-// configuration, by a message that the device must take, or the device's pin.
+// setInterrupt makes the device raise irq for selector: a queue, or the
+// configuration. It uses a message, which the device must accept, or the
+// device's pin.
 func (m *mmio) setInterrupt(selector uint32, irq *platform.Interrupt) linux.Errno {
 	if !m.messages {
 		if m.routed {
@@ -186,8 +188,8 @@ func (m *mmio) setInterrupt(selector uint32, irq *platform.Interrupt) linux.Errn
 	return 0
 }
 
-// AckInterrupt asks what for the pin is up, and has it go down. What comes by a
-// message is for queues that share one.
+// AckInterrupt reads why the pin is up, and acknowledges it. With messages, it
+// is called only for queues that share an interrupt.
 func (m *mmio) AckInterrupt() (queue, config bool) {
 	if m.messages {
 		return true, false

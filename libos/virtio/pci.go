@@ -7,28 +7,28 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// pci is a device on PCI (virtio 1.2 §4.1). Its capabilities say where in its
-// memory it has which registers.
+// pci is a device on PCI (virtio 1.2 §4.1). Its capabilities describe where its
+// registers are.
 type pci struct {
 	name   string
 	id     uint32
 	common window
 	notify window
-	device window // of no size where the device has no configuration
-	table  window // of MSI-X
-	isr    window // without MSI-X
+	device window // size 0 if the device has no configuration
+	table  window // MSI-X table
+	isr    window // used without MSI-X
 
-	queues     int                   // as the device says
-	notifyStep uint32                // bytes between two places of notification
-	notifyAt   []int                 // by queue, in notify; of those that are set up
-	vectors    []*platform.Interrupt // in table, by entry
-	entries    int                   // of table; 0: there is no MSI-X
-	pin        uint32                // of the I/O APIC, without MSI-X
-	routed     bool                  // pin is
-	generation atomic.Uint32         // of the configuration, at the last interrupt
+	queues     int                   // number of queues of the device
+	notifyStep uint32                // notify_off_multiplier, in bytes
+	notifyAt   []int                 // offset in notify, by queue; for queues that are set up
+	vectors    []*platform.Interrupt // interrupts in table, by entry
+	entries    int                   // number of entries in table; 0 without MSI-X
+	pin        uint32                // of the I/O APIC; used without MSI-X
+	routed     bool                  // the interrupt of pin is routed
+	generation atomic.Uint32         // configuration generation at the last interrupt
 }
 
-// window is a part of the device's memory, size bytes.
+// window is size bytes of the device's registers.
 type window struct {
 	registers
 	size int
@@ -63,12 +63,13 @@ const (
 	msixEntry   = 0x10
 )
 
-// newPCI prepares function f, a virtio device. ENODEV: it is a legacy one;
-// EINVAL: its capabilities make no sense; ENOTSUP: it cannot interrupt.
+// newPCI prepares function f, a virtio device. It returns ENODEV for a legacy
+// device, EINVAL for invalid capabilities, and ENOTSUP for a device without a
+// usable interrupt.
 //
-// Every device of today has MSI-X but for QEMU's memory balloon. It has a line
-// to an interrupt controller, on the pin that the firmware has chosen (PCI 3.0
-// §6.2.4), 0 if there is none: the same on the I/O APIC, as on PCs.
+// All current devices have MSI-X, except QEMU's memory balloon. That has an
+// interrupt line, whose pin the firmware has chosen (PCI 3.0 §6.2.4). The I/O
+// APIC has the same pin number, as on PCs. Pin 0 means that the device has no interrupt line.
 func newPCI(c pciConfig, m mapper, f function, id, pin uint32) (Transport, linux.Errno) {
 	caps := readCapabilities(c, f)
 	missing := caps.common.size == 0 || caps.notify.size == 0
@@ -163,7 +164,7 @@ func (p *pci) QueueSize(i int) int {
 func (p *pci) SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno {
 	p.common.Write(commonQueueSelect, 2, uint32(i))
 	if p.common.Read(commonQueueEnable, 2) != 0 {
-		return linux.EBUSY // §4.1.4.3.2: it was reset
+		return linux.EBUSY // §4.1.4.3.2: it was not reset
 	}
 	at := uint64(p.common.Read(commonQueueNotifyOff, 2)) * uint64(p.notifyStep)
 	if at > uint64(p.notify.size-2) || at%2 != 0 {
@@ -196,10 +197,10 @@ func (p *pci) SetConfigInterrupt(irq *platform.Interrupt) linux.Errno {
 	return p.setInterrupt(commonConfigVector, irq)
 }
 
-// AckInterrupt asks what for the pin is up, which takes it down (§4.1.4.5). A
-// message needs no acknowledgement, and does not say what it is for; where the
-// table has one entry for all, the generation tells whether the configuration
-// is another.
+// AckInterrupt reads why the pin is up, which also acknowledges it (§4.1.4.5).
+// A message needs no acknowledgement and does not tell its cause. If the table
+// has only one entry, the generation shows whether the configuration has
+// changed.
 func (p *pci) AckInterrupt() (queue, config bool) {
 	switch p.entries {
 	case 0:
@@ -211,8 +212,8 @@ func (p *pci) AckInterrupt() (queue, config bool) {
 	return true, false
 }
 
-// setInterrupt has irq raised for what reg is the vector of, which the device
-// must take (§4.1.5.1.2.1).
+// setInterrupt makes the device raise irq for the vector register reg. The
+// device must accept the vector (§4.1.5.1.2.1).
 func (p *pci) setInterrupt(reg int, irq *platform.Interrupt) linux.Errno {
 	if p.entries == 0 {
 		if p.routed {
@@ -233,7 +234,7 @@ func (p *pci) setInterrupt(reg int, irq *platform.Interrupt) linux.Errno {
 	return 0
 }
 
-// vector is the entry of the MSI-X table that raises irq.
+// vector returns the entry of the MSI-X table that raises irq.
 func (p *pci) vector(irq *platform.Interrupt) (int, linux.Errno) {
 	for n, have := range p.vectors {
 		if have == irq {

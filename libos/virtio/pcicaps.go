@@ -1,29 +1,30 @@
 package virtio
 
-// region is a part of physical memory. Size 0: there is none.
+// region is a range of guest-physical addresses. Size 0 means that it does not
+// exist.
 type region struct {
 	addr uint64
 	size int
 }
 
-// capabilities are what a function's list of capabilities says (PCI 3.0 §6.7,
-// virtio 1.2 §4.1.4): the first of each kind that lies in memory, and where it
-// can be.
+// capabilities is the content of a function's capability list (PCI 3.0 §6.7,
+// virtio 1.2 §4.1.4): of each kind, the first that lies in memory at a valid
+// address.
 type capabilities struct {
 	common, notify, isr, device region
 	notifyStep                  uint32
-	msix                        region // its table
-	msixAt                      int    // the capability
-	misplaced                   bool   // something is where it cannot be
+	msix                        region // MSI-X table
+	msixAt                      int    // offset of the MSI-X capability
+	misplaced                   bool   // a capability has an invalid address
 }
 
-// Kinds of capabilities.
+// Capability IDs.
 const (
 	capVendor = 0x09
 	capMSIX   = 0x11
 )
 
-// Types of virtio's own (§4.1.4).
+// Types of virtio's capabilities (§4.1.4).
 const (
 	capCommon = 1
 	capNotify = 2
@@ -31,13 +32,13 @@ const (
 	capDevice = 4
 )
 
-const msixEnable = 1 << 31 // in the word of the capability; bit 30, which masks all, is 0
+const msixEnable = 1 << 31 // in the capability's first word; bit 30, the function mask, is 0
 
-// readCapabilities walks the list, which may be damaged or a loop: no longer
-// than there is room for one.
+// readCapabilities walks the list. The list may be damaged or a loop, so the
+// walk visits no more entries than fit into the space.
 func readCapabilities(c pciConfig, f function) capabilities {
 	const (
-		first   = 0x40 // the header is before
+		first   = 0x40 // end of the header
 		end     = 0x100
 		longest = (end - first) / 4
 	)
@@ -89,11 +90,11 @@ func (caps *capabilities) virtio(c pciConfig, f function, at int, kind uint32) {
 	}
 }
 
-// locate is the place of size bytes at off in what base address register bar
-// maps (PCI 3.0 §6.2.5.1). It must be in memory, below the end of all; that no
-// RAM is there, platform.MapDevice sees to.
+// locate returns the region of size bytes at off in base address register bar
+// (PCI 3.0 §6.2.5.1). It must map memory, below maxPhys. platform.MapDevice
+// checks that there is no RAM at that address.
 func (caps *capabilities) locate(c pciConfig, f function, bar int, off, size uint32) region {
-	const largest = 16 << 20 // more is not mapped
+	const largest = 16 << 20 // in bytes; more is not mapped
 	base, ok := barBase(c, f, bar)
 	if !ok || size == 0 || off%4 != 0 || uint64(off)+uint64(size) > maxPhys-base {
 		caps.misplaced = true
@@ -102,8 +103,8 @@ func (caps *capabilities) locate(c pciConfig, f function, bar int, off, size uin
 	return region{base + uint64(off), int(min(size, largest))}
 }
 
-// barBase is where a base address register maps memory; false: nowhere, or
-// ports.
+// barBase returns the address where a base address register maps memory. It
+// returns false if the register maps nothing, or ports.
 func barBase(c pciConfig, f function, bar int) (uint64, bool) {
 	const (
 		bars  = 6

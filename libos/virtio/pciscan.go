@@ -22,15 +22,15 @@ func (f function) String() string {
 	return hex(int(f>>8), 2) + ":" + hex(int(f>>3&31), 2) + "." + hex(int(f&7), 1)
 }
 
-// pciConfig is the configuration space of the PCI functions, in words of 32
-// bits; off is below 256 and a multiple of 4.
+// pciConfig is the configuration space of PCI functions, in 32-bit words. off
+// is below 256 and a multiple of 4.
 type pciConfig interface {
 	Read(f function, off int) uint32
 	Write(f function, off int, v uint32)
 }
 
 // portConfig is configuration mechanism 1 (PCI 3.0 §3.2.2.3.2): one port for
-// the address, one for the data.
+// the address, and one for the data.
 type portConfig struct{}
 
 const (
@@ -39,7 +39,7 @@ const (
 	pciEnable      = 1 << 31
 )
 
-var pciPorts sync.Mutex // from address to data
+var pciPorts sync.Mutex // held from the access to the address port until that to the data port
 
 func (portConfig) Read(f function, off int) uint32 {
 	pciPorts.Lock()
@@ -55,7 +55,8 @@ func (portConfig) Write(f function, off int, v uint32) {
 	platform.Out32(pciDataPort, v)
 }
 
-// pciPresent says whether there is mechanism 1: its address can be read back.
+// pciPresent reports whether configuration mechanism 1 exists: its address port
+// can be read back.
 func pciPresent() bool {
 	pciPorts.Lock()
 	defer pciPorts.Unlock()
@@ -69,9 +70,9 @@ const (
 	pciCommand      = 0x04 // command, status
 	pciHeader       = 0x0c // header type in byte 2
 	pciBAR          = 0x10
-	pciBuses        = 0x18 // of a bridge: secondary bus in byte 1
+	pciBuses        = 0x18 // bridges only: secondary bus in byte 1
 	pciSubsystem    = 0x2c // subsystem vendor, subsystem device
-	pciCapabilities = 0x34 // pointer to the first
+	pciCapabilities = 0x34 // pointer to the first capability
 	pciLine         = 0x3c // interrupt line in byte 0
 )
 
@@ -83,15 +84,15 @@ const (
 	pciBridge                       = 1
 )
 
-// pciDevices opens the virtio devices on bus 0 and the buses behind it.
+// pciDevices opens the virtio devices on bus 0 and on the buses behind it.
 func pciDevices(c pciConfig, m mapper) []Transport {
 	s := pciScan{config: c, mapper: m}
 	s.bus(0)
 	return s.found
 }
 
-// pciScan is a walk over the buses. Each is walked once, whatever the bridges
-// say.
+// pciScan is a scan of the buses. Each bus is scanned once, whatever the
+// bridges report.
 type pciScan struct {
 	config pciConfig
 	mapper mapper
@@ -118,7 +119,7 @@ func (s *pciScan) bus(n uint8) {
 	}
 }
 
-// function looks at one function; false: there is none.
+// function scans one function. It returns false if the function does not exist.
 func (s *pciScan) function(f function) bool {
 	id := s.config.Read(f, pciID)
 	if id == 0 || id == 0xffffffff {
@@ -132,7 +133,8 @@ func (s *pciScan) function(f function) bool {
 	if kind == 0 {
 		return true
 	}
-	// A pin serves one device: its edges are lost where another holds it up.
+	// A pin serves one device only: while another device holds it up, edges are
+	// lost.
 	pin := s.config.Read(f, pciLine) & 0xff
 	if pin >= uint32(len(s.pins)) || s.pins[pin] {
 		pin = 0
@@ -154,15 +156,16 @@ func pciReason(errno linux.Errno) string {
 	case linux.ENODEV:
 		return "it is a legacy device, older than virtio 1.0"
 	case linux.EINVAL:
-		return "its registers are not where they could be"
+		return "its registers are at invalid addresses"
 	case linux.ENOTSUP:
-		return "it has no interrupt: no message-signalled ones (MSI-X), no line of its own"
+		return "it has neither message-signalled interrupts (MSI-X) nor an interrupt line of its own"
 	}
 	return errno.Name()
 }
 
-// kind is the virtio device ID of a function, 0 if it is no virtio device
-// (virtio 1.2 §4.1.2). Transitional devices have theirs in the subsystem.
+// kind returns the virtio device ID of a function, or 0 if it is not a virtio
+// device (virtio 1.2 §4.1.2). Transitional devices have the device ID in the
+// subsystem ID.
 func (s *pciScan) kind(f function, id uint32) uint32 {
 	const (
 		vendor              = 0x1af4

@@ -10,40 +10,41 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// Queue is a split virtqueue (virtio 1.2 §2.7). Its driver calls Add, Kick,
-// Take and Free with a lock of its own held. Wait takes no lock, and runs
-// while others use the queue.
+// Queue is a split virtqueue (virtio 1.2 §2.7). Its driver must hold a lock of
+// its own while it calls Add, Kick, Take and Free. Wait needs no lock, and may
+// run while others use the queue.
 //
-// The rings lie in memory that the device can write, all of it, at any time.
-// So nothing in them is read but what only the device knows: its index, its
-// elements, its wishes. All else is kept here.
+// The device can write to all of the rings' memory at any time. The driver
+// therefore reads from it only what the device alone knows: its index, its used
+// elements and its notification settings. All other state is kept outside the
+// rings.
 type Queue struct {
 	dev    *Device
 	index  int
 	size   int
-	events bool // FeatureEventIndex
+	events bool // FeatureEventIndex was accepted
 
 	desc      []descriptor
-	avail     *uint32   // flags and idx of the driver's ring, in one word
-	slots     []uint16  // the driver's ring
-	usedEvent *uint32   // where we want the next interrupt, in the lower half
-	used      *uint32   // flags and idx of the device's ring
-	elements  []element // the device's ring
-	wanted    *uint32   // where the device wants the next notification, in the lower half
+	avail     *uint32   // flags and idx of the available ring, in one word
+	slots     []uint16  // the available ring
+	usedEvent *uint32   // lower half: index of the next used buffer to interrupt for
+	used      *uint32   // flags and idx of the used ring
+	elements  []element // the used ring
+	wanted    *uint32   // lower half: index of the next available buffer that the device wants a notification for
 
-	next   []uint16 // descriptors in a chain, or in the free list from free on
+	next   []uint16 // links of descriptors in a chain, or in the free list that begins at free
 	free   uint16
 	nfree  int
 	chains []chain  // by first descriptor
-	tables []Buffer // of indirect descriptors, by first descriptor/tablesOfPage; nil: not agreed on
+	tables []Buffer // indirect descriptor tables, by first descriptor/tablesOfPage; nil without FeatureIndirect
 
-	head   uint16        // chains made available, the driver's idx
-	kicked uint16        // head at the last Kick
-	tail   atomic.Uint32 // used chains taken, modulo 1<<16
+	head   uint16        // available chains so far: the driver's idx
+	kicked uint16        // head at the last ShouldNotify
+	tail   atomic.Uint32 // used chains taken so far, modulo 1<<16
 
 	broken atomic.Bool
-	woken  atomic.Bool         // by Wake, and not seen by Wait
-	irq    *platform.Interrupt // nil: the device's shared one, which wakes waiter
+	woken  atomic.Bool         // Wake was called, and Wait has not returned since
+	irq    *platform.Interrupt // nil: the device's shared interrupt, which wakes waiter
 	waiter platform.Waiter
 }
 
@@ -62,9 +63,9 @@ const (
 	descIndirect = 4
 )
 
-// A chain of a few buffers lies in a table of its own, so that it takes one
-// descriptor of the queue (§2.7.5.3). Each first descriptor has its table; they
-// are made a page at a time, when the first is needed.
+// A chain of a few buffers uses an indirect descriptor table, so that it takes
+// one descriptor of the queue (§2.7.5.3). Each first descriptor has a table.
+// The tables are allocated a page at a time, when first needed.
 const (
 	tableMin     = 3
 	tableMax     = 16
@@ -76,28 +77,31 @@ const (
 // element is struct virtq_used_elem (§2.7.8).
 type element struct{ id, len uint32 }
 
-// usedNoNotify is the flag of the device's ring: it needs no notifications
-// (§2.7.10). availNoInterrupt is that of the driver's.
+// usedNoNotify is the flag in the used ring that the device needs no
+// notifications (§2.7.10). availNoInterrupt is the driver's flag in the
+// available ring.
 const (
 	usedNoNotify     = 1
 	availNoInterrupt = 1
 )
 
-// chain is a chain of descriptors that the device has.
+// chain is a chain of descriptors in flight.
 type chain struct {
 	token int
-	parts uint16 // descriptors; 0: the device has no such chain
-	room  uint32 // bytes that it may write
+	parts uint16 // number of descriptors; 0: not in flight
+	room  uint32 // bytes that the device may write
 }
 
 const maxQueueSize = 1 << 15
 
-// mostOwn is how many queues of a device have interrupts of their own: the
-// machine has 64 for all devices, and a queue for each of its CPUs may be many.
+// mostOwn is how many queues of a device may have interrupts of their own. The
+// VM has 64 interrupts for all devices, and a queue for each vCPU could take
+// too many.
 const mostOwn = 8
 
-// NewQueue sets queue i up with at most max entries, a power of two, before
-// Start. ENODEV: the device has no such queue.
+// NewQueue sets queue i up with at most max entries, rounded down to a power of
+// two. It must be called before Start. It returns ENODEV when the device has no
+// such queue.
 func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	size := min(d.QueueSize(i), max, maxQueueSize)
 	if size < 2 {
@@ -111,9 +115,9 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 		return nil, errno
 	}
 
-	// Descriptors, the driver's ring, the device's: each begins on a cache
-	// line of its own (§2.7 asks for 16, 2 and 4 bytes). Both rings end with
-	// a 16-bit index that is accessed as 32.
+	// Descriptors, available ring and used ring each begin on a cache line (§2.7
+	// requires an alignment of 16, 2 and 4 bytes). Both rings end with a 16-bit
+	// index that is accessed as 32 bits.
 	const line = 64
 	driver := size * descSize
 	device := (driver + 4 + 2*size + 4 + line - 1) &^ (line - 1)
@@ -152,19 +156,20 @@ func (d *Device) NewQueue(i, max int) (*Queue, linux.Errno) {
 	return q, 0
 }
 
-// Size is the number of entries.
+// Size returns the number of entries.
 func (q *Queue) Size() int { return q.size }
 
-// Free is the number of buffers that can surely be added.
+// Free returns a number of buffers that can certainly be added.
 func (q *Queue) Free() int { return q.nfree }
 
-// Broken says whether the device lied, failed or was shut down: it gives
-// nothing back any more.
+// Broken reports whether the device lied, failed or was shut down. It then
+// returns no more buffers.
 func (q *Queue) Broken() bool { return q.broken.Load() }
 
-// Add gives the device one chain of buffers: out to read, in to write. token
-// is the driver's name for it, which Take returns. At least one byte must be
-// in them. false: the queue is full, or broken.
+// Add makes one chain of buffers available to the device: out for it to read,
+// in for it to write. Take returns token when the device has used the chain.
+// The buffers must have at least one byte. Add returns false when the queue is
+// full or broken.
 func (q *Queue) Add(out, in []Buffer, token int) bool {
 	c := chain{token: token}
 	for _, b := range out {
@@ -196,24 +201,26 @@ func (q *Queue) Add(out, in []Buffer, token int) bool {
 	q.chains[head] = c
 	q.slots[int(q.head)&(q.size-1)] = head
 	q.head++
-	// The index stands in the upper half. With a full barrier: the device
-	// sees what was written before, and Kick reads what it wants after.
+	// The index is the upper half. The full barrier has two effects. The device
+	// sees the descriptors before the index. ShouldNotify reads the device's
+	// settings after the index is written.
 	atomic.AddUint32(q.avail, 1<<16)
 	return true
 }
 
-// Kick tells the device of what was added since the last Kick, if it wants to
-// know.
+// Kick notifies the device of the buffers added since the last Kick, if it
+// wants that.
 func (q *Queue) Kick() {
-	if q.Due() {
+	if q.ShouldNotify() {
 		q.Notify()
 	}
 }
 
-// Due says whether the device wants to know, by Notify, of what was added since
-// it was asked last (§2.7.10, §2.7.7.2). Until it has been told, it does not want
-// to know of what is added then: it will see that, too.
-func (q *Queue) Due() bool {
+// ShouldNotify reports whether the device wants a notification for the buffers
+// added since the last call (virtio 1.2 §2.7.7.2, §2.7.10). The device needs no
+// notification for buffers added before Notify is called: it will see them,
+// too.
+func (q *Queue) ShouldNotify() bool {
 	if q.head == q.kicked {
 		return false
 	}
@@ -226,12 +233,12 @@ func (q *Queue) Due() bool {
 	return atomic.LoadUint32(q.used)&usedNoNotify == 0
 }
 
-// Notify tells the device. Any goroutine may call it.
+// Notify notifies the device. Any goroutine may call it.
 func (q *Queue) Notify() { q.dev.Notify(q.index) }
 
 // Take returns the token of the next chain that the device has used, and how
-// many bytes it says it wrote: never more than there is room for. false: there
-// is none, or the queue is broken.
+// many bytes the device has written. n is never more than the chain has room
+// for. Take returns false when no chain is used, or when the queue is broken.
 func (q *Queue) Take() (token, n int, ok bool) {
 	tail := uint16(q.tail.Load())
 	pending := q.usedIndex() - tail
@@ -250,8 +257,8 @@ func (q *Queue) Take() (token, n int, ok bool) {
 	}
 	c := &q.chains[id]
 	if c.room == 0 {
-		// Some devices count what they read (§2.7.8.2, vhost before Linux
-		// 5.17): no harm is done where they can write nothing.
+		// Some devices count the bytes that they read (§2.7.8.2, vhost before Linux
+		// 5.17). That is harmless if they cannot write.
 		written = 0
 	}
 	if written > c.room {
@@ -270,7 +277,7 @@ func (q *Queue) Take() (token, n int, ok bool) {
 	return c.token, int(written), true
 }
 
-// fill describes the buffers, parts of them, in descriptors from the free list.
+// fill describes the buffers in parts descriptors of the free list.
 func (q *Queue) fill(out, in []Buffer, parts int) {
 	each(out, in, func(b Buffer, flags uint16) {
 		if parts--; parts > 0 {
@@ -282,7 +289,7 @@ func (q *Queue) fill(out, in []Buffer, parts int) {
 	})
 }
 
-// fill describes the buffers, parts of them, in a table.
+// fill describes the buffers in the first parts entries of a table.
 func fill(table []descriptor, out, in []Buffer, parts int) {
 	n := 0
 	each(out, in, func(b Buffer, flags uint16) {
@@ -294,7 +301,7 @@ func fill(table []descriptor, out, in []Buffer, parts int) {
 	})
 }
 
-// each calls fn with every buffer that is not empty, and the flags it has.
+// each calls fn with every buffer that is not empty, and its flags.
 func each(out, in []Buffer, fn func(b Buffer, flags uint16)) {
 	for _, b := range out {
 		if b.len() > 0 {
@@ -308,8 +315,8 @@ func each(out, in []Buffer, fn func(b Buffer, flags uint16)) {
 	}
 }
 
-// table is the table of a chain of parts buffers that begins with descriptor
-// head; nil: it is to have none.
+// table returns the table for a chain of parts buffers that begins with
+// descriptor head. It returns nil when the chain should have none.
 func (q *Queue) table(head, parts uint16) ([]descriptor, uint64) {
 	if q.tables == nil || parts < tableMin || parts > tableMax {
 		return nil, 0
@@ -331,8 +338,9 @@ func (q *Queue) lied(what string) {
 	q.dev.Fail("queue " + strconv.Itoa(q.index) + ": " + what)
 }
 
-// Wait parks the calling goroutine until there may be used buffers. One
-// goroutine may wait. false: the queue is broken, and none will come.
+// Wait parks the calling goroutine until there may be used buffers. Only one
+// goroutine may wait. It returns false when the queue is broken and no more
+// will come.
 func (q *Queue) Wait() bool {
 	for {
 		if q.broken.Load() {
@@ -355,15 +363,16 @@ func (q *Queue) Wait() bool {
 	}
 }
 
-// Wake ends the Wait that is going on, or the next one, for its caller to look
-// at something else that has changed. Any goroutine may call it.
+// Wake makes the current Wait return, or the next one, so that its caller can
+// check for another change. Any goroutine may call it.
 func (q *Queue) Wake() {
 	q.woken.Store(true)
 	q.wake()
 }
 
-// enableInterrupt asks for an interrupt at the next used buffer, with a full
-// barrier before its caller looks for one (§2.7.10, §2.7.7.1).
+// enableInterrupt requests an interrupt at the next used buffer. It is a full
+// barrier, so the caller can check for used buffers afterwards (§2.7.7.1,
+// §2.7.10).
 func (q *Queue) enableInterrupt(tail uint16) {
 	if q.events {
 		atomic.StoreUint32(q.usedEvent, uint32(tail))
@@ -372,15 +381,15 @@ func (q *Queue) enableInterrupt(tail uint16) {
 	}
 }
 
-// disableInterrupt asks for none while the driver is looking anyway. An event
-// index needs no word for it: it stands still.
+// disableInterrupt turns interrupts off while the driver polls anyway. With an
+// event index nothing is needed, because the index does not move.
 func (q *Queue) disableInterrupt() {
 	if !q.events {
 		atomic.OrUint32(q.avail, availNoInterrupt)
 	}
 }
 
-// wake has Wait look again.
+// wake makes Wait check again.
 func (q *Queue) wake() {
 	if q.irq != nil {
 		q.irq.Fire()

@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// open starts a device with one queue and returns both sides of it.
+// open opens and starts a device with one queue.
 func open(t testing.TB, dev *virtiotest.Device, max int) (*virtio.Device, *virtio.Queue) {
 	t.Helper()
 	d, errno := virtio.Open(dev, 0)
@@ -41,7 +41,7 @@ func alloc(t testing.TB, n int) virtio.Buffer {
 
 func buffers(b ...virtio.Buffer) []virtio.Buffer { return b }
 
-// kinds are the features under which a queue must do the same.
+// kinds are sets of features under which a queue must behave the same.
 var kinds = []struct {
 	name    string
 	without uint64
@@ -72,7 +72,7 @@ func TestChainsReachTheDeviceAndComeBack(t *testing.T) {
 				clear(in.Mem)
 				if !q.Add(buffers(mem.Slice(0, cut), mem.Slice(cut, cut), mem.Slice(cut, n)),
 					buffers(in.Slice(0, 5), in.Slice(5, 64), in.Slice(64, 128)), round) {
-					t.Fatal("full")
+					t.Fatal("Add failed: the queue is full")
 				}
 				q.Kick()
 				if !q.Wait() {
@@ -80,17 +80,17 @@ func TestChainsReachTheDeviceAndComeBack(t *testing.T) {
 				}
 				token, got, ok := q.Take()
 				if !ok || token != round || got != n || string(in.Mem[:got]) != strings.ToUpper(text) {
-					t.Fatalf("round %d: token %d, %d bytes %q, %v", round, token, got, in.Mem[:got], ok)
+					t.Fatalf("round %d: Take returned token %d, %d bytes %q, %v", round, token, got, in.Mem[:got], ok)
 				}
 			}
 			if q.Free() != 16 {
-				t.Errorf("%d descriptors left of 16", q.Free())
+				t.Errorf("%d of 16 descriptors are free", q.Free())
 			}
 		})
 	}
 }
 
-func TestAFullQueueRefusesAndTakesAgain(t *testing.T) {
+func TestAFullQueueRefusesUntilThereIsRoom(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			dev := virtiotest.New(1, 0, nil, 8).Without(kind.without)
@@ -101,9 +101,9 @@ func TestAFullQueueRefusesAndTakesAgain(t *testing.T) {
 				n++
 			}
 			if n != 8 || q.Free() != 0 {
-				t.Fatalf("took %d, %d free", n, q.Free())
+				t.Fatalf("added %d chains, %d descriptors are free; want 8, 0", n, q.Free())
 			}
-			// Used out of order, as a block device does.
+			// The device uses the chains out of order, as a block device does.
 			var chains []*virtiotest.Chain
 			for c, ok := dev.Queue(0).Pop(); ok; c, ok = dev.Queue(0).Pop() {
 				chains = append(chains, c)
@@ -113,17 +113,17 @@ func TestAFullQueueRefusesAndTakesAgain(t *testing.T) {
 			}
 			for i := range 8 {
 				if token, _, ok := q.Take(); !ok || token != 7-i {
-					t.Fatalf("took %d, %v", token, ok)
+					t.Fatalf("Take returned token %d, %v", token, ok)
 				}
 			}
 			if _, _, ok := q.Take(); ok || q.Broken() || q.Free() != 8 {
-				t.Error("not as empty as before")
+				t.Error("the queue is not empty again")
 			}
 		})
 	}
 }
 
-func TestNothingIsLostBetweenManyAddersAndOneWaiter(t *testing.T) {
+func TestConcurrentAddersAndOneWaiterLoseNothing(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			dev := virtiotest.New(1, 0, nil, 8).Without(kind.without)
@@ -147,7 +147,7 @@ func TestNothingIsLostBetweenManyAddersAndOneWaiter(t *testing.T) {
 			}
 			for taken := 0; taken < adders*each; {
 				if !q.Wait() {
-					t.Fatal("broken")
+					t.Fatal("Wait: the queue is broken")
 				}
 				mu.Lock()
 				for {
@@ -175,25 +175,26 @@ func TestAChainOfAFewBuffersTakesOneDescriptor(t *testing.T) {
 	copy(mem.Mem, "abcdefgh")
 	for i := range 64 {
 		if !q.Add(out, in, i) {
-			t.Fatalf("full after %d", i)
+			t.Fatalf("Add failed after %d chains", i)
 		}
 	}
 	if q.Add(out[:1], nil, 0) {
-		t.Error("never full")
+		t.Error("Add succeeded on a full queue")
 	}
 	for range 64 {
 		c, ok := dev.Queue(0).Pop()
 		if !ok || string(c.Bytes()) != "abcdefgh" || len(c.In) != 8 {
-			t.Fatalf("the device sees %q and %d, %v", c.Bytes(), len(c.In), ok)
+			t.Fatalf("the device sees %q and %d writable buffers, %v", c.Bytes(), len(c.In), ok)
 		}
 		dev.Queue(0).Push(c, 8)
 		if _, n, ok := q.Take(); !ok || n != 8 {
-			t.Fatalf("took %d, %v", n, ok)
+			t.Fatalf("Take returned %d bytes, %v", n, ok)
 		}
 	}
-	// More than a table holds goes without, if there is room.
+	// A chain that is too long for a table takes descriptors of the queue, if
+	// there is room.
 	if long := append(slices.Clone(out), append(in, in...)...); !q.Add(long, nil, 0) || q.Free() != 64-len(long) {
-		t.Errorf("%d left", q.Free())
+		t.Errorf("adding a long chain failed, or %d descriptors are free", q.Free())
 	}
 }
 
@@ -227,14 +228,14 @@ func TestALieBreaksTheQueue(t *testing.T) {
 			c.lie(dev.Queue(0), chain)
 			for q.Wait() {
 				if _, _, ok := q.Take(); ok {
-					t.Fatal("believed it")
+					t.Fatal("Take believed the lie")
 				}
 			}
 			if line := <-lines; !strings.Contains(line, c.want) || !strings.HasPrefix(line, "pith: device test (virtio 1) is broken: ") {
-				t.Errorf("said %q", line)
+				t.Errorf("reported %q", line)
 			}
 			if !q.Broken() || q.Add(buffers(mem), nil, 1) {
-				t.Error("still in use")
+				t.Error("the queue is still usable")
 			}
 		})
 	}
@@ -251,21 +252,21 @@ func TestTheSameBufferUsedTwiceIsALie(t *testing.T) {
 	dev.Queue(0).Lie(c.ID, 0)
 	dev.Queue(0).Lie(c.ID, 0)
 	if token, _, ok := q.Take(); !ok || token != 3 {
-		t.Fatalf("took %d, %v", token, ok)
+		t.Fatalf("Take returned token %d, %v", token, ok)
 	}
 	if _, _, ok := q.Take(); ok || !q.Broken() {
-		t.Error("took it twice")
+		t.Error("Take returned a buffer twice")
 	}
 }
 
-func TestALengthWhereNothingCanBeWrittenIsNoLie(t *testing.T) {
+func TestALengthForAReadOnlyChainIsIgnored(t *testing.T) {
 	dev := virtiotest.New(1, 0, nil, 8)
 	_, q := open(t, dev, 8)
 	q.Add(buffers(alloc(t, 64)), nil, 3)
 	c, _ := dev.Queue(0).Pop()
 	dev.Queue(0).Lie(c.ID, 64)
 	if token, n, ok := q.Take(); !ok || token != 3 || n != 0 {
-		t.Errorf("took %d, %d bytes, %v", token, n, ok)
+		t.Errorf("Take returned token %d, %d bytes, %v", token, n, ok)
 	}
 }
 
@@ -276,40 +277,40 @@ func TestShutdownEndsWait(t *testing.T) {
 	go func() { done <- q.Wait() }()
 	d.Shutdown()
 	if <-done {
-		t.Error("Wait says that there are buffers")
+		t.Error("Wait returned true after Shutdown")
 	}
 	select {
 	case line := <-lines:
-		t.Errorf("said %q", line)
+		t.Errorf("reported %q", line)
 	default:
 	}
 }
 
 func TestOpenNeedsAModernDeviceWithItsQueues(t *testing.T) {
 	if _, errno := virtio.Open(virtiotest.New(1, 0, nil).Without(virtio.FeatureVersion1), 0); errno != linux.ENODEV {
-		t.Errorf("legacy: %v", errno.Name())
+		t.Errorf("Open of a legacy device: %v, want ENODEV", errno.Name())
 	}
 	d, errno := virtio.Open(virtiotest.New(1, 1<<5|1<<7, nil, 1, 2, 12), 1<<5|1<<6)
 	if errno != 0 {
 		t.Fatal(errno.Name())
 	}
 	if !d.Has(1<<5) || d.Has(1<<6) || d.Has(1<<7) || d.Has(1<<5|1<<6) {
-		t.Error("features are not those wanted and offered")
+		t.Error("the accepted features are not those both wanted and offered")
 	}
 	for i, want := range []linux.Errno{linux.ENODEV, 0, 0, linux.ENODEV} {
 		if _, errno := d.NewQueue(i, 64); errno != want {
-			t.Errorf("queue %d: %v", i, errno.Name())
+			t.Errorf("NewQueue(%d): %v, want %v", i, errno.Name(), want.Name())
 		}
 	}
 	if q, _ := d.NewQueue(2, 64); q.Size() != 8 {
-		t.Errorf("size %d of a device's 12", q.Size())
+		t.Errorf("the queue has size %d with a device's maximum of 12, want 8", q.Size())
 	}
 	if q, _ := d.NewQueue(2, 4); q.Size() != 4 {
-		t.Errorf("size %d where 4 was asked for", q.Size())
+		t.Errorf("the queue has size %d, want 4", q.Size())
 	}
 }
 
-func TestAConfigurationChangeIsTold(t *testing.T) {
+func TestAConfigurationChangeIsReported(t *testing.T) {
 	dev := virtiotest.New(1, 0, []byte{1, 2, 3, 4}, 8)
 	d, _ := virtio.Open(dev, 0)
 	got := make(chan byte, 1)
@@ -323,10 +324,10 @@ func TestAConfigurationChangeIsTold(t *testing.T) {
 	}
 	dev.Change(func(config []byte) { config[2] = 99 })
 	if v := <-got; v != 99 {
-		t.Errorf("read %d", v)
+		t.Errorf("the changed byte reads as %d, want 99", v)
 	}
 	if d.Config(3, make([]byte, 2)) || !d.Config(3, make([]byte, 1)) {
-		t.Error("the end of the configuration is elsewhere")
+		t.Error("Config does not end at the configuration's end")
 	}
 	d.Shutdown()
 }
@@ -340,7 +341,7 @@ func TestASteadyQueueAllocatesNothing(t *testing.T) {
 			out, in := buffers(mem.Slice(0, 8), mem.Slice(8, 16)), buffers(mem.Slice(16, 64))
 			device := dev.Queue(0)
 			device.OnNotify(func() {})
-			answer := testing.AllocsPerRun(1, func() { // what the device itself allocates
+			answer := testing.AllocsPerRun(1, func() { // the test device's own allocations
 				q.Add(out, in, 1)
 				c, _ := device.Pop()
 				device.Push(c, 1)
@@ -354,7 +355,7 @@ func TestASteadyQueueAllocatesNothing(t *testing.T) {
 				q.Wait()
 				q.Take()
 			}); n > answer {
-				t.Errorf("%v allocations, of which the device makes %v", n, answer)
+				t.Errorf("%v allocations, but the test device alone makes %v", n, answer)
 			}
 		})
 	}

@@ -5,12 +5,12 @@ import (
 	"github.com/pith-os/pith/libos/register"
 )
 
-// registers are those of a device, in windows of its address space.
+// registers are the registers of a device, or a window of them.
 type registers = register.File
 
-// fieldWidth is the width of accesses to n bytes of configuration at off:
-// that of the field, if they are one; 64-bit fields are accessed in halves
-// (virtio 1.2 §4.1.3.1, §4.2.2.2).
+// fieldWidth returns the access width for n bytes of configuration at off. It
+// is the width of the field if the bytes are one field. 64-bit fields are
+// accessed in halves (virtio 1.2 §4.1.3.1, §4.2.2.2).
 func fieldWidth(off, n int) int {
 	switch {
 	case n == 2 && off%2 == 0:
@@ -21,7 +21,7 @@ func fieldWidth(off, n int) int {
 	return 1
 }
 
-// readConfig reads p from off on, one field.
+// readConfig reads one field at off into p.
 func readConfig(r registers, off int, p []byte) {
 	width := fieldWidth(off, len(p))
 	for i := 0; i < len(p); i += width {
@@ -32,7 +32,7 @@ func readConfig(r registers, off int, p []byte) {
 	}
 }
 
-// writeConfig writes p from off on, one field.
+// writeConfig writes p to the field at off.
 func writeConfig(r registers, off int, p []byte) {
 	width := fieldWidth(off, len(p))
 	for i := 0; i < len(p); i += width {
@@ -44,8 +44,8 @@ func writeConfig(r registers, off int, p []byte) {
 	}
 }
 
-// readStable reads p from the configuration at off at one generation (§2.5.3);
-// false: it does not stop to change.
+// readStable reads the configuration field at off within one generation
+// (§2.5.3). It returns false if the configuration keeps changing.
 func readStable(r registers, off int, p []byte, generation func() uint32) bool {
 	const tries = 1000
 	for range tries {
@@ -64,8 +64,9 @@ const (
 	statusConfigChanged = 2
 )
 
-// ackAll acknowledges what an interrupt is for until nothing is left: only then
-// does the next edge come. A device that never has enough is not waited for.
+// ackAll acknowledges an interrupt's causes until none is left, because only
+// then does the next edge come. It gives up on a device that always has another
+// cause.
 func ackAll(status func() uint32, ack func(bits uint32)) (queue, config bool) {
 	const tries = 100
 	for range tries {
@@ -80,8 +81,8 @@ func ackAll(status func() uint32, ack func(bits uint32)) (queue, config bool) {
 	return queue, config
 }
 
-// awaitReset waits until status reads 0 after it was written (§2.4.1), which
-// takes most devices no time.
+// awaitReset waits until status reads 0 after 0 was written (§2.4.1). Most
+// devices reset at once.
 func awaitReset(status func() uint8) {
 	const pause = 1e6
 	for waited := int64(0); status() != 0 && waited < longestReset; waited += pause {
@@ -89,4 +90,4 @@ func awaitReset(status func() uint8) {
 	}
 }
 
-var longestReset int64 = 1e9 // nanoseconds
+var longestReset int64 = 1e9 // in nanoseconds

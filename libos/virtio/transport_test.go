@@ -14,7 +14,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// memory has the registers of devices by address.
+// memory maps addresses to the registers of devices.
 type memory map[uint64]virtio.Registers
 
 func (m memory) Map(addr uint64, size int) (virtio.Registers, linux.Errno) {
@@ -24,13 +24,13 @@ func (m memory) Map(addr uint64, size int) (virtio.Registers, linux.Errno) {
 	return nothing{}, 0
 }
 
-// nothing is where there is no device.
+// nothing is an address without a device.
 type nothing struct{}
 
 func (nothing) Read(off, width int) uint32     { return 0xffffffff }
 func (nothing) Write(off, width int, v uint32) {}
 
-// bus is the configuration space of functions that are devices.
+// bus is the configuration space of PCI functions.
 type bus map[virtio.Function]*virtiotest.PCI
 
 func (b bus) Read(f virtio.Function, off int) uint32 {
@@ -58,12 +58,12 @@ func (b bus) Map(addr uint64, size int) (virtio.Registers, linux.Errno) {
 func only(t testing.TB, found []virtio.Transport) virtio.Transport {
 	t.Helper()
 	if len(found) != 1 {
-		t.Fatalf("found %d devices", len(found))
+		t.Fatalf("found %d devices, want 1", len(found))
 	}
 	return found[0]
 }
 
-// transports are the ways to a device, all of which do the same.
+// transports are the transports of a device. All must behave the same.
 var transports = []struct {
 	name string
 	to   func(t testing.TB, d *virtiotest.Device) virtio.Transport
@@ -82,15 +82,15 @@ var transports = []struct {
 		return only(t, virtio.PCIDevices(b, b.Map))
 	}},
 	{"pci 00:00.0", func(t testing.TB, d *virtiotest.Device) virtio.Transport {
-		b := bus{0: virtiotest.NewPCI(d, 0xfe000000, 1)} // one vector for all
+		b := bus{0: virtiotest.NewPCI(d, 0xfe000000, 1)} // one vector for everything
 		return only(t, virtio.PCIDevices(b, b.Map))
 	}},
 	{"pci 00:01.0", func(t testing.TB, d *virtiotest.Device) virtio.Transport {
-		b := bus{1 << 3: virtiotest.NewPCI(d, 0xfe000000, 2)} // one for the queues
+		b := bus{1 << 3: virtiotest.NewPCI(d, 0xfe000000, 2)} // a vector for the queues and one for the configuration
 		return only(t, virtio.PCIDevices(b, b.Map))
 	}},
 	{"pci 00:02.0", func(t testing.TB, d *virtiotest.Device) virtio.Transport {
-		b := bus{2 << 3: virtiotest.NewPCI(d, 0xfe000000, 0)} // none, but a line
+		b := bus{2 << 3: virtiotest.NewPCI(d, 0xfe000000, 0)} // no vector, but an interrupt line
 		return only(t, virtio.PCIDevices(b, b.Map))
 	}},
 }
@@ -101,20 +101,20 @@ func TestEveryTransportBringsADeviceUp(t *testing.T) {
 			dev := virtiotest.New(virtio.IDConsole, 1<<3|1<<50, []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 8, 16, 0)
 			transport := tr.to(t, dev)
 			if transport.Name() != tr.name || transport.DeviceID() != virtio.IDConsole {
-				t.Errorf("%s is a device %d", transport.Name(), transport.DeviceID())
+				t.Errorf("the transport is %s with device ID %d", transport.Name(), transport.DeviceID())
 			}
 			d, errno := virtio.Open(transport, 1<<3|1<<50|1<<51)
 			if errno != 0 {
 				t.Fatal(errno.Name())
 			}
 			if dev.Accepted() != 1<<3|1<<50|virtio.FeatureVersion1|virtio.FeatureIndirect|virtio.FeatureEventIndex {
-				t.Errorf("features %#x", dev.Accepted())
+				t.Errorf("the driver accepted features %#x", dev.Accepted())
 			}
 			var queues []*virtio.Queue
 			for i, size := range []int{8, 16} {
 				q, errno := d.NewQueue(i, 64)
 				if errno != 0 || q.Size() != size {
-					t.Fatalf("queue %d: %v", i, errno.Name())
+					t.Fatalf("NewQueue(%d): %v, or it has the wrong size", i, errno.Name())
 				}
 				queues = append(queues, q)
 			}
@@ -133,30 +133,30 @@ func TestEveryTransportBringsADeviceUp(t *testing.T) {
 				t.Fatal(errno.Name())
 			}
 			if s := dev.Status(); s != 1|2|4|8 {
-				t.Errorf("status %d", s)
+				t.Errorf("status is %d after Start, want 15", s)
 			}
 
 			for _, n := range []int{1, 2, 4, 6, 8} {
 				p := make([]byte, n)
 				if !d.Config(0, p) || !bytes.Equal(p, []byte{0, 1, 2, 3, 4, 5, 6, 7}[:n]) {
-					t.Errorf("configuration %v", p)
+					t.Errorf("Config returned %v", p)
 				}
 			}
 			if d.Config(-1, make([]byte, 1)) || d.Config(1<<20, make([]byte, 1)) {
-				t.Error("there is configuration where there is none")
+				t.Error("Config succeeded outside the configuration")
 			}
 			dev.Change(func(config []byte) { config[9] = 99 })
 			if b := <-changed; b != 99 {
-				t.Errorf("the configuration changed to %d", b)
+				t.Errorf("the changed byte reads as %d, want 99", b)
 			}
-			told := make(chan bool, 1)
-			dev.OnConfig(func() { told <- true })
-			if !d.SetConfig(4, []byte{8, 7, 6, 5}) || !<-told {
-				t.Error("the device was not told")
+			changedByDriver := make(chan bool, 1)
+			dev.OnConfig(func() { changedByDriver <- true })
+			if !d.SetConfig(4, []byte{8, 7, 6, 5}) || !<-changedByDriver {
+				t.Error("SetConfig failed or did not reach the device")
 			}
 			p := make([]byte, 2)
 			if d.Config(6, p); p[0] != 6 || p[1] != 5 {
-				t.Errorf("wrote 6 5, read %v", p)
+				t.Errorf("Config returned %v after 6 5 was written", p)
 			}
 
 			mem := alloc(t, 128)
@@ -165,14 +165,14 @@ func TestEveryTransportBringsADeviceUp(t *testing.T) {
 				for range 50 {
 					copy(mem.Mem, "hello")
 					if !q.Add(buffers(mem.Slice(0, 5)), buffers(mem.Slice(64, 128)), i) {
-						t.Fatal("full")
+						t.Fatal("Add failed: the queue is full")
 					}
 					q.Kick()
 					if !q.Wait() {
 						t.Fatal("broken")
 					}
 					if token, n, ok := q.Take(); !ok || token != i || string(mem.Mem[64:64+n]) != "HELLO" {
-						t.Fatalf("%d, %d bytes, %v", token, n, ok)
+						t.Fatalf("Take returned token %d, %d bytes, %v", token, n, ok)
 					}
 				}
 			}
@@ -183,14 +183,14 @@ func TestEveryTransportBringsADeviceUp(t *testing.T) {
 			d.Shutdown()
 			for range queues {
 				if <-done {
-					t.Error("Wait says that there are buffers after Shutdown")
+					t.Error("Wait returned true after Shutdown")
 				}
 			}
 			if s := dev.Status(); s != 0 {
-				t.Errorf("status %d after Shutdown", s)
+				t.Errorf("status is %d after Shutdown, want 0", s)
 			}
 			if _, errno := virtio.Open(transport, 0); errno != 0 {
-				t.Errorf("opened again: %v", errno.Name())
+				t.Errorf("opening the device again: %v", errno.Name())
 			}
 		})
 	}
@@ -229,12 +229,12 @@ func TestManyQueuesShareAnInterrupt(t *testing.T) {
 			t.Fatal("broken")
 		}
 		if token, _, ok := q.Take(); !ok || token != i {
-			t.Errorf("queue %d: took %d, %v", i, token, ok)
+			t.Errorf("queue %d: Take returned token %d, %v", i, token, ok)
 		}
 	}
 }
 
-func TestMessagesThatTheDeviceCannotTake(t *testing.T) {
+func TestADeviceMayAcceptTooFewMessages(t *testing.T) {
 	for messages, want := range map[int][3]linux.Errno{3: {}, 2: {2: linux.ENOSPC}, 1: {1: linux.ENOSPC, 2: linux.ENOSPC}} {
 		virtio.CaptureReports(t)
 		m := virtiotest.NewMMIO(virtiotest.New(1, 0, nil, 8, 8), 0)
@@ -250,14 +250,14 @@ func TestMessagesThatTheDeviceCannotTake(t *testing.T) {
 		d.OnConfig(func() {})
 		got[2] = d.Start()
 		if got != want {
-			t.Errorf("%d messages: %v, want %v", messages, got, want)
+			t.Errorf("device that accepts %d messages: errors %v, want %v", messages, got, want)
 		}
 		d.Shutdown()
 	}
 }
 
 func TestNamedDevices(t *testing.T) {
-	said := virtio.CaptureReports(t)
+	reports := virtio.CaptureReports(t)
 	legacy := virtiotest.NewMMIO(virtiotest.New(2, 0, nil), 8)
 	legacy.Version = 1
 	m := memory{
@@ -271,7 +271,7 @@ func TestNamedDevices(t *testing.T) {
 		"virtio_mmio.device=512@0xfeb00000:5",
 		"virtio_mmio.device=0x200@0xfeb00200:6", // an empty slot
 		"virtio_mmio.device=4K@0x400000000:7:3",
-		"virtio_mmio.device=512@0xfeb00400:7", // nothing there
+		"virtio_mmio.device=512@0xfeb00400:7", // no device
 		"virtio_mmio.device=1K@0xd0000000:8",
 	}, m.Map)
 	var names []string
@@ -279,24 +279,24 @@ func TestNamedDevices(t *testing.T) {
 		names = append(names, d.Name())
 	}
 	if want := []string{"mmio feb00000", "mmio 400000000"}; !slices.Equal(names, want) {
-		t.Errorf("found %v", names)
+		t.Errorf("found %v, want %v", names, want)
 	}
-	if line := <-said; !strings.Contains(line, "d0000000 (virtio 2) is a legacy device") {
-		t.Errorf("said %q", line)
+	if line := <-reports; !strings.Contains(line, "d0000000 (virtio 2) is a legacy device") {
+		t.Errorf("reported %q", line)
 	}
-	for _, word := range []string{"", "512", "512@", "512@0xfeb00000", "512@0xfeb00000:", "512@0xfeb00000:x", "x@0xfeb00000:5",
+	for _, param := range []string{"", "512", "512@", "512@0xfeb00000", "512@0xfeb00000:", "512@0xfeb00000:x", "x@0xfeb00000:5",
 		"256@0:5", "255@0xfeb00000:5", "2M@0xfeb00000:5", "512@0xfeb00001:5", "512@0xfffffffffffff:5",
 		"512@0xffffffffffffff00:5", "512@0xfeb00000:4294967296", "K@0xfeb00000:5", "-512@0xfeb00000:5"} {
-		if found := virtio.NamedDevices([]string{"virtio_mmio.device=" + word}, m.Map); found != nil {
-			t.Errorf("%q: found %v", word, found[0].Name())
+		if found := virtio.NamedDevices([]string{"virtio_mmio.device=" + param}, m.Map); found != nil {
+			t.Errorf("%q: found device %v, want none", param, found[0].Name())
 		}
-		if line := <-said; !strings.HasSuffix(line, "not SIZE@ADDRESS:INTERRUPT\n") {
-			t.Errorf("%q: said %q", word, line)
+		if line := <-reports; !strings.HasSuffix(line, "virtio_mmio.device=SIZE@ADDRESS:GSI\n") {
+			t.Errorf("%q: reported %q", param, line)
 		}
 	}
 }
 
-func TestMicrovmPlacesAndPins(t *testing.T) {
+func TestMicrovmAddressesAndPins(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		slots int
@@ -316,14 +316,14 @@ func TestMicrovmPlacesAndPins(t *testing.T) {
 			}
 			found := virtio.MicrovmDevices(m.Map, c.acpi)
 			if len(found) != 2 {
-				t.Fatalf("found %d", len(found))
+				t.Fatalf("found %d devices, want 1", len(found))
 			}
 			_, q := openTransport(t, found[1])
 			q.Add(buffers(alloc(t, 1)), nil, 0)
 			chain, _ := last.Queue(0).Pop()
 			last.Queue(0).Push(chain, 0)
-			if !q.Wait() { // only if the pin is the right one
-				t.Error("broken")
+			if !q.Wait() { // returns only if the interrupt comes by the right pin
+				t.Error("Wait: the queue is broken")
 			}
 		})
 	}
@@ -346,7 +346,7 @@ func openTransport(t testing.TB, transport virtio.Transport) (*virtio.Device, *v
 	return d, q
 }
 
-func TestBusesBehindBridgesAreWalkedOnce(t *testing.T) {
+func TestBusesBehindBridgesAreScannedOnce(t *testing.T) {
 	b := bus{}
 	base := uint64(0xfe000000)
 	device := func(f virtio.Function) *virtiotest.PCI {
@@ -364,7 +364,7 @@ func TestBusesBehindBridgesAreWalkedOnce(t *testing.T) {
 	device(2 << 3).Space[0x0e] = 0x80
 	device(2<<3 | 7)
 	device(3 << 3)
-	device(3<<3 | 1) // of a device that has one function only: not there
+	device(3<<3 | 1) // function 1 of a single-function device: must be ignored
 	bridge(4<<3, 1)
 	bridge(5<<3, 1) // the same bus
 	bridge(6<<3, 0) // back to the root
@@ -378,25 +378,25 @@ func TestBusesBehindBridgesAreWalkedOnce(t *testing.T) {
 		names = append(names, d.Name())
 	}
 	if want := []string{"pci 00:01.0", "pci 00:02.0", "pci 00:02.7", "pci 00:03.0", "pci 01:00.0", "pci ff:00.0"}; !slices.Equal(names, want) {
-		t.Errorf("found %v of %v", names, slices.Sorted(maps.Keys(b)))
+		t.Errorf("found %v of the functions %v", names, slices.Sorted(maps.Keys(b)))
 	}
 }
 
-// Offsets of the capabilities that virtiotest has.
+// Offsets of virtiotest's capabilities.
 const capMSIX, capCommon, capNotify, capConfig = 0x40, 0x4c, 0x60, 0x74
 
-func TestALineServesOneDevice(t *testing.T) {
-	said := virtio.CaptureReports(t)
+func TestAnInterruptLineServesOneDevice(t *testing.T) {
+	reports := virtio.CaptureReports(t)
 	b := bus{
 		1 << 3: virtiotest.NewPCI(virtiotest.New(5, 0, nil, 8), 0xfe000000, 0),
 		2 << 3: virtiotest.NewPCI(virtiotest.New(5, 0, nil, 8), 0xfe010000, 2),
 		3 << 3: virtiotest.NewPCI(virtiotest.New(5, 0, nil, 8), 0xfe020000, 0),
 	}
 	if found := virtio.PCIDevices(b, b.Map); len(found) != 2 {
-		t.Errorf("found %d devices", len(found))
+		t.Errorf("found %d devices, want 2", len(found))
 	}
-	if line := <-said; !strings.Contains(line, "00:03.0 cannot be used: it has no interrupt") {
-		t.Errorf("said %q", line)
+	if line := <-reports; !strings.Contains(line, "00:03.0 cannot be used: it has neither message-signalled interrupts") {
+		t.Errorf("reported %q", line)
 	}
 }
 
@@ -407,7 +407,7 @@ func TestDamagedPCIDevicesAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(p *virtiotest.PCI)
-		want   string // "": it is used
+		want   string // "": the device is usable
 	}{
 		{"nothing", put(0), ""},
 		{"a list that is a loop", put(capConfig+1, capMSIX), ""},
@@ -417,23 +417,23 @@ func TestDamagedPCIDevicesAreRefused(t *testing.T) {
 		{"no list", put(0x06, 0), "legacy"},
 		{"an empty list", put(0x34, 0), "legacy"},
 		{"no MSI-X", put(capMSIX, 0xff), "MSI-X"},
-		{"a table in no base address register", put(capMSIX+4, 7), "where they could be"},
-		{"a table in another one", put(capMSIX+4, 5), "where they could be"},
-		{"a common configuration in none", put(capCommon+4, 200), "where they could be"},
+		{"a table in no base address register", put(capMSIX+4, 7), "at invalid addresses"},
+		{"a table in another one", put(capMSIX+4, 5), "at invalid addresses"},
+		{"a common configuration in none", put(capCommon+4, 200), "at invalid addresses"},
 		{"a common configuration beyond its register", put(capCommon+8, 0, 0, 0, 1), "EFAULT"},
-		{"a common configuration that is not aligned", put(capCommon+8, 2), "where they could be"},
-		{"a common configuration that is short", put(capCommon+12, 0x34, 0), "where they could be"},
-		{"a notification of one byte", put(capNotify+12, 1, 0), "where they could be"},
-		{"a register that is unset", put(0x20, 4, 0, 0, 0, 0, 0, 0, 0), "where they could be"},
-		{"a register beyond memory", put(0x24, 0, 0, 0x10, 0), "where they could be"},
-		{"a register of ports", put(0x20, 1), "where they could be"},
-		{"a length beyond memory", put(0x20, 0xf4, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, 0), "where they could be"},
+		{"a common configuration that is not aligned", put(capCommon+8, 2), "at invalid addresses"},
+		{"a common configuration that is short", put(capCommon+12, 0x34, 0), "at invalid addresses"},
+		{"a notification of one byte", put(capNotify+12, 1, 0), "at invalid addresses"},
+		{"a register that is unset", put(0x20, 4, 0, 0, 0, 0, 0, 0, 0), "at invalid addresses"},
+		{"a register beyond memory", put(0x24, 0, 0, 0x10, 0), "at invalid addresses"},
+		{"a register of ports", put(0x20, 1), "at invalid addresses"},
+		{"a length beyond memory", put(0x20, 0xf4, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, 0), "at invalid addresses"},
 		{"no device configuration", put(capConfig, 0xff), ""},
 		{"no virtio device", put(2, 0x80, 0x10), "nothing"},
 		{"a transitional device", func(p *virtiotest.PCI) { p.Space[2], p.Space[3], p.Space[0x2e] = 5, 0x10, 4 }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			said := virtio.CaptureReports(t)
+			reports := virtio.CaptureReports(t)
 			p := virtiotest.NewPCI(virtiotest.New(1, 0, nil, 8), 0xfe000000, 2)
 			c.damage(p)
 			b := bus{3 << 3: p}
@@ -442,23 +442,23 @@ func TestDamagedPCIDevicesAreRefused(t *testing.T) {
 			case c.want == "":
 				only(t, found)
 			case found != nil:
-				t.Errorf("used as %s", found[0].Name())
+				t.Errorf("the device is used as %s", found[0].Name())
 			case c.want == "nothing":
 			default:
-				if line := <-said; !strings.Contains(line, c.want) || !strings.Contains(line, "00:03.0") {
-					t.Errorf("said %q", line)
+				if line := <-reports; !strings.Contains(line, c.want) || !strings.Contains(line, "00:03.0") {
+					t.Errorf("reported %q", line)
 				}
 			}
-			if len(said) > 0 {
-				t.Errorf("said %q", <-said)
+			if len(reports) > 0 {
+				t.Errorf("reported %q", <-reports)
 			}
 		})
 	}
 }
 
-// FuzzPCIConfiguration has a device lie about all that is in its configuration
-// space and its registers: whatever it says, accesses stay within what was
-// mapped, and all ends.
+// FuzzPCIConfiguration runs a device that lies in its configuration space and
+// its registers. All accesses must stay within what was mapped, and every call
+// must end.
 func FuzzPCIConfiguration(f *testing.F) {
 	honest := virtiotest.NewPCI(virtiotest.New(1, 0, nil, 8), 0xfe000000, 2)
 	virtio.Impatient()
@@ -470,7 +470,7 @@ func FuzzPCIConfiguration(f *testing.F) {
 		c := lyingSpace(space)
 		m := func(addr uint64, size int) (virtio.Registers, linux.Errno) {
 			if addr == 0 || addr+uint64(size) > 1<<52 || size <= 0 || size > 16<<20 {
-				t.Fatalf("maps %d bytes at %#x", size, addr)
+				t.Fatalf("the driver maps %d bytes at %#x", size, addr)
 			}
 			return &lyingRegisters{t: t, size: size, script: registers}, 0
 		}
@@ -482,7 +482,7 @@ func FuzzPCIConfiguration(f *testing.F) {
 	})
 }
 
-// lyingSpace is the same configuration space for a few functions of every bus.
+// lyingSpace is one configuration space for a few functions of every bus.
 type lyingSpace []byte
 
 func (s lyingSpace) Read(f virtio.Function, off int) uint32 {
@@ -500,7 +500,7 @@ func (s lyingSpace) Read(f virtio.Function, off int) uint32 {
 
 func (s lyingSpace) Write(virtio.Function, int, uint32) {}
 
-// lyingRegisters read as a script says.
+// lyingRegisters read as the script says.
 type lyingRegisters struct {
 	t      testing.TB
 	size   int
@@ -510,7 +510,7 @@ type lyingRegisters struct {
 
 func (r *lyingRegisters) check(off, width int) {
 	if off < 0 || off+width > r.size || off%width != 0 {
-		r.t.Fatalf("an access of %d bytes at %#x of %#x", width, off, r.size)
+		r.t.Fatalf("invalid access of %d bytes at %#x of %#x", width, off, r.size)
 	}
 }
 
@@ -549,7 +549,7 @@ func useLyingTransport(transport virtio.Transport) {
 	d.Shutdown()
 }
 
-// FuzzMMIORegisters has a device lie in all of its registers.
+// FuzzMMIORegisters runs a device that lies in all of its registers.
 func FuzzMMIORegisters(f *testing.F) {
 	virtio.Impatient()
 	f.Add(uint16(512), []byte("virt\x01\x00\x00\x00\x02\x00\x00\x00"))
@@ -560,8 +560,8 @@ func FuzzMMIORegisters(f *testing.F) {
 		m := func(addr uint64, size int) (virtio.Registers, linux.Errno) {
 			return &lyingRegisters{t: t, size: size, script: registers}, 0
 		}
-		word := fmt.Sprintf("virtio_mmio.device=%d@0xfeb00000:5", size)
-		for _, transport := range virtio.NamedDevices([]string{word}, m) {
+		param := fmt.Sprintf("virtio_mmio.device=%d@0xfeb00000:5", size)
+		for _, transport := range virtio.NamedDevices([]string{param}, m) {
 			useLyingTransport(transport)
 		}
 	})

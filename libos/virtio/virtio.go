@@ -1,12 +1,11 @@
-// Package virtio is the driver's side of virtio 1.2, what all its drivers
-// share: finding devices on PCI and in memory (Discover), agreeing on features
-// (Open) and virtqueues (Queue). Drivers are packages of their own on top of
-// it; below it is package platform.
+// Package virtio is the common part of virtio 1.2 drivers. It discovers PCI and
+// MMIO devices (Discover), negotiates features (Open) and has virtqueues
+// (Queue). Each driver is a package on top of it; package platform is below.
 //
-// A device is not trusted. What it says is read once, from memory that it
-// shares with us, and checked before anything is decided on it; a device that
-// lies is broken from then on, with one line on the console, and its drivers
-// answer EIO. Only modern devices are driven (virtio 1.0 and later).
+// A device is not trusted. Data from a device are read once from the shared
+// memory, and checked before they are used. A device that lies is broken from
+// then on: one line on the console says so, and its drivers return EIO. Only
+// modern devices (virtio 1.0 and later) are supported.
 package virtio
 
 import (
@@ -39,8 +38,8 @@ const (
 	StatusFailed      = 128
 )
 
-// Features that belong to the queues and the transport (virtio 1.2 §6). Open
-// sees to them; a driver asks for those of its device alone.
+// Features of the queues and the transport (virtio 1.2 §6). Open handles them;
+// a driver passes only the features of its device type.
 const (
 	FeatureIndirect       = 1 << 28
 	FeatureEventIndex     = 1 << 29
@@ -49,78 +48,82 @@ const (
 	FeatureOrderPlatform  = 1 << 36
 )
 
-// Transport is the way to one device: its registers. Its methods are called
-// by one goroutine at a time, but for Config, Notify and AckInterrupt, which
-// any may call at any time once the device has started.
+// Transport gives access to the registers of one device. One goroutine at a
+// time calls its methods. Exceptions are Config, Notify and AckInterrupt, which
+// any goroutine may call at any time after the device has started.
 type Transport interface {
-	// Name is the device's place, for messages: "pci 00:03.0".
+	// Name returns the device's address for messages: "pci 00:03.0".
 	Name() string
-	// DeviceID says what kind of device it is, IDNet for example.
+	// DeviceID returns the type of the device, such as IDNet.
 	DeviceID() uint32
 
 	Status() uint8
-	// SetStatus writes the status. Writing 0 resets the device, and waits
-	// until it has been or clearly will not be, which Status tells.
+	// SetStatus writes the status. Writing 0 resets the device: SetStatus then
+	// waits until the reset is complete, or gives up. Status shows which.
 	SetStatus(uint8)
 
-	// Features are those that the device offers.
+	// Features returns the features that the device offers.
 	Features() uint64
 	SetFeatures(uint64)
 
-	// Config reads the device's configuration from off on, all of p at one
-	// generation (virtio 1.2 §2.5.3); false: there is not as much, or it
-	// does not stop to change. One field at a time, so that the accesses
-	// have the field's width.
+	// Config reads one field of the configuration at off into p, within one
+	// generation (virtio 1.2 §2.5.3). Accesses have the width of the field, so p
+	// must not have several. It returns false if the configuration is too short or
+	// keeps changing.
 	Config(off int, p []byte) bool
-	// SetConfig writes to the configuration.
+	// SetConfig writes one field of the configuration.
 	SetConfig(off int, p []byte) bool
 
-	// QueueSize is the device's largest size of queue i; 0: it has none.
+	// QueueSize returns the device's maximum size of queue i. 0 means that there
+	// is no such queue.
 	QueueSize(i int) int
-	// SetQueue enables queue i of size entries at the given physical
-	// addresses of its three parts (virtio 1.2 §2.7), with irq raised for
-	// used buffers.
+	// SetQueue enables queue i with size entries. desc, driver and device are the
+	// guest-physical addresses of its three parts (virtio 1.2 §2.7). The device
+	// raises irq for used buffers.
 	SetQueue(i, size int, desc, driver, device uint64, irq *platform.Interrupt) linux.Errno
-	// Notify tells the device that queue i has new buffers.
+	// Notify notifies the device of available buffers in queue i.
 	Notify(i int)
 
-	// OwnInterrupts says whether each queue, and the configuration, can
-	// have an interrupt of its own. What cannot is given a shared one.
+	// OwnInterrupts reports whether each queue can have an interrupt of its own,
+	// and whether the configuration can. Otherwise they use a shared one.
 	OwnInterrupts() (queues, config bool)
-	// SetConfigInterrupt has irq raised when the configuration changes.
+	// SetConfigInterrupt makes the device raise irq when the configuration
+	// changes.
 	SetConfigInterrupt(irq *platform.Interrupt) linux.Errno
-	// AckInterrupt takes back a shared interrupt, and says what for it was.
+	// AckInterrupt acknowledges a shared interrupt, and returns its causes.
 	AckInterrupt() (queue, config bool)
 
-	// Shutdown stops the device for good: it touches memory no more.
+	// Shutdown stops the device for good. It no longer accesses memory afterwards.
 	Shutdown()
 }
 
-// Buffer is a piece of memory that the device reads or writes.
+// Buffer is memory that the device reads or writes.
 type Buffer struct {
 	Phys   uint64
 	Mem    []byte
-	hidden int // bytes of memory that has no address here
+	hidden int // bytes of memory that is not mapped here
 }
 
-// Frames is the memory of a run of page frames, which only the device sees.
+// Frames returns a buffer of page frames. Only the device accesses their
+// memory.
 func Frames(r platform.PageRun) Buffer {
 	return Buffer{Phys: r.Phys, hidden: r.Pages * platform.PageSize}
 }
 
 func (b Buffer) len() int { return len(b.Mem) + b.hidden }
 
-// Alloc gives n bytes of zeroed memory, page-aligned, for good.
+// Alloc allocates n bytes of zeroed, page-aligned memory. They are never freed.
 func Alloc(n int) (Buffer, linux.Errno) {
 	mem, phys, errno := platform.DMA(n)
 	return Buffer{Phys: phys, Mem: mem}, errno
 }
 
-// arenaSize is how much memory a device's queues get at once: it is the nucleus's
-// to give, and a call of it costs more than most queues are worth.
+// arenaSize is how much memory is allocated for a device's queues at once, in
+// bytes. The nucleus allocates it, and a nucleus call costs more than the
+// memory of most queues.
 const arenaSize = 64 << 10
 
-// alloc is Alloc for one of the device's queues.
+// alloc is Alloc for the device's queues.
 func (d *Device) alloc(n int) (Buffer, linux.Errno) {
 	size := (n + platform.PageSize - 1) &^ (platform.PageSize - 1)
 	if len(d.arena.Mem) < size && size <= arenaSize/4 {
@@ -136,28 +139,28 @@ func (d *Device) alloc(n int) (Buffer, linux.Errno) {
 	return b, 0
 }
 
-// Slice is the part of b from lo up to hi.
+// Slice returns the part of b from lo to hi.
 func (b Buffer) Slice(lo, hi int) Buffer {
 	return Buffer{Phys: b.Phys + uint64(lo), Mem: b.Mem[lo:hi:hi]}
 }
 
-// Device is a device that a driver has taken.
+// Device is a device in use by a driver.
 type Device struct {
 	Transport
 	features uint64
 	onConfig func()
-	queues   []*Queue            // by order of NewQueue
-	arena    Buffer              // what is left for queues to come
-	shared   *platform.Interrupt // of what has none of its own
-	config   *platform.Interrupt // of the configuration alone
+	queues   []*Queue            // in the order of NewQueue
+	arena    Buffer              // rest for later queues
+	shared   *platform.Interrupt // shared interrupt; nil if unused
+	config   *platform.Interrupt // interrupt of the configuration alone; nil if shared
 	closed   atomic.Bool
 	failed   sync.Once
 }
 
-// Open takes the device of t: resets it and agrees on the features in want
-// that it offers, and on those of the queues (virtio 1.2 §3.1.1, steps 1 to
-// 6). EIO: it does not do as the specification says; ENODEV: it is older than
-// virtio 1.0.
+// Open opens the device of t for a driver. It resets the device, and negotiates
+// the offered features in want and those of the queues (virtio 1.2 §3.1.1,
+// steps 1 to 6). It returns EIO if the device violates the specification, and
+// ENODEV if it is older than virtio 1.0.
 func Open(t Transport, want uint64) (*Device, linux.Errno) {
 	t.SetStatus(0)
 	if t.Status() != 0 {
@@ -170,9 +173,9 @@ func Open(t Transport, want uint64) (*Device, linux.Errno) {
 		t.SetStatus(StatusFailed)
 		return nil, linux.ENODEV
 	}
-	// Our physical addresses are the device's on every machine without an
-	// IOMMU, and we program none: so its access by "the platform's" rules is
-	// the same as without. Ordering is x86's in either case.
+	// Without an IOMMU, guest-physical addresses are also the device's addresses,
+	// and we program no IOMMU. So access by the platform's rules makes no
+	// difference. Ordering is x86's in any case.
 	want |= FeatureVersion1 | FeatureIndirect | FeatureEventIndex | FeatureAccessPlatform | FeatureOrderPlatform
 	d := &Device{Transport: t, features: offered & want}
 	t.SetFeatures(d.features)
@@ -184,18 +187,18 @@ func Open(t Transport, want uint64) (*Device, linux.Errno) {
 	return d, 0
 }
 
-// Has says whether feature was agreed on.
+// Has reports whether feature was negotiated.
 func (d *Device) Has(feature uint64) bool { return d.features&feature == feature }
 
-// OnConfig has fn called after each change of the configuration. It is set
-// before Start. One goroutine makes the calls, which may also be the one that
-// wakes who waits for queues: fn must not wait for anything.
+// OnConfig sets a function to call after each change of the configuration. It
+// must be called before Start. The goroutine that calls fn may also be the one
+// that wakes waiters of queues, so fn must not wait.
 func (d *Device) OnConfig(fn func()) { d.onConfig = fn }
 
-// Start lets the device run (DRIVER_OK).
+// Start starts the device (DRIVER_OK).
 func (d *Device) Start() linux.Errno {
-	// Listened to by every driver, as it also says that the device failed;
-	// a driver that asks for nothing else does without.
+	// Every driver needs this interrupt, because it also reports that the device
+	// failed. A driver without OnConfig can do without it, though.
 	if errno := d.openConfigInterrupt(); errno != 0 && d.onConfig != nil {
 		return errno
 	}
@@ -221,7 +224,7 @@ func (d *Device) openConfigInterrupt() linux.Errno {
 	return d.SetConfigInterrupt(irq)
 }
 
-// interrupt is a new one, or the shared one.
+// interrupt returns a new interrupt if own is set, else the shared one.
 func (d *Device) interrupt(own bool) (*platform.Interrupt, linux.Errno) {
 	if !own && d.shared != nil {
 		return d.shared, 0
@@ -259,8 +262,8 @@ func (d *Device) watchConfig() {
 	}
 }
 
-// configChanged is also how a device says that it cannot go on (virtio 1.2
-// §2.1.2).
+// configChanged handles a configuration interrupt. It also means that the
+// device may need a reset (virtio 1.2 §2.1.2).
 func (d *Device) configChanged() {
 	if d.closed.Load() {
 		return
@@ -275,11 +278,11 @@ func (d *Device) configChanged() {
 }
 
 // Fail gives the device up: its queues are broken from now on. The first call
-// says on the console what it has done, a clause that begins with "it".
+// prints what happened on the console. what is a clause that begins with "it".
 func (d *Device) Fail(what string) {
 	d.failed.Do(func() {
-		// The console may be this device's own: its driver, which may hold
-		// its locks here, must not wait for the line.
+		// The console may be on this device. Its driver may hold its locks here, so
+		// it must not wait for the output.
 		go report("pith: device " + d.Name() + " (virtio " + strconv.Itoa(int(d.DeviceID())) + ") is broken: " + what + "\n")
 		d.breakQueues()
 	})
@@ -294,8 +297,7 @@ func (d *Device) breakQueues() {
 	}
 }
 
-// Shutdown stops the device for good. Its queues are broken then, without a
-// word.
+// Shutdown stops the device for good. It breaks the queues without a message.
 func (d *Device) Shutdown() {
 	d.closed.Store(true)
 	d.failed.Do(d.breakQueues)

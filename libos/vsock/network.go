@@ -1,14 +1,15 @@
-// Package vsock is sockets of AF_VSOCK (vsock(7)): streams between the program
-// and its host, or what the host connects it with, over a device that carries
-// packets and needs no addresses to be configured (virtio 1.2 §5.10). It stands
-// on package socket and on a Link, which package libos/virtio/vsock has.
+// Package vsock has sockets of AF_VSOCK (vsock(7)): streams between the program
+// and the host, or whatever the host connects the device to. The device carries
+// packets and needs no configured addresses (virtio 1.2 §5.10). The package
+// stands on package socket and on a Link, which package libos/virtio/vsock
+// provides.
 //
-// Behaviour is Linux's: a connection that the peer resets has an end like one
-// that it closed, only a connect can be reset (ECONNRESET). Not there:
-// datagrams, sequenced packets, and connections of the machine to itself.
+// Sockets behave like Linux's. When the peer resets a connection, the program
+// sees a normal end of file; only connect(2) fails with ECONNRESET. Datagrams,
+// sequenced packets, and connections of the VM to itself are not supported.
 //
-// What a socket has received and the program has not read is bounded by the
-// credit that its peer was given; a peer that sends more loses the connection.
+// The credit given to a peer bounds the data that a socket buffers for it. A
+// connection whose peer sends more is reset.
 package vsock
 
 import (
@@ -20,42 +21,42 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// Link is the way to the sockets of others.
+// Link carries packets to and from peers.
 type Link interface {
-	// CID is the machine's own address.
+	// CID returns the VM's own address.
 	CID() uint32
-	// MaxData is how much data one packet carries.
+	// MaxData returns the most bytes of data in one packet.
 	MaxData() int
-	// Send sends a packet with h.Len bytes of data, which fill stores. false:
-	// there is no room; Network.Room is called when there is. It does not
-	// block, and does not call back.
+	// Send sends a packet with h.Len bytes of data, which fill stores. It returns
+	// false when there is no room, and calls Network.Room later. It neither blocks
+	// nor calls back.
 	Send(h *Header, fill func(p []byte)) bool
 }
 
-// Network are the sockets of the machine. One lock guards all of them: packets
-// come one after the other anyway.
+// Network is the sockets of the VM. One lock guards all of them, because
+// packets arrive one at a time anyway.
 type Network struct {
 	link Link
 
 	mu     sync.Mutex
-	down   bool               // nothing is sent or received any more
-	bound  map[uint32]*Socket // by port
-	flows  map[flow]*Socket   // connections, by both ends
-	port   uint32             // the last one given by itself
+	down   bool               // the link is broken
+	bound  map[uint32]*Socket // key: port
+	flows  map[flow]*Socket   // connections
+	port   uint32             // last automatic port
 	owed   []Header           // packets without data that wait for room
-	queued []*Socket          // sockets that wait for room, to be told
+	queued []*Socket          // sockets that wait for room
 
-	settled platform.Waiter // Receive waits for owed to become shorter
+	settled platform.Waiter // Receive waits here until owed is shorter
 }
 
-// flow is a connection: the own port and the peer's address.
+// flow identifies a connection: the local port and the peer's address.
 type flow struct{ local, cid, port uint32 }
 
-// maxOwed is how many packets the link may owe its peers before it takes no
-// more of theirs, which cause most of them (virtio 1.2 §5.10.6.1.2).
+// maxOwed is how many packets may wait for room before Receive stops accepting
+// packets, which cause most of them (virtio 1.2 §5.10.6.1.2).
 const maxOwed = 256
 
-// NewNetwork makes a network without sockets.
+// NewNetwork returns a network without sockets.
 func NewNetwork(link Link) *Network {
 	var seed [4]byte
 	platform.Random(seed[:])
@@ -70,7 +71,7 @@ func (n *Network) New(typ, proto int) (socket.Socket, linux.Errno) {
 	switch {
 	case proto != 0 && proto != linux.AF_VSOCK:
 		return nil, linux.EPROTONOSUPPORT
-	case typ == linux.SOCK_DGRAM: // a device may carry them, but virtio's does not
+	case typ == linux.SOCK_DGRAM: // a device may support datagrams, but virtio's does not
 		return nil, linux.ENODEV
 	case typ != linux.SOCK_STREAM:
 		return nil, linux.ESOCKTNOSUPPORT
@@ -78,9 +79,9 @@ func (n *Network) New(typ, proto int) (socket.Socket, linux.Errno) {
 	return n.newSocket(), 0
 }
 
-// Receive takes a packet; data are h.Len bytes, which are the caller's again
-// afterwards. One goroutine calls it, which is parked while too many packets
-// wait to be sent.
+// Receive handles a packet. data has h.Len bytes, which Receive does not keep.
+// One goroutine calls it. Receive parks it while too many packets wait to be
+// sent.
 func (n *Network) Receive(h *Header, data []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -109,7 +110,7 @@ func (n *Network) Receive(h *Header, data []byte) {
 	}
 }
 
-// refuse answers a packet that nobody takes.
+// refuse answers a packet for which there is no socket.
 func (n *Network) refuse(h *Header) {
 	if h.Op == opReset {
 		return
@@ -119,7 +120,7 @@ func (n *Network) refuse(h *Header) {
 	})
 }
 
-// control sends a packet without data, now or later.
+// control sends a packet without data, now or when there is room.
 func (n *Network) control(h *Header) {
 	if n.down {
 		return
@@ -129,7 +130,7 @@ func (n *Network) control(h *Header) {
 	}
 }
 
-// Room is called by the link when it has room again.
+// Room handles that the link has room again. The link calls it.
 func (n *Network) Room() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -149,8 +150,8 @@ func (n *Network) Room() {
 	}
 }
 
-// Reset ends all connections, because they are lost: the machine has another
-// address now, for example (virtio 1.2 §5.10.6.7). Sockets that listen stay.
+// Reset ends all connections because they are lost: for example, the VM has
+// another address now (virtio 1.2 §5.10.6.7). Listening sockets stay.
 func (n *Network) Reset() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -163,7 +164,7 @@ func (n *Network) reset() {
 	}
 }
 
-// Down is called when the link is broken for good.
+// Down handles that the link is broken for good. The link calls it.
 func (n *Network) Down() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -173,10 +174,10 @@ func (n *Network) Down() {
 	n.settled.Wake()
 }
 
-// lastReserved is the last port that is not given to a socket by itself.
+// lastReserved is the last port that bind never chooses automatically.
 const lastReserved = 1023
 
-// bind gives s port, or a free one for VMADDR_PORT_ANY.
+// bind binds s to port, or to a free port for VMADDR_PORT_ANY.
 func (n *Network) bind(s *Socket, port uint32) linux.Errno {
 	if port != linux.VMADDR_PORT_ANY {
 		if n.bound[port] != nil {

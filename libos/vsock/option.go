@@ -8,7 +8,7 @@ import (
 	"github.com/pith-os/pith/libos/socket"
 )
 
-// remembered are the options that a socket takes and ignores.
+// remembered reports whether a socket accepts the option without acting on it.
 func remembered(name int) bool {
 	switch name {
 	case linux.SO_DEBUG, linux.SO_REUSEADDR, linux.SO_DONTROUTE, linux.SO_SNDBUF, linux.SO_RCVBUF,

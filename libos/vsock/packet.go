@@ -1,13 +1,14 @@
 package vsock
 
-// Header is the head of a packet, struct virtio_vsock_hdr (virtio 1.2 §5.10.6).
+// Header is the header of a packet, struct virtio_vsock_hdr (virtio 1.2
+// §5.10.6).
 type Header struct {
 	SrcCID, DstCID   uint64
 	SrcPort, DstPort uint32
-	Len              uint32 // of the data that follow
+	Len              uint32 // bytes of data that follow
 	Type, Op         uint16
 	Flags            uint32
-	BufAlloc, FwdCnt uint32 // credit: the room that the sender has, and what went out of it
+	BufAlloc, FwdCnt uint32 // credit: the sender's buffer space, and the bytes that left that buffer
 }
 
 // HeaderSize is the size of a header in bytes.
@@ -27,14 +28,16 @@ const (
 	opCreditRequest = 7
 )
 
-// Flags of opShutdown: the sender will not receive, or not send, any more.
+// Flags of opShutdown: the sender will not receive any more, or not send any
+// more.
 const (
 	shutReceive = 1
 	shutSend    = 2
 	shutBoth    = shutReceive | shutSend
 )
 
-// Put stores the header, little endian, in the first HeaderSize bytes of p.
+// Put stores the header in little-endian order in the first HeaderSize bytes of
+// p.
 func (h *Header) Put(p []byte) {
 	p = p[:0]
 	number := func(v uint64, size int) {

@@ -19,19 +19,19 @@ type Socket struct {
 	err           linux.Errno // for SO_ERROR and the next call
 	released      bool
 
-	// Directions that were shut down here, and there.
+	// Directions that were shut down on this side and on the peer's.
 	noRecv, noSend         bool
 	peerNoRecv, peerNoSend bool
-	done                   bool // the connection is no more
+	done                   bool // the connection has ended
 
-	backlog int       // of a listening socket
+	backlog int       // length of a listening socket's queue
 	pending []*Socket // connections to accept
 
-	timer   *platform.Timer // of connect, and of closing
-	timeout int64           // of connect, in nanoseconds
+	timer   *platform.Timer // of a connect or close in flight
+	timeout int64           // of a connect, in nanoseconds
 
 	stream
-	queued bool // in Network.queued: the link had no room
+	queued bool // in Network.queued, because the link had no room
 	ints   map[int]int
 }
 
@@ -41,7 +41,7 @@ const (
 	idle state = iota
 	listening
 	connecting
-	connected // also when the connection is done
+	connected // also after the connection has ended
 )
 
 // address is a socket address.
@@ -118,7 +118,7 @@ func (s *Socket) Accept() (socket.Socket, linux.Errno) {
 	return c, 0
 }
 
-// request takes a connection.
+// request accepts a connection request.
 func (s *Socket) request(h *Header) {
 	if len(s.pending) > s.backlog {
 		s.n.refuse(h)
@@ -138,7 +138,8 @@ func (s *Socket) request(h *Header) {
 
 func (s *Socket) flow() flow { return flow{s.local.port, s.remote.cid, s.remote.port} }
 
-// defaultTimeout is how long a connect may take: VSOCK_DEFAULT_CONNECT_TIMEOUT.
+// defaultTimeout is the time limit for a connect in nanoseconds
+// (VSOCK_DEFAULT_CONNECT_TIMEOUT).
 const defaultTimeout = 2e9
 
 // Connect implements socket.Socket.
@@ -187,7 +188,7 @@ func (s *Socket) Connect(sa []byte) linux.Errno {
 	return linux.EINPROGRESS
 }
 
-// fail ends a connection, or the attempt to make one, with an error.
+// fail ends a connection or a connect with an error.
 func (s *Socket) fail(errno linux.Errno) {
 	s.err = errno
 	if s.state == connecting {
@@ -199,15 +200,15 @@ func (s *Socket) fail(errno linux.Errno) {
 	s.end()
 }
 
-// end notes that the connection is no more.
+// end handles the end of the connection.
 func (s *Socket) end() {
 	s.done, s.peerNoRecv, s.peerNoSend = true, true, true
 	s.forget()
 	s.Queue.Notify(wait.In | wait.Out | wait.RdHup | wait.Hup)
 }
 
-// forget has no more packets come to the socket. When it is closed, its port is
-// free.
+// forget stops the delivery of packets to the socket. It frees the port of a
+// closed socket.
 func (s *Socket) forget() {
 	if s.timer != nil {
 		s.timer.Stop()
@@ -238,7 +239,7 @@ func (s *Socket) PeerAddr() ([]byte, linux.Errno) {
 	return s.remote.sockaddr(), 0
 }
 
-// Ready implements file.File: what vsock_poll of Linux says.
+// Ready implements file.File. It follows Linux's vsock_poll.
 func (s *Socket) Ready() wait.Events {
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
@@ -289,8 +290,8 @@ func (s *Socket) shutdown(recv, send bool) {
 	s.Queue.Notify(wait.In | wait.Out | wait.RdHup | wait.Hup)
 }
 
-// closeTimeout is how long a closed connection waits for the peer's part of it:
-// VSOCK_CLOSE_TIMEOUT.
+// closeTimeout is how long a closed connection waits for the peer to close its
+// side, in nanoseconds (VSOCK_CLOSE_TIMEOUT).
 const closeTimeout = 8e9
 
 // Release implements file.File.
@@ -305,7 +306,7 @@ func (s *Socket) close() {
 		return
 	}
 	s.released = true
-	for _, c := range s.pending { // never accepted
+	for _, c := range s.pending { // not accepted yet
 		c.close()
 	}
 	s.pending = nil

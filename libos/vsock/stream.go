@@ -6,18 +6,19 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// stream is the flow of bytes of a connection, both ways.
+// stream is the data of a connection, in both directions.
 type stream struct {
-	chunks [][]byte // received and not read
+	chunks [][]byte // received and not yet read
 	unread int      // bytes in chunks
 
-	limit, minLimit, maxLimit uint32 // SO_VM_SOCKETS_BUFFER_SIZE
-	ceiling                   uint32 // what unread may become: the largest limit so far
+	limit, minLimit, maxLimit uint32 // SO_VM_SOCKETS_BUFFER_SIZE and its bounds
+	ceiling                   uint32 // bound on unread: the largest limit so far
 
-	// Credit (virtio 1.2 §5.10.6.3), in bytes modulo 1<<32: what the program
-	// has taken of the received, what of that the peer knows of, what was
-	// sent, and what the peer says of itself.
-	taken, told          uint32
+	// Credit (virtio 1.2 §5.10.6.3), in bytes modulo 1<<32. taken counts received
+	// bytes that the program has read, and advertised is the last value of taken
+	// sent to the peer. sent counts bytes sent. peerAlloc and peerTaken are the
+	// peer's buffer space and its taken.
+	taken, advertised    uint32
 	sent                 uint32
 	peerAlloc, peerTaken uint32
 }
@@ -27,22 +28,22 @@ const (
 	// VSOCK_DEFAULT_BUFFER_MIN_SIZE.
 	defaultBuffer = 256 << 10
 	leastBuffer   = 128
-	// chunkSize is what is allocated for small packets together.
+	// chunkSize is the smallest allocation in bytes; small packets share it.
 	chunkSize = 4 << 10
 )
 
-// space is how much the peer takes now.
+// space returns how many bytes the peer has room for.
 func (s *Socket) space() uint32 {
-	under := s.sent - s.peerTaken // way
-	if under > s.peerAlloc {
+	inFlight := s.sent - s.peerTaken
+	if inFlight > s.peerAlloc {
 		return 0
 	}
-	return s.peerAlloc - under
+	return s.peerAlloc - inFlight
 }
 
-// header is that of a packet of the connection.
+// header returns the header of a packet of the connection.
 func (s *Socket) header(op uint16, flags uint32) Header {
-	s.told = s.taken
+	s.advertised = s.taken
 	return Header{
 		SrcCID: uint64(s.n.link.CID()), SrcPort: s.local.port, DstCID: uint64(s.remote.cid), DstPort: s.remote.port,
 		Type: typeStream, Op: op, Flags: flags, BufAlloc: s.limit, FwdCnt: s.taken,
@@ -55,7 +56,7 @@ func (s *Socket) send(op uint16, flags uint32) {
 	s.n.control(&h)
 }
 
-// receive takes a packet of the connection.
+// receive handles a packet of the connection.
 func (s *Socket) receive(h *Header, data []byte) {
 	had := s.space()
 	s.peerAlloc, s.peerTaken = h.BufAlloc, h.FwdCnt
@@ -78,7 +79,7 @@ func (s *Socket) receive(h *Header, data []byte) {
 	}
 }
 
-// answered is the end of a connect.
+// answered handles the reply to a connect.
 func (s *Socket) answered(h *Header) {
 	switch h.Op {
 	case opResponse:
@@ -98,7 +99,7 @@ func (s *Socket) peerShutdown(flags uint32) {
 	s.peerNoRecv = s.peerNoRecv || flags&shutReceive != 0
 	s.peerNoSend = s.peerNoSend || flags&shutSend != 0
 	if s.peerNoRecv && s.peerNoSend && s.unread == 0 {
-		// Nothing is left to be done: the reset says so.
+		// Nothing is left to do; the reset confirms that.
 		s.send(opReset, 0)
 		s.end()
 		return
@@ -124,7 +125,7 @@ func (s *Socket) receiveData(data []byte) {
 	s.Queue.Notify(wait.In)
 }
 
-// discard drops what was received.
+// discard drops the received data.
 func (s *Socket) discard() { s.chunks, s.unread = nil, 0 }
 
 // Read implements file.File.
@@ -153,7 +154,7 @@ func (s *Socket) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	return 0, linux.EAGAIN
 }
 
-// take gives what was received to m, and keeps it unless it is consumed.
+// take copies received data to m. It removes them if consume is set.
 func (s *Socket) take(m *socket.Message, consume bool) int {
 	n, room := 0, m.Len()
 	for i := 0; i < len(s.chunks) && n < room; {
@@ -173,15 +174,15 @@ func (s *Socket) take(m *socket.Message, consume bool) int {
 	if consume {
 		s.unread -= n
 		s.taken += uint32(n)
-		s.tell()
+		s.updateCredit()
 	}
 	return n
 }
 
-// tell lets the peer know of room that it may think is used, when that is a
-// good part of all.
-func (s *Socket) tell() {
-	if !s.done && s.taken-s.told >= s.limit/4 {
+// updateCredit tells the peer about free room, if the peer does not know about
+// a good part of it.
+func (s *Socket) updateCredit() {
+	if !s.done && s.taken-s.advertised >= s.limit/4 {
 		s.send(opCreditUpdate, 0)
 	}
 }
@@ -219,17 +220,17 @@ func (s *Socket) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	return n, 0
 }
 
-// sendData sends n bytes of m from byte skip on; false: the link has no room,
-// and tells when it has.
+// sendData sends n bytes of m, from byte skip on. It returns false when the
+// link has no room; the socket is then woken when it has.
 func (s *Socket) sendData(m *socket.Message, skip, n int) bool {
-	told := s.told
+	advertised := s.advertised
 	h := s.header(opData, 0)
 	h.Len = uint32(n)
 	if len(s.n.owed) == 0 && s.n.link.Send(&h, func(p []byte) { m.Gather(p, skip) }) {
 		s.sent += uint32(n)
 		return true
 	}
-	s.told = told
+	s.advertised = advertised
 	if !s.queued {
 		s.queued = true
 		s.n.queued = append(s.n.queued, s)

@@ -13,7 +13,7 @@ import (
 	"github.com/pith-os/pith/libos/wait"
 )
 
-// wire is a Link to another network, with room for a few packets.
+// wire is a Link to another network. It has room for a few packets.
 type wire struct {
 	cid     uint32
 	packets chan packet
@@ -43,7 +43,7 @@ func (w *wire) Send(h *Header, fill func(p []byte)) bool {
 	default:
 	}
 	w.full.Store(true)
-	select { // there may be room since
+	select { // there may be room by now
 	case w.packets <- p:
 		return true
 	default:
@@ -51,7 +51,7 @@ func (w *wire) Send(h *Header, fill func(p []byte)) bool {
 	}
 }
 
-// carry brings what from sends to to.
+// carry delivers the packets that from sends to to.
 func carry(t *testing.T, from, to *Network) {
 	w := from.link.(*wire)
 	var buf [HeaderSize]byte
@@ -77,7 +77,7 @@ func carry(t *testing.T, from, to *Network) {
 
 const guestCID, hostCID = 5, 2
 
-// pair is a machine and its host.
+// pair returns the networks of a VM and its host.
 func pair(t *testing.T) (guest, host *Network) {
 	guest = NewNetwork(&wire{cid: guestCID, packets: make(chan packet, 3)})
 	host = NewNetwork(&wire{cid: hostCID, packets: make(chan packet, 3)})
@@ -86,7 +86,7 @@ func pair(t *testing.T) (guest, host *Network) {
 	return guest, host
 }
 
-// block makes do until it returns something else than EAGAIN.
+// block calls do until it does not return EAGAIN.
 func block(s socket.Socket, do func() linux.Errno) linux.Errno {
 	ready := make(chan bool, 1)
 	e := wait.Entry{Notify: func(wait.Events) {
@@ -104,7 +104,7 @@ func block(s socket.Socket, do func() linux.Errno) linux.Errno {
 		select {
 		case <-ready:
 		case <-time.After(20 * time.Second):
-			panic("nothing happens")
+			panic("the socket did not become ready in 20 seconds")
 		}
 	}
 }
@@ -147,7 +147,7 @@ func accept(t *testing.T, l *Socket) *Socket {
 	return c.(*Socket)
 }
 
-// connection is one between both networks.
+// connection makes a connection between two networks.
 func connection(t *testing.T, from, to *Network) (client, server *Socket) {
 	t.Helper()
 	l := listen(t, to, 1024, 1)
@@ -194,7 +194,7 @@ func TestConnectionsHaveNames(t *testing.T) {
 	cl, cp := names(c)
 	sl, sp := names(s)
 	if cp != (address{hostCID, 1024}) || sl != cp || sp != (address{guestCID, cl.port}) || cl.cid != linux.VMADDR_CID_ANY {
-		t.Errorf("client %v %v, server %v %v", cl, cp, sl, sp)
+		t.Errorf("client has addresses %v and %v, server %v and %v", cl, cp, sl, sp)
 	}
 }
 
@@ -225,14 +225,14 @@ func TestBytesArriveInOrderBothWays(t *testing.T) {
 				got = append(got, p[:n]...)
 			}
 			if !bytes.Equal(got, data) {
-				t.Errorf("%d bytes came of %d, or others", len(got), len(data))
+				t.Errorf("received %d of %d bytes, or the data differ", len(got), len(data))
 			}
 		})
 	}
 	done.Wait()
 }
 
-func TestAPeerThatDoesNotReadStopsTheSender(t *testing.T) {
+func TestAPeerThatDoesNotReadBlocksTheSender(t *testing.T) {
 	guest, host := pair(t)
 	c, s := connection(t, guest, host)
 	sent := 0
@@ -244,10 +244,10 @@ func TestAPeerThatDoesNotReadStopsTheSender(t *testing.T) {
 		sent += n
 	}
 	if n, errno := c.Write([]byte{1}); errno != linux.EAGAIN {
-		t.Errorf("%d more, %s", n, errno.Name())
+		t.Errorf("without credit, write returned %d, %s, want EAGAIN", n, errno.Name())
 	}
 	if c.Ready()&wait.Out != 0 {
-		t.Error("writable")
+		t.Error("the socket is writable without credit")
 	}
 	for got := 0; got < sent; {
 		n, errno := read(s, make([]byte, 8000))
@@ -271,32 +271,32 @@ func TestErrorsAreLinuxs(t *testing.T) {
 	}{
 		{"short address", s.Bind([]byte{40, 0}), linux.EINVAL},
 		{"other family", s.Bind(make([]byte, 16)), linux.EINVAL},
-		{"other machine", s.Bind(address{77, 1}.sockaddr()), linux.EADDRNOTAVAIL},
+		{"other VM", s.Bind(address{77, 1}.sockaddr()), linux.EADDRNOTAVAIL},
 		{"listen unbound", s.Listen(1), linux.EINVAL},
 		{"bind", s.Bind(address{guestCID, 2000}.sockaddr()), 0},
 		{"bind again", s.Bind(address{guestCID, 2001}.sockaddr()), linux.EINVAL},
-		{"taken", guest.newSocket().Bind(address{linux.VMADDR_CID_ANY, 2000}.sockaddr()), linux.EADDRINUSE},
+		{"port in use", guest.newSocket().Bind(address{linux.VMADDR_CID_ANY, 2000}.sockaddr()), linux.EADDRINUSE},
 		{"shutdown", s.Shutdown(linux.SHUT_RDWR), linux.ENOTCONN},
 		{"nobody listens", connect(s, address{hostCID, 99}), linux.ECONNRESET},
 		{"listen", s.Listen(1), 0},
 		{"connect a listener", s.Connect(to), linux.EINVAL},
 	} {
 		if c.got != c.want {
-			t.Errorf("%s: %s, not %s", c.what, c.got.Name(), c.want.Name())
+			t.Errorf("%s: %s, want %s", c.what, c.got.Name(), c.want.Name())
 		}
 	}
 	if _, errno := s.Accept(); errno != linux.EAGAIN {
-		t.Errorf("nothing to accept: %s", errno.Name())
+		t.Errorf("accept without a connection: %s, want EAGAIN", errno.Name())
 	}
 	if _, errno := guest.newSocket().Read(make([]byte, 1)); errno != linux.ENOTCONN {
-		t.Errorf("not connected: %s", errno.Name())
+		t.Errorf("read of an unconnected socket: %s, want ENOTCONN", errno.Name())
 	}
 	c, _ := connection(t, guest, host)
 	if errno := c.Connect(to); errno != linux.EISCONN {
-		t.Errorf("connected: %s", errno.Name())
+		t.Errorf("connect of a connected socket: %s, want EISCONN", errno.Name())
 	}
 	if _, errno := guest.New(linux.SOCK_DGRAM, 0); errno != linux.ENODEV {
-		t.Errorf("datagrams: %s", errno.Name())
+		t.Errorf("socket of SOCK_DGRAM: %s, want ENODEV", errno.Name())
 	}
 }
 
@@ -313,7 +313,7 @@ func TestAConnectWithoutAnswerTimesOut(t *testing.T) {
 		t.Error(errno.Name())
 	}
 	if len(guest.flows) != 0 {
-		t.Error("the connection is still known")
+		t.Error("the failed connection is still in flows")
 	}
 }
 
@@ -323,40 +323,40 @@ func TestShutdownEndsOneDirection(t *testing.T) {
 	writeAll(c, []byte("last words"))
 	c.Shutdown(linux.SHUT_WR)
 	if _, errno := c.Write([]byte{1}); errno != linux.EPIPE {
-		t.Errorf("write after shutdown: %s", errno.Name())
+		t.Errorf("write after shutdown: %s, want EPIPE", errno.Name())
 	}
 	p := make([]byte, 100)
 	if n, errno := read(s, p); string(p[:n]) != "last words" || errno != 0 {
-		t.Errorf("%q %s", p[:n], errno.Name())
+		t.Errorf("read %q, %s", p[:n], errno.Name())
 	}
 	if n, errno := read(s, p); n != 0 || errno != 0 {
-		t.Errorf("at the end: %d %s", n, errno.Name())
+		t.Errorf("read at the end: %d, %s, want 0", n, errno.Name())
 	}
 	if ev := s.Ready(); ev&(wait.In|wait.RdHup|wait.Out) != wait.In|wait.RdHup|wait.Out {
-		t.Errorf("ready for %#x", ev)
+		t.Errorf("Ready is %#x, want In, RdHup and Out", ev)
 	}
 	if errno := writeAll(s, []byte("answer")); errno != 0 {
 		t.Error(errno.Name())
 	}
 	if n, errno := read(c, p); string(p[:n]) != "answer" || errno != 0 {
-		t.Errorf("%q %s", p[:n], errno.Name())
+		t.Errorf("read %q, %s", p[:n], errno.Name())
 	}
 }
 
-func TestAClosedConnectionIsForgottenByBoth(t *testing.T) {
+func TestBothSidesForgetAClosedConnection(t *testing.T) {
 	guest, host := pair(t)
 	c, s := connection(t, guest, host)
 	writeAll(c, []byte("unread"))
 	c.Release()
 	p := make([]byte, 100)
 	if n, errno := read(s, p); string(p[:n]) != "unread" || errno != 0 {
-		t.Errorf("%q %s", p[:n], errno.Name())
+		t.Errorf("read %q, %s", p[:n], errno.Name())
 	}
 	if n, errno := read(s, p); n != 0 || errno != 0 {
-		t.Errorf("at the end: %d %s", n, errno.Name())
+		t.Errorf("read at the end: %d, %s, want 0", n, errno.Name())
 	}
 	if _, errno := s.Write([]byte{1}); errno != linux.EPIPE {
-		t.Errorf("write to nobody: %s", errno.Name())
+		t.Errorf("write to a closed connection: %s, want EPIPE", errno.Name())
 	}
 	s.Release()
 	for deadline := time.Now().Add(10 * time.Second); ; {
@@ -370,34 +370,34 @@ func TestAClosedConnectionIsForgottenByBoth(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d are left", left)
+			t.Fatalf("%d connections and ports are left after 10 seconds", left)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func TestAListenerTakesAsManyAsItsBacklog(t *testing.T) {
+func TestAListenerAcceptsUpToItsBacklog(t *testing.T) {
 	guest, host := pair(t)
 	l := listen(t, guest, 7, 1)
 	var clients []*Socket
 	for i, want := range []linux.Errno{0, 0, linux.ECONNRESET} {
 		c := host.newSocket()
 		if errno := connect(c, address{guestCID, 7}); errno != want {
-			t.Errorf("connection %d: %s", i, errno.Name())
+			t.Errorf("connection %d: %s, want %s", i, errno.Name(), want.Name())
 		}
 		clients = append(clients, c)
 	}
 	if l.Ready()&wait.In == 0 {
-		t.Error("nothing to accept")
+		t.Error("the listener is not readable")
 	}
 	accept(t, l)
 	l.Release()
 	if n, errno := read(clients[1], make([]byte, 1)); n != 0 || errno != 0 {
-		t.Errorf("the one that was not accepted: %d %s", n, errno.Name())
+		t.Errorf("reading the connection that was not accepted: %d, %s, want 0 at its end", n, errno.Name())
 	}
 }
 
-func TestAPeerThatSendsMoreThanItMayIsReset(t *testing.T) {
+func TestAPeerThatExceedsItsCreditIsReset(t *testing.T) {
 	guest, host := pair(t)
 	c, s := connection(t, guest, host)
 	h := Header{
@@ -408,10 +408,10 @@ func TestAPeerThatSendsMoreThanItMayIsReset(t *testing.T) {
 		guest.Receive(&h, make([]byte, h.Len))
 	}
 	if c.unread > defaultBuffer {
-		t.Errorf("%d bytes were kept", c.unread)
+		t.Errorf("the socket buffers %d bytes, more than its limit", c.unread)
 	}
 	if n, errno := read(s, make([]byte, 1)); n != 0 || errno != 0 {
-		t.Errorf("the peer: %d %s", n, errno.Name())
+		t.Errorf("reading at the peer: %d, %s, want 0 at its end", n, errno.Name())
 	}
 }
 
@@ -437,16 +437,16 @@ func TestPeekLeavesTheBytes(t *testing.T) {
 		m := &socket.Message{Data: [][]byte{p}}
 		errno := block(s, func() (errno linux.Errno) { _, errno = s.Recv(m, flags); return errno })
 		if errno != 0 || string(p) != "hel" {
-			t.Errorf("%q %s", p, errno.Name())
+			t.Errorf("read %q, %s, want %q", p, errno.Name(), "hel")
 		}
 	}
 	if n, _ := s.Read(p); string(p[:n]) != "lo" {
-		t.Errorf("%q", p[:n])
+		t.Errorf("read %q after the peeks, want %q", p[:n], "lo")
 	}
 }
 
-// FuzzPackets has a peer send what it wants: no more is kept than it was given
-// credit for, and what the machine answers is bounded.
+// FuzzPackets lets a peer send arbitrary packets. The data that a socket
+// buffers must stay within its credit, and the replies must be bounded.
 func FuzzPackets(f *testing.F) {
 	f.Add([]byte{1, 0, 5, 10, 5, 20, 4, 3, 3, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
@@ -486,11 +486,11 @@ func FuzzPackets(f *testing.F) {
 			for _, s := range append(open, c) {
 				s.Ready()
 				if s.unread > defaultBuffer {
-					t.Fatalf("%d bytes are kept", s.unread)
+					t.Fatalf("the socket buffers %d bytes, more than its limit", s.unread)
 				}
 			}
 			if len(l.pending) > 3 || len(n.owed) > 0 {
-				t.Fatalf("%d to accept, %d packets owed", len(l.pending), len(n.owed))
+				t.Fatalf("%d connections to accept, %d packets wait for room; want at most 3 and none", len(l.pending), len(n.owed))
 			}
 		}
 		for _, s := range append(open, c, l) {

@@ -7,19 +7,20 @@ import (
 	"slices"
 )
 
-// Side is the side of the square raster that images are reduced to: the
+// Side is the width and height of the raster that images are reduced to. The
 // network has Side*Side inputs.
 const Side = 16
 
-// errBlank is what an image without a mark gives.
-var errBlank = errors.New("the image shows nothing: all of it is of about one brightness")
+// errBlank is the error for an image without a mark.
+var errBlank = errors.New("the image is blank: all pixels have about the same brightness")
 
-// contrast is the smallest difference in brightness, of 255, that is ink.
+// contrast is the smallest difference in brightness, of 255, that counts as
+// ink.
 const contrast = 40
 
-// Features reduces an image to the network's inputs: the mark, cut out and
-// scaled to the raster, 0 for paper to 1 for ink. Paper is what most of the
-// border shows, so a mark may be dark on light or light on dark.
+// Features converts an image to the inputs of the network. It cuts out the mark
+// and scales it to the raster; 0 is paper and 1 is ink. Paper is the brightness
+// of most of the border, so a mark may be dark on light or light on dark.
 func Features(img image.Image) ([]float32, error) {
 	b := img.Bounds()
 	w, h := b.Dx(), b.Dy()
@@ -48,7 +49,7 @@ func Features(img image.Image) ([]float32, error) {
 	return raster(ink, w, box, deepest), nil
 }
 
-// border is the median brightness of the outermost pixels.
+// border returns the median brightness of the outermost pixels.
 func border(gray []int, w, h int) int {
 	edge := slices.Concat(gray[:w], gray[(h-1)*w:])
 	for y := range h {
@@ -58,8 +59,8 @@ func border(gray []int, w, h int) int {
 	return edge[len(edge)/2]
 }
 
-// extent is the smallest square box that holds all ink above the threshold.
-// It may reach beyond the image.
+// extent returns the smallest square that holds all ink above the threshold.
+// The square may extend beyond the image.
 func extent(ink []int, w, h, threshold int) (image.Rectangle, error) {
 	var box image.Rectangle
 	for y := range h {
@@ -77,7 +78,7 @@ func extent(ink []int, w, h, threshold int) (image.Rectangle, error) {
 	return image.Rectangle{corner, corner.Add(image.Pt(side, side))}, nil
 }
 
-// raster averages the ink in each cell of the box.
+// raster computes the average ink in each cell of the box.
 func raster(ink []int, w int, box image.Rectangle, deepest int) []float32 {
 	out := make([]float32, Side*Side)
 	h := len(ink) / w
@@ -97,7 +98,7 @@ func raster(ink []int, w int, box image.Rectangle, deepest int) []float32 {
 	return out
 }
 
-// cell is the range of pixels of cell n: at least one.
+// cell returns the range of pixels in cell n. It has at least one pixel.
 func cell(from, size, n int) (lo, hi int) {
 	lo = from + n*size/Side
 	return lo, max(from+(n+1)*size/Side, lo+1)

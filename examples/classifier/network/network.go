@@ -1,6 +1,5 @@
-// Package network is a small neural network that tells what an image shows:
-// one hidden layer, in plain Go. The classifier runs it; train makes its
-// weights.
+// Package network is a small neural network that classifies images, in plain Go
+// with one hidden layer. The classifier uses it, and train makes its weights.
 package network
 
 import (
@@ -11,14 +10,15 @@ import (
 	"math/rand/v2"
 )
 
-// Network has Inputs inputs, a hidden layer of rectified units, and an output
-// for each class. A unit's weights stand together, its bias last.
+// Network has Inputs inputs, a hidden layer of rectified linear units, and one
+// output per class. The weights of a unit are adjacent, with its bias last.
 type Network struct {
 	Inputs, Hidden, Classes int
 	first, second           []float32
 }
 
-// header begins a file of weights, little endian; the weights follow.
+// header is the header of a file of weights, little endian. The weights follow
+// it.
 type header struct {
 	Magic                   [4]byte
 	Inputs, Hidden, Classes uint32
@@ -26,10 +26,10 @@ type header struct {
 
 var magic = [4]byte{'P', 'N', 'N', '1'}
 
-// maxUnits bounds the sizes that a file may claim.
+// maxUnits limits the sizes that a file may specify.
 const maxUnits = 1 << 16
 
-// New makes a network with small random weights, ready to be trained.
+// New returns an untrained network with small random weights.
 func New(r *rand.Rand, inputs, hidden, classes int) *Network {
 	n := &Network{Inputs: inputs, Hidden: hidden, Classes: classes}
 	fill := func(units, inputs int) []float32 {
@@ -87,8 +87,8 @@ func softmax(p []float32) {
 	}
 }
 
-// Learn moves the weights by one step of gradient descent towards saying
-// class for x.
+// Learn changes the weights by one step of gradient descent, towards class as
+// the answer for x.
 func (n *Network) Learn(x []float32, class int, rate float32) {
 	hidden, p := n.forward(x)
 	p[class]-- // the gradient of cross entropy with softmax
@@ -103,7 +103,7 @@ func (n *Network) Learn(x []float32, class int, rate float32) {
 	}
 	for h, g := range back {
 		if hidden[h] == 0 {
-			continue // a rectified unit that was off
+			continue // the gradient of an inactive rectified linear unit is 0
 		}
 		w := n.first[h*(n.Inputs+1):][:n.Inputs+1]
 		for i, v := range x {
@@ -113,7 +113,7 @@ func (n *Network) Learn(x []float32, class int, rate float32) {
 	}
 }
 
-// MarshalBinary writes the file of weights.
+// MarshalBinary returns the weights in the file format.
 func (n *Network) MarshalBinary() ([]byte, error) {
 	var b bytes.Buffer
 	h := header{magic, uint32(n.Inputs), uint32(n.Hidden), uint32(n.Classes)}
@@ -125,7 +125,7 @@ func (n *Network) MarshalBinary() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// UnmarshalBinary reads a file of weights.
+// UnmarshalBinary reads weights in the file format.
 func (n *Network) UnmarshalBinary(data []byte) error {
 	r := bytes.NewReader(data)
 	var h header
@@ -133,7 +133,7 @@ func (n *Network) UnmarshalBinary(data []byte) error {
 		return fmt.Errorf("weights: %w", err)
 	}
 	if h.Magic != magic || max(h.Inputs, h.Hidden, h.Classes) > maxUnits || min(h.Inputs, h.Hidden, h.Classes) < 1 {
-		return fmt.Errorf("weights: header %v is not known", h)
+		return fmt.Errorf("weights: invalid header %v", h)
 	}
 	*n = Network{Inputs: int(h.Inputs), Hidden: int(h.Hidden), Classes: int(h.Classes)}
 	first, second := n.Hidden*(n.Inputs+1), n.Classes*(n.Hidden+1)

@@ -1,5 +1,5 @@
-// Package shapes draws the images that the classifier learns from and is
-// tested with: hand-made marks of a few kinds, of any size, place, angle,
+// Package shapes draws the images for training and tests of the classifier.
+// They look like hand-drawn marks of a few kinds, of any size, position, angle,
 // stroke and brightness, with noise.
 package shapes
 
@@ -13,7 +13,7 @@ import (
 // Names are the kinds, in the order of the network's outputs.
 var Names = []string{"circle", "cross", "ring", "square", "triangle"}
 
-// Draw makes an image of the kind with index k; r decides everything else.
+// Draw draws an image of kind k. r determines everything else.
 func Draw(r *rand.Rand, k int) *image.Gray {
 	side := 32 + r.IntN(65)
 	m := mark{
@@ -40,12 +40,13 @@ func Draw(r *rand.Rand, k int) *image.Gray {
 	return img
 }
 
-// mark is where a shape lies in an image.
+// mark is the position of a shape in an image.
 type mark struct {
 	x, y, radius, turn, squash float64
 }
 
-// coverage is the part of a pixel inside the shape, from four samples.
+// coverage returns the part of a pixel that is inside the shape, estimated from
+// four samples.
 func (m mark) coverage(inside func(u, v float64) bool, x, y int) float64 {
 	hits := 0.0
 	sin, cos := math.Sincos(m.turn)
@@ -58,8 +59,8 @@ func (m mark) coverage(inside func(u, v float64) bool, x, y int) float64 {
 	return hits / 4
 }
 
-// kinds say which points of the unit disc, or near it, a shape covers; v
-// grows downwards.
+// kinds define which points in or near the unit disc a shape covers. v grows
+// downwards.
 var kinds = map[string]func(u, v float64) bool{
 	"circle": func(u, v float64) bool { return u*u+v*v < 1 },
 	"cross": func(u, v float64) bool {

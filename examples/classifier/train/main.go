@@ -1,6 +1,6 @@
-// Command train makes the classifier's weights: it draws images, teaches a
-// network with them, measures it with others and writes it. On one kind of CPU
-// it always makes the same file.
+// Command train makes the weights of the classifier. It draws images, trains a
+// network with them, measures it with other images, and writes the weights. On
+// one kind of CPU it always writes the same file.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 
 func main() {
 	out := flag.String("o", "weights.bin", "file to write")
-	images := flag.Int("images", 30_000, "number of images to learn from")
+	images := flag.Int("images", 30_000, "number of images for training")
 	flag.Parse()
 
 	r := rand.New(rand.NewPCG(1, 1))
@@ -34,7 +34,7 @@ func main() {
 			right++
 		}
 	}
-	fmt.Printf("right in %.1f%% of %d images it had not seen\n", 100*float64(right)/tests, tests)
+	fmt.Printf("%.1f%% of %d new images are right\n", 100*float64(right)/tests, tests)
 	data, err := n.MarshalBinary()
 	if err != nil {
 		log.Fatal(err)
@@ -44,12 +44,12 @@ func main() {
 	}
 }
 
-// sample draws an image of a random kind and reduces it.
+// sample draws an image of a random kind and converts it to inputs.
 func sample(r *rand.Rand) (x []float32, class int) {
 	class = r.IntN(len(shapes.Names))
 	x, err := network.Features(shapes.Draw(r, class))
 	if err != nil {
-		log.Fatalf("an image of a %s: %v", shapes.Names[class], err)
+		log.Fatalf("image of a %s: %v", shapes.Names[class], err)
 	}
 	return x, class
 }

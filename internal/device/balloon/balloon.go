@@ -1,6 +1,7 @@
-// Package balloon is virtio's memory balloon (virtio 1.2 §5.5): what the guest
-// does not need of its memory goes back to the host, when the host asks for it
-// (SetPages), and when the guest says so by itself (free page reporting).
+// Package balloon implements the virtio memory balloon device (virtio 1.2
+// §5.5). The guest gives memory that it does not need back to the host: on
+// request of the host (SetPages), and on its own initiative (free page
+// reporting).
 package balloon
 
 import (
@@ -17,11 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// featureReporting is VIRTIO_BALLOON_F_PAGE_REPORTING (§5.5.3). That a page
-// comes back filled with zeros, whatever was in it, needs no feature.
+// featureReporting is VIRTIO_BALLOON_F_PAGE_REPORTING (§5.5.3). No second
+// feature is needed for the contents: a reported page always reads as zeros
+// afterwards.
 const featureReporting = 1 << 5
 
-// Queues (§5.5.2). That of reports follows those whose features the device has.
+// Queues (§5.5.2). The features of the device decide the number of the
+// reporting queue: a device without statistics and free page hints has it
+// third.
 const (
 	queueInflate = iota
 	queueDeflate
@@ -31,7 +35,7 @@ const (
 	queueSize = 64
 )
 
-// The configuration (§5.5.4): num_pages[4] actual[4].
+// Layout of the configuration (§5.5.4): num_pages[4] actual[4].
 const (
 	configPages  = 0
 	configActual = 4
@@ -39,27 +43,28 @@ const (
 )
 
 const (
-	pageSize = 4096 // of the balloon, whatever the guest's is (§5.5.6)
-	// maxNumbers is how many pages a driver names at once. Linux and libos
-	// name 256 and 1,024.
+	pageSize = 4096 // unit of page numbers, whatever the page size of the guest (§5.5.6)
+	// maxNumbers limits the page numbers in one buffer chain. Linux sends 256 at a
+	// time, libos 1,024.
 	maxNumbers = 1 << 16
 )
 
-// Device is the balloon.
+// Device is a memory balloon.
 type Device struct {
 	mem     *virtqueue.Memory
 	discard func(pages []byte) error
 
 	workers []*device.Worker
-	numbers [pageSize]byte // of pages, copied
+	numbers [pageSize]byte // scratch buffer of inflate: page numbers copied out of guest memory
 
 	mu     sync.Mutex
 	config [configSize]byte
-	bus    device.Bus // nil: stopped
+	bus    device.Bus // nil while the device is stopped
 }
 
-// New is a balloon of mem. discard takes what is in whole pages of it away from
-// the guest, which finds zeros there when it uses them again; Discard is one.
+// New returns a balloon for the guest memory mem. discard gives whole pages of
+// mem back to the host; the guest reads zeros when it uses them again. Discard
+// is such a function.
 func New(mem *virtqueue.Memory, discard func(pages []byte) error) *Device {
 	return &Device{mem: mem, discard: discard}
 }
@@ -69,8 +74,8 @@ func Discard(pages []byte) error {
 	return os.NewSyscallError("madvise", unix.Madvise(pages, unix.MADV_REMOVE))
 }
 
-// SetPages asks the guest for n pages of 4 KiB altogether. It gives them as it
-// can.
+// SetPages asks the guest for a balloon of n pages of 4 KiB in total. The guest
+// inflates or deflates the balloon when it can.
 func (d *Device) SetPages(n uint32) {
 	d.mu.Lock()
 	binary.LittleEndian.PutUint32(d.config[configPages:], n)
@@ -81,7 +86,8 @@ func (d *Device) SetPages(n uint32) {
 	}
 }
 
-// Pages is how many pages the guest says that it has given.
+// Pages returns the current size of the balloon in pages of 4 KiB, as reported
+// by the guest.
 func (d *Device) Pages() uint32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,7 +111,8 @@ func (d *Device) Config() []byte {
 	return c[:]
 }
 
-// SetConfig implements device.Device: actual is the driver's to write.
+// SetConfig implements device.Device. The driver can write the field actual
+// only.
 func (d *Device) SetConfig(off int, p []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,7 +136,7 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	}
 	do := [queueCount]func(c *virtqueue.Chain) (int, error){
 		queueInflate: d.inflate,
-		// A page that comes back is there as soon as it is used.
+		// Deflating needs no work: the host allocates a page on its next use.
 		queueDeflate: func(*virtqueue.Chain) (int, error) { return 0, nil },
 		queueReports: d.report,
 	}
@@ -146,7 +153,7 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	return nil
 }
 
-// Stop implements device.Device. What the guest had given is its own again.
+// Stop implements device.Device. The balloon is empty afterwards.
 func (d *Device) Stop() {
 	for _, w := range d.workers {
 		w.Stop()
@@ -157,8 +164,8 @@ func (d *Device) Stop() {
 	clear(d.config[configActual:])
 }
 
-// inflate takes the pages whose numbers are in c (§5.5.6.1), of each run of them
-// all at once.
+// inflate discards the pages whose numbers are in c (§5.5.6.1). It discards
+// each run of consecutive pages with one call.
 func (d *Device) inflate(c *virtqueue.Chain) (int, error) {
 	if c.OutLen > 4*maxNumbers {
 		return 0, fmt.Errorf("the driver lies: %d bytes of page numbers", c.OutLen)
@@ -184,12 +191,14 @@ func (d *Device) inflate(c *virtqueue.Chain) (int, error) {
 	return 0, d.take(first, pages)
 }
 
-// take takes a run of pages. What is not the balloon's memory it leaves alone:
-// the guest may have named what has another owner, an image for example.
+// take discards a run of pages. It skips pages outside the memory of the
+// balloon: the guest may name a page that something else owns, such as the
+// image.
 func (d *Device) take(first, pages uint64) error {
 	mem, ok := d.mem.Slice(first*pageSize, pages*pageSize)
 	if !ok && pages > 1 {
-		// One of them is not, or they are of regions that adjoin.
+		// A page of the run is not in memory, or the run crosses the border of two
+		// adjoining regions.
 		if err := d.take(first, pages/2); err != nil {
 			return err
 		}
@@ -198,7 +207,7 @@ func (d *Device) take(first, pages uint64) error {
 	return d.drop(mem)
 }
 
-// report takes what was in the pages of c's buffers (§5.5.6.7).
+// report discards the reported pages in the buffers of c (§5.5.6.7).
 func (d *Device) report(c *virtqueue.Chain) (int, error) {
 	for _, b := range c.In {
 		if err := d.drop(b); err != nil {
@@ -208,7 +217,7 @@ func (d *Device) report(c *virtqueue.Chain) (int, error) {
 	return 0, nil
 }
 
-var errDiscard = errors.New("give memory back to the host")
+var errDiscard = errors.New("cannot give memory back to the host")
 
 // drop discards the whole pages in mem.
 func (d *Device) drop(mem []byte) error {

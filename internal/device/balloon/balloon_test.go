@@ -30,10 +30,12 @@ func numbers(pages ...uint32) (b []byte) {
 	return b
 }
 
-// run is pages that were discarded, by number.
+// run is a run of discarded pages: the number of the first page, and the page
+// count.
 type run struct{ first, pages int }
 
-// recorded is a balloon, and what it has discarded since, from an address on.
+// recorded starts a balloon. The function that it returns lists the pages
+// discarded since its last call; it counts page numbers from addr.
 func recorded(t *testing.T) (*devicetest.Raw, func(addr uint32) []run) {
 	pages := make(chan []byte, 100)
 	_, r := start(t, func(p []byte) error {
@@ -50,7 +52,7 @@ func recorded(t *testing.T) (*devicetest.Raw, func(addr uint32) []run) {
 	}
 }
 
-func TestPagesThatTheGuestNamesAreDiscarded(t *testing.T) {
+func TestInflateDiscardsPages(t *testing.T) {
 	many := make([]uint32, 3000)
 	for i := range many {
 		many[i] = 100 + uint32(i%150)
@@ -61,16 +63,16 @@ func TestPagesThatTheGuestNamesAreDiscarded(t *testing.T) {
 		pages []byte
 		want  []run
 	}{
-		{"none of number 0", numbers(7), []run{{7, 1}}},
-		{"number 0", numbers(0x100, 0x101, 0x103), []run{{0x100, 2}, {0x103, 1}}},
-		{"downwards", numbers(0x103, 0x102), []run{{0x103, 1}, {0x102, 1}}},
-		{"more than one copy takes", numbers(many...), slices.Repeat([]run{{100, 150}}, 20)},
+		{"one page", numbers(7), []run{{7, 1}}},
+		{"two runs", numbers(0x100, 0x101, 0x103), []run{{0x100, 2}, {0x103, 1}}},
+		{"descending", numbers(0x103, 0x102), []run{{0x103, 1}, {0x102, 1}}},
+		{"more numbers than one copy holds", numbers(many...), slices.Repeat([]run{{100, 150}}, 20)},
 		{"beyond memory", numbers(last, last+1, last+2, 0xffffffff), []run{{last, 1}}},
-		{"half a number", []byte{7, 0, 0, 0, 9}, []run{{7, 1}}},
+		{"incomplete number", []byte{7, 0, 0, 0, 9}, []run{{7, 1}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, discarded := recorded(t)
-			for _, queue := range []int{queueInflate, queueDeflate} { // the second does nothing
+			for _, queue := range []int{queueInflate, queueDeflate} { // deflate discards nothing
 				r.Send(queue, buffers, test.pages, 0)
 				r.Take(t, queue)
 			}
@@ -81,10 +83,10 @@ func TestPagesThatTheGuestNamesAreDiscarded(t *testing.T) {
 	}
 }
 
-func TestWholePagesOfAReportAreDiscarded(t *testing.T) {
+func TestReportDiscardsWholePages(t *testing.T) {
 	for _, test := range []struct {
 		at, n uint32
-		want  []run // from buffers on
+		want  []run // page numbers relative to buffers
 	}{
 		{0, pageSize, []run{{0, 1}}},
 		{pageSize, 10 * pageSize, []run{{1, 10}}},
@@ -104,9 +106,9 @@ func TestWholePagesOfAReportAreDiscarded(t *testing.T) {
 	}
 }
 
-// TestWhatIsDiscardedIsTheHostsAndZero has pages of a file in memory, as a
-// machine's are.
-func TestWhatIsDiscardedIsTheHostsAndZero(t *testing.T) {
+// TestDiscardFreesHostMemory discards pages of a memfd, the memory of a real
+// VM.
+func TestDiscardFreesHostMemory(t *testing.T) {
 	fd, err := unix.MemfdCreate("memory", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
@@ -137,14 +139,14 @@ func TestWhatIsDiscardedIsTheHostsAndZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	if freed := before - blocks(); freed != n-2*pageSize {
-		t.Errorf("%d bytes are the host's again", freed)
+		t.Errorf("the host got %d bytes back", freed)
 	}
 	if !bytes.Equal(mem[pageSize:n-pageSize], make([]byte, n-2*pageSize)) || mem[pageSize-1] != 1 || mem[n-pageSize] != 1 {
-		t.Error("other pages")
+		t.Error("the discarded pages are not zero, or their neighbours changed")
 	}
 }
 
-func TestWhatCannotBeDiscardedEndsTheBalloon(t *testing.T) {
+func TestDiscardErrorFailsTheDevice(t *testing.T) {
 	cause := errors.New("no")
 	_, r := start(t, func([]byte) error { return cause })
 	r.Lend(queueReports, buffers, pageSize)
@@ -153,7 +155,7 @@ func TestWhatCannotBeDiscardedEndsTheBalloon(t *testing.T) {
 	}
 }
 
-func TestTooManyNumbersAtOnceAreALie(t *testing.T) {
+func TestTooManyPageNumbersFailTheDevice(t *testing.T) {
 	_, r := start(t, func([]byte) error { return nil })
 	r.Send(queueInflate, buffers, make([]byte, 4*maxNumbers+4), 0)
 	if err := <-r.Failed; err == nil {
@@ -161,14 +163,14 @@ func TestTooManyNumbersAtOnceAreALie(t *testing.T) {
 	}
 }
 
-func TestTheSizeThatTheHostWantsIsTold(t *testing.T) {
+func TestConfiguration(t *testing.T) {
 	d, r := start(t, func([]byte) error { return nil })
 	d.SetPages(0x12345)
 	<-r.Changed
 	if c := d.Config(); !bytes.Equal(c, []byte{0x45, 0x23, 1, 0, 0, 0, 0, 0}) {
 		t.Errorf("configuration % x", c)
 	}
-	d.SetConfig(configPages, []byte{9, 9, 9, 9}) // not the driver's
+	d.SetConfig(configPages, []byte{9, 9, 9, 9}) // the driver may not write this field
 	d.SetConfig(configActual+3, []byte{1, 2, 3, 4})
 	d.SetConfig(configActual, []byte{0x11, 0x22, 0x33})
 	d.SetConfig(configSize, []byte{1})
@@ -178,9 +180,9 @@ func TestTheSizeThatTheHostWantsIsTold(t *testing.T) {
 	}
 	r.Stop()
 	if n := d.Pages(); n != 0 {
-		t.Errorf("%#x pages of a guest that is not there", n)
+		t.Errorf("%#x pages after the device stopped", n)
 	}
-	d.SetPages(1) // is told to nobody
+	d.SetPages(1) // a stopped device has no bus to notify
 }
 
 func TestTheDataPathAllocatesNothing(t *testing.T) {
@@ -199,7 +201,7 @@ func TestTheDataPathAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzLyingDriver lets the fuzzer write a driver's memory while the device runs.
+// FuzzLyingDriver lets the fuzzer write to the queues while the device runs.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add([]byte("\x02\x00\x10\x40\x03\x00\x00\x00"))
 	f.Add([]byte("\x01\x00\x08\x40\x00\x04\x02\x01\x03\x00\x00\x00"))
@@ -212,7 +214,7 @@ func FuzzLyingDriver(f *testing.F) {
 			return New(mem, func(p []byte) error {
 				at := uintptr(unsafe.Pointer(&p[0]))
 				if at < low || at+uintptr(len(p)) > high || (at|uintptr(len(p)))%pageSize != 0 {
-					panic("not pages of the guest")
+					panic("discard of something other than whole guest pages")
 				}
 				return nil
 			})

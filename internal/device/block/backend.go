@@ -11,25 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Backend is what a disk is on: a regular file or a block device.
+// Backend is the storage of a disk: a regular file or a block device.
 type Backend struct {
-	// File may be handed to another process. As long as somebody has it,
-	// nobody else can open it for writing by Open; nor, if it is open for
-	// writing, at all.
+	// File may be passed to another process. As long as any process has it open,
+	// Open fails for writing. If File itself is open for writing, Open fails for
+	// reading as well.
 	File *os.File
 	Info Info
 }
 
-// Info is what a Device must know of its file. Sizes are in bytes.
+// Info is what a Device needs to know about its file. Sizes are in bytes.
 type Info struct {
 	Size      int64
-	BlockSize int  // what the guest reads and writes multiples of
-	Physical  int  // what it better reads and writes multiples of
+	BlockSize int  // logical block size: the unit of reads and writes
+	Physical  int  // physical block size: the unit of efficient reads and writes
 	ReadOnly  bool // the guest cannot write
-	// Direct says that the file is open with O_DIRECT, so the host does not
-	// cache it. Not every file system has that.
+	// Direct reports whether the file is open with O_DIRECT, so that the host does
+	// not cache it. Not every file system supports O_DIRECT.
 	Direct bool
-	ID     string // what the guest sees of its name
+	ID     string // the serial string that the guest reads (VIRTIO_BLK_T_GET_ID)
 }
 
 const maxBlockSize = 64 << 10
@@ -38,14 +38,14 @@ func (i *Info) check() error {
 	power := func(n int) bool { return n >= sector && n <= maxBlockSize && n&(n-1) == 0 }
 	switch {
 	case !power(i.BlockSize) || !power(i.Physical) || i.Physical < i.BlockSize:
-		return fmt.Errorf("blocks of %d and %d bytes", i.BlockSize, i.Physical)
+		return fmt.Errorf("invalid block sizes: logical %d bytes, physical %d bytes", i.BlockSize, i.Physical)
 	case i.Size <= 0 || i.Size%int64(i.BlockSize) != 0:
-		return fmt.Errorf("%d bytes are not blocks of %d", i.Size, i.BlockSize)
+		return fmt.Errorf("its size of %d bytes is not a multiple of its block size of %d", i.Size, i.BlockSize)
 	}
 	return nil
 }
 
-// Open opens what a disk is to be on.
+// Open opens the file or block device of a disk.
 func Open(path string, readOnly bool) (*Backend, error) {
 	b := &Backend{Info: Info{ReadOnly: readOnly, ID: filepath.Base(path)}}
 	err := b.open(path, unix.O_DIRECT)
@@ -58,16 +58,17 @@ func Open(path string, readOnly bool) (*Backend, error) {
 	return b, nil
 }
 
-// Close closes the file here.
+// Close closes the file in this process.
 func (b *Backend) Close() error { return b.File.Close() }
 
-// errNotDirect says that a file cannot be open with O_DIRECT, or not all of it
-// be read so.
-var errNotDirect = errors.New("cannot be read without a cache")
+// errNotDirect reports that a file cannot be opened with O_DIRECT, or that its
+// last block cannot be read that way.
+var errNotDirect = errors.New("cannot be read with O_DIRECT")
 
 func (b *Backend) open(path string, direct int) error {
-	// O_NONBLOCK: there may be a FIFO in the place of a disk. O_EXCL: a block
-	// device that is mounted, or otherwise the host's, is not given away.
+	// O_NONBLOCK: path may name a FIFO, whose open would block. O_EXCL: the open
+	// fails for a block device that the host uses, for example one that is
+	// mounted.
 	flags := unix.O_CLOEXEC | unix.O_NONBLOCK | direct
 	if b.Info.ReadOnly {
 		flags |= unix.O_RDONLY
@@ -81,7 +82,7 @@ func (b *Backend) open(path string, direct int) error {
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("open: %w: it is mounted, or in use by another program", err)
 	case (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)) && !b.Info.ReadOnly:
-		return fmt.Errorf("open for writing: %w; if it may be read, add :ro", err)
+		return fmt.Errorf("open for writing: %w; to attach it read-only, add :ro", err)
 	case err != nil:
 		return fmt.Errorf("open: %w", err)
 	}
@@ -92,8 +93,8 @@ func (b *Backend) open(path string, direct int) error {
 	return nil
 }
 
-// look fills in what the file says of itself, once it is found to be one for a
-// disk.
+// look checks that the file is suitable for a disk, locks it, and fills in
+// Info.
 func (b *Backend) look(fd int, direct bool) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -137,8 +138,9 @@ func (b *Backend) look(fd int, direct bool) error {
 	return b.Info.check()
 }
 
-// lock keeps others from the file that use it in the same way, QEMU among them
-// (fcntl(2), open file description locks). Who has the descriptor has the lock.
+// lock takes an open file description lock (fcntl(2)). It excludes other users
+// of the file that lock it in the same way, such as QEMU. The lock belongs to
+// the open file, so a process that receives the descriptor has the lock too.
 func lock(fd int, write bool) error {
 	l := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart}
 	if write {
@@ -150,19 +152,19 @@ func lock(fd int, write bool) error {
 	case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES):
 		return fmt.Errorf("lock: %w", err)
 	case write:
-		return errors.New("another machine, or another disk of this one, uses it, so it cannot be written; several can use it if all have :ro")
+		return errors.New("another instance, or another disk of this one, uses it, so it cannot be written; several can share it if all of them add :ro")
 	}
-	return errors.New("another machine, or another disk of this one, writes it, so what is read would not fit together")
+	return errors.New("another instance, or another disk of this one, writes it, so a reader would see inconsistent data")
 }
 
-// directUnit is the smallest unit from least on that can be read with O_DIRECT,
-// which the file system does not say on all kernels, so it is tried. A disk that
-// is not made of it is none for O_DIRECT.
+// directUnit returns the smallest unit, from least on, that O_DIRECT can read.
+// Not all kernels report it, so directUnit tries. It returns errNotDirect if
+// the disk is not a whole number of units.
 func directUnit(fd, least int, size int64) (int, error) {
 	const most = 4096
 	buf := aligned(most, most)
 	for n := least; n <= most && size%int64(n) == 0; n *= 2 {
-		// The last one, so that its offset is a multiple of no more than it.
+		// Read the last unit, at an offset that is not a multiple of a larger unit.
 		off := size - int64(n)
 		if off%int64(2*n) == 0 && off > 0 {
 			off -= int64(n)
@@ -177,7 +179,7 @@ func directUnit(fd, least int, size int64) (int, error) {
 	return 0, errNotDirect
 }
 
-// aligned is n bytes of memory at a multiple of unit.
+// aligned returns n bytes of memory whose address is a multiple of unit.
 func aligned(n, unit int) []byte {
 	b := make([]byte, n+unit)
 	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (unit - 1)

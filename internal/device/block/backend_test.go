@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestWhatCannotBeADisk(t *testing.T) {
+func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string, make func(path string) error) string {
 		path := filepath.Join(dir, name)
@@ -31,8 +31,8 @@ func TestWhatCannotBeADisk(t *testing.T) {
 		readOnly   bool
 		want       string
 	}{
-		{"nothing there", filepath.Join(dir, "none"), false, "no such file"},
-		{"a folder", dir, true, "neither a regular file nor a block device"},
+		{"a missing file", filepath.Join(dir, "none"), false, "no such file"},
+		{"a directory", dir, true, "neither a regular file nor a block device"},
 		{"a character device", "/dev/null", true, "neither a regular file nor a block device"},
 		{"a FIFO", at("fifo", func(path string) error { return unix.Mkfifo(path, 0o600) }), true, "neither a regular file nor a block device"},
 		{"a socket", at("socket", func(path string) error {
@@ -43,10 +43,10 @@ func TestWhatCannotBeADisk(t *testing.T) {
 			return errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Close(fd))
 		}), true, "no such device"},
 		{"an empty file", at("empty", func(path string) error { return os.WriteFile(path, nil, 0o600) }), false, "it is empty"},
-		{"half a sector", odd, false, "not a multiple of 512"},
-		{"a disk that is written", written, false, "uses it, so it cannot be written"},
-		{"a disk that is written, to read", written, true, "writes it"},
-		{"a disk that is read, to write", read, false, "uses it, so it cannot be written"},
+		{"an incomplete sector", odd, false, "not a multiple of 512"},
+		{"a disk that is in use for writing", written, false, "uses it, so it cannot be written"},
+		{"a disk that is in use for writing, opened to read", written, true, "writes it"},
+		{"a disk that is in use for reading, opened to write", read, false, "uses it, so it cannot be written"},
 	} {
 		b, err := Open(test.path, test.readOnly)
 		if err == nil {
@@ -56,10 +56,10 @@ func TestWhatCannotBeADisk(t *testing.T) {
 			t.Errorf("%s: %v; want %q", test.name, err, test.want)
 		}
 	}
-	backend(t, read, true) // several may
+	backend(t, read, true) // several readers can share it
 }
 
-func TestADiskIsFreeWhenItIsClosed(t *testing.T) {
+func TestCloseReleasesTheLock(t *testing.T) {
 	path := file(t, 1<<20)
 	for range 2 {
 		b, err := Open(path, false)
@@ -72,26 +72,27 @@ func TestADiskIsFreeWhenItIsClosed(t *testing.T) {
 	}
 }
 
-func TestADiskThatMayNotBeWritten(t *testing.T) {
+func TestOpenOfAReadOnlyFileSuggestsRo(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may write everything")
+		t.Skip("root can write every file")
 	}
 	path := file(t, 1<<20)
 	if err := os.Chmod(path, 0o400); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(path, false); err == nil || !strings.Contains(err.Error(), ":ro") {
-		t.Errorf("%v; want how to read it", err)
+		t.Errorf("%v; want the hint :ro", err)
 	}
 	backend(t, path, true)
 }
 
-// mount mounts a tmpfs of size bytes.
+// mount mounts a tmpfs and returns its directory. size is a mount option, such
+// as "1m".
 func mount(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("to fill a file system needs one of its own: mount: %v", err)
+		t.Skipf("the test needs a file system of its own: mount: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -101,7 +102,7 @@ func mount(t *testing.T, size string) string {
 	return dir
 }
 
-// sparse makes a file of size bytes without any place.
+// sparse makes a file of size bytes that uses no disk space.
 func sparse(t *testing.T, path string, size int64) {
 	t.Helper()
 	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
@@ -109,11 +110,11 @@ func sparse(t *testing.T, path string, size int64) {
 	}
 }
 
-func TestAFullFileSystem(t *testing.T) {
+func TestFullFileSystem(t *testing.T) {
 	path := filepath.Join(mount(t, "1m"), "disk.img")
 	sparse(t, path, 4<<20)
 	var report atomic.Value
-	m := newMachine(t, backend(t, path, false), Options{Report: func(err error) { report.Store(err) }}, allFeatures)
+	m := newFixture(t, backend(t, path, false), Options{Report: func(err error) { report.Store(err) }}, allFeatures)
 	failed := -1
 	for i := range 4 << 20 / slot {
 		if s := m.do(typeOut, uint64(i*slot/sector), data(0, slot)); s == statusError {
@@ -125,32 +126,32 @@ func TestAFullFileSystem(t *testing.T) {
 		t.Errorf("write %d failed", failed)
 	}
 	if err, _ := report.Load().(error); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "disk.img") {
-		t.Errorf("it reports %v", err)
+		t.Errorf("reported %v", err)
 	}
 	if s := m.do(typeIn, 0, data(0, slot)); s != statusOK {
 		t.Errorf("read: status %d", s)
 	}
-	// What is discarded makes room.
+	// A discard frees space.
 	if s := m.rangeOf(typeDiscard, 0, slot/sector, 0); s != statusOK {
 		t.Errorf("discard: status %d", s)
 	}
 	if s := m.do(typeOut, uint64(failed*slot/sector), data(0, slot)); s != statusOK {
-		t.Errorf("write after that: status %d", s)
+		t.Errorf("write after the discard: status %d", s)
 	}
-	// tmpfs can make holes only.
+	// tmpfs cannot zero a range in place. It can only punch holes.
 	if s := m.rangeOf(typeWriteZeroes, 0, 8, 0); s != statusUnsupported {
-		t.Errorf("zeroes: status %d", s)
+		t.Errorf("write zeroes: status %d", s)
 	}
 	if s := m.rangeOf(typeWriteZeroes, 0, 8, flagUnmap); s != statusOK {
-		t.Errorf("zeroes that may be given back: status %d", s)
+		t.Errorf("write zeroes with unmap: status %d", s)
 	}
 }
 
-// TestALimitOfFileSizes is RLIMIT_FSIZE, of which the signal must not end the
+// TestFileSizeLimit sets RLIMIT_FSIZE. The signal SIGXFSZ must not end the
 // process.
-func TestALimitOfFileSizes(t *testing.T) {
+func TestFileSizeLimit(t *testing.T) {
 	path := file(t, 8<<20)
-	m := newMachine(t, buffered(t, path, false), Options{}, allFeatures)
+	m := newFixture(t, buffered(t, path, false), Options{}, allFeatures)
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
@@ -164,14 +165,14 @@ func TestALimitOfFileSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before != statusOK || behind != statusError || across != statusError {
-		t.Errorf("status %d before it, %d behind it, %d across it", before, behind, across)
+		t.Errorf("status %d below the limit, %d above it, %d across it", before, behind, across)
 	}
 }
 
-func TestADeviceThatCannotBeWritten(t *testing.T) {
+func TestWriteToAReadOnlyDescriptor(t *testing.T) {
 	b := buffered(t, file(t, 1<<20), true)
-	b.Info.ReadOnly = false // as if it had become so
-	m := newMachine(t, b, Options{}, allFeatures)
+	b.Info.ReadOnly = false // as if it had become read-only after the open
+	m := newFixture(t, b, Options{}, allFeatures)
 	for _, r := range []struct {
 		name   string
 		status byte
@@ -188,7 +189,7 @@ func TestADeviceThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// loop is a block device of Linux on the file at path.
+// loop returns a loop device for the file at path.
 func loop(t *testing.T, path string, options ...string) string {
 	t.Helper()
 	out, err := exec.Command("losetup", append(options, "--find", "--show", path)...).Output()
@@ -204,7 +205,7 @@ func loop(t *testing.T, path string, options ...string) string {
 	return dev
 }
 
-func TestABlockDevice(t *testing.T) {
+func TestBlockDevice(t *testing.T) {
 	for _, size := range []int{512, 4096} {
 		dev := loop(t, file(t, 4<<20), "--sector-size", map[int]string{512: "512", 4096: "4096"}[size])
 		b := backend(t, dev, false)
@@ -212,9 +213,9 @@ func TestABlockDevice(t *testing.T) {
 			t.Errorf("%+v", b.Info)
 		}
 		if _, err := Open(dev, false); err == nil || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("it opens twice: %v", err)
+			t.Errorf("a second open: %v", err)
 		}
-		m := newMachine(t, b, Options{}, allFeatures)
+		m := newFixture(t, b, Options{}, allFeatures)
 		fill(m.bytes(dataAt, slot), 3)
 		part := byte(statusOK)
 		if size > 512 {
@@ -238,18 +239,18 @@ func TestABlockDevice(t *testing.T) {
 			}
 		}
 		if string(m.bytes(dataAt, slot)) != string(m.bytes(dataAt+slot, slot)) {
-			t.Error("what was read is not what was written")
+			t.Error("the read returned other data than the write stored")
 		}
 		want := append(make([]byte, 8192), m.bytes(dataAt+8192, slot-8192)...)
 		if string(want) != string(m.bytes(dataAt+2*slot, slot)) {
-			t.Error("what was cleared is not zero, or more is")
+			t.Error("the discarded and zeroed ranges are not zero, or their neighbours changed")
 		}
 	}
 }
 
-func TestABlockDeviceThatGoesAway(t *testing.T) {
+func TestBlockDeviceThatVanishes(t *testing.T) {
 	path := file(t, 4<<20)
-	m := newMachine(t, backend(t, loop(t, path), false), Options{}, allFeatures)
+	m := newFixture(t, backend(t, loop(t, path), false), Options{}, allFeatures)
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +259,7 @@ func TestABlockDeviceThatGoesAway(t *testing.T) {
 	}
 }
 
-func TestAMountedBlockDevice(t *testing.T) {
+func TestMountedBlockDevice(t *testing.T) {
 	dev := loop(t, file(t, 4<<20))
 	if out, err := exec.Command("mkfs.ext4", "-q", dev).CombinedOutput(); err != nil {
 		t.Skipf("mkfs.ext4: %v %s", err, out)
@@ -273,16 +274,16 @@ func TestAMountedBlockDevice(t *testing.T) {
 		}
 	}()
 	if _, err := Open(dev, false); err == nil || !strings.Contains(err.Error(), "mounted") {
-		t.Errorf("it is given away: %v", err)
+		t.Errorf("open: %v; want an error", err)
 	}
 }
 
-func TestAFileThatWasMadeShorter(t *testing.T) {
+func TestTruncatedFile(t *testing.T) {
 	for kind, open := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			path := file(t, 1<<20)
 			var reports atomic.Int32
-			m := newMachine(t, open(t, path, false), Options{Report: func(error) { reports.Add(1) }}, allFeatures)
+			m := newFixture(t, open(t, path, false), Options{Report: func(error) { reports.Add(1) }}, allFeatures)
 			if err := os.Truncate(path, 64<<10); err != nil {
 				t.Fatal(err)
 			}
@@ -294,16 +295,16 @@ func TestAFileThatWasMadeShorter(t *testing.T) {
 			}{
 				{"read before the end", typeIn, 0, statusOK},
 				{"read across the end", typeIn, 64<<10/sector - 8, statusError},
-				{"read behind it", typeIn, 1000, statusError},
-				{"write behind it", typeOut, 1000, statusOK},
-				{"read of that", typeIn, 1000, statusOK},
+				{"read beyond the end", typeIn, 1000, statusError},
+				{"write beyond the end", typeOut, 1000, statusOK},
+				{"read of the written sectors", typeIn, 1000, statusOK},
 			} {
 				if s := m.do(r.typ, r.at, data(0, 8192)); s != r.want {
 					t.Errorf("%s: status %d, want %d", r.name, s, r.want)
 				}
 			}
 			if n := reports.Load(); n != 1 {
-				t.Errorf("%d reports", n)
+				t.Errorf("%d reports, want 1", n)
 			}
 		})
 	}

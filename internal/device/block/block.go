@@ -1,12 +1,14 @@
-// Package block is a virtio disk (virtio 1.2 §5.2) on a raw file or a block
-// device of the host. Who may open paths calls Open; who has the descriptor
-// then makes a Device of it, which may be another process. A write is with the
-// host's kernel when the guest is told that it is done, or with the disk itself
-// where the file is open with O_DIRECT; a flush is fdatasync(2).
+// Package block implements a virtio disk (virtio 1.2 §5.2) on a raw file or a
+// block device of the host. A process that may open paths calls Open. The
+// process that gets the descriptor makes a Device from it, and can be another
+// one.
 //
-// Each queue has some goroutines, which take requests in turn and work on them
-// at the same time; bytes go straight between the guest's memory and the file.
-// What the file fails in is an I/O error of the guest's.
+// When a write completes, its data are in the page cache of the host, or on the
+// device itself if the file is open with O_DIRECT. A flush calls fdatasync(2).
+//
+// Several goroutines serve each queue. They take requests in turn and process
+// them concurrently. Data go directly between guest memory and the file. The
+// guest sees an error of the file as an I/O error.
 package block
 
 import (
@@ -36,7 +38,7 @@ const (
 	featureWriteZeroes = 1 << 14
 )
 
-// Offsets of the configuration (§5.2.4).
+// Offsets in the configuration (§5.2.4).
 const (
 	configCapacity         = 0  // u64, in sectors
 	configSizeMax          = 8  // u32
@@ -59,37 +61,39 @@ const sector = 512
 const (
 	maxQueues = 8
 	queueSize = 128
-	// depth is how many requests of a queue are worked on at once: with
-	// O_DIRECT a disk does most in that way, and others lose nothing by it.
+	// depth is the number of requests of a queue in flight to the file. A disk
+	// with O_DIRECT has the highest throughput with several, and they do no harm
+	// elsewhere.
 	depth = 4
 
-	// A request is of at most maxSegments buffers of data, of segmentSize
-	// bytes. So no request takes long, and no reset.
+	// A request has at most maxSegments data buffers of segmentSize bytes. The
+	// limits bound the duration of a request, and with it that of a reset.
 	maxSegments = queueSize - 2
 	segmentSize = 64 << 10
 	maxRequest  = maxSegments * segmentSize
 
-	// For the same reason ranges to discard and to make zero have a limit,
-	// in sectors. The second may have to be written.
+	// The limits of discard and write zeroes requests, in sectors, bound their
+	// duration as well. The limit for zeroes is lower because the host may have to
+	// write them.
 	maxDiscard = 2 << 30 / sector
 	maxZeroes  = 64 << 20 / sector
 
-	// bounceSize is the size of the buffer for data that O_DIRECT does not
-	// take from, or to, where the guest has it.
+	// bounceSize is the size of the bounce buffer, in bytes. It is for data whose
+	// place in guest memory is not aligned as O_DIRECT needs it.
 	bounceSize = 256 << 10
 )
 
-// Options are what the guest is given of a disk.
+// Options configure how the guest can use a disk.
 type Options struct {
-	Queues int   // at most as many as the guest has CPUs are of use; 0 is 1
-	Rate   int64 // most bytes a second; 0: any
-	IOPS   int64 // most requests a second; 0: any
-	// Report is called with the first error of the file, of which the guest
-	// learns only that it is one. It may be nil.
+	Queues int   // number of queues; more than the vCPUs of the guest are of no use; 0 means 1
+	Rate   int64 // maximum of bytes per second; 0 means no limit
+	IOPS   int64 // maximum of requests per second; 0 means no limit
+	// Report is called with the first error of the file. The guest learns only
+	// that a request failed. Report may be nil.
 	Report func(err error)
 }
 
-// Device is a device.Device.
+// Device is a virtio disk.
 type Device struct {
 	mem    *virtqueue.Memory
 	file   *os.File
@@ -103,25 +107,26 @@ type Device struct {
 	report   func(err error)
 	reported atomic.Bool
 
-	// Of what Start began.
-	through  bool // the driver does not flush: every write must last
+	// Set by Start.
+	through  bool // write-through: the driver never flushes, so each write must be durable
 	lanes    []*lane
 	stopping chan struct{}
 }
 
-// bounce is a buffer for one request at a time.
+// bounce is a bounce buffer. One request at a time uses it.
 type bounce struct {
 	mu  sync.Mutex
-	buf []byte // nil: none is needed
+	buf []byte // nil without O_DIRECT
 }
 
-// New is the disk of f, of which info was told by Open. It does not close f.
+// New returns the disk for the file f. info is the Info that Open returned for
+// it. The device does not close f.
 func New(mem *virtqueue.Memory, f *os.File, info Info, o Options) (*Device, error) {
 	if err := info.check(); err != nil {
 		return nil, fmt.Errorf("disk: %w", err)
 	}
 	if o.Rate < 0 || o.IOPS < 0 {
-		return nil, errors.New("disk: a limit below zero")
+		return nil, errors.New("disk: a rate limit is negative")
 	}
 	d := &Device{
 		mem: mem, file: f, fd: int(f.Fd()), info: info,
@@ -174,7 +179,7 @@ func (d *Device) Queues() []int { return slices.Repeat([]int{queueSize}, d.queue
 // Config implements device.Device.
 func (d *Device) Config() []byte { return d.config[:] }
 
-// SetConfig implements device.Device: nothing is the driver's to write.
+// SetConfig implements device.Device. The driver can write no field.
 func (d *Device) SetConfig(int, []byte) {}
 
 // Start implements device.Device.
@@ -198,8 +203,8 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	return nil
 }
 
-// Stop implements device.Device. It waits for requests that the host's kernel
-// has, and for no limit.
+// Stop implements device.Device. It waits for requests that the host kernel is
+// processing, but not for requests that wait for a rate limit.
 func (d *Device) Stop() {
 	close(d.stopping)
 	for _, l := range d.lanes {
@@ -217,30 +222,31 @@ func (d *Device) stopped() bool {
 	}
 }
 
-// failed tells of an error of the file.
+// failed reports the first error of the file.
 func (d *Device) failed(err error) {
 	if d.report != nil && d.reported.CompareAndSwap(false, true) {
 		d.report(fmt.Errorf("disk %s: %w; the guest sees an I/O error", d.info.ID, err))
 	}
 }
 
-// lane is a queue and who works on it.
+// lane is a queue with the goroutines that serve it.
 type lane struct {
 	d *Device
 	w *device.Worker
 
-	turn sync.Mutex // of who waits for the driver, and takes the next request
-	err  error      // that ended it; guarded by turn
+	turn sync.Mutex // held by the goroutine that waits for the next request
+	err  error      // ends all goroutines of the lane; guarded by turn
 	mu   sync.Mutex // guards the queue
 }
 
-// run works on the queue until the device is stopped or the driver lies.
+// run serves the queue until the device is stopped or the driver breaks the
+// protocol.
 func (l *lane) run() error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for range depth - 1 {
 		all.Go(func() {
-			_ = l.work(newRequest(l.d)) // it is all goroutines' error
+			_ = l.work(newRequest(l.d)) // run returns the same error
 		})
 	}
 	return l.work(newRequest(l.d))
@@ -262,7 +268,7 @@ func (l *lane) work(r *request) error {
 	}
 }
 
-var errNoStatus = errors.New("the driver lies: a request without room for its status")
+var errNoStatus = errors.New("the driver lies: a request without a buffer for its status")
 
 // next waits for a request. It reports false once the device is stopped.
 func (l *lane) next(c *virtqueue.Chain) (ok bool, err error) {

@@ -13,7 +13,7 @@ import (
 	driver "github.com/pith-os/pith/libos/virtio/block"
 )
 
-// guest has libos' own driver use a disk on b.
+// guest attaches libos' own driver to a disk on b.
 func guest(t testing.TB, b *Backend, o Options) (*driver.Disk, *devicetest.Transport) {
 	t.Helper()
 	d, err := New(devicetest.Memory(t, 32<<20), b.File, b.Info, o)
@@ -28,12 +28,12 @@ func guest(t testing.TB, b *Backend, o Options) (*driver.Disk, *devicetest.Trans
 	return disk, x
 }
 
-// TestADiskIsItsFile makes the same random changes of a disk and in memory, from
-// several goroutines, and then looks at the file.
-func TestADiskIsItsFile(t *testing.T) {
+// TestDiskAndFileAgree makes the same random changes on a disk and in memory,
+// from several goroutines. Then it compares the file with the memory.
+func TestDiskAndFileAgree(t *testing.T) {
 	const size, parts = 8 << 20, 4
 	folders := map[string]string{"": t.TempDir(), ", tmpfs": mount(t, "16m")}
-	for kind, open := range map[string]func(testing.TB, string, bool) *Backend{"cached": buffered, "as it comes": backend} {
+	for kind, open := range map[string]func(testing.TB, string, bool) *Backend{"cached": buffered, "as Open does": backend} {
 		for where, dir := range folders {
 			t.Run(kind+where, func(t *testing.T) {
 				path := filepath.Join(dir, kind)
@@ -56,7 +56,7 @@ func TestADiskIsItsFile(t *testing.T) {
 				}
 				got, err := os.ReadFile(path)
 				if err != nil || !bytes.Equal(got, want) {
-					t.Errorf("the file is not what was written (%v)", err)
+					t.Errorf("the file differs from what was written (%v)", err)
 				}
 				if err := x.Err(); err != nil {
 					t.Error(err)
@@ -66,7 +66,7 @@ func TestADiskIsItsFile(t *testing.T) {
 	}
 }
 
-// change changes what is at off of a disk, and want in the same way.
+// change makes random changes on the disk at off, and the same changes in want.
 func change(t *testing.T, disk *driver.Disk, want []byte, off int64, rnd *rand.Rand) {
 	for range 200 {
 		lo := rnd.IntN(len(want))
@@ -96,7 +96,7 @@ func change(t *testing.T, disk *driver.Disk, want []byte, off int64, rnd *rand.R
 	}
 }
 
-func TestAFullDiskIsAnErrorOfTheProgram(t *testing.T) {
+func TestFullDiskIsAnErrorInTheGuest(t *testing.T) {
 	path := filepath.Join(mount(t, "1m"), "disk.img")
 	sparse(t, path, 4<<20)
 	disk, _ := guest(t, backend(t, path, false), Options{})
@@ -109,7 +109,7 @@ func TestAFullDiskIsAnErrorOfTheProgram(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyDisk(t *testing.T) {
+func TestReadOnlyDisk(t *testing.T) {
 	disk, _ := guest(t, backend(t, file(t, 1<<20), true), Options{Queues: 2})
 	if _, errno := disk.WriteAt(make([]byte, 512), 0); !disk.ReadOnly() || errno != linux.EPERM {
 		t.Errorf("read-only: %t; write: %s", disk.ReadOnly(), errno.Name())
@@ -119,7 +119,7 @@ func TestAReadOnlyDisk(t *testing.T) {
 	}
 }
 
-func TestADiscardGivesPlaceBack(t *testing.T) {
+func TestDiscardFreesDiskSpace(t *testing.T) {
 	path := file(t, 4<<20)
 	disk, _ := guest(t, backend(t, path, false), Options{})
 	place := func() int64 {
@@ -137,11 +137,11 @@ func TestADiscardGivesPlaceBack(t *testing.T) {
 	}
 	full := place()
 	if errno := disk.Discard(0, 3<<20); errno == linux.EOPNOTSUPP {
-		t.Skip("the file system of temporary files makes no holes")
+		t.Skip("the file system of the temporary directory cannot punch holes")
 	} else if errno != 0 {
 		t.Fatal(errno.Name())
 	}
 	if now := place(); now > full/2 {
-		t.Errorf("%d sectors of %d", now, full)
+		t.Errorf("the file still uses %d sectors of %d", now, full)
 	}
 }

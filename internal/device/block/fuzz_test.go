@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzLyingDriver has the script write what the driver has in memory, and
-// notify the device at any time. The file stays as long as it was.
+// FuzzLyingDriver lets the script write to the driver's memory and notify the
+// device at any time. The size of the file must not change.
 func FuzzLyingDriver(f *testing.F) {
 	request := func(typ byte, sector byte, pieces ...byte) []byte {
 		return append([]byte{0, typ, sector, byte(len(pieces))}, pieces...)
@@ -27,8 +27,8 @@ func FuzzLyingDriver(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	// In memory no flush takes time; what is not aligned is copied as if it
-	// were on a disk.
+	// A memfd needs no time for a flush. Direct makes the device copy unaligned
+	// data as it would for a real disk.
 	fd, err := unix.MemfdCreate("disk.img", unix.MFD_CLOEXEC)
 	if err != nil {
 		f.Fatal(err)
@@ -45,7 +45,7 @@ func FuzzLyingDriver(f *testing.F) {
 	kick, call := devicetest.Event(f), devicetest.Event(f)
 	f.Fuzz(func(t *testing.T, script []byte) {
 		kick.Resume()
-		m := &machine{t: t, mem: mem, dev: d}
+		m := &fixture{t: t, mem: mem, dev: d}
 		m.q = virtqueuetest.New(mem, ringAt, 16, true)
 		m.q.Indirect = base + 16<<10
 		m.queue = device.Queue{Layout: m.q.Layout, Kick: kick, Call: call}
@@ -62,7 +62,7 @@ func FuzzLyingDriver(f *testing.F) {
 				out, in := []virtqueuetest.Buffer{h}, []virtqueuetest.Buffer{}
 				n = min(n, len(script), 12)
 				for _, p := range script[:n] {
-					// Some buffers do not lie in memory, or are odd.
+					// Some buffers are outside memory, or at odd addresses.
 					piece := virtqueuetest.Buffer{Addr: dataAt + uint64(p)<<12 - uint64(p&1), Len: uint32(p&7) << 9}
 					if x&1 != 0 {
 						out = append(out, piece)

@@ -18,7 +18,7 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// file is a file of size bytes in a folder of the test's own.
+// file makes a file of size bytes in a directory of the test.
 func file(t testing.TB, size int64) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk.img")
@@ -31,7 +31,7 @@ func file(t testing.TB, size int64) string {
 	return path
 }
 
-// backend opens path for as long as t runs.
+// backend opens path until t ends.
 func backend(t testing.TB, path string, readOnly bool) *Backend {
 	t.Helper()
 	b, err := Open(path, readOnly)
@@ -42,7 +42,7 @@ func backend(t testing.TB, path string, readOnly bool) *Backend {
 	return b
 }
 
-// buffered is the same file without O_DIRECT.
+// buffered opens path without O_DIRECT.
 func buffered(t testing.TB, path string, readOnly bool) *Backend {
 	t.Helper()
 	b := &Backend{Info: Info{ReadOnly: readOnly, ID: "disk.img"}}
@@ -53,18 +53,18 @@ func buffered(t testing.TB, path string, readOnly bool) *Backend {
 	return b
 }
 
-// Where the driver has what, in the memory of a machine.
+// Layout of guest memory.
 const (
 	base    = 1 << 20
 	ringAt  = base
-	headAt  = base + 64<<10  // a header for each descriptor
+	headAt  = base + 64<<10  // headers, one per descriptor
 	dataAt  = base + 128<<10 // data, slot bytes each
 	slot    = 64 << 10
 	memSize = 16 << 20
 )
 
-// machine is a disk with one queue of a driver that does as it is told.
-type machine struct {
+// fixture is a disk with one queue and a driver that the test controls.
+type fixture struct {
 	t   testing.TB
 	dev *Device
 	mem *virtqueue.Memory
@@ -72,17 +72,17 @@ type machine struct {
 
 	queue device.Queue
 	mu    sync.Mutex
-	err   error // of Fail
+	err   error // joined errors of Fail
 }
 
-func (m *machine) ConfigChanged() {}
-func (m *machine) Fail(err error) {
+func (m *fixture) ConfigChanged() {}
+func (m *fixture) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.err = errors.Join(m.err, err)
 }
 
-func (m *machine) failed() error {
+func (m *fixture) failed() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.err
@@ -99,7 +99,7 @@ func memory(t testing.TB) *virtqueue.Memory {
 
 const allFeatures = device.FeatureVersion1 | device.FeatureEventIdx | featureFlush
 
-func newMachine(t testing.TB, b *Backend, o Options, features uint64) *machine {
+func newFixture(t testing.TB, b *Backend, o Options, features uint64) *fixture {
 	t.Helper()
 	mem := memory(t)
 	d, err := New(mem, b.File, b.Info, o)
@@ -109,10 +109,10 @@ func newMachine(t testing.TB, b *Backend, o Options, features uint64) *machine {
 	return attach(t, d, mem, features)
 }
 
-// attach starts d with its first queue.
-func attach(t testing.TB, d *Device, mem *virtqueue.Memory, features uint64) *machine {
+// attach starts d with its first queue only.
+func attach(t testing.TB, d *Device, mem *virtqueue.Memory, features uint64) *fixture {
 	t.Helper()
-	m := &machine{t: t, mem: mem, dev: d}
+	m := &fixture{t: t, mem: mem, dev: d}
 	m.q = virtqueuetest.New(m.mem, ringAt, queueSize, features&device.FeatureEventIdx != 0)
 	m.queue = device.Queue{Layout: m.q.Layout, Kick: devicetest.Event(t), Call: devicetest.Event(t)}
 	queues := make([]device.Queue, len(d.Queues()))
@@ -124,24 +124,24 @@ func attach(t testing.TB, d *Device, mem *virtqueue.Memory, features uint64) *ma
 	return m
 }
 
-// stop stops the device, once.
-func (m *machine) stop() {
+// stop stops the device. Further calls do nothing.
+func (m *fixture) stop() {
 	if m.dev != nil {
 		m.dev.Stop()
 		m.dev = nil
 	}
 }
 
-func (m *machine) bytes(addr uint64, n int) []byte {
+func (m *fixture) bytes(addr uint64, n int) []byte {
 	b, ok := m.mem.Slice(addr, uint64(n))
 	if !ok {
-		m.t.Fatalf("no memory at %#x", addr)
+		m.t.Fatalf("no guest memory at %#x", addr)
 	}
 	return b
 }
 
-// header is a header in slot i, with the status behind it.
-func (m *machine) header(i int, typ uint32, at uint64) (header, status virtqueuetest.Buffer) {
+// header writes a request header to slot i. The status byte follows it.
+func (m *fixture) header(i int, typ uint32, at uint64) (header, status virtqueuetest.Buffer) {
 	addr := uint64(headAt + 32*i)
 	h := m.bytes(addr, 32)
 	binary.LittleEndian.PutUint32(h, typ)
@@ -150,8 +150,8 @@ func (m *machine) header(i int, typ uint32, at uint64) (header, status virtqueue
 	return virtqueuetest.Buffer{Addr: addr, Len: headerSize}, virtqueuetest.Buffer{Addr: addr + headerSize, Len: 1}
 }
 
-// post makes a request available, with data of the slots' own.
-func (m *machine) post(i int, typ uint32, at uint64, data ...virtqueuetest.Buffer) {
+// post makes a request available. Its header is in slot i.
+func (m *fixture) post(i int, typ uint32, at uint64, data ...virtqueuetest.Buffer) {
 	h, s := m.header(i, typ, at)
 	out, in := []virtqueuetest.Buffer{h}, []virtqueuetest.Buffer{}
 	if typ == typeIn || typ == typeGetID {
@@ -164,14 +164,15 @@ func (m *machine) post(i int, typ uint32, at uint64, data ...virtqueuetest.Buffe
 	}
 }
 
-func (m *machine) kick() {
+func (m *fixture) kick() {
 	if m.q.Publish() {
 		m.queue.Kick.Signal()
 	}
 }
 
-// take waits for the next request to be done.
-func (m *machine) take() (written uint32) {
+// take waits for the next used chain. It returns the number of bytes that the
+// device wrote.
+func (m *fixture) take() (written uint32) {
 	for {
 		if _, n, ok := m.q.Take(); ok {
 			return n
@@ -182,8 +183,8 @@ func (m *machine) take() (written uint32) {
 	}
 }
 
-// do makes one request, and returns its status.
-func (m *machine) do(typ uint32, at uint64, data ...virtqueuetest.Buffer) byte {
+// do makes one request and returns its status.
+func (m *fixture) do(typ uint32, at uint64, data ...virtqueuetest.Buffer) byte {
 	m.t.Helper()
 	m.post(0, typ, at, data...)
 	m.kick()
@@ -191,8 +192,8 @@ func (m *machine) do(typ uint32, at uint64, data ...virtqueuetest.Buffer) byte {
 	return m.bytes(headAt+headerSize, 1)[0]
 }
 
-// rangeOf makes one request about a range.
-func (m *machine) rangeOf(typ uint32, at uint64, sectors, flags uint32) byte {
+// rangeOf makes one discard or write zeroes request.
+func (m *fixture) rangeOf(typ uint32, at uint64, sectors, flags uint32) byte {
 	m.t.Helper()
 	p := m.bytes(dataAt+100*slot, rangeSize)
 	binary.LittleEndian.PutUint64(p, at)
@@ -201,9 +202,9 @@ func (m *machine) rangeOf(typ uint32, at uint64, sectors, flags uint32) byte {
 	return m.do(typ, 0, data(100, rangeSize))
 }
 
-// repeater is a function that makes the request of the first descriptors again
-// and waits for it, without allocation.
-func (m *machine) repeater() func() {
+// repeater returns a function that repeats the last used request and waits for
+// it. The function does not allocate.
+func (m *fixture) repeater() func() {
 	head := binary.LittleEndian.Uint32(m.q.Used[4+8*((int(binary.LittleEndian.Uint16(m.q.Used[2:]))-1)%queueSize):])
 	flags := (*uint32)(unsafe.Pointer(&m.q.Avail[0]))
 	used := (*uint32)(unsafe.Pointer(&m.q.Used[0]))
@@ -246,7 +247,7 @@ func BenchmarkRead(b *testing.B) {
 				if err := errors.Join(f.Sync(), f.Close()); err != nil {
 					b.Fatal(err)
 				}
-				m := newMachine(b, kind.open(b, path, true), Options{}, allFeatures)
+				m := newFixture(b, kind.open(b, path, true), Options{}, allFeatures)
 				b.SetBytes(int64(c.n))
 				b.ReportAllocs()
 				at := uint64(0)
@@ -273,5 +274,5 @@ type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// blocks is how many sectors of place a file takes.
+// blocks returns the disk space of a file in sectors.
 func blocks(f os.FileInfo) int64 { return f.Sys().(*syscall.Stat_t).Blocks }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Types of requests (virtio 1.2 §5.2.6).
+// Request types (virtio 1.2 §5.2.6).
 const (
 	typeIn          = 0
 	typeOut         = 1
@@ -23,7 +23,7 @@ const (
 	typeWriteZeroes = 13
 )
 
-// Status of a request.
+// Status values of a request.
 const (
 	statusOK          = 0
 	statusError       = 1
@@ -35,38 +35,40 @@ const (
 	rangeSize  = 16 // struct virtio_blk_discard_write_zeroes: sector u64, sectors u32, flags u32
 	idSize     = 20
 
-	// flagUnmap is a flag of typeWriteZeroes: the range need not keep its
-	// place on the disk.
+	// flagUnmap is a flag of typeWriteZeroes: the host may free the disk space of
+	// the range.
 	flagUnmap = 1
 )
 
-// maxPieces is how many pieces of guest memory the data of a request lie in: a
-// segment's buffer may lie in two, where regions adjoin, and the first and last
-// be cut off those of header and status.
+// maxPieces is the maximum of pieces of guest memory that hold the data of a
+// request. A buffer consists of two pieces if it crosses the border of two
+// adjoining regions. The first and the last buffer can also hold the header and
+// the status.
 const maxPieces = 2*maxSegments + 2
 
-// request is a place for a request, of one goroutine.
+// request holds the request that a goroutine processes.
 type request struct {
 	d     *Device
 	chain virtqueue.Chain
-	timer *time.Timer // nil before the first wait for a limit
+	timer *time.Timer // nil until the first wait for a rate limit
 	iov   [maxPieces]unix.Iovec
 }
 
 func newRequest(d *Device) *request { return &request{d: d} }
 
-// serve does what the chain asks for and stores the status. It reports false if
-// the device is stopped before it has begun.
+// serve executes the request in chain and stores its status. It reports false,
+// and does nothing, if the device is stopped while the request waits for a rate
+// limit.
 func (r *request) serve() (written int, ok bool) {
 	c := &r.chain
-	n := c.OutLen - headerSize // data to write
+	n := c.OutLen - headerSize // data that the device reads
 	if n < 0 {
 		return r.finish(statusError, 0), true
 	}
 	var header [headerSize]byte
 	gather(header[:], c.Out, 0)
 	typ, at := binary.LittleEndian.Uint32(header[0:]), binary.LittleEndian.Uint64(header[8:])
-	room := c.InLen - 1 // for data that are read
+	room := c.InLen - 1 // data that the device writes
 	moved := 0
 	switch typ {
 	case typeIn:
@@ -88,7 +90,7 @@ func (r *request) serve() (written int, ok bool) {
 		if status == statusOK && r.d.through {
 			status = r.flush()
 		}
-	case typ == typeIn, typ == typeOut: // of a wrong shape
+	case typ == typeIn, typ == typeOut: // the data buffers do not fit the type
 	case typ == typeFlush:
 		status = r.flush()
 	case typ == typeGetID && room >= idSize:
@@ -108,8 +110,9 @@ func (r *request) serve() (written int, ok bool) {
 	return r.finish(status, filled), true
 }
 
-// finish stores the status, and returns how many bytes the device has written
-// of the buffers, from their beginning: filled of data is all before the status.
+// finish stores the status. It returns the used length: the number of bytes
+// from the start of the buffers that the device wrote. filled is the number of
+// data bytes. If they do not reach up to the status, the used length is 0.
 func (r *request) finish(status byte, filled int) int {
 	in := r.chain.In
 	last := in[len(in)-1]
@@ -120,7 +123,7 @@ func (r *request) finish(status byte, filled int) int {
 	return 0
 }
 
-// wait waits for a limit. It reports false if the device is stopped.
+// wait waits for a rate limit. It reports false if the device is stopped.
 func (r *request) wait(delay time.Duration) bool {
 	if delay <= 0 {
 		return true
@@ -139,8 +142,8 @@ func (r *request) wait(delay time.Duration) bool {
 	}
 }
 
-// span is where n bytes at sector at are in the file; false: not on the disk, or
-// not whole blocks.
+// span converts n bytes at sector at to an offset in the file. It reports false
+// if they are not on the disk, or are not whole blocks.
 func (d *Device) span(at uint64, n int64) (off int64, ok bool) {
 	if at > uint64(d.info.Size/sector) {
 		return 0, false
@@ -152,8 +155,8 @@ func (d *Device) span(at uint64, n int64) (off int64, ok bool) {
 	return off, n > 0 && n <= d.info.Size-off
 }
 
-// transfer reads n bytes at sector at to pieces, or writes them from there,
-// skip bytes from their beginning.
+// transfer reads n bytes at sector at into pieces, or writes them from pieces.
+// It skips the first skip bytes of pieces.
 func (r *request) transfer(call uintptr, pieces [][]byte, skip int, at uint64, n int) byte {
 	off, ok := r.d.span(at, int64(n))
 	if !ok || n > maxRequest {
@@ -173,14 +176,15 @@ func (r *request) transfer(call uintptr, pieces [][]byte, skip int, at uint64, n
 		err = r.writeBounced(pieces, skip, off, n)
 	}
 	if err != nil {
-		r.d.failed(fmt.Errorf("%d bytes at %d: %w", n, off, err))
+		r.d.failed(fmt.Errorf("transfer of %d bytes at %d: %w", n, off, err))
 		return statusError
 	}
 	return statusOK
 }
 
-// vector is n bytes of pieces from skip on, for the kernel, which takes them as
-// they are if they are plain. false: they are in too many pieces.
+// vector builds an I/O vector for n bytes of pieces, from skip on. plain
+// reports whether the kernel can use these addresses directly. ok is false if
+// there are too many pieces.
 func (r *request) vector(pieces [][]byte, skip, n int) (iov []unix.Iovec, plain, ok bool) {
 	iov, plain = r.iov[:0], true
 	for _, p := range pieces {
@@ -206,7 +210,8 @@ func (r *request) vector(pieces [][]byte, skip, n int) (iov []unix.Iovec, plain,
 	return iov, plain, true
 }
 
-// move is preadv(2) or pwritev(2) of all of iov, which it uses up.
+// move calls preadv(2) or pwritev(2) until all of iov is transferred. It
+// modifies iov.
 func (d *Device) move(call uintptr, iov []unix.Iovec, off int64) error {
 	for len(iov) > 0 {
 		n, _, errno := unix.Syscall6(call, uintptr(d.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)), uintptr(off), 0, 0)
@@ -216,7 +221,7 @@ func (d *Device) move(call uintptr, iov []unix.Iovec, off int64) error {
 		case errno != 0:
 			return errno
 		case n == 0:
-			return io.ErrUnexpectedEOF // somebody has made the file shorter
+			return io.ErrUnexpectedEOF // another program truncated the file
 		}
 		off += int64(n)
 		for len(iov) > 0 && n >= uintptr(iov[0].Len) {
@@ -231,13 +236,13 @@ func (d *Device) move(call uintptr, iov []unix.Iovec, off int64) error {
 	return nil
 }
 
-// one is b for the kernel.
+// one returns an I/O vector for b.
 func (r *request) one(b []byte) []unix.Iovec {
 	r.iov[0] = unix.Iovec{Base: unsafe.SliceData(b), Len: uint64(len(b))}
 	return r.iov[:1]
 }
 
-// readBounced reads n bytes at off to pieces.
+// readBounced reads n bytes at off into pieces, through the bounce buffer.
 func (r *request) readBounced(pieces [][]byte, off int64, n int) error {
 	b := &r.d.bounce
 	b.mu.Lock()
@@ -253,7 +258,8 @@ func (r *request) readBounced(pieces [][]byte, off int64, n int) error {
 	return nil
 }
 
-// writeBounced writes n bytes of pieces from skip on, at off.
+// writeBounced writes n bytes of pieces, from skip on, to off, through the
+// bounce buffer.
 func (r *request) writeBounced(pieces [][]byte, skip int, off int64, n int) error {
 	b := &r.d.bounce
 	b.mu.Lock()
@@ -269,7 +275,7 @@ func (r *request) writeBounced(pieces [][]byte, skip int, off int64, n int) erro
 	return nil
 }
 
-// gather copies from pieces, from skip on, until p is full.
+// gather fills p from pieces, from skip on.
 func gather(p []byte, pieces [][]byte, skip int) {
 	for _, from := range pieces {
 		if skip >= len(from) {
@@ -293,7 +299,7 @@ func scatter(pieces [][]byte, p []byte, skip int) {
 	}
 }
 
-// flush makes what was written last.
+// flush makes all completed writes durable.
 func (r *request) flush() byte {
 	for {
 		err := unix.Fdatasync(r.d.fd)
@@ -308,7 +314,8 @@ func (r *request) flush() byte {
 	}
 }
 
-// clear is typeDiscard and typeWriteZeroes, with n bytes of payload (§5.2.6.2).
+// clear executes typeDiscard and typeWriteZeroes requests. n is the length of
+// the payload (§5.2.6.2).
 func (r *request) clear(typ uint32, n int) byte {
 	if n != rangeSize {
 		return statusError
@@ -322,7 +329,7 @@ func (r *request) clear(typ uint32, n int) byte {
 		modes, most = []uint32{punch}, maxDiscard
 	case typ == typeWriteZeroes && flags == 0:
 	case typ == typeWriteZeroes && flags == flagUnmap:
-		modes = []uint32{punch, zero} // it may be given back, but need not
+		modes = []uint32{punch, zero} // freeing the space is allowed, but not required
 	default:
 		return statusUnsupported
 	}
@@ -348,8 +355,8 @@ const (
 	zero  = unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE
 )
 
-// allocate is fallocate(2). Not every file system and disk knows every mode; a
-// driver that is told so writes zeroes itself.
+// allocate calls fallocate(2). Not every file system and disk supports every
+// mode. A driver that gets statusUnsupported writes zeroes itself.
 func (r *request) allocate(mode uint32, off, n int64) byte {
 	for {
 		err := unix.Fallocate(r.d.fd, mode, off, n)

@@ -6,15 +6,16 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// throttle is the limits of a disk, each a bucket of tokens that fills as time
-// goes by. A request may take more tokens than there are, and waits until they
-// would have been: none is too large for a limit.
+// throttle holds the rate limits of a disk. Each limit is a token bucket. A
+// request may take more tokens than the bucket has. It then waits until the
+// bucket would have refilled, so no request is too large for a limit.
 type throttle struct {
 	requests, bytes *rate.Limiter // nil: no limit
 }
 
-// burst is how many seconds' tokens a bucket holds, if that is more than least,
-// with which a slow disk begins a usual request at once.
+// burst is the size of a bucket in seconds: it holds the tokens of that time,
+// but at least leastBytes or leastRequests. So a request of usual size starts
+// at once on a slow disk too.
 const (
 	burst         = 0.1
 	leastBytes    = 64 << 10
@@ -31,8 +32,8 @@ func newThrottle(bytes, requests int64) throttle {
 	return throttle{requests: bucket(requests, leastRequests), bytes: bucket(bytes, leastBytes)}
 }
 
-// delay takes the tokens of a request that moves n bytes, and returns how long
-// it has to wait for them.
+// delay takes the tokens of a request that transfers n bytes. It returns how
+// long the request has to wait.
 func (t *throttle) delay(n int) time.Duration {
 	if t.requests == nil && t.bytes == nil {
 		return 0

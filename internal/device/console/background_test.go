@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// background names the process that a test has start again in a session of its
-// own, whose terminal is standard input.
+// background is the environment variable that tells the test binary to run as
+// the child process. The child runs in a session of its own. The controlling
+// terminal of the session is its standard input.
 const background = "PITH_TEST_BACKGROUND"
 
-// TestATerminalIsReadOnceItIsItsTurn begins in the background of its terminal.
-func TestATerminalIsReadOnceItIsItsTurn(t *testing.T) {
+// TestTerminalIsReadInTheForeground starts in the background of its terminal.
+func TestTerminalIsReadInTheForeground(t *testing.T) {
 	if os.Getenv(background) != "" {
 		readInBackground(t)
 		return
@@ -66,13 +67,13 @@ func readInBackground(t *testing.T) {
 	}()
 	select {
 	case s := <-got:
-		t.Fatalf("%q was read in the background", s)
+		t.Fatalf("the device read %q in the background", s)
 	case <-time.After(50 * time.Millisecond):
 	}
 	if err := unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, unix.Getpgrp()); err != nil {
 		t.Fatal(err)
 	}
 	if s := <-got; s != "line\n" {
-		t.Errorf("%q was read", s)
+		t.Errorf("the device read %q in the foreground", s)
 	}
 }

@@ -1,12 +1,13 @@
-// Package console is a virtio console of several ports (virtio 1.2 §5.3): names
-// for streams of bytes between the guest and files of the host, which a monitor
-// gives. Each port has goroutines of its own, for none is to wait for another's
-// slow reader; a goroutine waits in read(2) or write(2) itself, because files
-// that belong to others, too, must not be made non-blocking.
+// Package console implements a virtio console with several ports (virtio 1.2
+// §5.3). A port is a named byte stream between the guest and files of the host,
+// which the monitor provides. Each port has its own goroutines, so that a slow
+// reader of one port does not block the others. A goroutine blocks in read(2)
+// or write(2) itself: the files are shared with other processes, so they must
+// not become non-blocking.
 //
-// Nothing is read of a file before the guest has a buffer for it, and bytes go
-// straight between the file and the guest's memory. A buffer of output comes
-// back when its bytes are written.
+// The device reads from a file only when the guest has a buffer for the data.
+// Data go directly between the file and guest memory. The device returns an
+// output buffer once it has written the data.
 package console
 
 import (
@@ -21,12 +22,12 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// featureMultiport is VIRTIO_CONSOLE_F_MULTIPORT (§5.3.3). Without it there
-// would be one port, without a name.
+// featureMultiport is VIRTIO_CONSOLE_F_MULTIPORT (§5.3.3). Without it a console
+// has one port, and the port has no name.
 const featureMultiport = 1 << 1
 
-// Queues of port 0, then of control messages (§5.3.2). They are named for the
-// driver: it receives by the one, and transmits by the other.
+// Queues of port 0, then those of control messages (§5.3.2). The names are from
+// the driver's point of view.
 const (
 	queueReceive         = 0
 	queueTransmit        = 1
@@ -36,7 +37,7 @@ const (
 	queueSize = 64
 )
 
-// queuesOf are the queues of a port.
+// queuesOf returns the numbers of the queues of a port.
 func queuesOf(id int) (receive, transmit int) {
 	if id == 0 {
 		return queueReceive, queueTransmit
@@ -44,36 +45,37 @@ func queuesOf(id int) (receive, transmit int) {
 	return 2*id + 2, 2*id + 3
 }
 
-// The configuration (§5.3.4): cols[2] rows[2] max_nr_ports[4].
+// Layout of the configuration (§5.3.4): cols[2] rows[2] max_nr_ports[4].
 const (
 	configMaxPorts = 4
 	configSize     = 8
 )
 
-// Port is a port of the device. It is closed to the guest once its input has
-// ended, or its output is a pipe that nobody reads any more; after any other
-// error it is removed, and what the program does with it is EIO.
+// Port is a port of the device. The device closes it to the guest at the end of
+// its input, or when its output is a pipe without a reader. After any other
+// error the device removes the port; programs in the guest then get EIO.
 type Port struct {
 	Name   string
-	Input  *os.File // nil: none comes
-	Output *os.File // nil: nowhere; a port with neither file is closed
-	Window bool     // it has the size that Resize says
+	Input  *os.File // nil: no input
+	Output *os.File // nil: output is discarded; a port with neither file is closed
+	Window bool     // the port has the window size that Resize sets
 }
 
-// Device is the console.
+// Device is a console.
 type Device struct {
 	mem    *virtqueue.Memory
 	config [configSize]byte
 	ports  []*port
 
-	mu         sync.Mutex // guards what follows, and the states of ports
+	mu         sync.Mutex // guards the fields below and the states of the ports
 	cols, rows uint16
-	workers    []*device.Worker // nil: stopped
-	news       *event.Event     // there is something to tell; nil: stopped
-	drained    sync.Cond        // a port has written what there was, or stopped
+	workers    []*device.Worker // nil while stopped
+	news       *event.Event     // signalled when a control message is pending; nil while stopped
+	drained    sync.Cond        // a port has written its available output, or stopped
 }
 
-// New is a console with ports, numbered from 0. It does not close their files.
+// New returns a console with ports, numbered from 0. The device does not close
+// their files.
 func New(mem *virtqueue.Memory, ports ...Port) *Device {
 	d := &Device{mem: mem}
 	d.drained.L = &d.mu
@@ -102,13 +104,13 @@ func (d *Device) Queues() []int {
 // Config implements device.Device.
 func (d *Device) Config() []byte { return d.config[:] }
 
-// SetConfig implements device.Device.
+// SetConfig implements device.Device. The driver can write no field.
 func (d *Device) SetConfig(int, []byte) {}
 
 // Start implements device.Device.
 func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) error {
 	if features&featureMultiport == 0 {
-		return errors.New("the driver does not know consoles of several ports")
+		return errors.New("the driver does not accept the feature MULTIPORT")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -127,8 +129,8 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 		return nil
 	}
 	err := errors.Join(
-		add(queueControlReceive, func(w *device.Worker) { w.Go(bus, func() error { return d.tellAll(w) }) }),
-		add(queueControlTransmit, func(w *device.Worker) { w.Run(bus, d.hear) }))
+		add(queueControlReceive, func(w *device.Worker) { w.Go(bus, func() error { return d.sendAll(w) }) }),
+		add(queueControlTransmit, func(w *device.Worker) { w.Run(bus, d.handleControl) }))
 	for _, p := range d.ports {
 		receive, transmit := queuesOf(p.id)
 		p.reset(queues[receive].Kick, queues[transmit].Kick)
@@ -150,7 +152,7 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	return nil
 }
 
-// Stop implements device.Device. It waits for a write that is going on.
+// Stop implements device.Device. It waits for a write that is in progress.
 func (d *Device) Stop() {
 	d.mu.Lock()
 	workers := d.workers
@@ -167,8 +169,8 @@ func (d *Device) Stop() {
 	d.drained.Broadcast()
 }
 
-// Drain waits until all output that the guest has made available before the
-// call is written, or has failed to be.
+// Drain waits until the device has written all output that the guest made
+// available before the call. Output that fails counts as written.
 func (d *Device) Drain() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,14 +187,14 @@ func (d *Device) Drain() {
 	}
 }
 
-// Resize tells the guest the size of the window, in characters.
+// Resize sends the guest the size of the window, in characters.
 func (d *Device) Resize(cols, rows uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cols, d.rows = cols, rows
 	for _, p := range d.ports {
 		if p.Window && p.ready {
-			d.tell(p, newsWindow)
+			d.post(p, newsWindow)
 		}
 	}
 }

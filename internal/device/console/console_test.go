@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipe is a pipe whose ends are blocking, as a shell makes them.
+// pipe returns a pipe whose ends are blocking, like a pipe of a shell.
 func pipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -31,7 +31,7 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// guest starts libos' driver on a console with ports.
+// guest attaches libos' driver to a console with ports.
 func guest(t *testing.T, ports ...Port) (*Device, *driver.Console, *devicetest.Transport) {
 	t.Helper()
 	d := New(devicetest.Memory(t, 4<<20), ports...)
@@ -57,7 +57,7 @@ func boot(t *testing.T, d *Device) (*driver.Console, *devicetest.Transport) {
 	return c, x
 }
 
-// all reads a port to its end.
+// all reads a port until its end.
 func all(p *driver.Port) (string, linux.Errno) {
 	var text []byte
 	buf := make([]byte, 10000)
@@ -70,12 +70,12 @@ func all(p *driver.Port) (string, linux.Errno) {
 	}
 }
 
-func TestEachPortHasItsFiles(t *testing.T) {
+func TestPortsTransferData(t *testing.T) {
 	in, typist := pipe(t)
 	out, stdout := pipe(t)
 	_, c, _ := guest(t, Port{Name: "in", Input: in}, Port{Name: "out", Output: stdout}, Port{Name: "nowhere", Input: in})
 	if c.Terminal() != nil || c.Port("other") != nil {
-		t.Error("ports that are not there")
+		t.Error("Terminal or Port returned a port that does not exist")
 	}
 	text := strings.Repeat("some text ", 20000)
 	go func() {
@@ -92,14 +92,14 @@ func TestEachPortHasItsFiles(t *testing.T) {
 		stdout.Close()
 	}()
 	if got, err := io.ReadAll(out); err != nil || string(got) != text {
-		t.Errorf("%d bytes came, %v; want %d", len(got), err, len(text))
+		t.Errorf("%d bytes arrived, %v; want %d", len(got), err, len(text))
 	}
 	if n, errno := c.Port("nowhere").Write([]byte(text)); n != len(text) || errno != 0 {
 		t.Errorf("nowhere: wrote %d bytes, %s", n, errno.Name())
 	}
 }
 
-func TestTheEndOfAPort(t *testing.T) {
+func TestPortEnds(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		port        func(t *testing.T) Port
@@ -119,7 +119,7 @@ func TestTheEndOfAPort(t *testing.T) {
 			t.Cleanup(func() { folder.Close() })
 			return Port{Input: folder}
 		}, linux.EIO, linux.EIO},
-		{"output that nobody reads", func(t *testing.T) Port {
+		{"output without a reader", func(t *testing.T) Port {
 			r, w := pipe(t)
 			r.Close()
 			return Port{Output: w}
@@ -145,7 +145,7 @@ func TestTheEndOfAPort(t *testing.T) {
 				}
 			}
 			if port.Input == nil && port.Output != nil {
-				write() // ends it
+				write() // closes or removes the port
 			}
 			if n, errno := p.Read(make([]byte, 8)); n != 0 || errno != test.read {
 				t.Errorf("read: %d, %s; want %s", n, errno.Name(), test.read.Name())
@@ -157,7 +157,7 @@ func TestTheEndOfAPort(t *testing.T) {
 	}
 }
 
-func TestWhatNobodyAsksForIsNotRead(t *testing.T) {
+func TestInputIsReadOnlyOnDemand(t *testing.T) {
 	in, typist := pipe(t)
 	io.WriteString(typist, "0123456789")
 	d, c, x := guest(t, Port{Name: "in", Input: in})
@@ -169,7 +169,7 @@ func TestWhatNobodyAsksForIsNotRead(t *testing.T) {
 		return n
 	}
 	if n := unread(); n != 10 {
-		t.Fatalf("%d bytes are left before the guest reads", n)
+		t.Fatalf("%d unread bytes before the guest reads; want 10", n)
 	}
 	p := c.Port("in")
 	if n, errno := p.Read(make([]byte, 4)); n != 4 || errno != 0 {
@@ -177,20 +177,20 @@ func TestWhatNobodyAsksForIsNotRead(t *testing.T) {
 	}
 	io.WriteString(typist, "rest")
 	if n := unread(); n != 4 {
-		t.Errorf("%d bytes are left that the guest did not ask for", n)
+		t.Errorf("%d unread bytes; want the 4 that the guest did not ask for", n)
 	}
-	go p.Read(make([]byte, 100)) // what is there by now
-	go p.Read(make([]byte, 100)) // waits
+	go p.Read(make([]byte, 100)) // reads what is available
+	go p.Read(make([]byte, 100)) // blocks
 	devicetest.Eventually(t, "a read", func() bool { return unread() == 0 })
 	x.Shutdown()
 	io.WriteString(typist, "after")
 	if n := unread(); n != 5 {
-		t.Errorf("%d bytes are left after the device was stopped", n)
+		t.Errorf("%d unread bytes after the device stopped; want 5", n)
 	}
-	d.Drain() // of what is stopped: nothing
+	d.Drain() // returns at once: the device is stopped
 }
 
-func TestAPortDoesNotWaitForAnother(t *testing.T) {
+func TestSlowPortDoesNotBlockOthers(t *testing.T) {
 	unread, slow := pipe(t)
 	r, fast := pipe(t)
 	_, c, _ := guest(t, Port{Name: "slow", Output: slow}, Port{Name: "fast", Output: fast})
@@ -210,13 +210,13 @@ func TestAPortDoesNotWaitForAnother(t *testing.T) {
 		}
 	}
 	if done.Load() {
-		t.Error("a megabyte went to a pipe that nobody reads")
+		t.Error("a pipe without a reader took 1 MiB")
 	}
 	go io.Copy(io.Discard, unread)
 	<-finished
 }
 
-func TestTheWindowIsToldWhenItIsKnownAndWhenItChanges(t *testing.T) {
+func TestWindowSize(t *testing.T) {
 	_, w := pipe(t)
 	d := New(devicetest.Memory(t, 4<<20), Port{Name: "in"}, Port{Name: "out", Output: w, Window: true})
 	d.Resize(80, 25)
@@ -229,7 +229,7 @@ func TestTheWindowIsToldWhenItIsKnownAndWhenItChanges(t *testing.T) {
 		}
 	}
 	if !size(80, 25)() {
-		t.Error("the size is not known at the start")
+		t.Error("the guest does not have the size at the start")
 	}
 	d.Resize(100, 40)
 	devicetest.Eventually(t, "another size", size(100, 40))
@@ -238,7 +238,7 @@ func TestTheWindowIsToldWhenItIsKnownAndWhenItChanges(t *testing.T) {
 	}
 }
 
-func TestAGuestThatBeginsAnewFindsThePorts(t *testing.T) {
+func TestPortsAfterAReset(t *testing.T) {
 	in, typist := pipe(t)
 	r, w := pipe(t)
 	closed, other := pipe(t)
@@ -263,7 +263,7 @@ func TestAGuestThatBeginsAnewFindsThePorts(t *testing.T) {
 	}
 }
 
-func TestATerminalThatGoesEndsTheInput(t *testing.T) {
+func TestTerminalHangupEndsTheInput(t *testing.T) {
 	master, slave := terminal(t)
 	_, c, _ := guest(t, Port{Name: "in", Input: slave})
 	p := c.Port("in")

@@ -19,16 +19,17 @@ const (
 	eventPortName    = 7
 )
 
-// headerSize is that of struct virtio_console_control: id[4] event[2] value[2].
+// headerSize is the size of struct virtio_console_control: id[4] event[2]
+// value[2].
 const headerSize = 8
 
-// news are what the driver is yet to be told of a port. That it stands here, and
-// not in a queue of messages, bounds how much there can be.
+// news is a set of control messages about a port that are yet to be sent to the
+// driver. A set, in contrast to a queue of messages, has a bounded size.
 type news uint8
 
-// In the order in which they are told, those of all ports before those that
-// follow: a driver that has learned a port's name may go on, and is to find all
-// ports, and the window's size.
+// In the order of sending. The device sends a message of one kind for all ports
+// before those of the next kind. A driver may continue once it knows the name
+// of a port, and must then know all ports and the window size.
 const (
 	newsAdded news = 1 << iota
 	newsRemoved
@@ -38,18 +39,18 @@ const (
 	newsEnd
 )
 
-// tell notes that there are news of p. d.mu is held.
-func (d *Device) tell(p *port, n news) {
+// post adds n to the pending messages of p. The caller holds d.mu.
+func (d *Device) post(p *port, n news) {
 	p.news |= n
 	d.news.Signal()
 }
 
-// tellAll tells the driver what there is to tell, until the device is stopped.
-func (d *Device) tellAll(w *device.Worker) error {
+// sendAll sends pending control messages until the device is stopped.
+func (d *Device) sendAll(w *device.Worker) error {
 	var c virtqueue.Chain
 	var buf []byte
 	for {
-		more, err := d.tellNow(w.Queue(), &c, &buf)
+		more, err := d.sendPending(w.Queue(), &c, &buf)
 		if err != nil {
 			return err
 		}
@@ -60,9 +61,10 @@ func (d *Device) tellAll(w *device.Worker) error {
 	}
 }
 
-// tellNow tells what there is to tell and buffers for. When those have not been
-// enough, a notification of more will come, or more says that they are there.
-func (d *Device) tellNow(q *virtqueue.Queue, c *virtqueue.Chain, buf *[]byte) (more bool, err error) {
+// sendPending sends pending control messages while the driver has buffers. If
+// the buffers run out, either the driver will notify the device of more, or
+// more reports that they are already there.
+func (d *Device) sendPending(q *virtqueue.Queue, c *virtqueue.Chain, buf *[]byte) (more bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for {
@@ -80,7 +82,7 @@ func (d *Device) tellNow(q *virtqueue.Queue, c *virtqueue.Chain, buf *[]byte) (m
 		p.news &^= n
 		*buf = d.message((*buf)[:0], p, n)
 		if c.InLen < len(*buf) {
-			return false, fmt.Errorf("the driver lies: room of %d bytes for a control message of %d", c.InLen, len(*buf))
+			return false, fmt.Errorf("the driver lies: a buffer of %d bytes for a control message of %d", c.InLen, len(*buf))
 		}
 		rest := *buf
 		for _, to := range c.In {
@@ -90,7 +92,8 @@ func (d *Device) tellNow(q *virtqueue.Queue, c *virtqueue.Chain, buf *[]byte) (m
 	}
 }
 
-// next is what is to be told next; a nil port: nothing.
+// next returns the message to send next. The port is nil if no message is
+// pending.
 func (d *Device) next() (*port, news) {
 	for n := newsAdded; n < newsEnd; n <<= 1 {
 		for _, p := range d.ports {
@@ -102,7 +105,7 @@ func (d *Device) next() (*port, news) {
 	return nil, 0
 }
 
-// message appends the control message of the news n.
+// message appends the control message n about p to b.
 func (d *Device) message(b []byte, p *port, n news) []byte {
 	var event, value uint16
 	switch n {
@@ -133,9 +136,9 @@ func (d *Device) message(b []byte, p *port, n news) []byte {
 	return b
 }
 
-// hear does what a control message of the driver's says. One that makes no sense
-// is ignored.
-func (d *Device) hear(c *virtqueue.Chain) (int, error) {
+// handleControl handles a control message of the driver. It ignores an invalid
+// message.
+func (d *Device) handleControl(c *virtqueue.Chain) (int, error) {
 	var m [headerSize]byte
 	n := 0
 	for _, from := range c.Out {
@@ -152,7 +155,7 @@ func (d *Device) hear(c *virtqueue.Chain) (int, error) {
 		for _, p := range d.ports {
 			if value == 1 && !p.added {
 				p.added = true
-				d.tell(p, newsAdded)
+				d.post(p, newsAdded)
 			}
 		}
 		return 0, nil
@@ -165,9 +168,9 @@ func (d *Device) hear(c *virtqueue.Chain) (int, error) {
 	case !p.added:
 	case event == eventPortReady && value == 1:
 		p.ready = true
-		d.tell(p, newsName|newsState)
+		d.post(p, newsName|newsState)
 		if p.Window && d.cols|d.rows != 0 {
-			d.tell(p, newsWindow)
+			d.post(p, newsWindow)
 		}
 	case event == eventPortOpen:
 		p.wanted.Store(value == 1)

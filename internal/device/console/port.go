@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State of a port on the host's side.
+// state is the state of a port on the host side.
 type state uint8
 
 const (
@@ -22,26 +22,26 @@ const (
 	stateGone
 )
 
-// port is a port as the device works on it.
+// port is the internal form of a Port.
 type port struct {
 	Port
 	d        *Device
 	id       int
-	in, out  int  // descriptors
-	terminal bool // the input is one
+	in, out  int  // file descriptors
+	terminal bool // the input is a terminal
 
-	wanted atomic.Bool // the driver has it open
+	wanted atomic.Bool // the driver has opened the port
 
 	// Guarded by Device.mu.
 	state                     state
-	added, ready              bool // the driver was told of it; it has agreed
+	added, ready              bool // the driver was sent PORT_ADD; the driver has answered PORT_READY
 	news                      news
 	receiveKick, transmitKick *event.Event
-	draining                  bool   // there is somebody to write
-	asked, written            uint64 // by Drain; up to what it asked
+	draining                  bool   // the transmit worker runs
+	asked, written            uint64 // number of Drain calls; the last of them that is done
 
-	output virtqueue.Chain // of transmit
-	failed bool            // to write; the same
+	output virtqueue.Chain // used by transmit only
+	failed bool            // a write failed; used by transmit only
 }
 
 func newPort(d *Device, id int, p Port) *port {
@@ -60,18 +60,19 @@ func newPort(d *Device, id int, p Port) *port {
 	return x
 }
 
-// reset has the port be as a driver finds it. d.mu is held.
+// reset puts the port in its state before a driver starts. d.mu is held.
 func (p *port) reset(receive, transmit *event.Event) {
 	p.wanted.Store(false)
 	p.added, p.ready, p.news = false, false, 0
 	p.receiveKick, p.transmitKick = receive, transmit
 	p.failed = p.state != stateOpen
 	if p.state == stateGone {
-		p.state = stateClosed // no driver is told of it as it was
+		p.state = stateClosed // the new driver sees a closed port, not a removed one
 	}
 }
 
-// end closes the port to the guest: err is why, nil for the end of input.
+// end closes the port to the guest at the end of its input or after a broken
+// pipe, and removes it after any other error. err is nil at the end of input.
 func (p *port) end(err error) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
@@ -80,20 +81,20 @@ func (p *port) end(err error) {
 	case err == nil, errors.Is(err, unix.EPIPE):
 		p.state = stateClosed
 		if p.ready {
-			p.d.tell(p, newsState)
+			p.d.post(p, newsState)
 		}
 	default:
 		p.state = stateGone
 		p.ready, p.news = false, p.news&newsAdded
 		if p.added {
-			p.d.tell(p, newsRemoved)
+			p.d.post(p, newsRemoved)
 		}
 		p.added = false
 	}
 }
 
-// transmit writes what is in the queue. It does not take more than there can be
-// at a time, so that Drain waits for no more.
+// transmit writes the output in the queue. It handles at most one queue size of
+// chains per call, so that Drain does not wait for newer output.
 func (p *port) transmit(w *device.Worker) (err error) {
 	p.d.mu.Lock()
 	asked := p.asked
@@ -113,8 +114,8 @@ func (p *port) transmit(w *device.Worker) (err error) {
 		}
 		if !p.failed {
 			if err := p.write(c.Out); err != nil {
-				// The buffer stays here: the driver would take it for
-				// written if it saw it before the message.
+				// Keep the buffer: if the driver got it back before the control message, it
+				// would take the output for written.
 				p.failed = true
 				p.end(err)
 				continue
@@ -135,7 +136,7 @@ func (p *port) write(pieces [][]byte) error {
 			n, err := unix.Write(p.out, b)
 			switch {
 			case errors.Is(err, unix.EINTR):
-			case errors.Is(err, unix.EAGAIN): // somebody else made it non-blocking
+			case errors.Is(err, unix.EAGAIN): // another process made the file non-blocking
 				if err := poll([]unix.PollFd{{Fd: int32(p.out), Events: unix.POLLOUT}}, nil); err != nil {
 					return err
 				}
@@ -151,7 +152,7 @@ func (p *port) write(pieces [][]byte) error {
 	return nil
 }
 
-// receive reads the input, until that has ended or the device is stopped.
+// receive reads input until its end or until the device is stopped.
 func (p *port) receive(w *device.Worker) error {
 	q := w.Queue()
 	var c virtqueue.Chain
@@ -173,7 +174,7 @@ func (p *port) receive(w *device.Worker) error {
 			continue
 		}
 		if c.InLen == 0 {
-			return errors.New("the driver lies: a buffer for input that cannot be written")
+			return errors.New("the driver lies: an input buffer that is not writable")
 		}
 		n, err := p.read(w, c.In[0])
 		switch {
@@ -193,14 +194,14 @@ func (p *port) receive(w *device.Worker) error {
 
 var (
 	errStopped  = errors.New("the device was stopped")
-	errNotified = errors.New("the driver has said something")
+	errNotified = errors.New("the driver has notified the device")
 )
 
-// backgroundCheck is how often a process in the background looks whether it may
-// read its terminal by now; nothing tells it.
+// backgroundCheck is the interval at which a background process tries again to
+// read its terminal. No event reports that it is in the foreground.
 const backgroundCheck = time.Second
 
-// read waits for input, or a notification, and reads to b.
+// read waits for input or a notification, and reads the input into b.
 func (p *port) read(w *device.Worker, b []byte) (int, error) {
 	either := [2]unix.PollFd{{Fd: int32(w.KickFD()), Events: unix.POLLIN}, {Fd: int32(p.in), Events: unix.POLLIN}}
 	from, timeout := either[:], (*unix.Timespec)(nil)
@@ -215,13 +216,13 @@ func (p *port) read(w *device.Worker, b []byte) (int, error) {
 			return 0, errNotified
 		}
 		if from, timeout = either[:], nil; from[1].Revents == 0 {
-			continue // it was a while in the background
+			continue // the terminal was in the background; poll for input again
 		}
 		n, err := unix.Read(p.in, b)
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case errors.Is(err, unix.EIO) && p.terminal && from[1].Revents&unix.POLLHUP == 0:
-			// Its other end is there, so it is somebody else's turn to read.
+			// The terminal is not hung up, so this process is in the background.
 			from[1].Revents = 0
 			from, timeout = from[:1], &unix.Timespec{Sec: int64(backgroundCheck / time.Second)}
 		default:
@@ -230,7 +231,7 @@ func (p *port) read(w *device.Worker, b []byte) (int, error) {
 	}
 }
 
-// poll is ppoll(2) until something is ready, or timeout is over.
+// poll calls ppoll(2) until a descriptor is ready or the timeout expires.
 func poll(fds []unix.PollFd, timeout *unix.Timespec) error {
 	for {
 		_, err := unix.Ppoll(fds, timeout, nil)

@@ -21,7 +21,8 @@ func start(t testing.TB, features uint64, ports ...Port) (*Device, *devicetest.R
 	return devicetest.Begin(t, features|featureMultiport, func(mem *virtqueue.Memory) *Device { return New(mem, ports...) })
 }
 
-// expect gives a buffer for a control message, and waits for the message.
+// expect provides a buffer for a control message, and checks the message that
+// arrives.
 func expect(t *testing.T, r *devicetest.Raw, want []byte) {
 	t.Helper()
 	r.Lend(queueControlReceive, buffers+0x1000, 64)
@@ -38,9 +39,9 @@ func message(id uint32, event, value uint16, more ...byte) []byte {
 	return append(b, more...)
 }
 
-// TestMessagesWaitForBuffers has the driver give a buffer for control messages
-// at a time.
-func TestMessagesWaitForBuffers(t *testing.T) {
+// TestControlMessagesWaitForBuffers provides one buffer for control messages at
+// a time.
+func TestControlMessagesWaitForBuffers(t *testing.T) {
 	_, w := pipe(t)
 	for _, features := range []uint64{0, device.FeatureEventIdx} {
 		d, r := start(t, features, Port{Name: "in"}, Port{Name: "out", Output: w, Window: true})
@@ -62,14 +63,14 @@ func TestMessagesWaitForBuffers(t *testing.T) {
 	}
 }
 
-func TestDrainWaitsUntilWhatIsAvailableIsWritten(t *testing.T) {
+func TestDrainWaitsForAvailableOutput(t *testing.T) {
 	reader, w := pipe(t)
 	d, r := start(t, 0, Port{Name: "out", Output: w})
-	const each = 50 << 10 // together more than a pipe holds
+	const each = 50 << 10 // the sum is more than a pipe holds
 	got := make(chan []byte)
 	go func() {
 		b := make([]byte, 4*each)
-		time.Sleep(10 * time.Millisecond) // a reader that is slow to begin
+		time.Sleep(10 * time.Millisecond) // a reader that starts late
 		n, _ := io.ReadFull(reader, b)
 		got <- b[:n]
 	}()
@@ -78,7 +79,7 @@ func TestDrainWaitsUntilWhatIsAvailableIsWritten(t *testing.T) {
 		copy(r.Bytes(buffers+uint32(i)*each, each), b)
 		r.Drivers[queueTransmit].Add([]virtqueuetest.Buffer{{Addr: buffers + uint64(i)*each, Len: each}}, nil)
 	}
-	r.Drivers[queueTransmit].Publish() // and no notification
+	r.Drivers[queueTransmit].Publish() // without a notification
 	d.Drain()
 	for i := range 4 {
 		if _, _, ok := r.Drivers[queueTransmit].Take(); !ok {
@@ -86,11 +87,11 @@ func TestDrainWaitsUntilWhatIsAvailableIsWritten(t *testing.T) {
 		}
 	}
 	if b := <-got; len(b) != 4*each || b[0] != 'a' || b[len(b)-1] != 'd' {
-		t.Errorf("%d bytes came", len(b))
+		t.Errorf("%d bytes arrived", len(b))
 	}
 }
 
-func TestInputComesWhenTheDriverHasThePortOpen(t *testing.T) {
+func TestInputNeedsAnOpenPort(t *testing.T) {
 	in, typist := pipe(t)
 	io.WriteString(typist, "typed")
 	_, r := start(t, 0, Port{Name: "in", Input: in})
@@ -101,33 +102,33 @@ func TestInputComesWhenTheDriverHasThePortOpen(t *testing.T) {
 	r.Lend(queueReceive, buffers+0x1000, 64)
 	r.Send(queueControlTransmit, buffers, message(0, eventDeviceReady, 1), 0)
 	r.Take(t, queueControlTransmit)
-	time.Sleep(5 * time.Millisecond) // would be enough to read
+	time.Sleep(5 * time.Millisecond) // enough time for a wrong read
 	if _, _, ok := r.Drivers[queueReceive].Take(); ok {
 		t.Fatal("input for a port that is not open")
 	}
 	open(1)
 	if n := r.Take(t, queueReceive); string(r.Bytes(buffers+0x1000, n)) != "typed" {
-		t.Errorf("%q came", r.Bytes(buffers+0x1000, n))
+		t.Errorf("%q arrived", r.Bytes(buffers+0x1000, n))
 	}
 	r.Lend(queueReceive, buffers+0x1000, 64)
 	open(0)
 	open(1)
 	io.WriteString(typist, "more")
 	if n := r.Take(t, queueReceive); string(r.Bytes(buffers+0x1000, n)) != "more" {
-		t.Errorf("%q came", r.Bytes(buffers+0x1000, n))
+		t.Errorf("%q arrived", r.Bytes(buffers+0x1000, n))
 	}
 }
 
-func TestADriverThatLiesEndsItsQueueAlone(t *testing.T) {
+func TestLyingDriverStopsOnlyItsQueue(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		lie  func(r *devicetest.Raw)
 	}{
-		{"no room for a message", func(r *devicetest.Raw) {
+		{"a buffer too small for a control message", func(r *devicetest.Raw) {
 			r.Lend(queueControlReceive, buffers, 4)
 			r.Send(queueControlTransmit, buffers+64, message(0, eventDeviceReady, 1), 0)
 		}},
-		{"a buffer for input that is for output", func(r *devicetest.Raw) {
+		{"an input buffer that is not writable", func(r *devicetest.Raw) {
 			r.Send(queueControlTransmit, buffers, message(0, eventDeviceReady, 1), 0)
 			r.Send(queueControlTransmit, buffers+64, message(0, eventPortOpen, 1), 0)
 			r.Send(queueReceive, buffers+128, []byte("text"), 0)
@@ -155,21 +156,21 @@ func TestADriverThatLiesEndsItsQueueAlone(t *testing.T) {
 	}
 }
 
-func TestADriverOfOnePortIsRefused(t *testing.T) {
+func TestDriverWithoutMultiportIsRefused(t *testing.T) {
 	mem, err := virtqueue.NewMemory([]virtqueue.Region{{Addr: 0, Mem: make([]byte, 4096)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := New(mem, Port{Name: "out"})
 	if err := d.Start(device.FeatureVersion1, make([]device.Queue, len(d.Queues())), nil); err == nil {
-		t.Error("it was not")
+		t.Error("Start returned no error")
 	}
 	if d.Config()[configMaxPorts] != 1 {
-		t.Error("ports in the configuration")
+		t.Error("the configuration does not have one port")
 	}
 }
 
-func TestTheDataPathAllocatesNothing(t *testing.T) {
+func TestDataPathDoesNotAllocate(t *testing.T) {
 	in, typist := pipe(t)
 	out, w := pipe(t)
 	_, r := start(t, 0, Port{Name: "port", Input: in, Output: w})
@@ -196,7 +197,7 @@ func TestTheDataPathAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzLyingDriver lets the fuzzer write a driver's memory while the device runs.
+// FuzzLyingDriver lets the fuzzer write to the queues while the device runs.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3})
 	f.Add([]byte("\x03\x00\x00\x01\x04\x00\x01\x01\x07\x03\x00\x00\x13\x03\x06\x01\x07\x03\x00\x00\x0b\x02\x00\x40\x07\x02\x00\x00"))
@@ -214,7 +215,7 @@ func FuzzLyingDriver(f *testing.F) {
 			op, a, b, v := script[0], script[1], script[2], script[3]
 			script = script[4:]
 			switch op % 8 {
-			case 0, 1: // a control message that may be right
+			case 0, 1: // a control message that may be valid
 				r.Send(queueControlTransmit, buffers+0x8000, message(uint32(a%4), uint16(b)%8, uint16(v)&1), 0)
 			case 2:
 				d.Resize(uint16(a), uint16(v))

@@ -1,5 +1,6 @@
-// Package devicetest puts a device and libos' own driver for it together in
-// memory, without a machine between them, and has what tests of devices share.
+// Package devicetest connects a device with libos' own driver for it in memory,
+// without a VM between them. It also has what the tests of several devices
+// share.
 package devicetest
 
 import (
@@ -18,9 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory is n bytes of memory that a test's drivers have for DMA while t runs,
-// one test at a time. Its addresses are those that it has in this process. It
-// stays, for what a driver does in the background does not end with the test.
+// Memory returns n bytes of memory that the drivers of a test use for DMA while
+// t runs. Only one test at a time can have it. A DMA address is the address in
+// this process. The memory is never unmapped, because background work of a
+// driver can outlive the test.
 func Memory(t testing.TB, n int) *virtqueue.Memory {
 	t.Helper()
 	t.Cleanup(func() {
@@ -48,8 +50,8 @@ func Memory(t testing.TB, n int) *virtqueue.Memory {
 	return m
 }
 
-// Pages is n bytes of memory for as long as t runs, outside of the heap: of what
-// two sides share on purpose, the race detector is to say nothing.
+// Pages returns n bytes of memory outside the heap, mapped until t ends. The
+// race detector does not watch it: two sides share it by design.
 func Pages(t testing.TB, n int) []byte {
 	t.Helper()
 	mem := pages(t, n)
@@ -70,8 +72,9 @@ func pages(t testing.TB, n int) []byte {
 	return mem
 }
 
-// Transport is the way of a driver to a device. It is a virtio.Transport, and
-// the device's Bus. Of queues and the configuration each has its own interrupt.
+// Transport connects a driver with a device. It implements virtio.Transport for
+// the driver and device.Bus for the device. Each queue has an interrupt of its
+// own, and so has the configuration.
 type Transport struct {
 	t   testing.TB
 	dev device.Device
@@ -89,7 +92,7 @@ type queue struct {
 	passes sync.WaitGroup
 }
 
-// Attach is the way to dev, which is reset when t ends.
+// Attach returns a transport for dev. It resets dev when t ends.
 func Attach(t testing.TB, dev device.Device) *Transport {
 	x := &Transport{t: t, dev: dev, queues: make([]queue, len(dev.Queues()))}
 	for i := range x.queues {
@@ -99,7 +102,7 @@ func Attach(t testing.TB, dev device.Device) *Transport {
 	return x
 }
 
-// Event is an event for as long as t runs.
+// Event returns an event that is closed when t ends.
 func Event(t testing.TB) *event.Event {
 	t.Helper()
 	e, err := event.New()
@@ -110,7 +113,7 @@ func Event(t testing.TB) *event.Event {
 	return e
 }
 
-// Err is why the device failed, or nil.
+// Err returns the error that the device failed with, or nil.
 func (x *Transport) Err() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -251,7 +254,8 @@ func (x *Transport) Fail(err error) {
 	x.ConfigChanged()
 }
 
-// Eventually waits until is.
+// Eventually polls is until it reports true. It fails t after 10 seconds; what
+// names the condition.
 func Eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {

@@ -14,8 +14,8 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// Where the queues and the buffers of a Raw driver are, in guest-physical
-// addresses: a step for each queue.
+// Guest-physical addresses of the queues and buffers of a Raw driver. Queue i
+// starts at i*step.
 const (
 	Entries = 16
 	step    = 0x1000
@@ -23,19 +23,19 @@ const (
 	End     = 0x20_0000
 )
 
-// Raw is a driver of all queues of a device that does what a test says, and is
-// the device's Bus. Its methods are for one goroutine.
+// Raw is a driver for all queues of a device. The test controls each step. Raw
+// is also the device's Bus. Only one goroutine may use its methods.
 type Raw struct {
 	Drivers []*virtqueuetest.Driver
 	Queues  []device.Queue
-	Failed  chan error    // by the device
-	Changed chan struct{} // of the configuration
-	Stop    func()        // stops the device, once
+	Failed  chan error    // errors of Bus.Fail
+	Changed chan struct{} // calls of Bus.ConfigChanged
+	Stop    func()        // stops the device; further calls do nothing
 	mem     []byte
 }
 
-// Begin starts the device that make makes for a memory, with features and
-// VERSION_1, and stops it when t ends.
+// Begin calls make with new guest memory, starts the device that make returns,
+// and stops it when t ends. The device gets features and VERSION_1.
 func Begin[D device.Device](t testing.TB, features uint64, make func(mem *virtqueue.Memory) D) (D, *Raw) {
 	t.Helper()
 	r, mem := newRaw(t)
@@ -69,17 +69,18 @@ func (r *Raw) Fail(err error) { r.Failed <- err }
 // ConfigChanged implements device.Bus.
 func (r *Raw) ConfigChanged() { r.Changed <- struct{}{} }
 
-// Bytes is n bytes of memory at addr.
+// Bytes returns n bytes of memory at addr.
 func (r *Raw) Bytes(addr, n uint32) []byte { return r.mem[addr:][:n:n] }
 
-// Kick shows the device what was added to a queue, and notifies it.
+// Kick publishes the chains that were added to a queue, and notifies the
+// device.
 func (r *Raw) Kick(queue int) {
 	r.Drivers[queue].Publish()
 	r.Queues[queue].Kick.Signal()
 }
 
-// Send makes b available on a queue, at addr, and behind it room for n bytes if
-// n is not 0.
+// Send copies b to addr and makes it available on a queue. If n is not 0, the
+// chain also has a writable buffer of n bytes right behind b.
 func (r *Raw) Send(queue int, addr uint32, b []byte, n uint32) {
 	copy(r.mem[addr:], b)
 	out := []virtqueuetest.Buffer{{Addr: uint64(addr), Len: uint32(len(b))}}
@@ -91,14 +92,14 @@ func (r *Raw) Send(queue int, addr uint32, b []byte, n uint32) {
 	r.Kick(queue)
 }
 
-// Lend makes room for n bytes available on a queue, at addr.
+// Lend makes a writable buffer of n bytes at addr available on a queue.
 func (r *Raw) Lend(queue int, addr, n uint32) {
 	r.Drivers[queue].Add(nil, []virtqueuetest.Buffer{{Addr: uint64(addr), Len: n}})
 	r.Kick(queue)
 }
 
-// Take waits for the next used chain of a queue, and returns how much of it was
-// written.
+// Take waits for the next used chain of a queue. It returns the number of bytes
+// that the device wrote.
 func (r *Raw) Take(t testing.TB, queue int) (n uint32) {
 	t.Helper()
 	Eventually(t, fmt.Sprintf("a used chain of queue %d", queue), func() (ok bool) {
@@ -108,8 +109,8 @@ func (r *Raw) Take(t testing.TB, queue int) (n uint32) {
 	return n
 }
 
-// Again makes the first chain of a queue available again, in a loop of calls of
-// it and of Used, which allocate nothing.
+// Again makes the first chain of a queue available once more. A loop of Again
+// and Used does not allocate.
 func (r *Raw) Again(queue int) {
 	d := r.Drivers[queue]
 	idx := binary.LittleEndian.Uint16(d.Avail[2:])
@@ -119,7 +120,7 @@ func (r *Raw) Again(queue int) {
 	r.Queues[queue].Kick.Signal()
 }
 
-// Used waits until all that is available in a queue was used.
+// Used waits until the device has used all available chains of a queue.
 func (r *Raw) Used(queue int) {
 	d := r.Drivers[queue]
 	used := (*uint32)(unsafe.Pointer(&d.Used[0]))
@@ -128,7 +129,7 @@ func (r *Raw) Used(queue int) {
 	}
 }
 
-// Lie does to a driver's memory what four bytes of a fuzzer's script say.
+// Lie changes a queue as four bytes of a fuzzer's script say.
 func (r *Raw) Lie(op, a, b, v byte) {
 	queue := int(a) % len(r.Drivers)
 	d := r.Drivers[queue]
@@ -137,7 +138,7 @@ func (r *Raw) Lie(op, a, b, v byte) {
 	case 0: // any byte of the rings
 		part := [][]byte{d.Desc, d.Avail, d.Used}[int(op/4)%3]
 		part[int(b)%len(part)] = v
-	case 1: // a descriptor that may be right
+	case 1: // a descriptor that may be valid
 		virtqueuetest.SetDesc(d.Desc, int(b)%size, Buffers+uint64(v)*64, uint32(b)+1, uint16(op/4)&7, uint16(v)%uint16(size))
 	case 2:
 		d.Add(nil, []virtqueuetest.Buffer{{Addr: Buffers + uint64(b)*64, Len: uint32(v) + 1}})

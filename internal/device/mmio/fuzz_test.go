@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzTransport has a driver do anything, on two CPUs: accesses of all widths and
-// places, queues that lie anywhere and hold anything, resets while the device
-// works. Nothing panics or hangs; the device starts and stops in turn; after a
-// reset nothing touches memory, and an honest driver gets on.
+// FuzzTransport runs an arbitrary driver on two vCPUs. It makes accesses of any
+// width at any offset, sets up queues at any address with any contents, and
+// resets the device while it works. Nothing may panic or hang. Start and Stop
+// must alternate. After a reset nothing may touch guest memory, and a correct
+// driver must work.
 //
-// A script is a sequence of operations, each a byte and its operands.
+// A script is a sequence of operations. Each is a byte and its operands.
 func FuzzTransport(f *testing.F) {
 	ram, err := unix.Mmap(-1, 0, ramSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
@@ -49,7 +50,7 @@ func FuzzTransport(f *testing.F) {
 
 		g.set(status, 0)
 		if dev.started() {
-			t.Error("the device goes on after a reset")
+			t.Error("the device is started after a reset")
 		}
 		clear(ram)
 		g.router.routed = nil
@@ -59,18 +60,18 @@ func FuzzTransport(f *testing.F) {
 	})
 }
 
-// turns is an echo device that sees to it that Start and Stop come in turn.
+// turns is an echo device that checks that Start and Stop alternate.
 type turns struct {
 	echo
 	t *testing.T
 
 	mu  sync.Mutex
-	bus device.Bus // nil: stopped
+	bus device.Bus // nil while stopped
 }
 
 func (d *turns) Start(features uint64, queues []device.Queue, bus device.Bus) error {
 	if features&^d.Features() != 0 || features&device.FeatureVersion1 == 0 {
-		d.t.Errorf("starts with features %#x", features)
+		d.t.Errorf("Start with features %#x", features)
 	}
 	for i, max := range d.Queues() {
 		if n := queues[i].Size; n < 0 || n > max || n&(n-1) != 0 {
@@ -83,7 +84,7 @@ func (d *turns) Start(features uint64, queues []device.Queue, bus device.Bus) er
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.bus != nil {
-		d.t.Error("starts twice")
+		d.t.Error("Start of a started device")
 	}
 	d.bus = bus
 	return nil
@@ -94,7 +95,7 @@ func (d *turns) Stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.bus == nil {
-		d.t.Error("stops twice")
+		d.t.Error("Stop of a stopped device")
 	}
 	d.bus = nil
 }
@@ -105,32 +106,32 @@ func (d *turns) started() bool {
 	return d.bus != nil
 }
 
-// tell is what the device says by itself.
-func (d *turns) tell(what func(device.Bus)) {
+// withBus calls f with the bus if the device is started.
+func (d *turns) withBus(f func(device.Bus)) {
 	d.mu.Lock()
 	b := d.bus
 	d.mu.Unlock()
 	if b != nil {
-		what(b)
+		f(b)
 	}
 }
 
 const (
-	opRead   = iota // register, value's bytes
+	opRead   = iota // register
 	opWrite         // register, value
-	opAccess        // place, width, value
+	opAccess        // offset (two bytes), width, the bytes of the value
 	opReset
-	opStart  // what is accepted
+	opStart  // accepted features
 	opChain  // queue, descriptors, length, flags
-	opMemory // place, high and low, value
+	opMemory // address (high byte, low byte), value
 	opNotify // queue
-	opConfig // value
+	opConfig // offset, value
 	opFail
-	opQueue // queue, place
+	opQueue // queue, address, size
 	ops
 )
 
-// player is a CPU of the guest.
+// player is a vCPU of the guest.
 type player struct {
 	g      *guest
 	dev    *turns
@@ -146,11 +147,12 @@ func (p *player) next() uint64 {
 	return uint64(b)
 }
 
-// value is a number whose halves and ends are likely.
+// value returns a number. Small numbers, powers of two and the largest numbers
+// are likely.
 func (p *player) value() uint32 {
 	v := uint32(p.next())
 	if v >= 0xf0 {
-		return uint32(int32(int8(v))) // close to the largest
+		return uint32(int32(int8(v))) // close to the largest number
 	}
 	if v >= 0xe0 {
 		return 1 << (2 * (v - 0xe0))
@@ -192,9 +194,9 @@ func (p *player) play() {
 			runtime.Gosched()
 		case opConfig:
 			p.dev.SetConfig(int(p.next()%10), []byte{byte(p.next())})
-			p.dev.tell(device.Bus.ConfigChanged)
+			p.dev.withBus(device.Bus.ConfigChanged)
 		case opFail:
-			p.dev.tell(func(b device.Bus) { b.Fail(unix.EIO) })
+			p.dev.withBus(func(b device.Bus) { b.Fail(unix.EIO) })
 		case opQueue:
 			g.setUp(uint32(p.next()&3), p.layout(p.next()<<8, 1<<(p.next()&15)))
 		}
@@ -205,7 +207,8 @@ func (p *player) layout(at uint64, size int) virtqueue.Layout {
 	return virtqueue.Layout{Size: size, Desc: at, Driver: at + 0x400, Device: at + 0x800}
 }
 
-// chain makes a chain of descriptors available on a queue that opStart made.
+// chain makes a chain of descriptors available on a queue that opStart has set
+// up.
 func (p *player) chain(queue, n, length, flags uint64) {
 	ram := p.g.ram[rings+queue*ringGap:]
 	for i := range n % 5 {

@@ -14,9 +14,9 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// The library OS's own drivers, on this transport.
+// Tests of this transport with the drivers of the library OS.
 
-// wires are what KVM is: each event sends its message by itself.
+// wires replaces KVM: each event sends its interrupt message.
 type wires struct {
 	mu     sync.Mutex
 	routes map[*event.Event]route
@@ -39,7 +39,8 @@ func (w *wires) Route(call *event.Event, addr uint64, data uint32) error {
 	return nil
 }
 
-// registers are how the guest accesses the transport, or nothing.
+// registers gives the guest access to the transport. Without a transport it
+// reads zeros.
 type registers struct{ t *mmio.Transport }
 
 func (r registers) Read(off, width int) uint32 {
@@ -56,7 +57,8 @@ func (r registers) Write(off, width int, v uint32) {
 	r.t.Write(uint64(off), p[:width])
 }
 
-// newLibos is the library OS's view of the echo device in ram.
+// newLibos returns the library OS's transport to an echo device, and the
+// device.
 func newLibos(t *testing.T) (virtio.Transport, *echo) {
 	t.Helper()
 	ram := newRAM(t)
@@ -90,10 +92,10 @@ func newLibos(t *testing.T) (virtio.Transport, *echo) {
 	return found[0], dev
 }
 
-func TestTheLibraryOSDrivesADevice(t *testing.T) {
+func TestLibosDriver(t *testing.T) {
 	transport, dev := newLibos(t)
 	if queues, config := transport.OwnInterrupts(); !queues || !config {
-		t.Error("there are no interrupts of their own")
+		t.Error("queues or configuration have no interrupt of their own")
 	}
 	for round := range 3 {
 		d, errno := virtio.Open(transport, 1<<5|1<<6)
@@ -101,7 +103,7 @@ func TestTheLibraryOSDrivesADevice(t *testing.T) {
 			t.Fatal(errno.Name())
 		}
 		if !d.Has(1<<5|virtio.FeatureEventIndex|virtio.FeatureIndirect) || d.Has(1<<6) {
-			t.Error("other features")
+			t.Error("the negotiated features are wrong")
 		}
 		var queues []*virtio.Queue
 		for i, size := range dev.Queues() {
@@ -112,7 +114,7 @@ func TestTheLibraryOSDrivesADevice(t *testing.T) {
 			queues = append(queues, q)
 		}
 		if _, errno := d.NewQueue(2, 64); errno != linux.ENODEV {
-			t.Error("there is a queue that there is not")
+			t.Error("NewQueue(2) found a queue that the device does not have")
 		}
 		changed := make(chan [8]byte, 1)
 		d.OnConfig(func() {
@@ -133,7 +135,7 @@ func TestTheLibraryOSDrivesADevice(t *testing.T) {
 		}
 		d.SetConfig(2, []byte{7, 8})
 		if c := dev.Config(); c[2] != 7 || c[3] != 8 {
-			t.Errorf("the driver's write: %v", c)
+			t.Errorf("the configuration after a write of the driver: %v", c)
 		}
 
 		mem, errno := virtio.Alloc(256)
@@ -142,25 +144,25 @@ func TestTheLibraryOSDrivesADevice(t *testing.T) {
 		}
 		for n := range 100 {
 			for i, q := range queues {
-				said := fmt.Sprintf("message %d on %d", n, i)
-				copy(mem.Mem, said)
-				if !q.Add([]virtio.Buffer{mem.Slice(0, len(said))}, []virtio.Buffer{mem.Slice(128, 192), mem.Slice(192, 256)}, n) {
+				text := fmt.Sprintf("message %d on %d", n, i)
+				copy(mem.Mem, text)
+				if !q.Add([]virtio.Buffer{mem.Slice(0, len(text))}, []virtio.Buffer{mem.Slice(128, 192), mem.Slice(192, 256)}, n) {
 					t.Fatal("full")
 				}
 				q.Kick()
 				if !q.Wait() {
 					t.Fatal("broken")
 				}
-				if token, k, ok := q.Take(); !ok || token != n || string(mem.Mem[128:128+k]) != said {
+				if token, k, ok := q.Take(); !ok || token != n || string(mem.Mem[128:128+k]) != text {
 					t.Fatalf("%d, %d bytes, %t", token, k, ok)
 				}
 			}
 		}
-		if round == 1 { // its end comes by itself
+		if round == 1 { // the device fails on its own
 			dev.bus.Fail(errors.New("the disk is gone"))
 			for _, q := range queues {
 				if q.Wait() {
-					t.Error("a queue of a device that failed has buffers")
+					t.Error("Wait reports a used buffer after the device failed")
 				}
 			}
 		}
@@ -171,7 +173,7 @@ func TestTheLibraryOSDrivesADevice(t *testing.T) {
 	}
 }
 
-func TestTheLibraryOSSurvivesADeviceThatCannotStart(t *testing.T) {
+func TestLibosDriverWithADeviceThatCannotStart(t *testing.T) {
 	transport, dev := newLibos(t)
 	dev.startErr = errors.New("no such thing")
 	d, errno := virtio.Open(transport, 0)
@@ -186,7 +188,7 @@ func TestTheLibraryOSSurvivesADeviceThatCannotStart(t *testing.T) {
 		t.Fatal(errno.Name())
 	}
 	if q.Wait() {
-		t.Error("there are buffers")
+		t.Error("Wait reports a used buffer of a device that is not started")
 	}
 	d.Shutdown()
 }

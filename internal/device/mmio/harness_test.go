@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Registers (virtio 1.2 §4.2.2) and those of messages.
+// Registers (virtio 1.2 §4.2.2), and the registers of the extension for
+// message-signalled interrupts.
 const (
 	magic             = 0x000
 	version           = 0x004
@@ -56,13 +57,13 @@ const (
 
 const (
 	ramSize = 1 << 18
-	rings   = 0x1000 // of queue 0; others follow
+	rings   = 0x1000 // queue 0; the others follow
 	ringGap = 0x1000
 	buffers = 0x8000
 )
 
-// newRAM is a guest's memory. It is mapped, as a monitor's: what a driver and a
-// device do to it at the same time is no race of this program's.
+// newRAM returns guest memory. It is mapped, like that of a monitor, so the
+// race detector ignores it: driver and device access it concurrently by design.
 func newRAM(t testing.TB) []byte {
 	t.Helper()
 	ram, err := unix.Mmap(-1, 0, ramSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -77,12 +78,12 @@ func newRAM(t testing.TB) []byte {
 	return ram
 }
 
-// echo is a device with two queues whose workers answer each chain with what it
-// says.
+// echo is a device with two queues. It answers each chain with the bytes of the
+// chain.
 type echo struct {
 	mem      *virtqueue.Memory
 	startErr error
-	work     func(c *virtqueue.Chain) error // nil: nothing more
+	work     func(c *virtqueue.Chain) error // extra work for each chain; may be nil
 
 	mu     sync.Mutex
 	config []byte
@@ -163,7 +164,7 @@ func (e *echo) Stop() {
 	e.stops++
 }
 
-// router notes what raises what.
+// router records the routes.
 type router struct {
 	err    error
 	routed []route
@@ -188,8 +189,8 @@ type guest struct {
 	ram    []byte
 	router *router
 
-	mu   sync.Mutex
-	said []string
+	mu     sync.Mutex
+	logged []string
 }
 
 func newGuest(t testing.TB) *guest {
@@ -200,7 +201,7 @@ func newGuest(t testing.TB) *guest {
 	g.Transport, err = mmio.New(g.dev, g.router, func(format string, args ...any) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.said = append(g.said, fmt.Sprintf(format, args...))
+		g.logged = append(g.logged, fmt.Sprintf(format, args...))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -209,11 +210,11 @@ func newGuest(t testing.TB) *guest {
 	return g
 }
 
-// log is what the transport has logged.
+// log returns what the transport has logged.
 func (g *guest) log() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.said
+	return g.logged
 }
 
 func (g *guest) get(off uint64) uint32 {
@@ -242,7 +243,7 @@ func (g *guest) accept(features uint64) {
 	}
 }
 
-// agree brings the device up to where queues are set up.
+// agree initializes the device up to FEATURES_OK. Queues can be set up next.
 func (g *guest) agree(features uint64) {
 	g.set(status, acknowledge)
 	g.set(status, acknowledge|driver)
@@ -250,7 +251,7 @@ func (g *guest) agree(features uint64) {
 	g.set(status, acknowledge|driver|featuresOK)
 }
 
-// setUp sets queue i up, and routes its interrupt.
+// setUp sets up queue i and routes its interrupt.
 func (g *guest) setUp(i uint32, l virtqueue.Layout) {
 	g.set(queueSel, i)
 	g.set(queueNum, uint32(l.Size))
@@ -274,7 +275,8 @@ func (g *guest) message(queue uint32, addr uint64, data uint32) {
 
 const allOK = acknowledge | driver | featuresOK | driverOK
 
-// start brings the device up, with both queues, and returns their drivers.
+// start initializes the device with both queues. It returns the queues'
+// drivers.
 func (g *guest) start(features uint64) []*virtqueuetest.Driver {
 	g.Helper()
 	g.agree(features)
@@ -290,7 +292,7 @@ func (g *guest) start(features uint64) []*virtqueuetest.Driver {
 	return ds
 }
 
-// call is what raises the message of data.
+// call returns the event that raises the interrupt with data.
 func (g *guest) call(data uint32) *event.Event {
 	g.Helper()
 	for i := len(g.router.routed) - 1; i >= 0; i-- {
@@ -298,18 +300,19 @@ func (g *guest) call(data uint32) *event.Event {
 			return r.call
 		}
 	}
-	g.Fatalf("nothing raises %#x", data)
+	g.Fatalf("no event raises the interrupt %#x", data)
 	return nil
 }
 
-// raised says whether call was signalled since it was last asked.
+// raised reports whether call was signalled since the last call of raised.
 func raised(call *event.Event) bool {
 	var count [8]byte
 	_, err := unix.Read(call.FD(), count[:])
 	return err == nil
 }
 
-// exchange has queue i echo s, and notifies by way of notify.
+// exchange sends s on queue i and checks the echo. It calls notify if the
+// device wants a notification.
 func (g *guest) exchange(i int, d *virtqueuetest.Driver, s string, notify func()) {
 	g.Helper()
 	out := virtqueuetest.Buffer{Addr: buffers + uint64(i)*256, Len: uint32(len(s))}
@@ -322,7 +325,7 @@ func (g *guest) exchange(i int, d *virtqueuetest.Driver, s string, notify func()
 	if d.Publish() {
 		notify()
 	}
-	for { // an interrupt may be of before
+	for { // an interrupt may belong to an earlier chain
 		if _, n, ok := d.Take(); ok {
 			if got := string(d.Bytes(in)[:n]); got != s {
 				g.Fatalf("queue %d: %q, want %q", i, got, s)
@@ -330,7 +333,7 @@ func (g *guest) exchange(i int, d *virtqueuetest.Driver, s string, notify func()
 			return
 		}
 		if !g.call(0x40 + uint32(i)).Wait() {
-			g.Fatal("closed")
+			g.Fatal("no interrupt: the event is stopped")
 		}
 	}
 }

@@ -1,11 +1,11 @@
-// Package mmio is virtio's transport over memory-mapped registers (virtio 1.2
-// §4.2), the device's side: what a guest's driver reads and writes becomes calls
-// of a [device.Device]. The monitor makes one for each device, and calls it for
-// accesses of its vCPUs. It has messages for interrupts, by the extension that
-// package boot describes.
+// Package mmio implements the device side of the virtio transport over
+// memory-mapped registers (virtio 1.2 §4.2). It translates register accesses of
+// the guest's driver to calls of a [device.Device]. The monitor makes one
+// Transport for each device, and calls it for accesses of its vCPUs. Interrupts
+// are message-signalled, by the extension that package boot describes.
 //
-// The driver is not trusted. What it does out of order, or to registers that
-// there are not, changes nothing; what it reads then is 0.
+// The driver is not trusted. Writes out of order or to unknown registers have
+// no effect. Reads of unknown registers return 0.
 package mmio
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// Size is the number of bytes of a device's registers.
+// Size is the size of a device's register window, in bytes.
 const Size = 0x1000
 
 // Registers (§4.2.2).
@@ -39,8 +39,8 @@ const (
 	queueNumMax       = 0x034
 	queueNum          = 0x038
 	queueReady        = 0x044
-	// QueueNotify is where a driver writes the number of a queue: the place
-	// of the ioeventfds.
+	// QueueNotify is the doorbell register. The driver writes the number of a
+	// queue to it. The ioeventfds are for this register.
 	QueueNotify      = 0x050
 	interruptStatus  = 0x060
 	interruptACK     = 0x064
@@ -59,49 +59,50 @@ const (
 	configSpace      = 0x100
 )
 
-// Deferrable are the registers, from and to, that a write needs to have reached
-// only when the driver accesses another one: most of what sets up a queue.
+// Deferrable lists ranges of registers: the first offset, and the offset behind
+// the last. Writes to them may be delayed until the driver accesses another
+// register. Most registers that set up a queue are among them.
 var Deferrable = [][2]uint64{{deviceFeatures, QueueNotify}, {queueDescLow, boot.MMIOMessageData + 4}}
 
 const (
 	magicValue = 0x74726976 // "virt"
-	modern     = 2          // version; 1 is legacy
+	modern     = 2          // the version register; 1 is legacy
 )
 
-// Router has events raise interrupts.
+// Router connects events with interrupts of the guest.
 type Router interface {
-	// Route has call raise the message-signalled interrupt (addr, data) in
-	// the guest, in place of what it raised before.
+	// Route makes call raise the message-signalled interrupt (addr, data) in the
+	// guest. It replaces the previous route of call.
 	Route(call *event.Event, addr uint64, data uint32) error
 }
 
-// Transport is a device's registers. All methods may be called by any goroutine.
+// Transport is the registers of a device. Any goroutine may call its methods.
 //
-// One lock, mu, is held through each access, and so through each call of the
-// device: while one vCPU resets the device, others that access it wait. What the
-// device tells (bus) takes no lock, as Stop may wait for a goroutine that is just
-// telling.
+// The lock mu is held during each access, and so during each call of the
+// device. While one vCPU resets the device, the accesses of other vCPUs wait.
+// The methods of the device's bus take no lock, because Stop may wait for a
+// goroutine that is calling one of them.
 type Transport struct {
 	router Router
 	log    func(format string, args ...any)
 	id     uint32
-	offers uint64 // features
+	offers uint64 // offered features
 
-	kicks  []*event.Event // by queue
-	calls  []*event.Event // by queue
-	change *event.Event   // of the configuration
+	kicks  []*event.Event // per queue
+	calls  []*event.Event // per queue
+	change *event.Event   // signalled when the configuration changes
 
-	mu                sync.Mutex // through each access but a notification
+	mu                sync.Mutex // held during each access except a notification
 	dev               device.Device
-	status            uint32 // but statusNeedsReset
+	status            uint32 // without statusNeedsReset, which is in bus
 	offeredSel        uint32
 	acceptedSel       uint32
-	accepted          uint64 // features, so far
+	accepted          uint64 // features that the driver has accepted so far
 	queueSel          uint32
 	queues            []queue
 	changeMessageAddr uint64
 	seen              []byte // the configuration as last read
-	bus               *bus   // since the last reset; of the device, if it has been started
+	bus               *bus   // replaced by each reset; a started device has it
 	started           bool
 	closed            bool
 
@@ -111,14 +112,14 @@ type Transport struct {
 
 // queue is a queue as the driver sets it up.
 type queue struct {
-	max         int // entries
+	max         int // maximum size, in entries
 	layout      virtqueue.Layout
 	ready       bool
 	messageAddr uint64
 }
 
-// New is the transport of d, which has not been started. What goes wrong with
-// the device is said by log, once.
+// New returns a transport for d, which must not be started. The transport logs
+// the first failure of the device with log, and no later one.
 func New(d device.Device, r Router, log func(format string, args ...any)) (_ *Transport, err error) {
 	t := &Transport{router: r, log: log, id: d.ID(), offers: d.Features(), dev: d, seen: bytes.Clone(d.Config())}
 	t.bus = &bus{t: t}
@@ -149,16 +150,16 @@ func New(d device.Device, r Router, log func(format string, args ...any)) (_ *Tr
 	return t, nil
 }
 
-// Queues is the number of queues.
+// Queues returns the number of queues.
 func (t *Transport) Queues() int { return len(t.kicks) }
 
-// Kick is the event that a write of i to QueueNotify signals, for an ioeventfd
-// to do the same without Write.
+// Kick returns the event of queue i. A write of i to QueueNotify signals it. An
+// ioeventfd can signal it without a call of Write.
 func (t *Transport) Kick(i int) *event.Event { return t.kicks[i] }
 
-// Acts says whether a write of the register at off may start or stop the device,
-// or choose an interrupt of one that has been started: whatever else is written
-// changes what is in memory here, or signals an event.
+// Acts reports whether a write to the register at off can start or stop the
+// device, or change an interrupt of a started device. All other writes only
+// change state in this process or signal an event.
 func (t *Transport) Acts(off uint64) bool {
 	if off == boot.MMIOMessageData {
 		t.mu.Lock()
@@ -168,8 +169,7 @@ func (t *Transport) Acts(off uint64) bool {
 	return off == deviceStatus || off >= configSpace
 }
 
-// Close stops the device and closes the events. Accesses do nothing from then
-// on.
+// Close stops the device and closes the events. Later accesses have no effect.
 func (t *Transport) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -187,12 +187,12 @@ func (t *Transport) closeEvents() {
 	}
 }
 
-// aligned says whether an access of n bytes is one that a driver may make.
+// aligned reports whether an access of n bytes at off is valid.
 func aligned(off uint64, n int) bool {
 	return off < Size && (n == 1 || n == 2 || n == 4 || n == 8) && off%uint64(n) == 0
 }
 
-// Read is a load of p at off.
+// Read handles a load at offset off and stores the value in p.
 func (t *Transport) Read(off uint64, p []byte) {
 	clear(p)
 	if !aligned(off, len(p)) {
@@ -210,7 +210,7 @@ func (t *Transport) Read(off uint64, p []byte) {
 	}
 }
 
-// Write is a store of p at off.
+// Write handles a store of p at offset off.
 func (t *Transport) Write(off uint64, p []byte) {
 	if !aligned(off, len(p)) {
 		return
@@ -235,9 +235,9 @@ func (t *Transport) Write(off uint64, p []byte) {
 	}
 }
 
-// configuration is what the driver reads now. If that is not what it read
-// before, the generation is another (§2.5.3): the device may change it at any
-// time, and tell later.
+// configuration returns the current configuration. If it differs from the last
+// one that was read, the generation changes (§2.5.3): the device may change the
+// configuration at any time, and call ConfigChanged later.
 func (t *Transport) configuration() []byte {
 	if c := t.dev.Config(); !bytes.Equal(c, t.seen) {
 		t.seen = append(t.seen[:0], c...)
@@ -271,7 +271,7 @@ func (t *Transport) load(off uint64) uint32 {
 	case deviceStatus:
 		return t.status | t.bus.needsReset.Load()
 	case shmLenLow, shmLenHigh, shmBaseLow, shmBaseHigh:
-		return 0xffffffff // §4.2.2: there is no such region
+		return 0xffffffff // §4.2.2: the region does not exist
 	case configGeneration:
 		t.configuration()
 		return t.generation.Load()
@@ -304,7 +304,7 @@ func (t *Transport) store(off uint64, v uint32) {
 	}
 }
 
-// selected is the queue that QueueSel names, nil if there is none.
+// selected returns the queue that QueueSel names, or nil if it does not exist.
 func (t *Transport) selected() *queue {
 	if uint64(t.queueSel) < uint64(len(t.queues)) {
 		return &t.queues[t.queueSel]
@@ -312,8 +312,8 @@ func (t *Transport) selected() *queue {
 	return nil
 }
 
-// set is a write to a register of the queue. What was made ready does not
-// change until it is no longer (§4.2.2.2); what has a size that cannot be does
+// set handles a write to a register of the queue. The other registers of a
+// queue that is ready do not change (§4.2.2.2). A queue of invalid size does
 // not become ready.
 func (q *queue) set(off uint64, v uint32) {
 	l := &q.layout
@@ -332,7 +332,8 @@ func (q *queue) set(off uint64, v uint32) {
 	}
 }
 
-// setMessage is a write to a register of the message that QueueSel names.
+// setMessage handles a write to a register of the interrupt message that
+// QueueSel names.
 func (t *Transport) setMessage(off uint64, v uint32) {
 	addr, call := &t.changeMessageAddr, t.change
 	if q := t.selected(); q != nil {
@@ -345,11 +346,12 @@ func (t *Transport) setMessage(off uint64, v uint32) {
 		return
 	}
 	if err := t.router.Route(call, *addr, v); err != nil {
-		t.bus.Fail(fmt.Errorf("the interrupt by %#x at %#x: %w", v, *addr, err))
+		t.bus.Fail(fmt.Errorf("cannot route the interrupt with message data %#x at address %#x: %w", v, *addr, err))
 	}
 }
 
-// half is one half of v, the high one where n is 1; there are no others.
+// half returns half n of v: 0 is the low half, 1 the high half. It returns 0
+// for other n.
 func half(v uint64, n uint32) uint32 {
 	if n > 1 {
 		return 0

@@ -16,7 +16,7 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-func TestADeviceComesUpAndEchoes(t *testing.T) {
+func TestEcho(t *testing.T) {
 	for _, features := range []uint64{device.FeatureVersion1, device.FeatureVersion1 | device.FeatureEventIdx, device.FeaturesOfQueues | 1<<5} {
 		t.Run(fmt.Sprintf("%#x", features), func(t *testing.T) {
 			g := newGuest(t)
@@ -62,8 +62,8 @@ func TestStatus(t *testing.T) {
 		want   uint32
 		starts int
 	}{
-		{"as the specification has it", v1, []uint32{1, 3, 11, 15}, 15, 1},
-		{"once is enough", v1, []uint32{1, 3, 11, 15, 15, 15}, 15, 1},
+		{"as in the specification", v1, []uint32{1, 3, 11, 15}, 15, 1},
+		{"DRIVER_OK several times", v1, []uint32{1, 3, 11, 15, 15, 15}, 15, 1},
 		{"FEATURES_OK without VERSION_1", 1 << 28, []uint32{1, 3, 11, 15}, 3, 0},
 		{"FEATURES_OK with a feature that is not offered", v1 | 1<<6, []uint32{1, 3, 11, 15}, 3, 0},
 		{"FEATURES_OK with a high one", v1 | 1<<34, []uint32{1, 3, 11}, 3, 0},
@@ -71,12 +71,12 @@ func TestStatus(t *testing.T) {
 		{"FEATURES_OK without ACKNOWLEDGE", v1, []uint32{2, 10, 14}, 2, 0},
 		{"DRIVER_OK without FEATURES_OK", v1, []uint32{1, 3, 7}, 3, 0},
 		{"DRIVER_OK after FAILED", v1, []uint32{1, 3, 11, 128, 15}, 128 | 11, 0},
-		{"bits are not taken back", v1, []uint32{1, 3, 11, 15, 1}, 15, 1},
+		{"bits cannot be cleared", v1, []uint32{1, 3, 11, 15, 1}, 15, 1},
 		{"FAILED alone", v1, []uint32{1, 3, 128}, 128 | 3, 0},
 		{"the device's own and unknown bits", v1, []uint32{64, 0xffffff30}, 0, 0},
 		{"only 0 is a reset", v1, []uint32{1, 3, 0x100}, 3, 0},
 		{"a reset", v1, []uint32{1, 3, 11, 15, 0}, 0, 1},
-		{"resets of what does nothing", v1, []uint32{0, 0, 1, 0, 3, 0}, 0, 0},
+		{"resets of a stopped device", v1, []uint32{0, 0, 1, 0, 3, 0}, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := newGuest(t)
@@ -92,7 +92,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestWhatWasAgreedOnStays(t *testing.T) {
+func TestFeaturesAreFixedAfterFeaturesOK(t *testing.T) {
 	g := newGuest(t)
 	g.agree(device.FeatureVersion1)
 	g.accept(device.FeaturesOfQueues)
@@ -105,7 +105,7 @@ func TestWhatWasAgreedOnStays(t *testing.T) {
 	g.want("status without a feature after a reset", g.get(status), acknowledge|driver)
 }
 
-func TestQueuesAreSetUpInTime(t *testing.T) {
+func TestQueueSetup(t *testing.T) {
 	g := newGuest(t)
 	try := func(size uint32) uint32 {
 		g.set(queueNum, size)
@@ -132,11 +132,11 @@ func TestQueuesAreSetUpInTime(t *testing.T) {
 	g.set(queueDesc+4, 0)
 	g.set(queueDriver, 0x2000)
 	g.set(queueDevice, 0x3000)
-	g.want("as it should be", try(4), 1)
+	g.want("in order", try(4), 1)
 	g.set(queueNum, 8)
-	g.set(queueDesc, 0x5000) // it is ready: too late
+	g.set(queueDesc, 0x5000) // no effect: the queue is ready
 	g.set(queueReady, 0)
-	g.want("no longer", g.get(queueReady), 0)
+	g.want("after a write of 0", g.get(queueReady), 0)
 	g.set(queueReady, 1)
 	g.set(status, allOK)
 	if want := (virtqueue.Layout{Size: 4, Desc: 0x1000, Driver: 0x2000, Device: 0x3000}); g.dev.layouts[0] != want {
@@ -146,7 +146,7 @@ func TestQueuesAreSetUpInTime(t *testing.T) {
 		t.Errorf("queue 1, which was not set up: %+v", g.dev.layouts[1])
 	}
 	g.set(queueReady, 0)
-	g.want("of a live device", g.get(queueReady), 1)
+	g.want("of a started device", g.get(queueReady), 1)
 	g.set(status, 0)
 	g.want("after a reset", g.get(queueReady), 0)
 }
@@ -160,7 +160,7 @@ func TestADeviceThatCannotStartNeedsAReset(t *testing.T) {
 	g.want("status", g.get(status), allOK|needsReset)
 	g.want("interrupt status", g.get(interruptStatus), 2)
 	if !raised(g.call(0x30)) {
-		t.Error("the driver is not told")
+		t.Error("the driver got no interrupt")
 	}
 	if log := g.log(); len(log) != 1 || !strings.Contains(log[0], "device 3 needs a reset: no such thing") {
 		t.Errorf("logged %q", log)
@@ -170,24 +170,24 @@ func TestADeviceThatCannotStartNeedsAReset(t *testing.T) {
 	g.want("status after a reset", g.get(status), 0)
 	g.want("interrupt status after a reset", g.get(interruptStatus), 0)
 	if g.dev.stops != 0 {
-		t.Error("stopped what has not begun")
+		t.Error("Stop of a device that was not started")
 	}
 	g.dev.startErr = nil
 	ds := g.start(device.FeatureVersion1)
 	g.exchange(0, ds[0], "again", g.notify(0))
 }
 
-func TestALieNeedsAResetAndIsLoggedOnce(t *testing.T) {
+func TestLyingDriverNeedsAResetAndIsLoggedOnce(t *testing.T) {
 	g := newGuest(t)
 	for range 3 {
 		ds := g.start(device.FeatureVersion1)
 		binary.LittleEndian.PutUint16(ds[0].Avail[2:], 100)
 		g.set(mmio.QueueNotify, 0)
 		if !g.call(0x30).Wait() {
-			t.Fatal("closed")
+			t.Fatal("no interrupt: the event is stopped")
 		}
 		g.want("status", g.get(status), allOK|needsReset)
-		g.exchange(1, ds[1], "the other queue goes on", g.notify(1))
+		g.exchange(1, ds[1], "the other queue still works", g.notify(1))
 		g.set(status, 0)
 	}
 	if log := g.log(); len(log) != 1 || !strings.Contains(log[0], "the driver lies") {
@@ -195,7 +195,7 @@ func TestALieNeedsAResetAndIsLoggedOnce(t *testing.T) {
 	}
 }
 
-func TestMessages(t *testing.T) {
+func TestInterruptMessages(t *testing.T) {
 	g := newGuest(t)
 	ds := g.start(device.FeatureVersion1)
 	g.message(1, 0x1234_5678_fee02000, 0x77)
@@ -208,7 +208,7 @@ func TestMessages(t *testing.T) {
 		g.message(i, 0xfee00000, 1)
 	}
 	if len(g.router.routed) != n {
-		t.Error("routed what is not there")
+		t.Error("routed the interrupt of a queue that does not exist")
 	}
 	g.router.err = errors.New("no such interrupt")
 	g.message(0, 0, 1)
@@ -218,7 +218,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-func TestADeviceWithoutItsInterruptsDoesNotStart(t *testing.T) {
+func TestFailedRouteKeepsTheDeviceFromStarting(t *testing.T) {
 	g := newGuest(t)
 	g.router.err = errors.New("no such interrupt")
 	g.agree(device.FeatureVersion1)
@@ -230,7 +230,7 @@ func TestADeviceWithoutItsInterruptsDoesNotStart(t *testing.T) {
 	g.set(status, allOK)
 	g.want("status", g.get(status), allOK|needsReset)
 	if g.dev.starts != 0 || !raised(g.call(0x30)) {
-		t.Error("started, or the driver is not told")
+		t.Error("the device is started, or the driver got no interrupt")
 	}
 }
 
@@ -249,7 +249,7 @@ func TestConfiguration(t *testing.T) {
 		{4, []byte{4, 5, 6, 7}}, {8, []byte{8, 9, 0, 0}}, {12, []byte{0, 0, 0, 0}},
 		{0, []byte{0, 1, 2, 3, 4, 5, 6, 7}}, {8, []byte{8, 9, 0, 0, 0, 0, 0, 0}},
 		{1, []byte{0, 0}}, {2, []byte{0, 0, 0, 0}}, {4, []byte{0, 0, 0, 0, 0, 0, 0, 0}}, // not aligned
-		{0, nil}, {0, make([]byte, 3)}, {0, make([]byte, 16)}, // not an access
+		{0, nil}, {0, make([]byte, 3)}, {0, make([]byte, 16)}, // invalid widths
 		{0xeff, []byte{0}}, {0xef8, make([]byte, 8)}, {0xf00, []byte{0}}, {math.MaxUint64 - 0x107, make([]byte, 8)},
 	} {
 		if got := read(config+c.off, len(c.want)); !bytes.Equal(got, c.want) {
@@ -276,37 +276,38 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-func TestAChangeOfTheConfigurationIsTold(t *testing.T) {
+func TestConfigurationChange(t *testing.T) {
 	g := newGuest(t)
 	g.start(device.FeatureVersion1)
-	for range 2 { // without an acknowledgement between
+	for range 2 { // without an acknowledgement between the two
 		before := g.get(configGeneration)
 		g.dev.bus.ConfigChanged()
 		if g.get(configGeneration) == before {
-			t.Error("the generation is the same")
+			t.Error("the generation did not change")
 		}
 		if !raised(g.call(0x30)) {
-			t.Error("the driver is not told")
+			t.Error("the driver got no interrupt")
 		}
 		g.want("interrupt status", g.get(interruptStatus), 2)
 	}
 	g.set(interruptACK, 1)
-	g.want("interrupt status, another acknowledged", g.get(interruptStatus), 2)
+	g.want("interrupt status after another bit was acknowledged", g.get(interruptStatus), 2)
 	g.set(interruptACK, 2)
-	g.want("interrupt status, acknowledged", g.get(interruptStatus), 0)
+	g.want("interrupt status after the acknowledgement", g.get(interruptStatus), 0)
 
-	// The driver reads it in parts, before it is told.
+	// The driver reads the configuration in parts. It changes twice in between,
+	// without an interrupt.
 	before := g.get(configGeneration)
 	g.get(config)
 	g.dev.SetConfig(0, []byte{1, 1, 1, 1, 1, 1, 1, 1})
 	g.get(config + 4)
 	g.dev.SetConfig(0, []byte{0, 1, 2, 3, 4, 5, 6, 7})
 	if g.get(configGeneration) == before {
-		t.Error("the generation is the same after a read of two configurations")
+		t.Error("the generation did not change although the driver read two configurations")
 	}
 }
 
-func TestOtherAccessesDoNothing(t *testing.T) {
+func TestInvalidAccessesHaveNoEffect(t *testing.T) {
 	g := newGuest(t)
 	g.agree(device.FeatureVersion1)
 	for off := uint64(0); off < config; off++ {
@@ -326,16 +327,16 @@ func TestOtherAccessesDoNothing(t *testing.T) {
 	for off := range uint64(16) {
 		want := uint32(0)
 		if off%4 == 0 {
-			want = math.MaxUint32 // no region of shared memory (§4.2.2)
+			want = math.MaxUint32 // no shared memory region (§4.2.2)
 		}
 		g.want("shared memory", g.get(shmLen+off), want)
 	}
 	for _, i := range []uint32{2, math.MaxUint32} {
-		g.set(mmio.QueueNotify, i) // of no queue
+		g.set(mmio.QueueNotify, i) // a queue that does not exist
 	}
 }
 
-func TestAStaleBusChangesNothing(t *testing.T) {
+func TestStaleBusHasNoEffect(t *testing.T) {
 	g := newGuest(t)
 	g.start(device.FeatureVersion1)
 	stale := g.dev.bus
@@ -364,13 +365,13 @@ func TestClose(t *testing.T) {
 	bus.ConfigChanged()
 	bus.Fail(errors.New("late"))
 	if g.dev.starts != 1 || g.Kick(0).Wait() {
-		t.Error("it goes on")
+		t.Error("the device started again, or its event still works, after Close")
 	}
 }
 
-// A worker that fails while the driver resets the device: Stop waits for the
-// worker, and the worker for nothing.
-func TestAResetWhileTheDeviceFails(t *testing.T) {
+// A worker fails while the driver resets the device. Stop waits for the worker,
+// and the worker waits for nothing.
+func TestResetWhileTheDeviceFails(t *testing.T) {
 	g := newGuest(t)
 	for range 100 {
 		entered, leave := make(chan bool), make(chan bool)
@@ -397,7 +398,7 @@ func TestAResetWhileTheDeviceFails(t *testing.T) {
 	}
 }
 
-func TestVCPUsAccessAtTheSameTime(t *testing.T) {
+func TestConcurrentAccesses(t *testing.T) {
 	g := newGuest(t)
 	var all sync.WaitGroup
 	for range 3 {
@@ -421,7 +422,7 @@ func TestVCPUsAccessAtTheSameTime(t *testing.T) {
 	}
 }
 
-func TestANotificationDoesNotAllocate(t *testing.T) {
+func TestNotificationDoesNotAllocate(t *testing.T) {
 	g := newGuest(t)
 	g.start(device.FeatureVersion1 | device.FeatureEventIdx)
 	p := make([]byte, 4)
@@ -437,15 +438,15 @@ func TestANotificationDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestADeviceMustBeWellFormed(t *testing.T) {
+func TestNewRefusesInvalidDevices(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		dev  device.Device
 		want string
 	}{
 		{"an old device", &odd{features: 1}, "VERSION_1"},
-		{"a queue of nothing", &odd{features: device.FeatureVersion1, queues: []int{8, 0}}, "queue 1: 0 entries"},
-		{"an odd queue", &odd{features: device.FeatureVersion1, queues: []int{7}}, "queue 0: 7 entries"},
+		{"a queue of size 0", &odd{features: device.FeatureVersion1, queues: []int{8, 0}}, "queue 1: 0 entries"},
+		{"a size that is no power of two", &odd{features: device.FeatureVersion1, queues: []int{7}}, "queue 0: 7 entries"},
 		{"a long queue", &odd{features: device.FeatureVersion1, queues: []int{1 << 16}}, "65536 entries"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

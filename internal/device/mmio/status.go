@@ -16,11 +16,12 @@ const (
 	statusFailed      = 128
 )
 
-// configChanged is the bit of InterruptStatus (§4.2.2).
+// configChanged is the bit of InterruptStatus for a configuration change
+// (§4.2.2).
 const configChanged = 2
 
-// setStatus is a write to Status. 0 resets the device; else bits are only ever
-// added (§2.1.1), those whose time has come.
+// setStatus handles a write to Status. 0 resets the device. Any other value
+// only adds bits (§2.1.1), and only those that are valid in the current state.
 func (t *Transport) setStatus(v uint32) {
 	if v == 0 {
 		t.reset()
@@ -37,17 +38,17 @@ func (t *Transport) setStatus(v uint32) {
 	}
 }
 
-// acceptable says whether the device works with the features that the driver
+// acceptable reports whether the device works with the features that the driver
 // accepted.
 func (t *Transport) acceptable() bool {
 	return t.accepted&^t.offers == 0 && t.accepted&device.FeatureVersion1 != 0
 }
 
-// start has the device begin, unless it has failed before.
+// start starts the device, unless it has failed before.
 func (t *Transport) start() {
 	b := t.bus
 	if b.needsReset.Load() != 0 {
-		b.interrupt() // the one before came when nobody had to listen (§2.1.2)
+		b.interrupt() // the first one came before DRIVER_OK, when the driver need not handle it (§2.1.2)
 		return
 	}
 	queues := make([]device.Queue, len(t.queues))
@@ -56,7 +57,7 @@ func (t *Transport) start() {
 		if q := &t.queues[i]; q.ready {
 			queues[i].Layout = q.layout
 		}
-		t.kicks[i].Resume() // since the last Stop, if there was one
+		t.kicks[i].Resume() // undo the Stop of the last reset
 	}
 	if err := t.dev.Start(t.accepted, queues, b); err != nil {
 		b.Fail(err)
@@ -65,7 +66,7 @@ func (t *Transport) start() {
 	t.started = true
 }
 
-// reset is what a write of 0 to Status does (§2.4).
+// reset handles a write of 0 to Status (§2.4).
 func (t *Transport) reset() {
 	if t.started {
 		t.dev.Stop()
@@ -79,12 +80,12 @@ func (t *Transport) reset() {
 	}
 }
 
-// bus is what the device tells between two resets. Once another has taken its
-// place it changes nothing.
+// bus implements device.Bus between two resets. After the next reset its
+// methods have no effect on the registers.
 type bus struct {
 	t          *Transport
 	needsReset atomic.Uint32 // statusNeedsReset or 0
-	pending    atomic.Uint32 // InterruptStatus
+	pending    atomic.Uint32 // the InterruptStatus register
 }
 
 func (b *bus) ConfigChanged() {
@@ -92,8 +93,8 @@ func (b *bus) ConfigChanged() {
 	b.interrupt()
 }
 
-// Fail logs only the first failure of all: a driver can have it fail without
-// end.
+// Fail logs only the first failure in the life of the transport: a driver can
+// cause failures without end.
 func (b *bus) Fail(err error) {
 	b.needsReset.Store(statusNeedsReset)
 	b.interrupt()
@@ -102,8 +103,7 @@ func (b *bus) Fail(err error) {
 	}
 }
 
-// interrupt tells the driver of a change of the configuration, which a failure
-// counts as.
+// interrupt raises the configuration change interrupt. A failure raises it too.
 func (b *bus) interrupt() {
 	b.pending.Or(configChanged)
 	b.t.change.Signal()

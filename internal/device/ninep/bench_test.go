@@ -12,8 +12,8 @@ import (
 	client "github.com/pith-os/pith/libos/vfs/ninep"
 )
 
-// BenchmarkReads is of reads of a file by libos' driver, one after the other:
-// the time that a message takes, and that its bytes take.
+// BenchmarkReads measures sequential reads of a file with libos' driver. The
+// small size shows the cost of a message, the large ones the cost of its bytes.
 func BenchmarkReads(b *testing.B) {
 	for _, size := range []int{1, 64 << 10, 1 << 20} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {

@@ -1,11 +1,13 @@
-// Package ninep is a 9P transport (virtio 1.2 §5, device 9; its layout is
-// Linux's include/uapi/linux/virtio_9p.h): it passes messages between a queue
-// and a SOCK_SEQPACKET socket, a message a packet. The server at the socket's
-// other end (internal/ninep) is in another process, which may open files.
+// Package ninep implements the virtio 9P transport (virtio 1.2 §5, device 9;
+// layout in Linux's include/uapi/linux/virtio_9p.h). It passes messages between
+// a queue and a SOCK_SEQPACKET socket, one message per packet. The server at
+// the other end of the socket (internal/ninep) runs in another process, which
+// may open files.
 //
-// A chain is a request and room for its reply. Replies come in any order, and
-// are the requests' whose tags they have. A chain that no reply can be had for
-// comes back with nothing written, which is an I/O error to its driver.
+// A chain holds a request and a buffer for its reply. Replies may come in any
+// order; the tag tells which request a reply belongs to. If a request cannot
+// get a reply, the device returns its chain with nothing written. The driver
+// treats that as an I/O error.
 package ninep
 
 import (
@@ -21,38 +23,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// featureMountTag is VIRTIO_9P_MOUNT_TAG: the configuration, tag_len[2]
-// tag[tag_len], is there.
+// featureMountTag is VIRTIO_9P_MOUNT_TAG: the configuration has tag_len[2]
+// tag[tag_len].
 const featureMountTag = 1 << 0
 
 const queueSize = 64
 
-// MaxMessage is the longest message that the server should agree to, in bytes:
-// libos' driver asks for no longer ones (libos/virtio/ninep), longer replies are
-// not passed on, and a socket of Linux's usual buffer takes it.
+// MaxMessage is the maximum message size that the server should agree to, in
+// bytes. The device drops longer replies. libos' driver does not ask for longer
+// messages (libos/virtio/ninep). A socket with Linux's default buffer size can
+// take a message of this size.
 const MaxMessage = 128<<10 + wire.IOHead
 
-// Device is the transport of one folder.
+// Device is the 9P transport of one shared folder.
 type Device struct {
 	mem       *virtqueue.Memory
 	config    []byte
 	socket    *os.File
-	fd        int // socket's
+	fd        int // file descriptor of socket
 	receiving sync.Once
-	packet    [][]byte // of send
+	packet    [][]byte // used by send only
 
-	mu       sync.Mutex // guards what follows, and the queue
+	mu       sync.Mutex // guards the fields below and the queue
 	worker   *device.Worker
 	requests []request
-	busy     int // of them
+	busy     int // number of busy requests
 	answered sync.Cond
-	gone     bool // the server
+	gone     bool // the server is gone
 }
 
-// request is a chain that the driver waits for.
+// request is a slot for a request in flight.
 type request struct {
 	chain virtqueue.Chain
-	head  [wire.Head]byte // the message's
+	head  [wire.Head]byte // the head of the message
 	busy  bool
 }
 
@@ -60,9 +63,9 @@ func (r *request) size() uint32 { return binary.LittleEndian.Uint32(r.head[:]) }
 
 func tagOf(message []byte) uint16 { return binary.LittleEndian.Uint16(message[5:]) }
 
-// New is the transport of the folder that the guest knows by tag, at most 255
-// bytes. socket, which is blocking, is its alone, and not closed. A server that
-// goes closes or shuts down its end.
+// New returns the transport for the folder that the guest mounts by tag, of at
+// most 255 bytes. socket must be blocking. Only the device uses it, but does
+// not close it. A server that ends must close or shut down its end.
 func New(mem *virtqueue.Memory, tag string, socket *os.File) *Device {
 	d := &Device{
 		mem:    mem,
@@ -86,7 +89,7 @@ func (d *Device) Queues() []int { return []int{queueSize} }
 // Config implements device.Device.
 func (d *Device) Config() []byte { return d.config }
 
-// SetConfig implements device.Device.
+// SetConfig implements device.Device. The driver can write no field.
 func (d *Device) SetConfig(int, []byte) {}
 
 // Start implements device.Device.
@@ -106,8 +109,9 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	return nil
 }
 
-// Stop implements device.Device. It waits for the server's answers: what comes
-// later could be taken for those of requests that have the same tags.
+// Stop implements device.Device. It waits for the replies of the server. A late
+// reply could otherwise be taken for the reply to a new request with the same
+// tag.
 func (d *Device) Stop() {
 	d.worker.Stop()
 	d.mu.Lock()
@@ -118,7 +122,7 @@ func (d *Device) Stop() {
 	d.worker, d.requests = nil, nil
 }
 
-// forward passes requests on, until the device is stopped.
+// forward passes requests to the server until the device is stopped.
 func (d *Device) forward(w *device.Worker) error {
 	for !w.Stopped() {
 		r, more, err := d.take(w.Queue())
@@ -134,12 +138,12 @@ func (d *Device) forward(w *device.Worker) error {
 	return nil
 }
 
-// take is the next request. When that is nil, a notification of the next will
-// come, unless there may be more by now.
+// take returns the next request. If it returns nil, it has enabled
+// notifications, unless more reports that further requests may be available.
 func (d *Device) take(q *virtqueue.Queue) (r *request, more bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// With none free, all the chains that the driver has are here.
+	// If no slot is free, all chains of the driver are in flight.
 	if r = d.free(); r == nil {
 		return nil, q.EnableNotify(), nil
 	}
@@ -173,8 +177,9 @@ func (d *Device) free() *request {
 	return nil
 }
 
-// send sends a request to the server. The head, by which the reply will be
-// known, is sent as it is here: in the guest's memory it could have changed.
+// send sends a request to the server. It sends the copy of the head that the
+// device keeps, because the head in guest memory could have changed since.
+// deliver finds the request of a reply by that copy.
 func (d *Device) send(r *request) {
 	d.packet = append(d.packet[:0], r.head[:])
 	skip := len(r.head)
@@ -186,7 +191,7 @@ func (d *Device) send(r *request) {
 		}
 	}
 	for {
-		// A message is sent as a whole, or not at all.
+		// A SOCK_SEQPACKET message is sent completely or not at all.
 		_, err := unix.Writev(d.fd, d.packet)
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -194,7 +199,7 @@ func (d *Device) send(r *request) {
 		if err != nil {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			if r.busy { // or it has failed with all others
+			if r.busy { // receive may already have failed it
 				d.answer(r, 0)
 			}
 		}
@@ -202,8 +207,7 @@ func (d *Device) send(r *request) {
 	}
 }
 
-// answer gives a request back with the first n bytes of its room written. d.mu
-// is held.
+// answer returns a request to the driver, with n bytes written. d.mu is held.
 func (d *Device) answer(r *request, n int) {
 	r.busy = false
 	d.busy--
@@ -214,10 +218,10 @@ func (d *Device) answer(r *request, n int) {
 	}
 }
 
-// receive takes replies until the server is gone. All requests fail then, and
-// so do those that come later, which cannot be sent.
+// receive takes replies until the server is gone. Then all requests in flight
+// fail. Later requests fail because they cannot be sent.
 func (d *Device) receive() {
-	reply := make([]byte, MaxMessage+1) // a longer one is seen to be so
+	reply := make([]byte, MaxMessage+1) // one byte more, to detect a longer reply
 	for {
 		n, err := unix.Read(d.fd, reply)
 		if errors.Is(err, unix.EINTR) {
@@ -239,7 +243,7 @@ func (d *Device) receive() {
 	}
 }
 
-// deliver gives a reply to the request that it is for. d.mu is held.
+// deliver passes a reply to its request. d.mu is held.
 func (d *Device) deliver(reply []byte) {
 	if len(reply) < wire.Head {
 		return

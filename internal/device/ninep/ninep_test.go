@@ -23,7 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockets is a pair of sockets: the device's, and the server's.
+// sockets returns a connected pair of sockets, one for the device and one for
+// the server.
 func sockets(t testing.TB) (dev *os.File, server int) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -35,7 +36,7 @@ func sockets(t testing.TB) (dev *os.File, server int) {
 	return dev, pair[1]
 }
 
-// serve serves a folder, with messages of at most n bytes.
+// serve serves the directory dir, with messages of at most n bytes.
 func serve(t testing.TB, dir string, fd, n int) {
 	t.Helper()
 	s, err := ninep.New([]ninep.Folder{{Path: dir}}, n)
@@ -67,13 +68,13 @@ func mount(t testing.TB, d *Device) *driver.Device {
 	return v
 }
 
-func TestAFolderIsReadAndWrittenByManyAtOnce(t *testing.T) {
+func TestConcurrentReadsAndWrites(t *testing.T) {
 	for _, n := range []int{4096, MaxMessage, 2 * MaxMessage} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) { readAndWrite(t, n) })
 	}
 }
 
-// readAndWrite has a server whose messages are at most size bytes long.
+// readAndWrite uses a server whose messages are at most size bytes long.
 func readAndWrite(t *testing.T, size int) {
 	dir := t.TempDir()
 	mem := devicetest.Memory(t, 8<<20)
@@ -132,14 +133,14 @@ func readAndWrite(t *testing.T, size int) {
 				off += k
 			}
 			if !bytes.Equal(got, data) {
-				t.Error("other bytes")
+				t.Error("the read returned other data than the write stored")
 			}
 		})
 	}
 	done.Wait()
 }
 
-// message is a request or a reply of n bytes in all.
+// message returns a request or reply of n bytes in total.
 func message(tag uint16, n int) []byte {
 	b := make([]byte, n)
 	binary.LittleEndian.PutUint32(b, uint32(n))
@@ -150,16 +151,16 @@ func message(tag uint16, n int) []byte {
 
 const buffers = devicetest.Buffers
 
-// begin starts a device with a driver and a server that do what a test says.
+// begin starts a device. The test controls its driver and its server.
 func begin(t testing.TB, features uint64) (r *devicetest.Raw, server int) {
 	t.Helper()
 	socket, server := sockets(t)
 	_, r = devicetest.Begin(t, features, func(mem *virtqueue.Memory) *Device { return New(mem, "tag", socket) })
-	t.Cleanup(func() { unix.Close(server) }) // before Stop, which waits for answers
+	t.Cleanup(func() { unix.Close(server) }) // before Stop, which waits for replies
 	return r, server
 }
 
-func TestRepliesAreTheRequestsWhoseTagsTheyHave(t *testing.T) {
+func TestRepliesMatchRequestsByTag(t *testing.T) {
 	for _, features := range []uint64{0, device.FeatureEventIdx} {
 		r, server := begin(t, features)
 		const n = 5
@@ -178,29 +179,29 @@ func TestRepliesAreTheRequestsWhoseTagsTheyHave(t *testing.T) {
 			tag := n - 1 - i
 			reply := message(uint16(tag), 50+tag)
 			copy(reply[10:], "reply")
-			for _, m := range [][]byte{message(999, 30), {1, 2}, reply, reply} { // the first two are nobody's, the last not any more
+			for _, m := range [][]byte{message(999, 30), {1, 2}, reply, reply} { // the first two and the last match no request
 				if err := unix.Send(server, m, 0); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if k := r.Take(t, 0); k != uint32(len(reply)) || !bytes.Equal(r.Bytes(addr(tag)+20+uint32(tag), k), reply) {
-				t.Errorf("reply of %d bytes to %d", k, tag)
+				t.Errorf("reply of %d bytes to the request with tag %d", k, tag)
 			}
 		}
 	}
 }
 
-func TestWhatCannotBeAnsweredFails(t *testing.T) {
+func TestRequestsWithoutAValidReplyFail(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		request []byte
-		reply   []byte // nil: the request does not come to the server
+		reply   []byte // nil: the request does not reach the server
 	}{
 		{"a request without a head", []byte{6, 0, 0, 0, 1, 0}, nil},
 		{"a request of another size", append(message(1, 20), 0), nil},
-		{"a request that no socket takes", message(1, 0xe_0000), nil},
-		{"a reply longer than its room", message(1, 20), message(1, 101)},
-		{"a reply longer than any", message(1, 20), message(1, MaxMessage+1)},
+		{"a request too large for the socket", message(1, 0xe_0000), nil},
+		{"a reply longer than its buffer", message(1, 20), message(1, 101)},
+		{"a reply longer than MaxMessage", message(1, 20), message(1, MaxMessage+1)},
 		{"a reply of another size", message(1, 20), append(message(1, 20), 0)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -217,7 +218,7 @@ func TestWhatCannotBeAnsweredFails(t *testing.T) {
 			if n := r.Take(t, 0); n != 0 {
 				t.Errorf("a reply of %d bytes", n)
 			}
-			// What follows is not affected.
+			// The next request works.
 			r.Send(0, buffers, message(1, 20), 100)
 			if _, err := unix.Read(server, make([]byte, 1000)); err != nil {
 				t.Fatal(err)
@@ -232,9 +233,9 @@ func TestWhatCannotBeAnsweredFails(t *testing.T) {
 	}
 }
 
-// TestAServerThatGoesIsAnErrorAndNoHang has it go with a request under way, and
-// asks again then.
-func TestAServerThatGoesIsAnErrorAndNoHang(t *testing.T) {
+// TestServerThatEndsCausesIOErrors ends the server while a request is in
+// flight. Then it sends another request.
+func TestServerThatEndsCausesIOErrors(t *testing.T) {
 	for _, how := range []int{unix.SHUT_WR, unix.SHUT_RDWR} {
 		mem := devicetest.Memory(t, 8<<20)
 		dev, server := sockets(t)
@@ -253,7 +254,7 @@ func TestAServerThatGoesIsAnErrorAndNoHang(t *testing.T) {
 		}
 		for range 2 {
 			if errno := <-done; errno != linux.EIO {
-				t.Errorf("error %s", errno.Name())
+				t.Errorf("error %s, want EIO", errno.Name())
 			}
 			go connect()
 		}
@@ -262,7 +263,7 @@ func TestAServerThatGoesIsAnErrorAndNoHang(t *testing.T) {
 	}
 }
 
-func TestStopWaitsForAnswers(t *testing.T) {
+func TestStopWaitsForReplies(t *testing.T) {
 	r, server := begin(t, 0)
 	r.Send(0, buffers, message(1, 20), 100)
 	if _, err := unix.Read(server, make([]byte, 1000)); err != nil {
@@ -275,7 +276,7 @@ func TestStopWaitsForAnswers(t *testing.T) {
 	}()
 	select {
 	case <-stopped:
-		t.Error("the answer was yet to come")
+		t.Error("Stop returned before the reply")
 	default:
 	}
 	if err := unix.Send(server, message(1, 30), 0); err != nil {
@@ -284,7 +285,7 @@ func TestStopWaitsForAnswers(t *testing.T) {
 	<-stopped
 }
 
-func TestTheDataPathAllocatesNothing(t *testing.T) {
+func TestDataPathDoesNotAllocate(t *testing.T) {
 	r, server := begin(t, 0)
 	request, reply := make([]byte, 1000), message(1, 100)
 	r.Send(0, buffers, message(1, 20), 100)
@@ -302,7 +303,7 @@ func TestTheDataPathAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzLyingDriver lets the fuzzer write a driver's memory while a server answers
+// FuzzLyingDriver lets the fuzzer write to the queue while a server answers
 // each request.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add([]byte("\x02\x00\x10\x40\x03\x00\x00\x00"))

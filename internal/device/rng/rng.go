@@ -1,5 +1,5 @@
-// Package rng is virtio's entropy device (virtio 1.2 §5.4): what the host's
-// kernel has of random numbers.
+// Package rng implements the virtio entropy device (virtio 1.2 §5.4). The
+// entropy comes from getrandom(2) of the host.
 package rng
 
 import (
@@ -15,18 +15,18 @@ import (
 
 const (
 	queueSize = 8
-	// maxAnswer is how much a driver is given at once, in bytes: a driver
-	// that wants more asks again (§5.4.6.2).
+	// maxAnswer is the maximum length of one answer, in bytes. A driver that wants
+	// more asks again (§5.4.6.2).
 	maxAnswer = 4096
 )
 
-// Device is the entropy device.
+// Device is an entropy device.
 type Device struct {
 	mem    *virtqueue.Memory
 	worker *device.Worker
 }
 
-// New is a device for mem.
+// New returns an entropy device for guest memory mem.
 func New(mem *virtqueue.Memory) *Device { return &Device{mem: mem} }
 
 // ID implements device.Device.
@@ -59,7 +59,7 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) (
 // Stop implements device.Device.
 func (d *Device) Stop() { d.worker.Stop() }
 
-// answer fills the buffers of c, or their beginning.
+// answer fills the buffers of c with up to maxAnswer random bytes.
 func answer(c *virtqueue.Chain) (int, error) {
 	n := 0
 	for _, b := range c.In {
@@ -67,14 +67,14 @@ func answer(c *virtqueue.Chain) (int, error) {
 		for len(b) > 0 {
 			got, err := unix.Getrandom(b, 0)
 			if err != nil && !errors.Is(err, unix.EINTR) {
-				return n, fmt.Errorf("random numbers of the host: %w", os.NewSyscallError("getrandom", err))
+				return n, fmt.Errorf("cannot read entropy of the host: %w", os.NewSyscallError("getrandom", err))
 			}
-			got = max(got, 0) // -1 with an error
+			got = max(got, 0) // it is -1 on error
 			n, b = n+got, b[got:]
 		}
 	}
 	if n == 0 {
-		return 0, errors.New("the driver lies: nothing to write random numbers to")
+		return 0, errors.New("the driver lies: no writable buffer for entropy")
 	}
 	return n, nil
 }

@@ -11,7 +11,7 @@ import (
 
 const buffers = devicetest.Buffers
 
-func TestADriverReadsAsMuchAsItWants(t *testing.T) {
+func TestDriverReadsAnyLength(t *testing.T) {
 	x := devicetest.Attach(t, New(devicetest.Memory(t, 1<<20)))
 	d, errno := driver.Open(x)
 	if errno != 0 {
@@ -22,17 +22,17 @@ func TestADriverReadsAsMuchAsItWants(t *testing.T) {
 		if errno := d.Read(p); errno != 0 {
 			t.Fatal(errno.Name())
 		}
-		// Of 1,000 random bytes each value is four times there.
+		// In 1,000 random bytes each value occurs about four times.
 		if n := bytes.Count(p, []byte{0}); n > 40 {
-			t.Errorf("%d zeros", n)
+			t.Errorf("%d zeros in 1,000 bytes", n)
 		}
 	}
 	if bytes.Equal(a, b) {
-		t.Error("the same twice")
+		t.Error("two reads returned the same bytes")
 	}
 }
 
-func TestAnAnswerIsOfAnyLengthButBounded(t *testing.T) {
+func TestAnswerLength(t *testing.T) {
 	_, r := devicetest.Begin(t, device.FeatureEventIdx, New)
 	for _, test := range []struct{ ask, got uint32 }{{1, 1}, {257, 257}, {maxAnswer, maxAnswer}, {4 * maxAnswer, maxAnswer}} {
 		clear(r.Bytes(buffers, 4*maxAnswer))
@@ -41,12 +41,12 @@ func TestAnAnswerIsOfAnyLengthButBounded(t *testing.T) {
 			t.Errorf("%d bytes of %d, want %d", n, test.ask, test.got)
 		}
 		if !bytes.Equal(r.Bytes(buffers+test.got, 4*maxAnswer-test.got), make([]byte, 4*maxAnswer-test.got)) {
-			t.Error("bytes behind what it said")
+			t.Error("the device wrote beyond the length that it reported")
 		}
 	}
 }
 
-func TestABufferThatCannotBeWrittenIsALie(t *testing.T) {
+func TestReadOnlyBufferFailsTheDevice(t *testing.T) {
 	_, r := devicetest.Begin(t, 0, New)
 	r.Send(0, buffers, []byte("text"), 0)
 	if err := <-r.Failed; err == nil {
@@ -54,7 +54,7 @@ func TestABufferThatCannotBeWrittenIsALie(t *testing.T) {
 	}
 }
 
-func TestAnAnswerAllocatesNothing(t *testing.T) {
+func TestAnswerDoesNotAllocate(t *testing.T) {
 	_, r := devicetest.Begin(t, 0, New)
 	r.Lend(0, buffers, 64)
 	r.Take(t, 0)
@@ -66,7 +66,7 @@ func TestAnAnswerAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzLyingDriver lets the fuzzer write a driver's memory while the device runs.
+// FuzzLyingDriver lets the fuzzer write to the queue while the device runs.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add([]byte("\x02\x00\x10\x40\x03\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, script []byte) {

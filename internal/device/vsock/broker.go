@@ -14,35 +14,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The device and its Broker talk over a SOCK_SEQPACKET socket, a message a
-// packet. The device asks for a connection to a port of the host's by
-// connectMessage; the broker answers, in the order of the questions, with a
-// connected descriptor (SCM_RIGHTS) or with why there is none.
+// The device and its Broker communicate over a SOCK_SEQPACKET socket, one
+// message per packet. The device asks for a connection to a port of the host
+// with connectMessage. The broker answers in the order of the requests. An
+// answer is connectedReply with a connected descriptor (SCM_RIGHTS), or an
+// error text without one.
 const (
 	connectMessage = "connect %d"
 	connectedReply = "connected"
 	maxMessage     = 256
 )
 
-// Broker is the host's side of a device, with the right to open paths: it
-// listens at a path for connections to the guest, and makes the guest's to the
-// sockets whose paths begin with that and an underscore, and to no others.
+// Broker is the host side of a device, with the right to open paths. It listens
+// at a path for connections to the guest. For connections of the guest it
+// connects to sockets whose paths are that path, an underscore and the port
+// number, and to no others.
 type Broker struct {
-	// Listener and Device are New's. They are closed here by Handed, once
-	// the process that has the device has them, or by Close.
+	// Listener and Device are the arguments for New. The broker closes them in
+	// Handed, once the process of the device has them, or in Close.
 	Listener, Device *os.File
 
 	path string
-	own  fs.FileInfo // of path as it was made
+	own  fs.FileInfo // the socket file that Listen created
 	conn *net.UnixConn
 }
 
-// Listen makes the socket at path. A socket that is left there by somebody who
-// is gone is replaced; everything else that is there is an error.
+// Listen creates the socket at path. It replaces a stale socket, whose listener
+// is gone. Any other existing file is an error.
 func Listen(path string) (_ *Broker, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("socket %s of the guest's: %w", path, err)
+			err = fmt.Errorf("socket %s of the guest: %w", path, err)
 		}
 	}()
 	b := &Broker{path: path}
@@ -55,11 +57,13 @@ func Listen(path string) (_ *Broker, err error) {
 	return b, nil
 }
 
-// backlog is how many connections wait until the guest's driver has begun.
+// backlog is the number of connections that wait until the guest's driver has
+// started.
 const backlog = 128
 
 func (b *Broker) listen() error {
-	// Two that begin at once do not take each other's socket for a stale one.
+	// The lock keeps two processes that start at once from removing each other's
+	// new socket as stale.
 	dir, err := os.Open(filepath.Dir(b.path))
 	if err != nil {
 		return err
@@ -92,7 +96,7 @@ func (b *Broker) listen() error {
 	return nil
 }
 
-// removeStale removes a socket that nobody listens at.
+// removeStale removes a socket without a listener.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -101,7 +105,7 @@ func removeStale(path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return errors.New("something else than a socket is there")
+		return errors.New("a file other than a socket is there")
 	}
 	fd, err := dial(path)
 	switch {
@@ -109,17 +113,17 @@ func removeStale(path string) error {
 		return errors.Join(errInUse, unix.Close(fd))
 	case errors.Is(err, unix.ECONNREFUSED):
 		return os.Remove(path)
-	case errors.Is(err, unix.EAGAIN): // its backlog is full
+	case errors.Is(err, unix.EAGAIN): // the backlog of a listener is full
 		return errInUse
-	case errors.Is(err, unix.EPROTOTYPE): // it is not for streams
+	case errors.Is(err, unix.EPROTOTYPE): // the socket is not a stream socket
 		return errInUse
 	}
-	return fmt.Errorf("it is there, and whether it is in use cannot be seen: %w", err)
+	return fmt.Errorf("it exists, and a test whether it is in use failed: %w", err)
 }
 
-var errInUse = errors.New("it is in use: another guest, or another program, listens there")
+var errInUse = errors.New("it is in use: another instance or another program listens there")
 
-// dial connects to the socket at path, at once or not at all.
+// dial connects to the socket at path. It does not block.
 func dial(path string) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -146,10 +150,10 @@ func (b *Broker) pair() error {
 	return nil
 }
 
-// Handed closes the device's files here.
+// Handed closes the files of the device in this process.
 func (b *Broker) Handed() error { return errors.Join(b.Listener.Close(), b.Device.Close()) }
 
-// Serve makes connections until the device, or the broker, is closed.
+// Serve answers the device until the device or the broker is closed.
 func (b *Broker) Serve() error {
 	p := make([]byte, maxMessage)
 	for {
@@ -179,18 +183,18 @@ func (b *Broker) answer(question string) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
-// connect is the connection that the device asks for.
+// connect opens the connection that the device asks for.
 func (b *Broker) connect(question string) (int, error) {
 	number, ok := strings.CutPrefix(question, "connect ")
 	port, err := strconv.ParseUint(number, 10, 32)
 	if !ok || err != nil {
-		return -1, fmt.Errorf("%q is no question", question)
+		return -1, fmt.Errorf("%q is not a valid request", question)
 	}
 	return dial(fmt.Sprintf("%s_%d", b.path, port))
 }
 
-// Close ends Serve, and removes the socket, if it is there and still this one.
-// Connections that the device has go on.
+// Close ends Serve and removes the socket file, if it is still the one that
+// Listen created. Connections that the device already has stay open.
 func (b *Broker) Close() error {
 	var err error
 	closed := func(e error) {
@@ -216,7 +220,8 @@ func (b *Broker) Close() error {
 	return errors.Join(err, e)
 }
 
-// descriptor is the descriptor in a control message; -1 if there is none.
+// descriptor returns the file descriptor in a control message, or -1 if it has
+// none.
 func descriptor(control []byte) int {
 	fd := -1
 	messages, err := unix.ParseSocketControlMessage(control)
@@ -230,7 +235,7 @@ func descriptor(control []byte) int {
 		}
 		for _, one := range fds {
 			if fd >= 0 {
-				_ = unix.Close(fd) // one was asked for
+				_ = unix.Close(fd) // only one descriptor is expected
 			}
 			fd = one
 		}

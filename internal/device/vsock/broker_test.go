@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestWhereABrokerListens(t *testing.T) {
+func TestListen(t *testing.T) {
 	dir := folder(t)
 	path := filepath.Join(dir, "guest")
 	for _, test := range []struct {
 		name string
 		make func() error
 		path string
-		want string // of the error; none: it listens
+		want string // part of the error; empty: Listen succeeds
 	}{
 		{"nothing is there", func() error { return nil }, path, ""},
 		{"a stale socket", func() error {
@@ -30,9 +30,9 @@ func TestWhereABrokerListens(t *testing.T) {
 			l.(*net.UnixListener).SetUnlinkOnClose(false)
 			return l.Close()
 		}, path, ""},
-		{"a file", func() error { return os.WriteFile(path, nil, 0o600) }, path, "something else than a socket"},
-		{"a link to a socket", func() error { return errors.Join(os.Remove(path), os.Symlink("none", path)) }, path, "something else than a socket"},
-		{"a folder that is not there", func() error { return nil }, filepath.Join(dir, "none", "guest"), "no such file"},
+		{"a file", func() error { return os.WriteFile(path, nil, 0o600) }, path, "other than a socket"},
+		{"a link to a socket", func() error { return errors.Join(os.Remove(path), os.Symlink("none", path)) }, path, "other than a socket"},
+		{"a missing directory", func() error { return nil }, filepath.Join(dir, "none", "guest"), "no such file"},
 		{"a name that is too long", func() error { return nil }, filepath.Join(dir, strings.Repeat("x", 100)), "at most 107 bytes"},
 	} {
 		if err := test.make(); err != nil {
@@ -45,23 +45,23 @@ func TestWhereABrokerListens(t *testing.T) {
 				continue
 			}
 			if _, err := Listen(test.path); err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), test.path) {
-				t.Errorf("%s: a second one: %v", test.name, err)
+				t.Errorf("%s: a second Listen: %v", test.name, err)
 			}
 			if err := b.Close(); err != nil {
 				t.Errorf("%s: %v", test.name, err)
 			}
 			if _, err := os.Lstat(test.path); err == nil {
-				t.Errorf("%s: it stays", test.name)
+				t.Errorf("%s: the socket file is still there after Close", test.name)
 			}
 			continue
 		}
 		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+			t.Errorf("%s: %v; want %q", test.name, err, test.want)
 		}
 	}
 }
 
-func TestOnlyOneOfManyListens(t *testing.T) {
+func TestOnlyOneOfManyCanListen(t *testing.T) {
 	path := filepath.Join(folder(t), "guest")
 	for range 20 {
 		var all sync.WaitGroup
@@ -78,7 +78,7 @@ func TestOnlyOneOfManyListens(t *testing.T) {
 			}
 		}
 		if n != 1 {
-			t.Fatalf("%d listen", n)
+			t.Fatalf("%d brokers listen, want 1", n)
 		}
 		for _, b := range brokers {
 			if b != nil && n == 1 {
@@ -88,7 +88,7 @@ func TestOnlyOneOfManyListens(t *testing.T) {
 	}
 }
 
-func TestABrokerLeavesAnothersSocket(t *testing.T) {
+func TestCloseLeavesTheSocketOfAnotherBroker(t *testing.T) {
 	path := filepath.Join(folder(t), "guest")
 	b, err := Listen(path)
 	if err != nil {
@@ -109,25 +109,25 @@ func TestABrokerLeavesAnothersSocket(t *testing.T) {
 		t.Error(err)
 	}
 	if err := b.Close(); err != nil {
-		t.Errorf("again: %v", err)
+		t.Errorf("second Close: %v", err)
 	}
 }
 
-// TestWhatABrokerAnswers asks as a device would that a guest has taken over.
-func TestWhatABrokerAnswers(t *testing.T) {
+// TestBrokerAnswers sends requests as a compromised device could.
+func TestBrokerAnswers(t *testing.T) {
 	b := host(t)
 	service(t, b, 99)
 	fd := int(b.Device.Fd())
 	for question, want := range map[string]string{
 		"connect 99":                      connectedReply,
 		"connect 98":                      "no such file",
-		"connect /etc/passwd":             "no question",
-		"connect ../99":                   "no question",
-		"connect -1":                      "no question",
-		"connect 99/../../x":              "no question",
-		"connect 4294967296":              "no question",
-		"connect":                         "no question",
-		"open 99":                         "no question",
+		"connect /etc/passwd":             "not a valid request",
+		"connect ../99":                   "not a valid request",
+		"connect -1":                      "not a valid request",
+		"connect 99/../../x":              "not a valid request",
+		"connect 4294967296":              "not a valid request",
+		"connect":                         "not a valid request",
+		"open 99":                         "not a valid request",
 		strings.Repeat("x", 2*maxMessage): "xxx",
 	} {
 		if err := unix.Sendmsg(fd, []byte(question), nil, nil, 0); err != nil {
@@ -149,7 +149,7 @@ func TestWhatABrokerAnswers(t *testing.T) {
 	}
 }
 
-func TestABrokerEndsWithTheDevice(t *testing.T) {
+func TestServeEndsWithTheDevice(t *testing.T) {
 	b, err := Listen(filepath.Join(folder(t), "guest"))
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestABrokerEndsWithTheDevice(t *testing.T) {
 	}
 }
 
-func TestOneDescriptorIsTakenOfAMessage(t *testing.T) {
+func TestOnlyOneDescriptorIsKept(t *testing.T) {
 	count := func() int {
 		all, err := os.ReadDir("/proc/self/fd")
 		if err != nil {

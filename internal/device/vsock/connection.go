@@ -9,77 +9,79 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ports name a connection: the host's port and the guest's.
+// ports identifies a connection: the port of the host and the port of the
+// guest.
 type ports struct{ host, guest uint32 }
 
-// firstPort is the first of the ports that connections from the host come from.
+// firstPort is the lowest host port of connections that the host opens.
 const firstPort = 1 << 30
 
 type state uint8
 
 const (
-	stateGreeting state = iota // the host is to say which port it wants
-	stateAsked                 // the broker is to connect
-	stateOffered               // the guest is to accept
+	stateGreeting state = iota // the host has not yet sent the CONNECT line
+	stateAsked                 // the broker has not yet answered
+	stateOffered               // the guest has not yet accepted
 	stateOpen
-	stateEnded // the guest is to be told; there is no socket any more
+	stateEnded // a reset to the guest is pending; the socket is closed
 	stateGone
 )
 
-// What a connection owes the guest, in this order.
+// debt is a set of packets that the device must send to the guest, in this
+// order.
 type debt uint8
 
 const (
 	oweRequest debt = 1 << iota
 	oweResponse
 	oweCredit
-	oweShutdown // behind all data
+	oweShutdown // after all data
 	oweReset
 )
 
-// bufferSize is the room that the guest may fill, in bytes.
+// bufferSize is the receive buffer that the guest may fill, in bytes.
 const bufferSize = 128 << 10
 
-// batch is how many packets of data a connection may send the guest before it is
-// another's turn.
+// batch is the maximum of data packets that a connection sends to the guest
+// before the next connection has its turn.
 const batch = 8
 
-// connection is a connection, or the attempt to make one.
+// connection is a connection, or an attempt to make one.
 type connection struct {
 	ports
 	state state
-	fd    int   // -1: none
-	ready int16 // of the socket, as poll(2) said last
+	fd    int   // -1: no socket
+	ready int16 // the events of the socket in the last poll
 	line  []byte
 	owes  debt
 
-	kept     ring   // of the guest, for the host
-	noMore   bool   // the host sends no more, or the guest wants no more
-	wasShut  uint32 // what the guest shut down
-	willShut uint32 // what opShutdown is to say
+	kept     ring   // data of the guest that the socket of the host has not yet taken
+	noMore   bool   // the host sends no more data, or the guest receives no more
+	wasShut  uint32 // flags of the guest's opShutdown packets
+	willShut uint32 // flags of the opShutdown packet to send
 
 	// Credit (§5.10.6.3), modulo 1<<32.
-	forwarded, told        uint32 // to the host's socket; of that the guest knows
+	forwarded, advertised  uint32 // bytes written to the host's socket; the part of them that the guest was told
 	sent                   uint32
-	guestAlloc, guestTaken uint32 // what it says of itself
+	guestAlloc, guestTaken uint32 // buf_alloc and fwd_cnt of the guest
 }
 
-// credit is how much the guest takes now.
+// credit returns the number of bytes that the guest can receive now.
 func (c *connection) credit() uint32 {
-	under := c.sent - c.guestTaken // way
-	if under > c.guestAlloc {
+	inFlight := c.sent - c.guestTaken
+	if inFlight > c.guestAlloc {
 		return 0
 	}
-	return c.guestAlloc - under
+	return c.guestAlloc - inFlight
 }
 
-// readable says whether data may be taken from the host for the guest.
+// readable reports whether the device may read data of the host for the guest.
 func (c *connection) readable() bool {
 	return c.state == stateOpen && !c.noMore && c.owes == 0 && c.credit() > 0
 }
 
-// events is what the socket is to be watched for. A socket that is watched for
-// nothing is not watched: its end would be told all the time.
+// events returns the poll events for the socket. A socket with no events must
+// not be polled at all, because poll always reports a hangup.
 func (c *connection) events(starved bool) (events int16) {
 	if c.state == stateGreeting || c.readable() && !starved {
 		events |= unix.POLLIN
@@ -117,7 +119,8 @@ func (g *guest) closeAll() {
 	}
 }
 
-// remove ends a connection of which the guest knows nothing, or all.
+// remove ends a connection without a packet to the guest: either the guest does
+// not know the connection, or it does not need to learn of its end.
 func (g *guest) remove(c *connection) {
 	c.close()
 	c.state, c.owes = stateGone, 0
@@ -126,7 +129,7 @@ func (g *guest) remove(c *connection) {
 	}
 }
 
-// reset ends a connection that the guest knows.
+// reset ends a connection, and sends a reset to the guest.
 func (g *guest) reset(c *connection) {
 	c.close()
 	c.state, c.owes = stateEnded, oweReset
@@ -134,12 +137,12 @@ func (g *guest) reset(c *connection) {
 
 func (c *connection) close() {
 	if c.fd >= 0 {
-		_ = unix.Close(c.fd) // what was written to it is with its other end
+		_ = unix.Close(c.fd) // ignore the error: the data are already with the peer
 	}
 	c.fd, c.kept = -1, ring{}
 }
 
-// accept takes connections of the host.
+// accept accepts connections of the host.
 func (g *guest) accept() {
 	for range MaxConnections {
 		fd, _, err := unix.Accept4(g.d.fds.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
@@ -149,7 +152,7 @@ func (g *guest) accept() {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 			continue
 		case err != nil:
-			g.deaf = true
+			g.acceptFailed = true
 			return
 		}
 		c := &connection{fd: fd, state: stateGreeting}
@@ -159,7 +162,8 @@ func (g *guest) accept() {
 	}
 }
 
-// serve does what the socket is ready for, but for reading data.
+// serve handles the events of the socket, except the arrival of data for the
+// guest.
 func (g *guest) serve(c *connection) {
 	switch {
 	case c.state == stateGreeting && c.ready != 0:
@@ -174,7 +178,7 @@ const (
 	maxGreeting = len(greeting) + len("4294967295") + len("\n")
 )
 
-// greet reads the line by which the host begins, and nothing behind it.
+// greet reads the CONNECT line of the host, and no byte behind it.
 func (g *guest) greet(c *connection) {
 	var b [maxGreeting]byte
 	p := b[:maxGreeting-len(c.line)]
@@ -212,7 +216,7 @@ func (g *guest) greet(c *connection) {
 	c.state, c.owes = stateOffered, oweRequest
 }
 
-// freePorts is ports for a connection to the guest's.
+// freePorts returns the identity of a new connection to the guest's port.
 func (g *guest) freePorts(port uint32) ports {
 	for {
 		if g.port++; g.port >= 1<<31 {
@@ -225,7 +229,7 @@ func (g *guest) freePorts(port uint32) ports {
 	}
 }
 
-// request is a connect of the guest's.
+// request handles an opRequest packet: the guest connects.
 func (g *guest) request(h *header) {
 	c := &connection{ports: ports{h.dstPort, h.srcPort}, fd: -1, state: stateAsked, guestAlloc: h.alloc, guestTaken: h.forwarded}
 	if len(g.d.asked) >= maxAsked || g.d.brokerGone || !g.add(c) {
@@ -241,7 +245,7 @@ func (g *guest) request(h *header) {
 	g.d.asked = append(g.d.asked, c)
 }
 
-// answers takes the broker's.
+// answers handles the answers of the broker.
 func (g *guest) answers() {
 	var text [maxMessage]byte
 	var rights [64]byte
@@ -260,7 +264,7 @@ func (g *guest) answers() {
 			g.d.asked = nil
 			return
 		}
-		c := &connection{state: stateGone} // an answer without a question is nobody's
+		c := &connection{state: stateGone} // an answer without a request is ignored
 		if len(g.d.asked) > 0 {
 			c = g.d.asked[0]
 			g.d.asked = g.d.asked[1:]
@@ -269,10 +273,11 @@ func (g *guest) answers() {
 	}
 }
 
-// connected is the answer to a connect of the guest's, -1 for a refusal.
+// connected handles the broker's answer to a connection request of the guest.
+// fd is -1 if the broker refused.
 func (g *guest) connected(c *connection, fd int) {
 	switch {
-	case c.state != stateAsked: // it is gone by now
+	case c.state != stateAsked: // the guest has ended it meanwhile
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
@@ -283,7 +288,7 @@ func (g *guest) connected(c *connection, fd int) {
 	}
 }
 
-// receiveFor takes a packet of a connection.
+// receiveFor handles a packet of a connection.
 func (g *guest) receiveFor(c *connection, h *header) {
 	c.guestAlloc, c.guestTaken = h.alloc, h.forwarded
 	switch {
@@ -315,10 +320,10 @@ func (g *guest) welcome(c *connection) {
 	}
 }
 
-// receiveData takes n bytes of data behind the header in g.chain.
+// receiveData takes n bytes of data, which follow the header in g.chain.
 func (g *guest) receiveData(c *connection, n int) {
 	if c.wasShut&shutSend != 0 || n > bufferSize-c.kept.n {
-		g.reset(c) // it has sent more than it was given credit for
+		g.reset(c) // the guest sent more than its credit allows, or sent after a shutdown
 		return
 	}
 	taken := 0
@@ -335,15 +340,15 @@ func (g *guest) receiveData(c *connection, n int) {
 	}
 }
 
-// forwardedTo notes that n bytes are with the host.
+// forwardedTo counts n bytes that the socket of the host has taken.
 func (g *guest) forwardedTo(c *connection, n int) {
 	c.forwarded += uint32(n)
-	if c.forwarded-c.told >= bufferSize/4 {
+	if c.forwarded-c.advertised >= bufferSize/4 {
 		c.owes |= oweCredit
 	}
 }
 
-// drain writes what is kept.
+// drain writes kept data to the socket of the host.
 func (g *guest) drain(c *connection) {
 	for c.kept.n > 0 {
 		parts := c.kept.parts()
@@ -361,35 +366,35 @@ func (g *guest) drain(c *connection) {
 	g.settle(c)
 }
 
-// shutdown is the guest's: it will not receive, or not send, any more.
+// shutdown handles a shutdown of the guest, for receiving, sending, or both.
 func (g *guest) shutdown(c *connection, flags uint32) {
 	c.wasShut |= flags & shutBoth
 	if flags&shutReceive != 0 {
 		c.noMore = true
-		_ = unix.Shutdown(c.fd, unix.SHUT_RD) // its other end may be gone
+		_ = unix.Shutdown(c.fd, unix.SHUT_RD) // ignore the error: the peer may be gone
 	}
 	g.settle(c)
 }
 
-// settle does what the guest has shut down once the host has all that was sent
-// before.
+// settle applies the guest's shutdown once the host has all data that the guest
+// sent before it.
 func (g *guest) settle(c *connection) {
 	switch {
 	case c.kept.n > 0 || c.wasShut&shutSend == 0:
 	case c.wasShut == shutBoth:
-		g.reset(c) // which says that it is done
+		g.reset(c) // the reset confirms the shutdown (§5.10.6.5)
 	default:
 		_ = unix.Shutdown(c.fd, unix.SHUT_WR)
 	}
 }
 
-// operations are what the debts are paid by.
+// operations maps each debt to the operation of its packet.
 var operations = map[debt]uint16{
 	oweRequest: opRequest, oweResponse: opResponse, oweCredit: opCreditUpdate, oweShutdown: opShutdown, oweReset: opReset,
 }
 
-// deliverFor sends the guest what there is of a connection, as far as it is its
-// turn.
+// deliverFor sends the guest the pending packets and data of a connection, up
+// to its share of a turn.
 func (g *guest) deliverFor(c *connection) error {
 	for range batch {
 		if ok, err := g.pay(c); err != nil || !ok {
@@ -407,7 +412,7 @@ func (g *guest) deliverFor(c *connection) error {
 		if n > 0 {
 			h.len = uint32(n)
 			c.sent += h.len
-			c.told = c.forwarded
+			c.advertised = c.forwarded
 			g.push(&h)
 			continue
 		}
@@ -422,15 +427,15 @@ func (g *guest) deliverFor(c *connection) error {
 			c.owes |= oweShutdown
 			c.willShut = shutSend
 			if c.ready&unix.POLLHUP != 0 {
-				c.willShut = shutBoth // nobody is there to read, either
+				c.willShut = shutBoth // the host's program does not read either
 			}
 		}
 	}
 	return nil
 }
 
-// pay sends what c owes. It reports false if there is no buffer for that, or
-// the connection is gone.
+// pay sends the packets that c owes. It reports false if the guest has no
+// buffer, or if the connection is gone.
 func (g *guest) pay(c *connection) (bool, error) {
 	for c.owes != 0 {
 		first := c.owes & -c.owes
@@ -442,7 +447,7 @@ func (g *guest) pay(c *connection) (bool, error) {
 			return false, err
 		}
 		c.owes &^= first
-		c.told = c.forwarded
+		c.advertised = c.forwarded
 		if first == oweReset {
 			g.remove(c)
 		}
@@ -450,7 +455,7 @@ func (g *guest) pay(c *connection) (bool, error) {
 	return c.state != stateGone, nil
 }
 
-// header is that of a packet of c to the guest.
+// header returns a header for a packet of c to the guest.
 func (g *guest) header(c *connection, op uint16) header {
 	return header{
 		srcCID: hostCID, dstCID: g.d.cid, srcPort: c.host, dstPort: c.guest, typ: typeStream, op: op,

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestBytesPassBothWaysAtOnce(t *testing.T) {
+func TestConcurrentTransferBothWays(t *testing.T) {
 	guest, b := pair(t)
 	var all sync.WaitGroup
 	for name, e := range both(t, guest, b) {
@@ -40,7 +40,7 @@ func TestBytesPassBothWaysAtOnce(t *testing.T) {
 			all.Go(func() {
 				got, err := io.ReadAll(bufio.NewReaderSize(way.to, 50_000))
 				if err != nil || !bytes.Equal(got, data) {
-					t.Errorf("%s, way %d: %d bytes of %d, or others: %v", name, i, len(got), len(data), err)
+					t.Errorf("%s, direction %d: %d bytes of %d, or other data: %v", name, i, len(got), len(data), err)
 				}
 			})
 		}
@@ -48,9 +48,9 @@ func TestBytesPassBothWaysAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-func TestOneWayStaysWhenTheOtherEnds(t *testing.T) {
+func TestHalfClose(t *testing.T) {
 	for _, name := range []string{"the guest", "the host"} {
-		t.Run(name+" ends", func(t *testing.T) {
+		t.Run(name+" closes", func(t *testing.T) {
 			guest, b := pair(t)
 			for from, e := range both(t, guest, b) {
 				first, second := e.guest, e.host
@@ -77,7 +77,7 @@ func TestOneWayStaysWhenTheOtherEnds(t *testing.T) {
 	}
 }
 
-func TestTheHostEndsAConnection(t *testing.T) {
+func TestHostCloses(t *testing.T) {
 	guest, b := pair(t)
 	for name, e := range both(t, guest, b) {
 		if _, err := e.host.Write([]byte("the last words")); err != nil {
@@ -94,7 +94,7 @@ func TestTheHostEndsAConnection(t *testing.T) {
 	}
 }
 
-func TestTheGuestEndsAConnection(t *testing.T) {
+func TestGuestCloses(t *testing.T) {
 	guest, b := pair(t)
 	for name, e := range both(t, guest, b) {
 		data := make([]byte, 300_000) // more than the host's socket takes at once
@@ -118,8 +118,9 @@ func TestTheGuestEndsAConnection(t *testing.T) {
 	}
 }
 
-// TestWhoDoesNotReadHoldsUpNobodyElse has the host not read one connection.
-func TestWhoDoesNotReadHoldsUpNobodyElse(t *testing.T) {
+// TestSlowReaderBlocksNoOtherConnection does not read one of two connections on
+// the host.
+func TestSlowReaderBlocksNoOtherConnection(t *testing.T) {
 	guest, b := pair(t)
 	e := both(t, guest, b)
 	slow, other := e["from the host"], e["from the guest"]
@@ -144,7 +145,7 @@ func TestWhoDoesNotReadHoldsUpNobodyElse(t *testing.T) {
 		t.Errorf("other bytes, or %v", err)
 	}
 	all.Wait()
-	// The other way: the guest does not read.
+	// The other direction: the guest does not read.
 	all.Go(func() {
 		if _, err := slow.host.Write(data); err != nil {
 			t.Error(err)
@@ -164,23 +165,23 @@ func TestWhoDoesNotReadHoldsUpNobodyElse(t *testing.T) {
 	all.Wait()
 }
 
-func TestHowTheHostBegins(t *testing.T) {
+func TestConnectLine(t *testing.T) {
 	guest, b := pair(t)
 	l := listen(t, guest, 77)
 	for _, test := range []struct {
 		name string
 		line string
-		want string // of what comes behind it, in the guest
+		want string // data that arrive in the guest
 		ok   bool
 	}{
 		{"a port that listens", "CONNECT 77\n", "", true},
-		{"with data behind it", "CONNECT 77\nsome data\nmore", "some data\nmore", true},
+		{"followed by data", "CONNECT 77\nsome data\nmore", "some data\nmore", true},
 		{"a port that does not listen", "CONNECT 78\n", "", false},
 		{"the largest port", "CONNECT 4294967295\n", "", false},
-		{"a port that is none", "CONNECT 4294967296\n", "", false},
+		{"an invalid port", "CONNECT 4294967296\n", "", false},
 		{"a long line", "CONNECT 00000000000000000077\n", "", false},
 		{"no number", "CONNECT \n", "", false},
-		{"a number below zero", "CONNECT -1\n", "", false},
+		{"a negative number", "CONNECT -1\n", "", false},
 		{"another word", "connect 77\n", "", false},
 		{"an empty line", "\n", "", false},
 	} {
@@ -207,11 +208,11 @@ func TestHowTheHostBegins(t *testing.T) {
 		if sa, errno := s.s.PeerAddr(); errno != 0 {
 			t.Error(errno.Name())
 		} else if peer, _ = socket.Get[linux.SockaddrVM](sa); peer.CID != linux.VMADDR_CID_HOST || peer.Port != port {
-			t.Errorf("%s: from %d:%d, the host was told %d", test.name, peer.CID, peer.Port, port)
+			t.Errorf("%s: the peer is %d:%d, the host got port %d", test.name, peer.CID, peer.Port, port)
 		}
 		s.Close()
 	}
-	// In pieces, and not to its end.
+	// A CONNECT line in two pieces, and one that never ends.
 	c := dialLine(t, b, "CONN")
 	time.Sleep(10 * time.Millisecond)
 	io.WriteString(c, "ECT 77\n")
@@ -221,7 +222,7 @@ func TestHowTheHostBegins(t *testing.T) {
 	dialLine(t, b, "CONN").Close()
 }
 
-func TestTheGuestIsRefused(t *testing.T) {
+func TestGuestIsRefused(t *testing.T) {
 	guest, b := pair(t)
 	stale := service(t, b, 8)
 	stale.SetUnlinkOnClose(false)
@@ -235,11 +236,11 @@ func TestTheGuestIsRefused(t *testing.T) {
 		}
 	}
 	if _, errno := connect(t, guest, 7); errno != linux.ECONNRESET {
-		t.Errorf("again: %s", errno.Name())
+		t.Errorf("second connect to port 7: %s", errno.Name())
 	}
 	service(t, b, 7)
 	if _, errno := connect(t, guest, 7); errno != 0 {
-		t.Errorf("when somebody listens: %s", errno.Name())
+		t.Errorf("connect to a listening port: %s", errno.Name())
 	}
 }
 
@@ -253,13 +254,13 @@ func TestConnectionsAreBounded(t *testing.T) {
 		streams = append(streams, accept(t, l))
 	}
 	if line, err := readLine(dialLine(t, b, "CONNECT 77\n")); err == nil || line != "" {
-		t.Errorf("one more of the host's: %q, %v", line, err)
+		t.Errorf("the host opened one connection too many: %q, %v", line, err)
 	}
 	service(t, b, 7)
 	if _, errno := connect(t, guest, 7); errno != linux.ECONNRESET {
-		t.Errorf("one more of the guest's: %s", errno.Name())
+		t.Errorf("the guest opened one connection too many: %s", errno.Name())
 	}
-	// Who ends one makes room: the guest closes what the host has closed.
+	// A closed connection makes room. The guest closes its end too.
 	open[0].Close()
 	streams[0].Close()
 	devicetest.Eventually(t, "room for one more", func() bool {
@@ -268,8 +269,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	})
 }
 
-// TestADescriptorIsWaitedFor has the process use up its descriptors.
-func TestADescriptorIsWaitedFor(t *testing.T) {
+// TestAcceptWithoutFreeDescriptors uses up the file descriptors of the process.
+func TestAcceptWithoutFreeDescriptors(t *testing.T) {
 	guest, b := pair(t)
 	l := listen(t, guest, 77)
 	var old unix.Rlimit
@@ -292,7 +293,7 @@ func TestADescriptorIsWaitedFor(t *testing.T) {
 	unix.Close(next)
 	limit(uint64(next))
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: b.path})
-	time.Sleep(20 * time.Millisecond) // for the device to try
+	time.Sleep(20 * time.Millisecond) // time for a failed accept
 	limit(old.Cur)
 	f := os.NewFile(uintptr(fd), "host")
 	defer f.Close()
@@ -309,7 +310,7 @@ func TestADescriptorIsWaitedFor(t *testing.T) {
 	accept(t, l)
 }
 
-func TestABrokerThatIsGone(t *testing.T) {
+func TestBrokerThatIsGone(t *testing.T) {
 	guest, b := pair(t)
 	e := both(t, guest, b)
 	if err := b.Close(); err != nil {
@@ -330,7 +331,7 @@ func TestABrokerThatIsGone(t *testing.T) {
 	}
 }
 
-func TestAResetEndsConnections(t *testing.T) {
+func TestResetEndsConnections(t *testing.T) {
 	b := host(t)
 	d := newDevice(t, devicetest.Memory(t, 16<<20), b)
 	for range 3 {

@@ -11,14 +11,14 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-type nobody struct{}
+type noBus struct{}
 
-func (nobody) ConfigChanged() {}
-func (nobody) Fail(error)     {}
+func (noBus) ConfigChanged() {}
+func (noBus) Fail(error)     {}
 
-// FuzzLyingDriver has the script send packets, good ones and others, lend
-// buffers and write to the rings, while the host has connections to it, and
-// echoes what comes to port 1.
+// FuzzLyingDriver lets the script send packets, valid and invalid ones, lend
+// buffers, and write to the rings. Meanwhile the host has connections to the
+// guest. The host also echoes what arrives at port 1.
 func FuzzLyingDriver(f *testing.F) {
 	send := func(op, port, flags, n byte) []byte { return []byte{0, op, port, flags, n, 16} }
 	lend := []byte{1, 2, 0, 0}
@@ -62,12 +62,12 @@ func FuzzLyingDriver(f *testing.F) {
 			queues[i].Layout = q.Layout
 			queues[i].Kick.Resume()
 		}
-		if err := d.Start(device.FeatureVersion1|device.FeatureEventIdx, queues, nobody{}); err != nil {
+		if err := d.Start(device.FeatureVersion1|device.FeatureEventIdx, queues, noBus{}); err != nil {
 			t.Fatal(err)
 		}
 		defer d.Stop()
-		// Short scripts leave more of these than there is room for, and a lie
-		// may end one at once.
+		// Ignore errors: short scripts leave more connections than the backlog holds,
+		// and an invalid queue may end one at once.
 		if c, err := net.Dial("unix", b.path); err == nil {
 			defer c.Close()
 			_, _ = c.Write([]byte("CONNECT 7\nsome data"))
@@ -96,7 +96,7 @@ func FuzzLyingDriver(f *testing.F) {
 				rings[(int(p[0])<<8|int(p[1]))%len(rings)] = p[2]
 				continue
 			}
-			i := int(op % 4 & 1) // of the two that are used
+			i := int(op % 4 & 1) // one of the receive and transmit queues
 			for _, i := range []int{1 - i, i} {
 				drivers[i].Publish()
 				queues[i].Kick.Signal()

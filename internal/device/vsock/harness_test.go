@@ -22,7 +22,8 @@ import (
 
 const guestCID = 5
 
-// folder is a folder with a short name: that of a socket is bounded.
+// folder makes a directory with a short path, because the path of a socket has
+// a length limit.
 func folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vsock")
@@ -33,7 +34,7 @@ func folder(t testing.TB) string {
 	return dir
 }
 
-// host is a broker that serves as long as t runs.
+// host returns a broker that serves until t ends.
 func host(t testing.TB) *Broker {
 	t.Helper()
 	b, err := Listen(filepath.Join(folder(t), "guest"))
@@ -59,7 +60,7 @@ func newDevice(t testing.TB, mem *virtqueue.Memory, b *Broker) *Device {
 	return d
 }
 
-// pair is libos' driver on a device, and the host's side of that.
+// pair returns libos' driver on a device, and the broker of the device.
 func pair(t *testing.T) (*driver.Device, *Broker) {
 	t.Helper()
 	b := host(t)
@@ -77,21 +78,22 @@ func pair(t *testing.T) (*driver.Device, *Broker) {
 	return guest, b
 }
 
-// stream is a socket of the guest's as a net.Conn is one of the host's.
+// stream gives a socket of the guest the methods of a net.Conn.
 type stream struct {
 	t *testing.T
 	s socket.Socket
 }
 
-var errReset = errors.New("the guest's socket fails")
+var errReset = errors.New("the guest's socket failed")
 
-// block makes do until it returns something else than EAGAIN.
+// block calls do, each time the socket is ready, until it returns something
+// other than EAGAIN.
 func block(t *testing.T, s socket.Socket, do func() linux.Errno) linux.Errno {
 	var w platform.Waiter
 	e := wait.Entry{Notify: func(wait.Events) { w.Wake() }}
 	s.Watch().Register(&e, wait.In|wait.Out|wait.RdHup)
 	defer s.Watch().Unregister(&e)
-	timer := time.AfterFunc(20*time.Second, func() { panic("nothing happens") })
+	timer := time.AfterFunc(20*time.Second, func() { panic("the socket did not become ready within 20 s") })
 	defer timer.Stop()
 	for {
 		if errno := do(); errno != linux.EAGAIN {
@@ -141,7 +143,7 @@ func address(cid, port uint32) []byte {
 	return sa
 }
 
-// listen is a socket of the guest's that listens at port.
+// listen returns a socket of the guest that listens at port.
 func listen(t *testing.T, guest *driver.Device, port uint32) socket.Socket {
 	t.Helper()
 	l, _ := guest.New(linux.SOCK_STREAM, 0)
@@ -164,7 +166,7 @@ func accept(t *testing.T, l socket.Socket) stream {
 	return stream{t, s}
 }
 
-// connect is a socket of the guest's that is connected with the host's port.
+// connect connects a socket of the guest to port of the host.
 func connect(t *testing.T, guest *driver.Device, port uint32) (stream, linux.Errno) {
 	t.Helper()
 	s, _ := guest.New(linux.SOCK_STREAM, 0)
@@ -187,7 +189,7 @@ func connect(t *testing.T, guest *driver.Device, port uint32) (stream, linux.Err
 	return stream{t, s}, errno
 }
 
-// dialHost connects to the guest's port by way of the broker's socket.
+// dialHost connects to the guest's port through the broker's socket.
 func dialHost(t *testing.T, b *Broker, port uint32) *net.UnixConn {
 	t.Helper()
 	c := dialLine(t, b, fmt.Sprintf("CONNECT %d\n", port))
@@ -214,7 +216,7 @@ func dialLine(t *testing.T, b *Broker, line string) *net.UnixConn {
 	return c.(*net.UnixConn)
 }
 
-// readLine reads a line and nothing behind it.
+// readLine reads a line, and no byte behind it.
 func readLine(c net.Conn) (string, error) {
 	var line []byte
 	var b [1]byte
@@ -229,7 +231,7 @@ func readLine(c net.Conn) (string, error) {
 	}
 }
 
-// service listens at the host's port.
+// service listens at port of the host.
 func service(t *testing.T, b *Broker, port uint32) *net.UnixListener {
 	t.Helper()
 	l, err := net.Listen("unix", fmt.Sprintf("%s_%d", b.path, port))
@@ -245,10 +247,10 @@ type end interface {
 	CloseWrite() error
 }
 
-// ends are the two of a connection.
+// ends are the two ends of a connection.
 type ends struct{ guest, host end }
 
-// both makes a connection from either side.
+// both makes two connections, one from each side.
 func both(t *testing.T, guest *driver.Device, b *Broker) map[string]ends {
 	t.Helper()
 	l := listen(t, guest, 77)

@@ -6,15 +6,15 @@ import "encoding/binary"
 type header struct {
 	srcCID, dstCID   uint64
 	srcPort, dstPort uint32
-	len              uint32 // of the data that follow
+	len              uint32 // length of the data that follow the header
 	typ, op          uint16
 	flags            uint32
-	alloc, forwarded uint32 // credit: the sender's room, and what went out of it
+	alloc, forwarded uint32 // credit: buf_alloc and fwd_cnt of the sender
 }
 
 const headerSize = 44
 
-// typeStream is the type of packets of stream sockets.
+// typeStream is the type of stream sockets.
 const typeStream = 1
 
 // Operations.
@@ -59,14 +59,14 @@ func (h *header) put(b *[headerSize]byte) {
 	le.PutUint32(b[40:], h.forwarded)
 }
 
-// refusal is the answer to a packet that nobody takes.
+// refusal returns the reset that answers a packet without a connection.
 func (h *header) refusal() header {
 	return header{
 		srcCID: h.dstCID, dstCID: h.srcCID, srcPort: h.dstPort, dstPort: h.srcPort, typ: h.typ, op: opReset,
 	}
 }
 
-// gather copies from pieces until p is full.
+// gather fills p from pieces.
 func gather(p []byte, pieces [][]byte) {
 	for _, from := range pieces {
 		p = p[copy(p, from):]

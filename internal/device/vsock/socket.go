@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vector is what sendmsg(2) and recvmsg(2) need; they are what does not wait on
-// any socket, whoever made it, and raises no signal.
+// vector holds the arguments of sendmsg(2) and recvmsg(2). The calls never
+// block, whatever the mode of the socket, and never raise SIGPIPE.
 type vector struct {
 	msg unix.Msghdr
 	iov [64]unix.Iovec
 }
 
-// set has the vector be at most n bytes of pieces, from skip on: as much as fits.
+// set sets the vector to n bytes of pieces, from skip on, or to fewer if the
+// vector is full.
 func (v *vector) set(pieces [][]byte, skip, n int) {
 	used := 0
 	for _, p := range pieces {
@@ -48,8 +49,8 @@ func (v *vector) call(number uintptr, fd, flags int) (int, error) {
 	}
 }
 
-// send sends n bytes of pieces from skip on, or as many of them as the socket
-// takes now.
+// send sends n bytes of pieces, from skip on. It returns how many bytes the
+// socket took.
 func (v *vector) send(fd int, pieces [][]byte, skip, n int) (int, error) {
 	v.set(pieces, skip, n)
 	n, err := v.call(unix.SYS_SENDMSG, fd, unix.MSG_NOSIGNAL)
@@ -59,20 +60,20 @@ func (v *vector) send(fd int, pieces [][]byte, skip, n int) (int, error) {
 	return n, err
 }
 
-// receive receives up to n bytes to pieces from skip on.
+// receive receives at most n bytes into pieces, from skip on.
 func (v *vector) receive(fd, flags int, pieces [][]byte, skip, n int) (int, error) {
 	v.set(pieces, skip, n)
 	return v.call(unix.SYS_RECVMSG, fd, flags)
 }
 
-// ring is bytes that wait, up to bufferSize.
+// ring is a ring buffer of bufferSize bytes.
 type ring struct {
-	buf  []byte // nil before the first are kept
+	buf  []byte // allocated on first use
 	head int
 	n    int
 }
 
-// parts is what is kept, in its order.
+// parts returns the contents in order.
 func (r *ring) parts() [2][]byte {
 	end := r.head + r.n
 	if end <= len(r.buf) {
@@ -81,7 +82,7 @@ func (r *ring) parts() [2][]byte {
 	return [2][]byte{r.buf[r.head:], r.buf[:end-len(r.buf)]}
 }
 
-// put keeps n bytes of pieces from skip on, for which there is room.
+// put adds n bytes of pieces, from skip on. The ring must have room for them.
 func (r *ring) put(pieces [][]byte, skip, n int) {
 	if r.buf == nil {
 		r.buf = make([]byte, bufferSize)
@@ -104,7 +105,7 @@ func (r *ring) put(pieces [][]byte, skip, n int) {
 	}
 }
 
-// drop forgets the first n bytes.
+// drop removes the first n bytes.
 func (r *ring) drop(n int) {
 	r.head = (r.head + n) % len(r.buf)
 	r.n -= n

@@ -1,17 +1,18 @@
-// Package vsock is a virtio socket device (virtio 1.2 §5.10): it connects
-// streams of the guest's AF_VSOCK sockets with unix sockets of the host, as
-// Firecracker's does.
+// Package vsock implements a virtio socket device (virtio 1.2 §5.10). It
+// connects AF_VSOCK stream sockets of the guest with unix sockets of the host,
+// with the same protocol as Firecracker.
 //
-// The host connects to the socket at PATH, writes "CONNECT PORT\n" and reads
-// "OK HOSTPORT\n" once the guest has accepted; the connection is closed if it
-// does not. A guest that connects to port N of the host (CID 2) reaches the
-// socket at PATH_N. The device opens no path: it is given the listening socket,
-// and has a Broker in another process make the connections of the guest.
+// The host connects to the socket at PATH and writes "CONNECT PORT\n". Once the
+// guest has accepted, the device answers "OK HOSTPORT\n". If the guest refuses,
+// the device closes the connection. When the guest connects to port N of the
+// host (CID 2), it reaches the socket at PATH_N. The device opens no path: it
+// gets the listening socket from its creator, and a Broker in another process
+// connects to sockets on its behalf.
 //
-// One goroutine does everything, and waits in ppoll(2); no socket holds it up.
-// Bytes go straight between the guest's memory and the sockets, but for what a
-// socket of the host does not take at once: that is kept, up to the credit
-// which the guest was given.
+// One goroutine does all work. It waits in ppoll(2), and no socket blocks it.
+// Data go directly between guest memory and the sockets. Only data that a
+// socket of the host does not take at once are kept, within the credit of the
+// guest.
 package vsock
 
 import (
@@ -29,8 +30,8 @@ import (
 // featureStream is VIRTIO_VSOCK_F_STREAM (§5.10.3).
 const featureStream = 1 << 0
 
-// Queues (§5.10.2), named for the driver. Nothing comes by the one for events:
-// the one there is says that the guest has moved.
+// Queues (§5.10.2). The names are from the driver's point of view. The device
+// sends no events: the only event reports that the guest has migrated.
 const (
 	queueReceive  = 0
 	queueTransmit = 1
@@ -39,25 +40,24 @@ const (
 	queueSize = 128
 )
 
-// hostCID is the host's address, and the least that a guest may have is behind
-// it.
+// hostCID is the CID of the host. CIDs of guests are larger.
 const hostCID = 2
 
-// MaxConnections is how many there are of one guest, those included that are
-// being made. Each may take a descriptor: ppoll(2) fails where RLIMIT_NOFILE is
-// less than that.
+// MaxConnections is the maximum number of connections of a guest, including
+// those not yet established. Each can use a file descriptor. RLIMIT_NOFILE must
+// not be lower than MaxConnections, or ppoll(2) fails.
 const MaxConnections = 128
 
 const (
-	// maxRefusals is how many refused packets wait for the guest's buffers
-	// before no more are looked at (§5.10.6.1.2).
+	// maxRefusals is the maximum number of resets that wait for buffers of the
+	// guest. While they wait, the device takes no more packets (§5.10.6.1.2).
 	maxRefusals = 64
-	// maxAsked is how many answers the broker may owe, also to connections
-	// that are gone.
+	// maxAsked is the maximum number of broker answers in flight. Some may be for
+	// connections that are already gone.
 	maxAsked = 2 * MaxConnections
 )
 
-// Device is a device.Device.
+// Device is a virtio socket device.
 type Device struct {
 	mem      *virtqueue.Memory
 	cid      uint64
@@ -66,36 +66,37 @@ type Device struct {
 	broker   *os.File
 	fds      struct{ listener, broker int }
 
-	asked      []*connection // of the broker, in this order
+	asked      []*connection // connections that the broker has not answered yet, in order
 	brokerGone bool
-	running    *guest // nil: stopped
+	running    *guest // nil while stopped
 }
 
-// guest is what a started device has.
+// guest is the state of a started device.
 type guest struct {
 	d      *Device
 	rx, tx *device.Worker
 
-	connections []*connection
-	byPorts     map[ports]*connection
-	first       int    // of connections, which goes on with next
-	port        uint32 // of the host's, given last
-	refusals    []header
-	starved     bool // there is something to send, and no buffer of the guest's
-	deaf        bool // no descriptor is left for another connection
+	connections  []*connection
+	byPorts      map[ports]*connection
+	first        int    // index of the connection that is served first; it advances each turn
+	port         uint32 // host port that was assigned last
+	refusals     []header
+	starved      bool // data or packets are pending, but the guest has no buffer
+	acceptFailed bool // accept failed, for example for lack of a file descriptor
 
 	polled               []unix.PollFd
-	timeout              unix.Timespec // which ppoll(2) changes
-	accepting, answering bool          // are worth a try
+	timeout              unix.Timespec // a field, because ppoll(2) modifies it
+	accepting, answering bool          // the listener or the broker socket may be readable
 	chain                virtqueue.Chain
 	io                   vector
 }
 
-// New is the device of the guest with address cid. It accepts connections of
-// listener, and asks broker for those of the guest; it closes neither.
+// New returns the device of the guest with address cid. The device accepts
+// connections of listener, and asks broker for the connections of the guest. It
+// closes neither file.
 func New(mem *virtqueue.Memory, cid uint64, listener, broker *os.File) (*Device, error) {
 	if cid <= hostCID || cid >= 1<<32-1 {
-		return nil, fmt.Errorf("sockets: %d cannot be the CID of a guest", cid)
+		return nil, fmt.Errorf("sockets: %d is not a valid CID for a guest", cid)
 	}
 	d := &Device{mem: mem, cid: cid, listener: listener, broker: broker}
 	binary.LittleEndian.PutUint64(d.config[:], cid)
@@ -120,7 +121,7 @@ func (d *Device) Queues() []int {
 // Config implements device.Device.
 func (d *Device) Config() []byte { return d.config[:] }
 
-// SetConfig implements device.Device: nothing is the driver's to write.
+// SetConfig implements device.Device. The driver can write no field.
 func (d *Device) SetConfig(int, []byte) {}
 
 // Start implements device.Device.
@@ -142,14 +143,15 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	return nil
 }
 
-// Stop implements device.Device. The connections end.
+// Stop implements device.Device. It closes all connections.
 func (d *Device) Stop() {
 	d.running.tx.Stop()
 	d.running.rx.Stop()
 	d.running = nil
 }
 
-// run does the device's work until it is stopped or the driver lies.
+// run does the work of the device until it is stopped or the driver breaks the
+// protocol.
 func (g *guest) run() error {
 	defer g.closeAll()
 	for {
@@ -171,7 +173,7 @@ func (g *guest) run() error {
 	}
 }
 
-// Places in guest.polled.
+// Indices in guest.polled.
 const (
 	polledTransmit = iota
 	polledReceive
@@ -180,14 +182,14 @@ const (
 	polledConnections
 )
 
-// retry is when to look again whether there is a descriptor for a connection, in
+// retry is the interval at which accept is tried again after a failure, in
 // nanoseconds.
 const retry = 200e6
 
-// wait waits until there is something to do, and with more only looks. It
-// reports false once the device is stopped.
+// wait waits for events. If more is set, it only polls. It reports false once
+// the device is stopped.
 func (g *guest) wait(more bool) (bool, error) {
-	never := int32(-1) // poll(2) leaves it out
+	never := int32(-1) // poll(2) ignores the entry
 	p := append(g.polled[:0],
 		unix.PollFd{Fd: int32(g.tx.KickFD()), Events: unix.POLLIN},
 		unix.PollFd{Fd: int32(g.rx.KickFD()), Events: unix.POLLIN},
@@ -198,11 +200,11 @@ func (g *guest) wait(more bool) (bool, error) {
 	case more:
 		g.timeout = unix.Timespec{}
 		timeout = &g.timeout
-	case g.deaf:
+	case g.acceptFailed:
 		g.timeout = unix.Timespec{Nsec: retry}
 		timeout = &g.timeout
 	}
-	if g.deaf {
+	if g.acceptFailed {
 		p[polledListener].Fd = never
 	}
 	if g.d.brokerGone {
@@ -230,16 +232,16 @@ func (g *guest) wait(more bool) (bool, error) {
 	if p[polledReceive].Revents != 0 {
 		g.rx.Wait()
 	}
-	g.accepting = p[polledListener].Revents != 0 || g.deaf
+	g.accepting = p[polledListener].Revents != 0 || g.acceptFailed
 	g.answering = p[polledBroker].Revents != 0
-	g.deaf, g.starved = false, false
+	g.acceptFailed, g.starved = false, false
 	for i, c := range g.connections {
 		c.ready = p[polledConnections+i].Revents
 	}
 	return true, nil
 }
 
-// work does what can be done now. It reports whether it left something.
+// work does all work that is possible now. It reports whether some is left.
 func (g *guest) work() (more bool, err error) {
 	if more, err = g.transmit(); err != nil {
 		return false, err
@@ -261,25 +263,25 @@ func (g *guest) work() (more bool, err error) {
 	return more, nil
 }
 
-// transmit takes what the guest sends.
+// transmit takes packets from the guest.
 func (g *guest) transmit() (more bool, err error) {
 	defer g.tx.Flush()
 	for range queueSize {
 		if len(g.refusals) >= maxRefusals {
-			return false, nil // deliver says when it goes on
+			return false, nil // deliver makes room for more
 		}
 		ok, err := g.tx.Pop(&g.chain)
 		if err != nil || !ok {
 			return false, err
 		}
 		if g.chain.OutLen < headerSize {
-			return false, errors.New("the driver lies: a packet that is shorter than its header")
+			return false, errors.New("the driver lies: a packet shorter than its header")
 		}
 		var b [headerSize]byte
 		gather(b[:], g.chain.Out)
 		h := parseHeader(&b)
 		if uint64(h.len) > uint64(g.chain.OutLen-headerSize) {
-			return false, errors.New("the driver lies: a packet that is shorter than it says")
+			return false, errors.New("the driver lies: a packet shorter than its length field")
 		}
 		g.receive(&h)
 		g.tx.Queue().Push(&g.chain, 0)
@@ -287,10 +289,10 @@ func (g *guest) transmit() (more bool, err error) {
 	return true, nil
 }
 
-// receive takes a packet, whose data are in g.chain.
+// receive handles a packet. Its data are in g.chain.
 func (g *guest) receive(h *header) {
 	if h.srcCID != g.d.cid {
-		return // it is nobody's whom an answer would reach
+		return // a reset to a foreign CID would reach nobody
 	}
 	c := g.byPorts[ports{h.dstPort, h.srcPort}]
 	switch {
@@ -311,7 +313,7 @@ func (g *guest) refuse(h *header) {
 	}
 }
 
-// deliver sends the guest what there is for it, as far as it has buffers.
+// deliver sends pending packets and data to the guest while it has buffers.
 func (g *guest) deliver() error {
 	defer g.rx.Flush()
 	sent := 0
@@ -338,8 +340,8 @@ func (g *guest) deliver() error {
 	return nil
 }
 
-// buffer takes a buffer of the guest's for a packet. It reports false if there
-// is none.
+// buffer takes a buffer of the guest for a packet. It reports false if none is
+// available.
 func (g *guest) buffer() (bool, error) {
 	ok, err := g.rx.Pop(&g.chain)
 	switch {
@@ -349,12 +351,12 @@ func (g *guest) buffer() (bool, error) {
 		g.starved = true
 		return false, nil
 	case g.chain.InLen <= headerSize:
-		return false, errors.New("the driver lies: a buffer that is too short for a packet")
+		return false, errors.New("the driver lies: a buffer too short for a packet")
 	}
 	return true, nil
 }
 
-// send sends a packet without data. It reports false if there is no buffer.
+// send sends a packet without data. It reports false if no buffer is available.
 func (g *guest) send(h *header) (bool, error) {
 	ok, err := g.buffer()
 	if ok {
@@ -363,7 +365,8 @@ func (g *guest) send(h *header) (bool, error) {
 	return ok, err
 }
 
-// push gives the guest the packet whose data are in the buffer.
+// push completes the packet in the buffer with its header. Its data are already
+// there.
 func (g *guest) push(h *header) {
 	var b [headerSize]byte
 	h.put(&b)

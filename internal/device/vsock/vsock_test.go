@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raw is a driver that sends packets as a test says.
+// raw is a driver that sends the packets of a test.
 type raw struct {
 	t *testing.T
 	*devicetest.Raw
 	b    *Broker
-	next uint32 // buffer
+	next uint32 // number of the next buffer to lend
 	lent []uint32
 }
 
@@ -36,7 +36,7 @@ func newRaw(t *testing.T) *raw {
 	return x
 }
 
-// lend gives the device a buffer.
+// lend gives the device a receive buffer.
 func (r *raw) lend() {
 	at := devicetest.Buffers + r.next%16*lendSize
 	r.next++
@@ -44,10 +44,10 @@ func (r *raw) lend() {
 	r.lent = append(r.lent, at)
 }
 
-// guestPort is that of the driver's connections.
+// guestPort is the guest port of all connections of the driver.
 const guestPort = 1234
 
-// packet is the header of a packet of the guest's.
+// packet returns the header of a packet from the guest.
 func packet(op uint16, port uint32) header {
 	return header{srcCID: guestCID, dstCID: hostCID, srcPort: guestPort, dstPort: port, typ: typeStream, op: op, alloc: 64 << 10}
 }
@@ -62,7 +62,7 @@ func (r *raw) send(h header, data []byte) {
 	r.Take(r.t, queueTransmit)
 }
 
-// receive waits for a packet.
+// receive waits for a packet of the device.
 func (r *raw) receive() (header, []byte) {
 	r.t.Helper()
 	n := r.Take(r.t, queueReceive)
@@ -76,7 +76,7 @@ func (r *raw) receive() (header, []byte) {
 	return h, p[headerSize:n]
 }
 
-// expect waits for a packet of the connection to port.
+// expect waits for a packet of the connection to port, with operation op.
 func (r *raw) expect(op uint16, port uint32) (header, []byte) {
 	r.t.Helper()
 	h, data := r.receive()
@@ -86,14 +86,15 @@ func (r *raw) expect(op uint16, port uint32) (header, []byte) {
 	return h, data
 }
 
-// nothing says that no packet comes before the answer to one that is sent now.
+// nothing checks that the device has no packet pending: the next one is the
+// answer to a packet that nothing sends.
 func (r *raw) nothing() {
 	r.t.Helper()
 	r.send(packet(opData, 4), nil)
 	r.expect(opReset, 4)
 }
 
-// connect connects to port of the host's.
+// connect connects to port of the host.
 func (r *raw) connect(port uint32) net.Conn {
 	r.t.Helper()
 	l := service(r.t, r.b, port)
@@ -107,12 +108,12 @@ func (r *raw) connect(port uint32) net.Conn {
 		r.t.Fatal(err)
 	}
 	if h, _ := r.expect(opResponse, port); h.alloc != bufferSize {
-		r.t.Errorf("room for %d bytes", h.alloc)
+		r.t.Errorf("buf_alloc is %d bytes", h.alloc)
 	}
 	return c
 }
 
-// ended is the host's end of a connection that the device has closed.
+// ended checks that the device has closed a connection. c is the host's end.
 func ended(t *testing.T, c net.Conn) {
 	t.Helper()
 	if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
@@ -126,16 +127,16 @@ func TestPacketsWithoutAConnection(t *testing.T) {
 		h     header
 		reset bool
 	}{
-		"data":                      {packet(opData, 9), true},
-		"response":                  {packet(opResponse, 9), true},
-		"shutdown":                  {packet(opShutdown, 9), true},
-		"credit":                    {packet(opCreditUpdate, 9), true},
-		"an operation that is none": {packet(77, 9), true},
-		"a connect that is refused": {packet(opRequest, 9), true},
-		"a reset":                   {packet(opReset, 9), false},
-		"another type":              {with(packet(opRequest, 9), func(h *header) { h.typ = 2 }), true},
-		"to somebody else":          {with(packet(opRequest, 9), func(h *header) { h.dstCID = 9 }), true},
-		"from somebody else":        {with(packet(opRequest, 9), func(h *header) { h.srcCID = 9 }), false},
+		"data":                 {packet(opData, 9), true},
+		"response":             {packet(opResponse, 9), true},
+		"shutdown":             {packet(opShutdown, 9), true},
+		"credit update":        {packet(opCreditUpdate, 9), true},
+		"an unknown operation": {packet(77, 9), true},
+		"a refused connect":    {packet(opRequest, 9), true},
+		"a reset":              {packet(opReset, 9), false},
+		"another type":         {with(packet(opRequest, 9), func(h *header) { h.typ = 2 }), true},
+		"to another CID":       {with(packet(opRequest, 9), func(h *header) { h.dstCID = 9 }), true},
+		"from another CID":     {with(packet(opRequest, 9), func(h *header) { h.srcCID = 9 }), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRaw(t)
@@ -154,16 +155,16 @@ func TestPacketsWithoutAConnection(t *testing.T) {
 
 func TestPacketsThatEndAConnection(t *testing.T) {
 	for name, send := range map[string]func(r *raw){
-		"a second connect":          func(r *raw) { r.send(packet(opRequest, 9), nil) },
-		"a response":                func(r *raw) { r.send(packet(opResponse, 9), nil) },
-		"an operation that is none": func(r *raw) { r.send(packet(77, 9), nil) },
-		"data behind the end": func(r *raw) {
+		"a second connect":     func(r *raw) { r.send(packet(opRequest, 9), nil) },
+		"a response":           func(r *raw) { r.send(packet(opResponse, 9), nil) },
+		"an unknown operation": func(r *raw) { r.send(packet(77, 9), nil) },
+		"data after a shutdown": func(r *raw) {
 			h := packet(opShutdown, 9)
 			h.flags = shutSend
 			r.send(h, nil)
 			r.send(packet(opData, 9), []byte("more"))
 		},
-		"both ways shut down": func(r *raw) {
+		"shutdown of both directions": func(r *raw) {
 			h := packet(opShutdown, 9)
 			h.flags = shutReceive
 			r.send(h, nil)
@@ -192,10 +193,10 @@ func TestPacketsThatEndAConnection(t *testing.T) {
 	}
 }
 
-func TestMoreDataThanIsRoomForEndsAConnection(t *testing.T) {
+func TestDataBeyondTheCreditEndsAConnection(t *testing.T) {
 	r := newRaw(t)
 	c := r.connect(9)
-	for range 1 << 20 / (32 << 10) { // nobody reads them
+	for range 1 << 20 / (32 << 10) { // the host does not read the data
 		r.send(packet(opData, 9), make([]byte, 32<<10))
 		r.send(packet(opCreditRequest, 9), nil)
 		if h, _ := r.receive(); h.op == opReset {
@@ -205,10 +206,10 @@ func TestMoreDataThanIsRoomForEndsAConnection(t *testing.T) {
 			return
 		}
 	}
-	t.Error("it takes all")
+	t.Error("the device takes data beyond the credit")
 }
 
-func TestAResetOfTheGuestsClosesTheConnection(t *testing.T) {
+func TestResetByTheGuestClosesTheConnection(t *testing.T) {
 	r := newRaw(t)
 	c := r.connect(9)
 	r.send(packet(opReset, 9), nil)
@@ -219,7 +220,7 @@ func TestAResetOfTheGuestsClosesTheConnection(t *testing.T) {
 func TestCredit(t *testing.T) {
 	r := newRaw(t)
 	c := r.connect(9)
-	// Of the guest's: nothing goes beyond what it has said.
+	// Credit of the guest: the device does not send more than it allows.
 	h := packet(opCreditUpdate, 9)
 	h.alloc = 1000
 	r.send(h, nil)
@@ -235,7 +236,7 @@ func TestCredit(t *testing.T) {
 	if _, data := r.expect(opData, 9); len(data) != 600 {
 		t.Errorf("%d bytes", len(data))
 	}
-	h.alloc = 100 // less than is under way
+	h.alloc = 100 // less than is in flight
 	r.send(h, nil)
 	r.nothing()
 	h.alloc, h.forwarded = 64<<10, 1600
@@ -243,25 +244,25 @@ func TestCredit(t *testing.T) {
 	if _, data := r.expect(opData, 9); len(data) != 1400 {
 		t.Errorf("%d bytes", len(data))
 	}
-	// Of the device's: it says what the host has taken.
+	// Credit of the device: it reports what the host has taken.
 	h = packet(opData, 9)
 	h.forwarded = 3000
 	r.send(h, make([]byte, 5000))
 	h.op = opCreditRequest
 	r.send(h, nil)
 	if h, _ := r.expect(opCreditUpdate, 9); h.alloc != bufferSize || h.forwarded != 5000 {
-		t.Errorf("room for %d, %d were taken", h.alloc, h.forwarded)
+		t.Errorf("buf_alloc %d, fwd_cnt %d", h.alloc, h.forwarded)
 	}
 	h.op = opData
 	r.send(h, make([]byte, bufferSize/4))
 	if h, _ := r.expect(opCreditUpdate, 9); h.forwarded != 5000+bufferSize/4 {
-		t.Errorf("%d were taken", h.forwarded)
+		t.Errorf("fwd_cnt %d", h.forwarded)
 	}
 }
 
-// TestAGuestThatTakesNoAnswers sends what causes answers and gives no buffers:
-// the device takes no more, until it does.
-func TestAGuestThatTakesNoAnswers(t *testing.T) {
+// TestGuestWithoutReceiveBuffers sends packets that cause answers, but lends no
+// buffers. The device must stop taking packets until it gets buffers.
+func TestGuestWithoutReceiveBuffers(t *testing.T) {
 	b := host(t)
 	_, r := devicetest.Begin(t, 0, func(mem *virtqueue.Memory) *Device { return newDevice(t, mem, b) })
 	x := &raw{t: t, Raw: r, b: b}
@@ -282,7 +283,7 @@ func TestAGuestThatTakesNoAnswers(t *testing.T) {
 		}
 	}
 	if taken != maxRefusals {
-		t.Errorf("it took %d packets", taken)
+		t.Errorf("the device took %d packets", taken)
 	}
 	answers := 0
 	for answers < sent {
@@ -296,7 +297,7 @@ func TestAGuestThatTakesNoAnswers(t *testing.T) {
 	}
 }
 
-func TestLiesOfTheDriver(t *testing.T) {
+func TestInvalidPacketsFailTheDevice(t *testing.T) {
 	for name, lie := range map[string]func(r *raw){
 		"a packet without a header": func(r *raw) { r.Send(queueTransmit, devicetest.Buffers, make([]byte, headerSize-1), 0) },
 		"a packet without its data": func(r *raw) {
@@ -312,7 +313,7 @@ func TestLiesOfTheDriver(t *testing.T) {
 		select {
 		case <-r.Failed:
 		case <-time.After(10 * time.Second):
-			t.Errorf("%s: it goes on", name)
+			t.Errorf("%s: the device does not fail", name)
 		}
 	}
 	b := host(t)
@@ -323,17 +324,17 @@ func TestLiesOfTheDriver(t *testing.T) {
 	select {
 	case <-r.Failed:
 	case <-time.After(10 * time.Second):
-		t.Error("a buffer without room for data: it goes on")
+		t.Error("a buffer without room for data: the device does not fail")
 	}
 }
 
-func TestNothingIsAllocatedForData(t *testing.T) {
+func TestDataPathDoesNotAllocate(t *testing.T) {
 	b := host(t)
 	_, r := devicetest.Begin(t, 0, func(mem *virtqueue.Memory) *Device { return newDevice(t, mem, b) })
 	x := &raw{t: t, Raw: r, b: b}
 	x.lend()
 	l := service(t, b, 9)
-	// The same chain connects and then is data, again and again.
+	// One chain is used for the connect, and then repeatedly for data.
 	p := make([]byte, 4000)
 	at := devicetest.Buffers + uint32(512<<10)
 	h := packet(opRequest, 9)
@@ -360,7 +361,7 @@ func TestNothingIsAllocatedForData(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("to the host: %v allocations", n)
 	}
-	r.Again(queueReceive) // for what it says of credit
+	r.Again(queueReceive) // for the credit update
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := unix.Write(fd, p); err != nil {
 			t.Fatal(err)
@@ -382,7 +383,7 @@ func (r *raw) read(fd int, p []byte) {
 	}
 }
 
-func TestTheConfigurationHasTheGuestsAddress(t *testing.T) {
+func TestConfigurationHasTheCID(t *testing.T) {
 	b := host(t)
 	d := newDevice(t, nil, b)
 	if c := d.Config(); !bytes.Equal(c, []byte{guestCID, 0, 0, 0, 0, 0, 0, 0}) {
@@ -390,7 +391,7 @@ func TestTheConfigurationHasTheGuestsAddress(t *testing.T) {
 	}
 	for _, cid := range []uint64{0, 1, 2, 1<<32 - 1, 1 << 40} {
 		if _, err := New(nil, cid, b.Listener, b.Device); err == nil {
-			t.Errorf("a guest has CID %d", cid)
+			t.Errorf("New accepted CID %d", cid)
 		}
 	}
 }

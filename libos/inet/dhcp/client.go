@@ -1,6 +1,6 @@
-// Package dhcp is a DHCP client (RFC 2131): it leases an IPv4 address and keeps
-// it. It stands on nothing but a way to send and receive messages, so that its
-// caller, package inet, decides how they travel and what a lease changes.
+// Package dhcp is a DHCP client (RFC 2131): it leases an IPv4 address and
+// renews the lease. It only needs a way to send and receive messages. Its
+// caller, package inet, decides how messages travel and what a lease changes.
 package dhcp
 
 import (
@@ -17,11 +17,13 @@ const (
 
 // Conn carries messages.
 type Conn interface {
-	// Send sends a message from local, which is 0.0.0.0 without a lease, to
-	// the server port of dst, which may be 255.255.255.255. It may be lost.
+	// Send sends a message to the server port of dst, which may be
+	// 255.255.255.255. local is the client's address, or 0.0.0.0 without a lease.
+	// The message may be lost.
 	Send(msg []byte, local, dst netip.Addr)
-	// Receive waits for a message to the client port, or until deadline,
-	// which is zero for ever: nil then. An error: there will never be one.
+	// Receive waits for a message to the client port. It returns nil at the
+	// deadline; a zero deadline means no deadline. An error means that no message
+	// will ever come.
 	Receive(deadline time.Time) ([]byte, error)
 }
 
@@ -29,29 +31,30 @@ type Conn interface {
 type Client struct {
 	Conn     Conn
 	MAC      [6]byte
-	Hostname string // that the server is told; empty: none
-	// Apply is told of each lease that begins or goes on, and with nil of
-	// its end.
+	Hostname string // sent to the server; empty: not sent
+	// Apply is called with each new or renewed lease, and with nil when the lease
+	// ends.
 	Apply func(*Lease)
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 const (
-	// A message that is not answered is sent again after firstWait, twice
-	// that, and so on up to maxWait, each with up to a second more or less.
-	// RFC 2131 §4.1 begins with 4 seconds, on networks of 1997; programs that
-	// wait for an address have less patience.
+	// An unanswered message is sent again after firstWait, after twice that, and
+	// so on up to maxWait, each plus or minus up to a second. RFC 2131 §4.1 starts
+	// with 4 seconds, for networks of 1997. Programs that wait for an address
+	// cannot wait that long.
 	firstWait = time.Second
 	maxWait   = 64 * time.Second
-	// requests is how often an offer is asked for before another is sought.
+	// requests is how many times the client requests an offered lease before it
+	// looks for another offer.
 	requests = 4
-	// minRetry is the least time between messages that renew (§4.4.5).
+	// minRetry is the shortest time between messages for renewal (§4.4.5).
 	minRetry = 60 * time.Second
 )
 
-// Run leases an address and keeps it until the connection fails, which is what
-// it returns.
+// Run leases an address and keeps it until the connection fails. It returns the
+// connection's error.
 func (c *Client) Run() error {
 	for {
 		l, since, err := c.acquire()
@@ -67,10 +70,10 @@ func (c *Client) Run() error {
 	}
 }
 
-// acquire finds a server and leases an address (§4.4.1). since is when it asked
-// for that.
+// acquire finds a server and leases an address (§4.4.1). since is when it sent
+// the request.
 //
-// It does not probe for other users of the address first: that takes seconds,
+// It does not probe whether another host uses the address: that takes seconds,
 // and the server has done it (§2.2).
 func (c *Client) acquire() (l *Lease, since time.Time, err error) {
 	begin := time.Now()
@@ -87,14 +90,16 @@ func (c *Client) acquire() (l *Lease, since time.Time, err error) {
 		if l, since, err = c.request(x, offered); l != nil || err != nil {
 			return l, since, err
 		}
-		// A server that refuses what it has offered is given time (§3.1.5).
+		// Wait before asking again a server that refused what it had offered
+		// (§3.1.5).
 		if err := c.discard(time.Now().Add(jitter(wait))); err != nil {
 			return nil, since, err
 		}
 	}
 }
 
-// request asks for what a server offered; nil: it is not to be had.
+// request requests the offered lease. It returns nil when the lease is not
+// granted.
 func (c *Client) request(x *transaction, offered *Lease) (l *Lease, since time.Time, err error) {
 	wait := firstWait
 	for range requests {
@@ -112,8 +117,8 @@ func (c *Client) request(x *transaction, offered *Lease) (l *Lease, since time.T
 	return nil, since, nil
 }
 
-// keep renews the lease until it has ended (§4.4.5): first with its server, then
-// with any.
+// keep renews the lease until it ends (§4.4.5): first with the same server,
+// then with any.
 func (c *Client) keep(l *Lease, since time.Time) error {
 	for {
 		if l.Expire == 0 {
@@ -134,7 +139,7 @@ func (c *Client) keep(l *Lease, since time.Time) error {
 	}
 }
 
-// renew asks for the lease to go on; nil: it has ended.
+// renew extends the lease. It returns nil when the lease has ended.
 func (c *Client) renew(l *Lease, since time.Time) (next *Lease, asked time.Time, err error) {
 	expire := since.Add(l.Expire)
 	x := c.transaction(time.Now())
@@ -159,7 +164,7 @@ func (c *Client) renew(l *Lease, since time.Time) (next *Lease, asked time.Time,
 	}
 }
 
-// discard waits until the deadline. What comes meanwhile is nobody's answer.
+// discard waits until the deadline and ignores all messages.
 func (c *Client) discard(deadline time.Time) error {
 	for {
 		msg, err := c.Conn.Receive(deadline)
@@ -169,7 +174,7 @@ func (c *Client) discard(deadline time.Time) error {
 	}
 }
 
-// transaction is an exchange of messages.
+// transaction is an exchange of messages with one transaction ID.
 type transaction struct {
 	c     *Client
 	xid   uint32
@@ -180,7 +185,7 @@ func (c *Client) transaction(begin time.Time) *transaction {
 	return &transaction{c, rand.Uint32(), begin}
 }
 
-// message begins a message of the client.
+// message starts a message of the client.
 func (x *transaction) message(typ byte, ciaddr netip.Addr) *message {
 	secs := min(time.Since(x.begin)/time.Second, 0xffff)
 	m := newMessage(typ, x.c.MAC, x.xid, uint16(secs), ciaddr)
@@ -188,9 +193,9 @@ func (x *transaction) message(typ byte, ciaddr netip.Addr) *message {
 	return m
 }
 
-// answer waits until the deadline for a message of one of the wanted types, and
-// returns its type, and the lease unless it is a NAK. What is not wanted, or not
-// right, is passed over. Type 0: none came.
+// answer waits until the deadline for a message of one of the wanted types. It
+// ignores other messages and malformed ones. It returns the type, and the lease
+// unless the message is a NAK. Type 0 means that none came.
 func (x *transaction) answer(deadline time.Time, wanted ...byte) (typ byte, l *Lease, err error) {
 	for {
 		msg, err := x.c.Conn.Receive(deadline)
@@ -214,7 +219,7 @@ func (x *transaction) answer(deadline time.Time, wanted ...byte) (typ byte, l *L
 	}
 }
 
-// jitter is d, give or take a second at the most (§4.1).
+// jitter returns d plus or minus up to a second (§4.1).
 func jitter(d time.Duration) time.Duration {
 	spread := min(d/4, time.Second)
 	return d - spread + rand.N(2*spread)

@@ -17,8 +17,8 @@ var (
 	testServer = net.IPv4(10, 0, 2, 2).To4()
 )
 
-// server is a Conn to a server in memory. Messages are made and read by another
-// implementation of the protocol.
+// server is a Conn to a server in memory. Another implementation of the
+// protocol makes and reads its messages.
 type server struct {
 	t      *testing.T
 	answer func(s *server, m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4
@@ -37,11 +37,11 @@ var begin time.Time
 func (s *server) Send(msg []byte, local, dst netip.Addr) {
 	m, err := dhcpv4.FromBytes(msg)
 	if err != nil {
-		s.t.Errorf("the client's message: %v", err)
+		s.t.Errorf("the client sent an unreadable message: %v", err)
 		return
 	}
 	if len(msg) < minMessage || m.OpCode != dhcpv4.OpcodeBootRequest || m.ClientHWAddr.String() != net.HardwareAddr(testMAC[:]).String() || m.HostName() != "h" {
-		s.t.Errorf("the client's message: %d bytes, %v", len(msg), m.Summary())
+		s.t.Errorf("the client sent a bad message of %d bytes: %v", len(msg), m.Summary())
 	}
 	s.asked = append(s.asked, asked{m.MessageType(), local.String(), dst.String(), time.Since(begin)})
 	if reply := s.answer(s, m); reply != nil {
@@ -65,7 +65,7 @@ func (s *server) Receive(deadline time.Time) ([]byte, error) {
 	}
 }
 
-// honest gives 10.0.2.15 for 1000 seconds.
+// honest leases 10.0.2.15 for 1000 seconds.
 func honest(s *server, m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 	return reply(s.t, m, net.IPv4(10, 0, 2, 15), dhcpv4.WithLeaseTime(1000))
 }
@@ -89,7 +89,7 @@ func reply(t *testing.T, m *dhcpv4.DHCPv4, addr net.IP, mods ...dhcpv4.Modifier)
 	return r
 }
 
-// run runs a client for a while and returns the leases that it applied.
+// run runs a client for d and returns the leases that it applied.
 func run(t *testing.T, s *server, d time.Duration) (applied []*Lease) {
 	synctest.Test(t, func(t *testing.T) {
 		begin = time.Now()
@@ -101,13 +101,13 @@ func run(t *testing.T, s *server, d time.Duration) (applied []*Lease) {
 		synctest.Wait()
 		close(s.in)
 		if err := <-done; err == nil {
-			t.Error("no error at the connection's end")
+			t.Error("Run returned no error after the connection failed")
 		}
 	})
 	return applied
 }
 
-func TestALeaseSaysWhatTheServerSaid(t *testing.T) {
+func TestALeaseHasTheServersValues(t *testing.T) {
 	s := &server{answer: honest}
 	applied := run(t, s, time.Second)
 	want := &Lease{
@@ -118,14 +118,14 @@ func TestALeaseSaysWhatTheServerSaid(t *testing.T) {
 		Renew: 500 * time.Second, Rebind: 875 * time.Second, Expire: 1000 * time.Second,
 	}
 	if len(applied) != 2 || !reflect.DeepEqual(applied[0], want) || applied[1] != nil {
-		t.Fatalf("applied %+v, want %+v and its end", applied, want)
+		t.Fatalf("applied %+v, want %+v and then nil", applied, want)
 	}
 	if len(s.asked) != 2 || s.asked[0].typ != dhcpv4.MessageTypeDiscover || s.asked[1].typ != dhcpv4.MessageTypeRequest || s.asked[1].at != 0 {
-		t.Errorf("asked %v", s.asked)
+		t.Errorf("sent %v, want a DISCOVER and a REQUEST at once", s.asked)
 	}
 }
 
-func TestALeaseIsRenewedWithItsServerAndThenWithAny(t *testing.T) {
+func TestALeaseIsRenewedWithItsServerThenWithAny(t *testing.T) {
 	s := &server{}
 	silent := false
 	s.answer = func(s *server, m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
@@ -135,14 +135,15 @@ func TestALeaseIsRenewedWithItsServerAndThenWithAny(t *testing.T) {
 		}
 		return honest(s, m)
 	}
-	// The first renewal, at 500 seconds, is answered; the one at 1000 is not.
+	// The server answers the first renewal, at 500 seconds, but not the one at
+	// 1000.
 	applied := run(t, s, 1502*time.Second)
 	if len(applied) != 3 || applied[1] == nil || applied[2] != nil {
-		t.Errorf("applied %v, want a lease, that again, its end", applied)
+		t.Errorf("applied %v, want a lease, its renewal and nil", applied)
 	}
 	for i, want := range []struct {
 		local, dst string
-		from, to   int // seconds
+		from, to   int // in seconds
 	}{
 		{"0.0.0.0", "255.255.255.255", 0, 0}, {"0.0.0.0", "255.255.255.255", 0, 0},
 		{"10.0.2.15", "10.0.2.2", 500, 500},
@@ -152,7 +153,7 @@ func TestALeaseIsRenewedWithItsServerAndThenWithAny(t *testing.T) {
 		{"0.0.0.0", "255.255.255.255", 1500, 1500},
 	} {
 		if i >= len(s.asked) {
-			t.Fatalf("asked %d times: %v", len(s.asked), s.asked)
+			t.Fatalf("sent only %d messages: %v", len(s.asked), s.asked)
 		}
 		got := s.asked[i]
 		if at := int(got.at / time.Second); got.local != want.local || got.dst != want.dst || at < want.from || at > want.to {
@@ -175,7 +176,7 @@ func TestARefusedRenewalEndsTheLease(t *testing.T) {
 	}
 	applied := run(t, s, 501*time.Second)
 	if len(applied) != 4 || applied[1] != nil || applied[2].Addr.String() != "10.0.2.16/24" {
-		t.Errorf("applied %v, want a lease, its end, another", applied)
+		t.Errorf("applied %v, want a lease, nil, another lease, nil", applied)
 	}
 }
 
@@ -185,24 +186,24 @@ func TestAnEndlessLeaseIsNotRenewed(t *testing.T) {
 	}}
 	run(t, s, 200*365*24*time.Hour)
 	if len(s.asked) != 2 {
-		t.Errorf("asked %d times", len(s.asked))
+		t.Errorf("sent %d messages, want 2", len(s.asked))
 	}
 }
 
-func TestAnUnansweredClientAsksEverLessOften(t *testing.T) {
+func TestAnUnansweredClientBacksOff(t *testing.T) {
 	s := &server{answer: func(*server, *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 { return nil }}
 	if applied := run(t, s, time.Hour); applied != nil {
-		t.Errorf("applied %v", applied)
+		t.Errorf("applied %v without a reply", applied)
 	}
 	if n := len(s.asked); n < 55 || n > 65 {
-		t.Errorf("asked %d times in an hour", n)
+		t.Errorf("sent %d messages in an hour, want 55 to 65", n)
 	}
 	if third := s.asked[2].at; third < 2*time.Second || third > 4*time.Second {
-		t.Errorf("asked the third time after %v", third)
+		t.Errorf("sent the third message after %v, want 2 to 4 seconds", third)
 	}
 }
 
-func TestARefusedOfferIsNotAskedForAtOnce(t *testing.T) {
+func TestAfterARefusedOfferTheClientWaits(t *testing.T) {
 	s := &server{answer: func(s *server, m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 		if m.MessageType() == dhcpv4.MessageTypeRequest {
 			return reply(s.t, m, net.IPv4zero, dhcpv4.WithMessageType(dhcpv4.MessageTypeNak))
@@ -211,11 +212,11 @@ func TestARefusedOfferIsNotAskedForAtOnce(t *testing.T) {
 	}}
 	run(t, s, time.Minute)
 	if n := len(s.asked); n > 16 {
-		t.Errorf("asked %d times in a minute", n)
+		t.Errorf("sent %d messages in a minute, want at most 16", n)
 	}
 }
 
-func TestOffersThatCannotBeArePassedOver(t *testing.T) {
+func TestInvalidOffersAreIgnored(t *testing.T) {
 	addr := net.IPv4(10, 0, 2, 15)
 	for name, bad := range map[string]func(r *dhcpv4.DHCPv4){
 		"another client":      func(r *dhcpv4.DHCPv4) { r.ClientHWAddr = net.HardwareAddr{2, 0, 0, 0, 0, 2} },
@@ -237,7 +238,7 @@ func TestOffersThatCannotBeArePassedOver(t *testing.T) {
 				return r
 			}}
 			if applied := run(t, s, 3*time.Second); applied != nil {
-				t.Errorf("applied %+v", applied[0])
+				t.Errorf("applied the invalid offer %+v", applied[0])
 			}
 		})
 	}
@@ -264,7 +265,8 @@ func TestClasslessRoutesReplaceTheRouter(t *testing.T) {
 	}
 }
 
-// Options may go on in the fields for names, and come in parts.
+// Options may continue in the fields for names, and an option may come in
+// parts.
 func TestOptionsInOverloadedFields(t *testing.T) {
 	b := newMessage(offer, testMAC, 7, 0, netip.Addr{}).b
 	b[offOp] = opReply
@@ -278,14 +280,14 @@ func TestOptionsInOverloadedFields(t *testing.T) {
 	}
 	l, err := opts.lease(addr)
 	if err != nil || len(l.DNS) != 1 || l.DNS[0].String() != "10.0.2.3" || l.Expire != 256*time.Second || l.Addr.Bits() != 8 {
-		t.Errorf("%+v, %v", l, err)
+		t.Errorf("lease is %+v, error %v", l, err)
 	}
 }
 
-func TestDomainsThatWouldWriteMoreLinesAreRefused(t *testing.T) {
+func TestDomainsWithUnsafeCharactersAreIgnored(t *testing.T) {
 	for in, want := range map[string]string{"a.b-c_1": "a.b-c_1", "a\x00": "a", "a\nnameserver 6.6.6.6": "", "a b": ""} {
 		if got := domain([]byte(in)); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
+			t.Errorf("domain(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
@@ -309,11 +311,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if !l.Addr.IsValid() || !host(l.Addr.Addr()) || !l.Server.Is4() || len(l.DNS) > maxServers || len(l.Routes) > maxRoutes ||
 			l.Expire != 0 && !(0 < l.Renew && l.Renew < l.Rebind && l.Rebind < l.Expire) || l.MTU != 0 && l.MTU < minMTU {
-			t.Errorf("%+v", l)
+			t.Errorf("parse accepted the invalid lease %+v", l)
 		}
 		for _, r := range l.Routes {
 			if !r.To.IsValid() || r.To != r.To.Masked() {
-				t.Errorf("route %v", r)
+				t.Errorf("parse accepted the invalid route %v", r)
 			}
 		}
 	})

@@ -6,35 +6,36 @@ import (
 	"time"
 )
 
-// Lease is what a server has given.
+// Lease is a lease from a server.
 type Lease struct {
-	Addr   netip.Prefix // with the network's length
+	Addr   netip.Prefix // with the prefix length of the subnet
 	Server netip.Addr
 	Routes []Route
 	DNS    []netip.Addr
-	Domain string // of names without one
-	MTU    int    // 0: not told
+	Domain string // appended to unqualified names
+	MTU    int    // in bytes; 0: not given
 
-	// Renew, Rebind and Expire are when to ask its server, when to ask any,
-	// and when it ends: since it was asked for. Expire is 0 when it does not.
+	// Renew is when to renew the lease with its server, Rebind when to renew it
+	// with any server, and Expire when it ends. All are counted from the request.
+	// Expire is 0 for an endless lease.
 	Renew, Rebind, Expire time.Duration
 }
 
-// Route is a way to a network.
+// Route is a route to a subnet.
 type Route struct {
 	To      netip.Prefix
-	Gateway netip.Addr // 0.0.0.0: directly
+	Gateway netip.Addr // 0.0.0.0: on-link
 }
 
 const (
-	// minLease is what a lease must last: one that is shorter would have the
-	// client do nothing else.
+	// minLease is the shortest accepted lease. The client would do little more
+	// than renew a shorter one.
 	minLease = 10 * time.Second
 	forever  = ^uint32(0)
 
-	maxServers = 3 // that resolv.conf(5) has
+	maxServers = 3 // as many as resolv.conf(5) allows
 	maxRoutes  = 64
-	minMTU     = 576 // RFC 2132 §5.1 allows 68, which nobody means
+	minMTU     = 576 // in bytes; RFC 2132 §5.1 allows 68, which no network means
 )
 
 // lease reads an offer or an acknowledgement.
@@ -45,9 +46,9 @@ func (o options) lease(addr netip.Addr) (*Lease, error) {
 	}
 	switch {
 	case !l.Server.IsValid() || !host(l.Server):
-		return nil, errors.New("it names no server")
+		return nil, errors.New("the message names no server")
 	case !host(addr):
-		return nil, errors.New("its address is not one for a host")
+		return nil, errors.New("the offered address is not a host address")
 	}
 	bits, err := o.prefixLen(addr)
 	if err != nil {
@@ -57,11 +58,11 @@ func (o options) lease(addr netip.Addr) (*Lease, error) {
 	if err := o.times(l); err != nil {
 		return nil, err
 	}
-	// RFC 3442: with classless routes, the router option is ignored.
+	// RFC 3442: classless routes replace the router option.
 	if l.Routes = o.routes(); l.Routes == nil {
 		for _, r := range o.addrs(optRouter) {
 			l.Routes = append(l.Routes, Route{netip.PrefixFrom(netip.IPv4Unspecified(), 0), r})
-			break // the first is the preferred one (RFC 2132 §3.5)
+			break // the first is preferred (RFC 2132 §3.5)
 		}
 	}
 	l.Routes = l.Routes[:min(len(l.Routes), maxRoutes)]
@@ -74,13 +75,13 @@ func (o options) lease(addr netip.Addr) (*Lease, error) {
 	return l, nil
 }
 
-// host says whether a may be a host's address.
+// host reports whether a can be the address of a host.
 func host(a netip.Addr) bool {
 	return a.Is4() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a.As4()[0] < 240
 }
 
-// prefixLen is the length of addr's network: that of its class when the server
-// names no mask.
+// prefixLen returns the prefix length of addr's subnet. Without a mask from the
+// server it is that of the address class.
 func (o options) prefixLen(addr netip.Addr) (int, error) {
 	mask, ok := o.number(optMask)
 	if !ok {
@@ -97,17 +98,17 @@ func (o options) prefixLen(addr netip.Addr) (int, error) {
 		bits++
 	}
 	if mask != 0 || bits == 0 {
-		return 0, errors.New("its network mask has holes")
+		return 0, errors.New("the subnet mask is not contiguous")
 	}
 	return bits, nil
 }
 
-// times reads how long the lease is good for. Without times to renew and rebind
-// they are half and seven eighths of it (RFC 2131 §4.4.5).
+// times reads the duration of the lease. The default times to renew and rebind
+// are half and seven eighths of it (RFC 2131 §4.4.5).
 func (o options) times(l *Lease) error {
 	secs, ok := o.number(optLeaseTime)
 	if !ok || len(o[optLeaseTime]) != 4 {
-		return errors.New("it does not say how long the lease is")
+		return errors.New("the message has no lease time")
 	}
 	if secs == forever {
 		return nil
@@ -126,7 +127,8 @@ func (o options) times(l *Lease) error {
 	return nil
 }
 
-// domain is a domain name that is safe to write into resolv.conf, or nothing.
+// domain returns b as a domain name that is safe in resolv.conf, or "" if it is
+// not safe.
 func domain(b []byte) string {
 	for len(b) > 0 && b[len(b)-1] == 0 {
 		b = b[:len(b)-1]

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 )
 
-// A message (RFC 2131 §2): op, htype, hlen, hops u8, xid u32, secs, flags u16,
-// ciaddr, yiaddr, siaddr, giaddr, chaddr of 16 bytes, sname of 64, file of 128,
-// the magic cookie, options.
+// Format of a message (RFC 2131 §2): op, htype, hlen, hops u8, xid u32, secs,
+// flags u16, ciaddr, yiaddr, siaddr, giaddr u32, chaddr of 16 bytes, sname of
+// 64, file of 128, the magic cookie, options.
 const (
 	offOp     = 0
 	offXID    = 4
@@ -25,12 +25,12 @@ const (
 	opReply      = 2
 	htypeEther   = 1
 	cookie       = 0x63825363
-	minMessage   = 300 // BOOTP's: some relays drop shorter ones
+	minMessage   = 300 // in bytes, from BOOTP: some relays drop shorter messages
 	maxMessage   = 1500
 	maxOptionLen = 255
 )
 
-// Options (RFC 2132, RFC 3442 for the classless routes).
+// Options (RFC 2132; RFC 3442 for the classless routes).
 const (
 	optPad           = 0
 	optMask          = 1
@@ -62,22 +62,22 @@ const (
 	nak      = 6
 )
 
-// options are a message's, by code.
+// options are the options of a message, by code.
 type options map[byte][]byte
 
 // parse reads a reply to the client with address mac in transaction xid.
 func parse(b []byte, mac [6]byte, xid uint32) (addr netip.Addr, opts options, err error) {
 	switch {
 	case len(b) < offOption || binary.BigEndian.Uint32(b[offCookie:]) != cookie:
-		return addr, nil, errors.New("not a DHCP message")
+		return addr, nil, errors.New("the message is not a DHCP message")
 	case b[offOp] != opReply || binary.BigEndian.Uint32(b[offXID:]) != xid || [6]byte(b[offCHAddr:]) != mac:
-		return addr, nil, errors.New("not a reply to this client")
+		return addr, nil, errors.New("the message is not a reply to this client")
 	}
 	opts = options{}
 	if err := opts.add(b[offOption:]); err != nil {
 		return addr, nil, err
 	}
-	// §4.1: file and sname may hold further options, in this order.
+	// §4.1: file and sname may contain more options, in this order.
 	overload := opts.byte(optOverload)
 	for _, field := range []struct {
 		bit  byte
@@ -93,8 +93,8 @@ func parse(b []byte, mac [6]byte, xid uint32) (addr netip.Addr, opts options, er
 	return netip.AddrFrom4([4]byte(b[offYIAddr:])), opts, nil
 }
 
-// add reads a field of options. An option that comes again is the
-// continuation of the first (RFC 3396).
+// add reads a field of options. A repeated option continues the first (RFC
+// 3396).
 func (o options) add(b []byte) error {
 	for len(b) > 0 && b[0] != optEnd {
 		if b[0] == optPad {
@@ -110,7 +110,7 @@ func (o options) add(b []byte) error {
 	return nil
 }
 
-// byte is an option of one byte, 0 when it is not there.
+// byte returns an option of one byte, or 0 when it is missing.
 func (o options) byte(code byte) byte {
 	if len(o[code]) != 1 {
 		return 0
@@ -118,7 +118,7 @@ func (o options) byte(code byte) byte {
 	return o[code][0]
 }
 
-// number is an option of two or four bytes.
+// number returns an option of two or four bytes.
 func (o options) number(code byte) (v uint32, ok bool) {
 	switch b := o[code]; len(b) {
 	case 2:
@@ -129,7 +129,7 @@ func (o options) number(code byte) (v uint32, ok bool) {
 	return 0, false
 }
 
-// addrs is an option that is a list of addresses.
+// addrs returns an option that is a list of addresses.
 func (o options) addrs(code byte) (all []netip.Addr) {
 	for b := o[code]; len(b) >= 4; b = b[4:] {
 		all = append(all, netip.AddrFrom4([4]byte(b)))
@@ -137,8 +137,9 @@ func (o options) addrs(code byte) (all []netip.Addr) {
 	return all
 }
 
-// routes are the classless static routes (RFC 3442): the width of each
-// destination, as many of its bytes as that needs, the router.
+// routes returns the classless static routes (RFC 3442). Each has the prefix
+// length of its destination, the significant bytes of the destination, and the
+// router.
 func (o options) routes() (all []Route) {
 	b := o[optRoutes]
 	for len(b) > 0 {
@@ -159,7 +160,7 @@ func (o options) routes() (all []Route) {
 // message builds a message of this client.
 type message struct{ b []byte }
 
-// newMessage begins a message of the given type.
+// newMessage starts a message of the given type.
 func newMessage(typ byte, mac [6]byte, xid uint32, secs uint16, ciaddr netip.Addr) *message {
 	m := &message{make([]byte, offOption, minMessage)}
 	m.b[offOp], m.b[offOp+1], m.b[offOp+2] = opRequest, htypeEther, byte(len(mac))
@@ -184,7 +185,7 @@ func (m *message) add(code byte, val ...byte) {
 	}
 }
 
-// bytes is the finished message.
+// bytes returns the finished message.
 func (m *message) bytes() []byte {
 	b := append(m.b, optEnd)
 	return append(b, make([]byte, max(0, minMessage-len(b)))...)

@@ -1,5 +1,5 @@
-// Package cpio reads archives in the "newc" format (cpio(5)), which carry the
-// root files of an image. Data are not copied: they are parts of the archive.
+// Package cpio reads archives in the "newc" format (cpio(5)), which contain the
+// root files of an image. Data are not copied: they are slices of the archive.
 package cpio
 
 import (
@@ -11,14 +11,14 @@ import (
 // Entry is a file in an archive.
 type Entry struct {
 	Name  string // as stored, such as "etc/passwd"
-	Ino   uint32 // hard links have the same
+	Ino   uint32 // hard links share it
 	Mode  uint32 // type and permissions
 	UID   uint32
 	GID   uint32
 	Nlink uint32
 	Mtime uint32 // seconds since the Unix epoch
 	Rdev  [2]uint32
-	Data  []byte // a symbolic link's is its target
+	Data  []byte // for a symbolic link: the target
 }
 
 const (
@@ -26,7 +26,7 @@ const (
 	fields     = 13
 	headerSize = len(magic) + 8*fields
 	trailer    = "TRAILER!!!"
-	// maxName bounds names, PATH_MAX of Linux.
+	// maxName bounds names in bytes, as Linux's PATH_MAX does.
 	maxName = 4096
 )
 
@@ -54,7 +54,8 @@ type reader struct {
 
 var errTruncated = errors.New("truncated")
 
-// take is the next n bytes; what follows them starts at a multiple of 4.
+// take returns the next n bytes and skips the padding to the next multiple of
+// 4.
 func (r *reader) take(n int) ([]byte, error) {
 	if n > len(r.archive)-r.off {
 		return nil, errTruncated
@@ -70,7 +71,7 @@ func (r *reader) next() (*Entry, error) {
 	}
 	h := r.archive[r.off : r.off+headerSize]
 	if string(h[:len(magic)]) != magic {
-		return nil, errors.New("not in the newc format")
+		return nil, errors.New("the magic number is not that of the newc format")
 	}
 	var v [fields]uint32
 	for i := range v {
@@ -81,7 +82,7 @@ func (r *reader) next() (*Entry, error) {
 	}
 	size, nameSize := int(v[6]), int(v[11])
 	if nameSize < 2 || nameSize > maxName {
-		return nil, errors.New("name of " + strconv.Itoa(nameSize) + " bytes")
+		return nil, errors.New("name has " + strconv.Itoa(nameSize) + " bytes")
 	}
 	// The name follows its header without padding.
 	head, err := r.take(headerSize + nameSize)
@@ -90,7 +91,7 @@ func (r *reader) next() (*Entry, error) {
 	}
 	name := head[headerSize:]
 	if bytes.IndexByte(name, 0) != len(name)-1 {
-		return nil, errors.New("name does not end in one zero")
+		return nil, errors.New("name does not end in exactly one zero byte")
 	}
 	data, err := r.take(size)
 	if err != nil {
@@ -113,7 +114,7 @@ func hex(p []byte) (v uint32, err error) {
 		case 'A' <= c && c <= 'F':
 			d = c - 'A' + 10
 		default:
-			return 0, errors.New("number that is not hexadecimal")
+			return 0, errors.New("header field is not a hexadecimal number")
 		}
 		v = v<<4 | uint32(d)
 	}

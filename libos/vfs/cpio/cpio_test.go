@@ -37,7 +37,7 @@ func TestEntriesAreRead(t *testing.T) {
 	})
 	want := []string{`etc 40755 0 0 0 ""`, `etc/hosts 100644 1 2 1000000000 "127.0.0.1\n"`}
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%v, %q", err, got)
+		t.Errorf("Read: %v, got entries %q, want %q", err, got, want)
 	}
 }
 
@@ -45,7 +45,7 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 	good := archive(Entry{Name: "a", Mode: 0o100644, Data: []byte("data")})
 	for n := range good[:len(good)-16] {
 		if err := Read(good[:n], func(*Entry) error { return nil }); err == nil {
-			t.Errorf("an archive cut after %d bytes was read", n)
+			t.Errorf("Read accepted an archive cut after %d bytes", n)
 		}
 	}
 	for name, change := range map[string]func(string) string{
@@ -57,7 +57,7 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 		"two zeros": func(s string) string { return strings.Replace(s, "a\x00", "\x00\x00", 1) },
 	} {
 		if err := Read([]byte(change(string(good))), func(*Entry) error { return nil }); err == nil {
-			t.Errorf("%s: was read", name)
+			t.Errorf("%s: Read accepted the archive", name)
 		}
 	}
 }
@@ -66,13 +66,13 @@ func FuzzRead(f *testing.F) {
 	f.Add(archive(Entry{Name: "a/b", Mode: 0o100644, Data: []byte("data")}))
 	f.Fuzz(func(t *testing.T, a []byte) {
 		total := 0
-		// Errors are fine; panics and data from elsewhere are not.
+		// Read may fail. It must not panic, or return data from outside the archive.
 		_ = Read(a, func(e *Entry) error {
 			total += len(e.Data)
 			return nil
 		})
 		if total > len(a) {
-			t.Errorf("%d bytes of data in %d bytes", total, len(a))
+			t.Errorf("entries have %d bytes of data, the archive has %d bytes", total, len(a))
 		}
 	})
 }

@@ -2,9 +2,9 @@ package memfs
 
 import "math/bits"
 
-// A file's data are chunks of chunkSize bytes in tables of tableLen chunks, so
-// that the index of a sparse file stays small. A chunk grows by doubling: a
-// small file takes little. What is not there is zero.
+// A file's data are chunks of chunkSize bytes, in tables of tableLen chunks,
+// which keeps the index of a sparse file small. A chunk grows by doubling, so a
+// small file needs little memory. Missing chunks read as zero.
 const (
 	chunkSize     = 64 << 10
 	pagesPerChunk = chunkSize / pageSize
@@ -13,17 +13,17 @@ const (
 )
 
 type chunk struct {
-	data    []byte // the chunk's beginning; the rest is zero
-	present uint16 // pages that are accounted for
-	written uint16 // pages that were written: not holes
+	data    []byte // beginning of the chunk; the rest reads as zero
+	present uint16 // bit mask of the pages that are charged
+	written uint16 // bit mask of the pages that were written and so are not holes
 }
 
 type table [tableLen]chunk
 
-// chunks is sparse data. Its methods say how many pages came or went.
+// chunks is sparse data. Methods return how many pages came or went.
 type chunks struct{ tables []*table }
 
-// at is the chunk with index n, or nil when its table is not there.
+// at returns the chunk with index n, or nil when its table does not exist.
 func (c *chunks) at(n int64) *chunk {
 	if t := n / tableLen; t < int64(len(c.tables)) && c.tables[t] != nil {
 		return &c.tables[t][n%tableLen]
@@ -31,7 +31,7 @@ func (c *chunks) at(n int64) *chunk {
 	return nil
 }
 
-// need is the chunk with index n, made when missing.
+// need returns the chunk with index n, and makes its table when missing.
 func (c *chunks) need(n int64) *chunk {
 	t := n / tableLen
 	if t >= int64(len(c.tables)) {
@@ -43,19 +43,19 @@ func (c *chunks) need(n int64) *chunk {
 	return &c.tables[t][n%tableLen]
 }
 
-// span is a part of one chunk: bytes from to to of chunk n.
+// span is the bytes [from, to) of chunk n.
 type span struct {
 	n        int64
 	from, to int
 }
 
-// next is the part of the n bytes from off that lies in one chunk.
+// next returns the part of the n bytes from off that lies in the first chunk.
 func next(off, n int64) span {
 	from := off % chunkSize
 	return span{off / chunkSize, int(from), int(min(chunkSize, from+n))}
 }
 
-// mask are the pages that bytes from to to touch.
+// mask returns the bit mask of the pages that bytes [from, to) touch.
 func mask(from, to int) uint16 {
 	lo, hi := from/pageSize, (to+pageSize-1)/pageSize
 	return uint16(1<<hi - 1<<lo)
@@ -75,7 +75,7 @@ func (c *chunks) read(p []byte, off int64) {
 	}
 }
 
-// missing counts the pages of n bytes from off that are holes.
+// missing counts the pages that are not present among the n bytes from off.
 func (c *chunks) missing(off, n int64) (pages int64) {
 	for n > 0 {
 		s := next(off, n)
@@ -103,7 +103,8 @@ func (c *chunks) write(p []byte, off int64) {
 	}
 }
 
-// allocate makes the pages of n bytes from off present, for fallocate(2).
+// allocate marks the pages of the n bytes from off as present, for
+// fallocate(2).
 func (c *chunks) allocate(off, n int64) {
 	for n > 0 {
 		s := next(off, n)
@@ -132,8 +133,8 @@ func (k *chunk) extend(n int) {
 	clear(k.data[old:])
 }
 
-// zero makes the n bytes from off zero, and holes of the pages that lie wholly
-// in them, whose number it returns.
+// zero sets the n bytes from off to zero. Pages that lie wholly in them become
+// holes; zero returns their number.
 func (c *chunks) zero(off, n int64) (pages int64) {
 	for n > 0 {
 		s := next(off, n)
@@ -165,7 +166,7 @@ func (k *chunk) zero(from, to int) (pages int64) {
 	return int64(bits.OnesCount16(whole))
 }
 
-// cut drops all from size on, and returns how many pages that were.
+// cut drops all data from size on and returns how many pages that frees.
 func (c *chunks) cut(size int64) (pages int64) {
 	pages = c.zero(size, maxSize-size)
 	if n := (size + chunkSize*tableLen - 1) / (chunkSize * tableLen); n < int64(len(c.tables)) {
@@ -175,8 +176,8 @@ func (c *chunks) cut(size int64) (pages int64) {
 	return pages
 }
 
-// seek is the first offset from off on that is data (or a hole); -1: none
-// before size.
+// seek returns the first offset from off on that is data (or a hole, if data is
+// false). It returns -1 if it finds no such offset before size.
 func (c *chunks) seek(off, size int64, data bool) int64 {
 	for off < size {
 		n := off / chunkSize

@@ -8,14 +8,14 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// directory keeps its entries in order of their making, each with a number
-// that never changes: the position of a listing, which therefore survives any
-// change to the directory.
+// directory keeps its entries in the order in which they were made. Each has a
+// number that never changes and is the position in a listing. A listing
+// therefore survives any change to the directory.
 type directory struct {
 	inode
-	names map[string]int64 // to the entry's seq
-	order []entry          // by seq; removed ones have no dentry
-	seq   int64            // of the last entry made
+	names map[string]int64 // name to the entry's seq
+	order []entry          // sorted by seq; removed entries have no dentry
+	seq   int64            // seq of the last entry made
 }
 
 type entry struct {
@@ -35,7 +35,8 @@ func (d *directory) Open(at *vfs.Dentry, flags uint32) (file.File, linux.Errno) 
 	return vfs.OpenDir(at, flags), 0
 }
 
-// entrySize is what a directory's size grows by with each entry, as tmpfs has it.
+// entrySize is how much each entry adds to a directory's size in bytes, as in
+// tmpfs.
 const entrySize = 20
 
 // Stat implements vfs.Inode.
@@ -46,7 +47,7 @@ func (d *directory) Stat(st *linux.Stat) {
 	st.Size = int64(2+len(d.names)) * entrySize
 }
 
-// find is the index in order of the first entry after seq.
+// find returns the index in order of the first entry after seq.
 func (d *directory) find(seq int64) int {
 	return sort.Search(len(d.order), func(i int) bool { return d.order[i].seq > seq })
 }
@@ -115,7 +116,7 @@ func (d *directory) compact() {
 	d.order = kept
 }
 
-// changed stamps a change of the entries, with d.mu held.
+// changed sets the times after a change of the entries, with d.mu held.
 func (d *directory) changed() {
 	d.mtime = vfs.Now()
 	d.ctime = d.mtime
@@ -130,8 +131,8 @@ func (d *directory) Make(at *vfs.Dentry, name string, n *vfs.NewInode) (*vfs.Den
 	return dentry, 0
 }
 
-// inherit gives a new object the group of a set-group-id directory, and such a
-// directory's bit to a new directory (inode(7)).
+// inherit gives a new object in a set-group-ID directory the directory's group.
+// A new directory also gets the set-group-ID bit (inode(7)).
 func (d *directory) inherit(i *inode) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -167,7 +168,7 @@ func (d *directory) MakeTemporary(mode uint32, linkable bool) vfs.Inode {
 	return r
 }
 
-// maxNlink is the largest number of names of an object.
+// maxNlink is the largest number of hard links to an object.
 const maxNlink = 1<<32 - 1
 
 // Link implements vfs.MutableDir.
@@ -198,7 +199,7 @@ func (d *directory) Unlink(child *vfs.Dentry) linux.Errno {
 	return 0
 }
 
-// empty is ENOTEMPTY for a directory that has entries.
+// empty returns ENOTEMPTY for a directory that has entries.
 func empty(e *vfs.Dentry) linux.Errno {
 	d, ok := e.Inode().(*directory)
 	if !ok {
@@ -212,7 +213,7 @@ func empty(e *vfs.Dentry) linux.Errno {
 	return 0
 }
 
-// forget drops the name e, which is out of its directory.
+// forget drops the name e, which was removed from its directory.
 func forget(e *vfs.Dentry) {
 	e.Delete()
 	switch n := e.Inode().(type) {
@@ -259,7 +260,7 @@ func (d *directory) Exchange(a, b *vfs.Dentry) linux.Errno {
 	return 0
 }
 
-// touch sets the change time of what was renamed.
+// touch sets the change time of a renamed object.
 func touch(e *vfs.Dentry) {
 	if n, ok := e.Inode().(node); ok {
 		n.base().link(0)

@@ -13,7 +13,7 @@ type openFile struct {
 	file.Base
 	r      *regular
 	dentry *vfs.Dentry
-	mu     sync.Mutex // guards off: calls that use the offset take turns
+	mu     sync.Mutex // guards off, and serialises calls that use the offset
 	off    int64
 }
 
@@ -25,7 +25,7 @@ func (r *regular) Open(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	return f, 0
 }
 
-// Pin counts an open file, which keeps the data when the last name goes.
+// Pin counts an open file, which keeps the data after the last name is removed.
 func (r *regular) Pin() {
 	r.mu.Lock()
 	r.opens++
@@ -92,8 +92,8 @@ func (f *openFile) Pwrite(p []byte, off int64) (int, linux.Errno) {
 	return n, errno
 }
 
-// write writes at off, or at the end of a file opened with O_APPEND, and
-// returns where it ended.
+// write writes at off, or at the end of a file opened with O_APPEND. It returns
+// the offset after the written data.
 func (f *openFile) write(p []byte, off int64) (n int, end int64, errno linux.Errno) {
 	if !f.writable() {
 		return 0, 0, linux.EBADF
@@ -168,7 +168,7 @@ func (f *openFile) Fallocate(mode uint32, off, n int64) linux.Errno {
 	return f.r.fallocate(mode, off, n)
 }
 
-// Sync implements file.File: there is nothing that is more permanent.
+// Sync implements file.File. There is no storage to write to.
 func (f *openFile) Sync() linux.Errno { return 0 }
 
 // Release implements file.File.

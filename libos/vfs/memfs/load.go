@@ -12,12 +12,12 @@ import (
 // loader fills a file system from an archive.
 type loader struct {
 	fs    *FS
-	links map[uint32]*vfs.Dentry // by the archive's inode number
-	dirs  []func()               // set directories' times, when they are filled
+	links map[uint32]*vfs.Dentry // key: the archive's inode number
+	dirs  []func()               // functions that set the directories' times, once all files are added
 }
 
-// Load adds the files of archive. The archive must stay as it is: files use
-// their data in place.
+// Load adds the files of archive. The archive must not change afterwards,
+// because files use their data in place.
 func (fs *FS) Load(archive []byte) error {
 	l := loader{fs: fs, links: map[uint32]*vfs.Dentry{}}
 	root := fs.Top(fs.root)
@@ -39,7 +39,7 @@ func (l *loader) add(root *vfs.Dentry, e *cpio.Entry) error {
 	}
 	n, ok := d.Inode().(node)
 	if !ok {
-		return errors.New("is already there and not a file")
+		return errors.New("exists already and belongs to another file system")
 	}
 	if r, ok := n.(*regular); ok && len(e.Data) > 0 {
 		r.archive, r.size = e.Data, int64(len(e.Data))
@@ -57,8 +57,8 @@ func (l *loader) add(root *vfs.Dentry, e *cpio.Entry) error {
 	return nil
 }
 
-// Fill makes the directory, regular file or symbolic link at path, whose target
-// is data, unless something is there.
+// Fill makes a directory, regular file or symbolic link at path, unless the
+// path exists. data is the file's content or the link's target.
 func (fs *FS) Fill(path string, mode uint32, data []byte) error {
 	l := loader{fs: fs}
 	at, name, err := l.place(fs.Top(fs.root), path)
@@ -82,14 +82,15 @@ func (fs *FS) Fill(path string, mode uint32, data []byte) error {
 	return nil
 }
 
-// place is the directory of path, made when missing, and its last component.
+// place returns the directory of path, making missing parents, and the last
+// component of path.
 func (l *loader) place(at *vfs.Dentry, path string) (dir *vfs.Dentry, name string, err error) {
 	for part := range strings.SplitSeq(path, "/") {
 		switch {
 		case part == "" || part == ".":
 			continue
 		case part == "..":
-			return nil, "", errors.New("leads out of the root")
+			return nil, "", errors.New("path contains \"..\"")
 		case len(part) > vfs.NameMax:
 			return nil, "", errors.New("name is too long")
 		}
@@ -103,7 +104,7 @@ func (l *loader) place(at *vfs.Dentry, path string) (dir *vfs.Dentry, name strin
 	return at, name, nil
 }
 
-// make finds or makes name in directory at; at itself when name is empty.
+// make finds or makes name in directory at. An empty name is at itself.
 func (l *loader) make(at *vfs.Dentry, name string, e *cpio.Entry) (*vfs.Dentry, error) {
 	dir, ok := at.Inode().(*directory)
 	if !ok {
@@ -119,25 +120,25 @@ func (l *loader) make(at *vfs.Dentry, name string, e *cpio.Entry) (*vfs.Dentry, 
 	}
 	var st linux.Stat
 	if d.Inode().Stat(&st); st.Mode&linux.S_IFMT != typ || typ != linux.S_IFDIR {
-		return nil, errors.New("is there twice")
+		return nil, errors.New("appears twice in the archive")
 	}
 	return d, nil
 }
 
-// fresh makes a new object, or a further name for one that came before.
+// fresh makes a new object, or another hard link to an earlier one.
 func (l *loader) fresh(dir *directory, at *vfs.Dentry, name string, e *cpio.Entry) (*vfs.Dentry, error) {
 	shared := e.Nlink > 1 && e.Mode&linux.S_IFMT != linux.S_IFDIR
 	if first := l.links[e.Ino]; shared && first != nil {
 		var st linux.Stat
 		if first.Inode().Stat(&st); (st.Mode^e.Mode)&linux.S_IFMT != 0 {
-			return nil, errors.New("is a link to something of another type")
+			return nil, errors.New("is a hard link to a file of another type")
 		}
 		return checked(dir.Link(at, name, first.Inode()))
 	}
 	switch e.Mode & linux.S_IFMT {
 	case linux.S_IFREG, linux.S_IFDIR, linux.S_IFLNK, linux.S_IFIFO, linux.S_IFSOCK, linux.S_IFCHR, linux.S_IFBLK:
 	default:
-		return nil, errors.New("is of an unknown type")
+		return nil, errors.New("has an unknown file type")
 	}
 	d, err := checked(dir.Make(at, name, &vfs.NewInode{
 		Mode: e.Mode, Rdev: linux.Makedev(e.Rdev[0], e.Rdev[1]), Target: string(e.Data),

@@ -9,7 +9,7 @@ import (
 )
 
 // Map implements file.Mapper. A shared mapping is an address in the file's
-// region; a private one is a copy of what the file has now.
+// region. A private mapping is a copy of the current data.
 func (f *openFile) Map(off int64, length uintptr, prot int, shared bool) (unsafe.Pointer, linux.Errno) {
 	if !f.readable() || shared && prot&linux.PROT_WRITE != 0 && !f.writable() {
 		return nil, linux.EACCES
@@ -25,8 +25,8 @@ func (f *openFile) Map(off int64, length uintptr, prot int, shared bool) (unsafe
 	return f.r.copy(off, length, prot)
 }
 
-// share is where length bytes from off are, in the region, which the mapping
-// then holds a reference to.
+// share returns the address in the region of the length bytes from off, and
+// takes a reference for the mapping.
 func (r *regular) share(off, length int64, prot int) (unsafe.Pointer, linux.Errno) {
 	if prot&linux.PROT_WRITE != 0 && r.seals&linux.F_SEAL_WRITE != 0 {
 		return nil, linux.EPERM
@@ -48,13 +48,13 @@ func (r *regular) share(off, length int64, prot int) (unsafe.Pointer, linux.Errn
 	return platform.Pointer(r.region.base + uintptr(off)), 0
 }
 
-// toRegion moves the data to a region with room for size bytes.
+// toRegion moves the data to a new region with room for size bytes.
 func (r *regular) toRegion(size int64) linux.Errno {
 	g, errno := newRegion(size)
 	if errno != 0 {
 		return errno
 	}
-	// In a region there are no holes to account for.
+	// A region has no holes, so every page is charged.
 	n := pagesOf(r.size) - r.pages
 	if errno := r.fs.charge(n); errno != 0 {
 		g.free()
@@ -71,7 +71,7 @@ func (r *regular) toRegion(size int64) linux.Errno {
 	return 0
 }
 
-// copy is a private mapping.
+// copy makes a private mapping.
 func (r *regular) copy(off int64, length uintptr, prot int) (unsafe.Pointer, linux.Errno) {
 	addr, errno := platform.Map(0, length, linux.PROT_READ|linux.PROT_WRITE, 0)
 	if errno != 0 {

@@ -7,14 +7,14 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// anonymous is the file system of memfds, which is not mounted.
+// anonymous is the file system of memfds. It is not mounted.
 var anonymous = sync.OnceValue(func() *FS { return New(0) })
 
-// Memfd is an open file of memfd_create(2).
+// Memfd is an open file made by memfd_create(2).
 type Memfd struct{ openFile }
 
-// NewMemfd makes a file that no directory has. Without sealing, F_SEAL_SEAL is
-// set and no other can be.
+// NewMemfd makes a file that is in no directory. Without sealing, F_SEAL_SEAL
+// is set, so no other seal can be added.
 func NewMemfd(name string, perm uint32, sealing bool) *Memfd {
 	r := anonymous().newRegular(perm, 0)
 	if sealing {
@@ -28,8 +28,8 @@ func NewMemfd(name string, perm uint32, sealing bool) *Memfd {
 	return f
 }
 
-// Release implements file.File. Locks belong to the Memfd, not to what it
-// embeds.
+// Release implements file.File. It passes f, not the embedded openFile, because
+// locks belong to the Memfd.
 func (f *Memfd) Release() {
 	f.dentry.Closed(f)
 	f.r.Unpin()
@@ -43,8 +43,8 @@ func (f *Memfd) Seals() (uint32, linux.Errno) {
 }
 
 // AddSeals is F_ADD_SEALS (fcntl(2), "File Sealing"). F_SEAL_FUTURE_WRITE acts
-// as F_SEAL_WRITE, for which there must be no shared mapping: mappings are
-// writable in any case.
+// like F_SEAL_WRITE, which requires that no shared mapping exists: every shared
+// mapping is writable.
 func (f *Memfd) AddSeals(seals uint32) linux.Errno {
 	const known = linux.F_SEAL_SEAL | linux.F_SEAL_SHRINK | linux.F_SEAL_GROW | linux.F_SEAL_WRITE | linux.F_SEAL_FUTURE_WRITE
 	f.r.mu.Lock()

@@ -1,12 +1,13 @@
-// Package memfs is the file system in memory, as Linux's tmpfs: the writable
-// root of the tree, /tmp, /dev/shm and memfd. A regular file may start as the
-// bytes of the root archive, used in place and copied when first written.
+// Package memfs is a file system in memory, like Linux's tmpfs. The writable
+// root of the tree, /tmp, /dev/shm and memfds use it. A regular file may start
+// as bytes of the root archive. They are used in place and copied at the first
+// write.
 //
-// It implements the interfaces of package vfs and knows nothing of paths: the
-// VFS resolves them, and holds the tree's lock while names change.
+// It implements the interfaces of package vfs and does not handle paths: the
+// VFS resolves them, and holds the lock of the tree while names change.
 //
-// Data lives in the Go heap in chunks, so that appending costs no copy of what
-// is there, until the file is first mapped with MAP_SHARED: see region.
+// Data live in the Go heap in chunks, so appending does not copy existing data.
+// When a file is first mapped with MAP_SHARED, its data move to a region.
 package memfs
 
 import (
@@ -26,11 +27,11 @@ const pageSize = platform.PageSize
 type FS struct {
 	*vfs.FileSystem
 	root  *directory
-	limit int64 // pages that files may use; 0: no limit
+	limit int64 // in pages, for all files; 0: no limit
 	used  atomic.Int64
 }
 
-// New makes a file system whose files may use limit bytes (0: no limit).
+// New returns a file system whose files may use limit bytes (0: no limit).
 func New(limit int64) *FS {
 	fs := &FS{FileSystem: vfs.NewFileSystem("tmpfs", linux.TMPFS_MAGIC), limit: limit / pageSize}
 	fs.Usage = fs.usage
@@ -38,7 +39,7 @@ func New(limit int64) *FS {
 	return fs
 }
 
-// Root is the root directory.
+// Root returns the root directory.
 func (fs *FS) Root() vfs.Inode { return fs.root }
 
 func (fs *FS) usage(st *linux.Statfs) {
@@ -50,7 +51,8 @@ func (fs *FS) usage(st *linux.Statfs) {
 	st.Bavail = st.Bfree
 }
 
-// charge accounts for n more pages; ENOSPC when there are none left.
+// charge accounts for n more pages. It returns ENOSPC when the limit is
+// reached.
 func (fs *FS) charge(n int64) linux.Errno {
 	if fs.used.Add(n) > fs.limit && n > 0 && fs.limit != 0 {
 		fs.used.Add(-n)
@@ -59,18 +61,18 @@ func (fs *FS) charge(n int64) linux.Errno {
 	return 0
 }
 
-// inode has what all objects have.
+// inode is the common part of all objects.
 type inode struct {
 	fs   *FS
 	ino  uint64
 	typ  uint32 // S_IFMT bits
 	rdev uint64
 
-	mu                  sync.RWMutex // guards the object, below and in the types that embed it
+	mu                  sync.RWMutex // guards the fields below, and those of the types that embed inode
 	perm                uint32
 	uid, gid            uint32
 	nlink               uint64
-	linkable            bool // never had a name, by O_TMPFILE, and may get one
+	linkable            bool // made by O_TMPFILE, has never had a name and may get one
 	atime, mtime, ctime linux.Timespec
 	xattrs              map[string][]byte
 }
@@ -109,7 +111,8 @@ func (i *inode) stat(st *linux.Stat) {
 	}
 }
 
-// SetAttr implements vfs.Inode for all but regular files' sizes.
+// SetAttr implements vfs.Inode, except for sizes, which only regular files
+// have.
 func (i *inode) SetAttr(a *vfs.Attr) linux.Errno {
 	if a.Valid&vfs.AttrSize != 0 {
 		return linux.EINVAL
@@ -124,7 +127,7 @@ func (i *inode) setAttr(a *vfs.Attr) {
 	if a.Valid&vfs.AttrMode != 0 {
 		i.perm = a.Mode & 0o7777
 	}
-	// A new owner does not inherit the rights of the old (chown(2)).
+	// Clear the set-ID bits: they must not carry over to a new owner (chown(2)).
 	if a.Valid&vfs.AttrChown != 0 && i.typ != linux.S_IFDIR {
 		i.dropSetID()
 	}
@@ -143,8 +146,9 @@ func (i *inode) setAttr(a *vfs.Attr) {
 	i.ctime = vfs.Now()
 }
 
-// dropSetID takes the bits away that would lend the owner's rights. That of the
-// group means something else where the group may not execute.
+// dropSetID clears the set-user-ID and set-group-ID bits. The latter stays
+// where the group may not execute the file, because it then does not mean
+// set-group-ID.
 func (i *inode) dropSetID() {
 	i.perm &^= linux.S_ISUID
 	if c := cred.Current(); i.perm&0o010 != 0 || !c.InGroup(i.gid) && !c.Has(linux.CAP_FSETID) {
@@ -152,7 +156,7 @@ func (i *inode) dropSetID() {
 	}
 }
 
-// link counts a name more or less.
+// link adds n to the link count.
 func (i *inode) link(n int64) {
 	i.mu.Lock()
 	i.nlink += uint64(n)
@@ -160,8 +164,8 @@ func (i *inode) link(n int64) {
 	i.mu.Unlock()
 }
 
-// relink counts a further name; false when the object lost its last one, or
-// never had one and may not get one.
+// relink counts another name. It returns false when the object has lost its
+// last name, or never had one and may not get one.
 func (i *inode) relink() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -174,9 +178,10 @@ func (i *inode) relink() bool {
 	return true
 }
 
-// Accessed sets the access time after a read, as the mount option relatime
-// does: only when it is not later than the last change. (Its further rule,
-// once a day, would cost a look at the clock for every read.)
+// Accessed sets the access time after a read, like the mount option relatime:
+// only when it is not later than the last change. (The mount option also
+// updates it once a day, but that would cost a look at the clock on every
+// read.)
 func (i *inode) Accessed(flags uint32) {
 	if flags&linux.O_NOATIME != 0 {
 		return
@@ -207,11 +212,11 @@ func (s *symlink) Stat(st *linux.Stat) {
 	st.Size = int64(len(s.target))
 }
 
-// Open implements vfs.Inode; links themselves are not opened.
+// Open implements vfs.Inode. A symbolic link itself cannot be opened.
 func (s *symlink) Open(*vfs.Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ELOOP }
 
-// special is a FIFO, a socket or a device, which are only names here: FIFOs
-// are opened by package pipe, sockets found by package unix, and devices stand
+// special is a FIFO, a socket or a device. It is only a name here: package pipe
+// opens FIFOs, package unix finds sockets, and devices that can be opened are
 // in /dev.
 type special struct{ inode }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// Random changes to a file must leave it as the same changes leave a slice,
-// in chunks as well as in a region.
+// Random changes must have the same effect on a file as on a slice, in chunks
+// and in a region.
 func TestDataAreWhatWasWritten(t *testing.T) {
 	for _, mapped := range []bool{false, true} {
 		fs := New(0)
@@ -48,7 +48,7 @@ func TestDataAreWhatWasWritten(t *testing.T) {
 			}
 			got := make([]byte, len(want)+10)
 			if n := r.readAt(got, 0); n != len(want) || !bytes.Equal(got[:n], want) {
-				t.Fatalf("mapped %v: %d bytes, want %d; or they differ", mapped, n, len(want))
+				t.Fatalf("mapped %v: the file has %d bytes, want %d, or the bytes differ", mapped, n, len(want))
 			}
 		}
 		r.nlink = 0
@@ -68,13 +68,13 @@ func TestSparseFilesAreCheap(t *testing.T) {
 		t.Fatal(errno.Name())
 	}
 	if at, errno := r.seek(0, true); errno != 0 || at != maxSize-pageSize {
-		t.Errorf("data at %d, %s", at, errno.Name())
+		t.Errorf("seek found data at %d, want the last page: %s", at, errno.Name())
 	}
 	if _, errno := r.writeAt([]byte("x"), maxSize); errno != linux.EFBIG {
-		t.Errorf("beyond the limit: %s", errno.Name())
+		t.Errorf("writing beyond maxSize: %s, want EFBIG", errno.Name())
 	}
 	if _, errno := r.writeAt(make([]byte, 2<<20), 0); errno != linux.ENOSPC {
-		t.Errorf("more than there is: %s", errno.Name())
+		t.Errorf("writing more than the limit: %s, want ENOSPC", errno.Name())
 	}
 }
 
@@ -88,7 +88,7 @@ func TestListingSurvivesChanges(t *testing.T) {
 			t.Fatal(errno.Name())
 		}
 	}
-	// As os.RemoveAll does: read some, remove them, go on.
+	// Like os.RemoveAll: read some entries, remove them, continue.
 	pos, seen := int64(0), 0
 	for {
 		var names []string
@@ -112,6 +112,6 @@ func TestListingSurvivesChanges(t *testing.T) {
 		}
 	}
 	if seen != n || len(d.order) > 100 {
-		t.Errorf("saw %d of %d entries, %d slots are left", seen, n, len(d.order))
+		t.Errorf("listed %d of %d entries; %d slots are left, want at most 100", seen, n, len(d.order))
 	}
 }

@@ -7,32 +7,32 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// region is where the data of a mapped file live: one range of addresses, far
-// larger than the file, of which the file's size is accessible. A shared
-// mapping is an address in it, so that read, write and all mappings see the
-// same bytes without any work, and a file that grows stays where it is.
+// region holds the data of a mapped file: one range of addresses, far larger
+// than the file. Only the part up to the file's size is accessible. A
+// shared mapping is an address in this range, so read, write and all mappings
+// see the same bytes without further work. A file that grows keeps its address.
 type region struct {
 	base     uintptr
 	reserved int64
-	usable   int64 // accessible, from base; a multiple of the page size
-	maps     int   // mappings, which fix base
+	usable   int64 // accessible bytes from base; a multiple of the page size
+	maps     int   // number of mappings; while there are any, base cannot change
 }
 
 const (
-	// minReserve leaves room for what programs do: a database is mapped
-	// when it is new, and grows.
+	// minReserve leaves room to grow. Databases, for example, are mapped while new
+	// and grow afterwards.
 	minReserve = 16 << 30
-	// growStep is the least that becomes accessible at a time.
+	// growStep is the smallest number of bytes that grow makes accessible.
 	growStep = 256 << 10
 )
 
-// newRegion reserves addresses for size bytes and much more.
+// newRegion reserves at least size bytes of addresses, normally far more.
 func newRegion(size int64) (*region, linux.Errno) {
 	want := int64(minReserve)
 	for want < 4*size {
 		want *= 2
 	}
-	// A host may limit addresses; then take what there is.
+	// A host may limit the address space; then try less.
 	for {
 		base, errno := platform.Map(0, uintptr(want), linux.PROT_NONE, linux.MAP_NORESERVE)
 		if errno == 0 {
@@ -48,8 +48,8 @@ func (g *region) bytes() []byte {
 	return unsafe.Slice((*byte)(platform.Pointer(g.base)), g.usable)
 }
 
-// grow makes the first n bytes accessible. The region moves when its addresses
-// do not suffice, unless it is mapped: ENOMEM.
+// grow makes the first n bytes accessible. When the reserved addresses do not
+// suffice, it moves the region, or returns ENOMEM if the region is mapped.
 func (g *region) grow(n int64) linux.Errno {
 	n = pagesOf(n) * pageSize
 	if n <= g.usable {
@@ -84,7 +84,7 @@ func (g *region) move(n int64) linux.Errno {
 	return 0
 }
 
-// discard makes the bytes from off to end zero and gives whole pages back.
+// discard zeroes the bytes from off to end and returns whole pages to the host.
 func (g *region) discard(off, end int64) {
 	lo := min(pagesOf(off)*pageSize, end)
 	clear(g.bytes()[off:lo])
@@ -95,6 +95,6 @@ func (g *region) discard(off, end int64) {
 	clear(g.bytes()[hi:end])
 }
 
-// free gives the addresses back. That they were mapped is certain, so there is
-// no error to handle.
+// free unmaps the region. It ignores the error, because the range is certainly
+// mapped.
 func (g *region) free() { platform.Unmap(g.base, uintptr(g.reserved)) }

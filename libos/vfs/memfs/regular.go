@@ -6,18 +6,18 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// maxSize is the largest offset that data can have: 16 TiB, ext4's limit.
+// maxSize is the largest size of a file in bytes: 16 TiB, as in ext4.
 const maxSize = 1 << 44
 
-// regular is a regular file. Its data are in one of three forms: as in the
-// archive, in chunks, or in a region once it was mapped.
+// regular is a regular file. Its data are in one of three places: the archive,
+// chunks, or, once mapped, a region.
 type regular struct {
 	inode
 	size    int64
-	archive []byte // read-only; size is its length
+	archive []byte // read-only, as long as size
 	chunks  chunks
 	region  *region
-	pages   int64 // present: charged to the file system
+	pages   int64 // pages charged to the file system
 	opens   int   // open file descriptions
 	seals   uint32
 }
@@ -38,7 +38,7 @@ func (r *regular) Stat(st *linux.Stat) {
 	}
 }
 
-// pagesOf is the number of pages that hold n bytes.
+// pagesOf returns the number of pages that hold n bytes.
 func pagesOf(n int64) int64 { return (n + pageSize - 1) / pageSize }
 
 // SetAttr implements vfs.Inode.
@@ -56,9 +56,9 @@ func (r *regular) SetAttr(a *vfs.Attr) linux.Errno {
 	return 0
 }
 
-// The following are called with r.mu held; for writing where they change data.
+// The methods below are called with r.mu held, for writing if they change data.
 
-// readAt reads at off; 0 at the end.
+// readAt reads at off. It returns 0 at the end of the file.
 func (r *regular) readAt(p []byte, off int64) int {
 	if off >= r.size {
 		return 0
@@ -101,8 +101,8 @@ func (r *regular) writeAt(p []byte, off int64) (int, linux.Errno) {
 	return len(p), 0
 }
 
-// modified stamps a change of the data. One who could not have given the file
-// its set-id bits takes them away (inode(7)).
+// modified sets the times after a change of the data. It clears set-ID bits
+// that the program has no privilege to keep (inode(7)).
 func (r *regular) modified() {
 	if r.perm&(linux.S_ISUID|linux.S_ISGID) != 0 && !cred.Has(linux.CAP_FSETID) {
 		r.dropSetID()
@@ -111,8 +111,8 @@ func (r *regular) modified() {
 	r.ctime = r.mtime
 }
 
-// reserve makes the file ready to be written from off to end: its pages are
-// charged, and the region reaches that far.
+// reserve prepares the bytes [off, end) for a write: it charges their pages and
+// grows the region.
 func (r *regular) reserve(off, end int64) linux.Errno {
 	if errno := r.copyUp(); errno != 0 {
 		return errno
@@ -137,7 +137,7 @@ func (r *regular) reserve(off, end int64) linux.Errno {
 	return 0
 }
 
-// copyUp takes the file's data out of the archive.
+// copyUp copies the file's data from the archive to chunks.
 func (r *regular) copyUp() linux.Errno {
 	if r.archive == nil {
 		return 0
@@ -214,7 +214,7 @@ func (r *regular) fallocate(mode uint32, off, n int64) linux.Errno {
 	case (punch || zero) && r.seals&linux.F_SEAL_WRITE != 0,
 		!keep && off+n > r.size && r.seals&linux.F_SEAL_GROW != 0:
 		return linux.EPERM
-	case !punch && r.fs.limit != 0 && n/pageSize > r.fs.limit: // found out before all of n is looked at
+	case !punch && r.fs.limit != 0 && n/pageSize > r.fs.limit: // fails early, before the loops over n bytes
 		return linux.ENOSPC
 	}
 	if errno := r.copyUp(); errno != 0 {
@@ -238,7 +238,7 @@ func (r *regular) fallocate(mode uint32, off, n int64) linux.Errno {
 	return 0
 }
 
-// zero makes a range zero, and a hole where whole pages are.
+// zero zeroes a range; whole pages in it become holes.
 func (r *regular) zero(off, n int64) {
 	if r.region != nil {
 		usable := r.region.usable
@@ -269,8 +269,8 @@ func (r *regular) seek(off int64, data bool) (int64, linux.Errno) {
 	return r.size, 0
 }
 
-// reclaim gives the data back when no name, open file or mapping is left. What
-// is in the heap the garbage collector finds by itself.
+// reclaim frees the data when no name, open file or mapping is left. It unmaps
+// the region; the garbage collector frees the heap.
 func (r *regular) reclaim() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

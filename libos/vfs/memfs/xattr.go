@@ -8,8 +8,8 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// checkXattr has the rules of xattr(7) for names: a known class, and user
-// attributes on files and directories only.
+// checkXattr checks the rules of xattr(7) for names: the class is known, and
+// user attributes exist only on files and directories.
 func (i *inode) checkXattr(name string) linux.Errno {
 	class, rest, _ := strings.Cut(name, ".")
 	switch {
@@ -65,7 +65,7 @@ func (i *inode) SetXattr(name string, value []byte, flags int) linux.Errno {
 func (i *inode) ListXattrs() []string {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	// Not by package maps, whose own tests would import themselves here.
+	// Not by package maps: in an image its tests would then be an import cycle.
 	var names []string
 	for name := range i.xattrs {
 		names = append(names, name)

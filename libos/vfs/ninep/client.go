@@ -12,30 +12,30 @@ import (
 
 // Transport carries messages to a server and its replies back.
 type Transport interface {
-	// Slots is how many requests may be under way at once.
+	// Slots returns how many requests may be in flight.
 	Slots() int
-	// MaxMessage is the size of the longest message, in bytes.
+	// MaxMessage returns the size of the longest message, in bytes.
 	MaxMessage() int
-	// Exchange sends the message that is the parts of out, parks the calling
-	// goroutine until the reply is there, and copies it into the parts of in,
-	// which are as long as the longest reply that is allowed. It returns the
-	// length of the reply. No two calls at a time have the same slot. An error
-	// says that the server cannot be reached.
+	// Exchange sends one message, the concatenation of out, and parks the calling
+	// goroutine until the reply arrives. It copies the reply into the parts of in,
+	// which are together as long as the longest allowed reply. It returns the
+	// length of the reply. No two concurrent calls have the same slot. An error
+	// means that the server cannot be reached.
 	Exchange(slot int, out, in [][]byte) (int, linux.Errno)
 }
 
 const (
-	// wantSize is the message size that the client asks for. It is what one
-	// read or write carries at most.
+	// wantSize is the message size that the client proposes in Tversion. It bounds
+	// the data of one read or write.
 	wantSize = 128<<10 + wire.IOHead
-	// maxReply is the longest reply without data: Rreadlink of a path.
+	// maxReply is the longest reply without data: an Rreadlink.
 	maxReply = wire.Head + 2 + wire.PathMax
 )
 
-// client is a session with a server. Its requests park the calling goroutine.
+// client is a session with a server. Requests park the calling goroutine.
 type client struct {
 	transport Transport
-	maxData   int // bytes of data in one message
+	maxData   int // bytes of data in one message, at most
 
 	mu      sync.Mutex
 	idle    []*exchange
@@ -50,19 +50,19 @@ type turn struct {
 	x *exchange
 }
 
-// exchange is a request and its reply. Its slot is the request's tag.
+// exchange is a request and its reply. The request's tag is the slot.
 type exchange struct {
 	c    *client
 	slot int
 	tag  uint16
-	out  []byte // the request; its size and its tag are filled in when it is sent
-	in   []byte // the reply, but for data
+	out  []byte // the request; send fills in its size and tag
+	in   []byte // the reply, without data
 
-	// What Exchange is given.
+	// The arguments of Exchange.
 	outParts, inParts [2][]byte
 }
 
-// connect begins a session (Tversion).
+// connect starts a session (Tversion).
 func connect(t Transport) (*client, linux.Errno) {
 	c := &client{transport: t}
 	for slot := range t.Slots() {
@@ -91,7 +91,8 @@ func connect(t Transport) (*client, linux.Errno) {
 	return c, 0
 }
 
-// begin is an exchange for a request, whose fields the caller appends.
+// begin returns an exchange for a request, whose fields the caller appends. It
+// waits until an exchange is idle.
 func (c *client) begin(typ uint8) *exchange {
 	c.mu.Lock()
 	var x *exchange
@@ -109,7 +110,7 @@ func (c *client) begin(typ uint8) *exchange {
 	return x
 }
 
-// end hands the exchange on.
+// end passes the exchange to the next waiter, or makes it idle.
 func (c *client) end(x *exchange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +124,8 @@ func (c *client) end(x *exchange) {
 	t.Wake()
 }
 
-// call sends the request and returns the reply, which lies in the exchange.
+// call sends the request and returns the reply, which is stored in the
+// exchange.
 func (x *exchange) call() (wire.Reader, linux.Errno) {
 	size, errno := x.send(nil, x.in, nil)
 	if errno != 0 {
@@ -132,8 +134,8 @@ func (x *exchange) call() (wire.Reader, linux.Errno) {
 	return wire.Reader{B: x.in[wire.Head:size]}, 0
 }
 
-// read sends a request that is answered with data, Rread or Rreaddir, which go
-// to p: at most as many as it is long.
+// read sends a request whose reply carries data (Rread or Rreaddir). The data
+// go to p. read returns their length.
 func (x *exchange) read(p []byte) (int, linux.Errno) {
 	size, errno := x.send(nil, x.in[:wire.DataHead], p)
 	if errno != 0 {
@@ -147,7 +149,7 @@ func (x *exchange) read(p []byte) (int, linux.Errno) {
 	return int(n), 0
 }
 
-// write sends a request whose last field is data, Twrite.
+// write sends a request whose last field is data (Twrite).
 func (x *exchange) write(p []byte) (int, linux.Errno) {
 	size, errno := x.send(p, x.in[:wire.DataHead], nil)
 	if errno != 0 {
@@ -161,9 +163,9 @@ func (x *exchange) write(p []byte) (int, linux.Errno) {
 	return int(n), 0
 }
 
-// send sends the request with data after it. The reply goes to head, which has
-// room for an error, and data that follow to tail. It returns the size of the
-// reply, after checking all that replies have in common.
+// send sends the request, followed by data. The reply goes to head, which has
+// room for an Rlerror, and its data to tail. send checks everything that
+// replies have in common, and returns the size of the reply.
 func (x *exchange) send(data, head, tail []byte) (int, linux.Errno) {
 	wire.PutU32(x.out[:0], uint32(len(x.out)+len(data)))
 	wire.PutU16(x.out[:5], x.tag)
@@ -191,8 +193,8 @@ func (x *exchange) send(data, head, tail []byte) (int, linux.Errno) {
 	return int(n), 0
 }
 
-// known is the error that a server reports, which must be one of Linux's:
-// numbers beyond would look like results to a program.
+// known returns the error that the server reports. It replaces numbers outside
+// Linux's range by EIO, because a program would take them for results.
 func known(v uint32) linux.Errno {
 	const maxErrno = 4095
 	if v == 0 || v > maxErrno || linux.Errno(v) == linux.EAGAIN {
@@ -201,15 +203,15 @@ func known(v uint32) linux.Errno {
 	return linux.Errno(v)
 }
 
-// fid is a number by which the server knows an object. It is counted: with the
-// last use the number is given back (Tclunk).
+// fid is a number that names an object at the server. It is reference-counted;
+// the last drop releases the number (Tclunk).
 type fid struct {
 	set  *fids
 	num  uint32
 	refs atomic.Int32
 }
 
-// fids are the numbers in use.
+// fids are the fids of a session.
 type fids struct {
 	c *client
 
@@ -217,15 +219,16 @@ type fids struct {
 	last   uint32
 	free   []uint32
 	dying  []uint32 // to be clunked
-	clunks bool     // a goroutine does that
-	many   int      // fids in use, from which on the collector is to look for some
+	clunks bool     // a goroutine clunks the dying ones
+	many   int      // number of fids at which take starts a garbage collection
 }
 
-// manyFids is how many fids are left to the collector to find when it runs
-// anyway: each costs a server a descriptor.
+// manyFids is how many fids may be in use before take starts a garbage
+// collection to find unreferenced ones. Below that, the regular collections
+// suffice. Each fid may cost the server a descriptor.
 const manyFids = 4096
 
-// take is a number that is free.
+// take returns a fid with a free number.
 func (s *fids) take() *fid {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,10 +247,10 @@ func (s *fids) take() *fid {
 	return f
 }
 
-// used is how many there are, with s.mu held.
+// used returns how many fids are in use, with s.mu held.
 func (s *fids) used() int { return int(s.last) - len(s.free) }
 
-// give takes back the number of a fid that the server does not know.
+// give frees a number that the server does not know.
 func (s *fids) give(num uint32) {
 	s.mu.Lock()
 	s.free = append(s.free, num)
@@ -255,7 +258,7 @@ func (s *fids) give(num uint32) {
 	s.mu.Unlock()
 }
 
-// unused gives back a fid that the server does not know.
+// unused frees a fid that the server does not know.
 func (f *fid) unused() {
 	f.set.give(f.num)
 }
@@ -265,8 +268,8 @@ func (f *fid) hold() *fid {
 	return f
 }
 
-// drop ends a use. The server is told in the background: who drops a fid may be
-// the garbage collector, and nobody waits for the outcome.
+// drop releases a reference. The Tclunk is sent in the background, because the
+// garbage collector may call drop, and nobody waits for the outcome.
 func (f *fid) drop() {
 	if f.refs.Add(-1) != 0 {
 		return
@@ -282,8 +285,8 @@ func (f *fid) drop() {
 	}
 }
 
-// close is drop for a fid with an open file, of which the server is to know
-// before close(2) returns.
+// close is drop for the fid of an open file. It waits for the Tclunk, because
+// the server must have closed the file before close(2) returns.
 func (f *fid) close() {
 	if f.refs.Add(-1) == 0 {
 		f.set.clunk(f.num)
@@ -304,8 +307,8 @@ func (s *fids) clunkAll() {
 	s.mu.Unlock()
 }
 
-// clunk tells the server. Whatever it answers, it does not know the number any
-// more.
+// clunk sends a Tclunk. Whatever the reply, the server no longer knows the
+// number afterwards.
 func (s *fids) clunk(num uint32) {
 	x := s.c.begin(wire.Tclunk)
 	x.u32(num)

@@ -11,8 +11,8 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// directory is a directory of the server. It remembers the dentries that are in
-// use, so that they follow what the program does to their names.
+// directory is a directory of the server. It remembers the dentries in use, so
+// that they follow when the program renames or removes them.
 type directory struct {
 	node
 	names map[string]weak.Pointer[vfs.Dentry] // guarded by node.mu
@@ -29,7 +29,7 @@ func (d *directory) Lookup(at *vfs.Dentry, name string) (*vfs.Dentry, linux.Errn
 	return d.dentry(at, name, d.fs.node(found, id)), 0
 }
 
-// dentry is the dentry of name that is in use, or a new one.
+// dentry returns the dentry of name that is in use, or a new one.
 func (d *directory) dentry(at *vfs.Dentry, name string, inode vfs.Inode) *vfs.Dentry {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -41,7 +41,8 @@ func (d *directory) dentry(at *vfs.Dentry, name string, inode vfs.Inode) *vfs.De
 	return e
 }
 
-// remember has Lookup find e, as long as anybody refers to it; d.mu is held.
+// remember makes Lookup find e for as long as something refers to it. d.mu is
+// held.
 func (d *directory) remember(name string, e *vfs.Dentry) {
 	d.names[name] = weak.Make(e)
 	runtime.AddCleanup(e, d.tidy, name)
@@ -55,7 +56,7 @@ func (d *directory) tidy(name string) {
 	}
 }
 
-// removed marks the dentry of a name that is no more.
+// removed marks the dentry of a name that was removed.
 func (d *directory) removed(e *vfs.Dentry) {
 	e.Delete()
 	d.mu.Lock()
@@ -63,7 +64,7 @@ func (d *directory) removed(e *vfs.Dentry) {
 	d.mu.Unlock()
 }
 
-// List implements vfs.Dir. An open directory is listed by its Stream.
+// List implements vfs.Dir. Open directories use a Stream instead.
 func (d *directory) List(pos int64, fn func(vfs.DirEntry) bool) linux.Errno {
 	s, errno := d.Stream()
 	if errno != 0 {
@@ -78,10 +79,11 @@ func (d *directory) Open(at *vfs.Dentry, flags uint32) (file.File, linux.Errno) 
 	return vfs.OpenStream(at, flags)
 }
 
-// inherit gives what is made in the directory, with mode, the group of a
-// set-group-id directory, and such a directory's bit to a new directory
-// (inode(7)): servers do what the request says. Whether the directory is one is
-// not asked each time.
+// inherit returns the mode and group for a new object in the directory. mode is
+// the requested mode. In a set-group-ID directory the object gets the
+// directory's group, and a new directory the set-group-ID bit (inode(7)). The
+// client must do this, because servers follow the request. inherit uses the
+// known attributes of the directory, to save a request per object.
 func (d *directory) inherit(f *fid, mode uint32) (newMode, gid uint32, errno linux.Errno) {
 	d.mu.Lock()
 	st, stale := d.known, d.stale || d.known.Mode == 0
@@ -129,14 +131,14 @@ func (d *directory) Make(at *vfs.Dentry, name string, n *vfs.NewInode) (*vfs.Den
 			r.created(mode, open)
 			return e, 0
 		}
-		errno = linux.ENOENT // somebody else has put another thing there
+		errno = linux.ENOENT // another user has replaced it by something else
 	}
 	open.close()
 	return nil, errno
 }
 
-// create makes a regular file. It is open then: who creates a file may write it
-// whatever its mode says, and only now.
+// create makes a regular file and leaves it open. The creator of a file may
+// write to it whatever its mode, but only through this open.
 func (d *directory) create(f *fid, name string, mode, gid uint32) (*openFid, linux.Errno) {
 	open, errno := d.fs.c.clone(f)
 	if errno != 0 {
@@ -202,7 +204,7 @@ func (d *directory) Rename(child, dir *vfs.Dentry, name string, over *vfs.Dentry
 	return 0
 }
 
-// Exchange implements vfs.MutableDir; the protocol has no such request.
+// Exchange implements vfs.MutableDir. The protocol has no such request.
 func (d *directory) Exchange(a, b *vfs.Dentry) linux.Errno { return linux.EINVAL }
 
 // symlink is a symbolic link of the server.
@@ -215,5 +217,5 @@ func (s *symlink) Readlink() (string, linux.Errno) {
 	return s.fs.c.readlink(f)
 }
 
-// Open implements vfs.Inode; links themselves are not opened.
+// Open implements vfs.Inode. A symbolic link itself cannot be opened.
 func (s *symlink) Open(*vfs.Dentry, uint32) (file.File, linux.Errno) { return nil, linux.ELOOP }

@@ -11,12 +11,12 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// regular is a regular file of the server, or a name of something special,
-// which is not opened here.
+// regular is a regular file of the server. It also stands for special files,
+// which cannot be opened.
 type regular struct{ node }
 
-// created keeps what the file was made with for the Open that follows, which
-// need not ask what kind of file it is.
+// created keeps the mode and the open fid of a new file for the Open that
+// follows, which then needs no request for the file type.
 func (r *regular) created(mode uint32, o *openFid) {
 	r.mu.Lock()
 	if r.known.Mode == 0 {
@@ -29,7 +29,7 @@ func (r *regular) created(mode uint32, o *openFid) {
 // openFid is a fid with an open file.
 type openFid struct {
 	*fid
-	unit int // bytes of data in one request
+	unit int // bytes of data in one request, at most
 }
 
 // Open implements vfs.Inode.
@@ -38,7 +38,7 @@ func (r *regular) Open(d *vfs.Dentry, flags uint32) (file.File, linux.Errno) {
 	case linux.S_IFREG:
 	case linux.S_IFSOCK:
 		return nil, linux.ENXIO
-	default: // devices of the server are none here, as with the mount option nodev
+	default: // devices of the server cannot be opened, as with the mount option nodev
 		return nil, linux.EACCES
 	}
 	o, errno := r.open(flags & (linux.O_ACCMODE | linux.O_APPEND | linux.O_SYNC))
@@ -59,7 +59,7 @@ func (r *regular) open(flags uint32) (*openFid, linux.Errno) {
 	if created == nil {
 		return o, errno
 	}
-	if errno != 0 { // such as for a mode that forbids it
+	if errno != 0 { // for example, the mode forbids it
 		return created, 0
 	}
 	created.close()
@@ -87,7 +87,7 @@ type openFile struct {
 	r      *regular
 	dentry *vfs.Dentry
 	fid    *openFid
-	mu     sync.Mutex // guards off: calls that use the offset take turns
+	mu     sync.Mutex // guards off, and serialises calls that use the offset
 	off    int64
 }
 
@@ -147,8 +147,8 @@ func (f *openFile) Pwrite(p []byte, off int64) (int, linux.Errno) {
 	return n, errno
 }
 
-// write writes at off, or at the end of a file opened with O_APPEND, and
-// returns where it ended.
+// write writes at off, or at the end of a file opened with O_APPEND. It returns
+// the offset after the written data.
 func (f *openFile) write(p []byte, off int64) (n int, end int64, errno linux.Errno) {
 	if !f.writable() {
 		return 0, 0, linux.EBADF
@@ -157,8 +157,9 @@ func (f *openFile) write(p []byte, off int64) (n int, end int64, errno linux.Err
 		return 0, off, 0
 	}
 	if f.Flags()&linux.O_APPEND != 0 {
-		// The server appends by itself what it opened so; the offset is for
-		// our own, and for files that became so later.
+		// A server appends by itself when the file was opened with O_APPEND. The
+		// client computes the offset for itself, and for files that got O_APPEND
+		// later.
 		f.r.appending.Lock()
 		defer f.r.appending.Unlock()
 		var st linux.Stat
@@ -181,7 +182,7 @@ func (f *openFile) write(p []byte, off int64) (n int, end int64, errno linux.Err
 		f.r.grew(off + int64(n))
 		f.dentry.Notify(linux.IN_MODIFY)
 		return n, off + int64(n), 0
-	case errno == 0: // nothing written, and no reason given
+	case errno == 0: // nothing written and no error reported
 		errno = linux.EIO
 	}
 	return 0, 0, errno
@@ -235,14 +236,15 @@ func (f *openFile) Truncate(size int64) linux.Errno {
 	return 0
 }
 
-// Fallocate implements vfs.Allocator; the protocol has no such request.
+// Fallocate implements vfs.Allocator. The protocol has no such request.
 func (f *openFile) Fallocate(uint32, int64, int64) linux.Errno { return linux.EOPNOTSUPP }
 
 // Sync implements file.File.
 func (f *openFile) Sync() linux.Errno { return f.r.fs.c.fsync(f.fid.fid) }
 
-// Map implements file.Mapper. A private mapping is a copy; a shared one would
-// have to see what the server's other users write.
+// Map implements file.Mapper. A private mapping is a copy. Shared mappings are
+// refused, because they would have to show what other clients of the server
+// write.
 func (f *openFile) Map(off int64, length uintptr, prot int, shared bool) (unsafe.Pointer, linux.Errno) {
 	if !f.readable() {
 		return nil, linux.EACCES
@@ -272,6 +274,6 @@ func (f *openFile) Release() {
 	if f.writable() {
 		f.fid.close()
 	} else {
-		f.fid.drop() // which nobody can tell
+		f.fid.drop() // nobody waits for the close of a file that was only read
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/ninetest"
 )
 
-// liar is a server whose answers a script changes.
+// liar is a server whose replies a script changes.
 type liar struct {
 	*ninetest.Server
 	mu     sync.Mutex
@@ -47,16 +47,16 @@ func (l *liar) Exchange(_ int, out, in [][]byte) (int, linux.Errno) {
 
 func (l *liar) lie(rep []byte) []byte {
 	switch what := l.next(); {
-	case what < 64: // another byte
+	case what < 64: // change a byte
 		rep[l.next()%len(rep)] = byte(l.next())
-	case what < 96: // another field
+	case what < 96: // change a field
 		at := 7 + l.next()
 		if at+4 <= len(rep) {
 			binary.LittleEndian.PutUint32(rep[at:], []uint32{0, 1, 0x7fffffff, 0xffffffff, 0xffff}[l.next()%5])
 		}
-	case what < 104: // less
+	case what < 104: // truncate the reply
 		rep = rep[:l.next()%len(rep)]
-	case what < 112: // a size that is not so
+	case what < 112: // a wrong size
 		binary.LittleEndian.PutUint32(rep, uint32(l.next()))
 	case what < 120: // an error
 		rep = append(rep[:4], 7, rep[5], rep[6], byte(l.next()), byte(l.next()), 0, 0)
@@ -88,17 +88,18 @@ func FuzzLyingServer(f *testing.F) {
 	})
 }
 
-// sane says whether an error is one of Linux's that a program may see here.
+// sane fails the test if a program must not see errno. It reports whether there
+// was no error.
 func sane(t *testing.T, errno linux.Errno) bool {
 	t.Helper()
 	if errno > 4095 || errno == linux.EAGAIN {
-		t.Fatalf("error %d", uint(errno))
+		t.Fatalf("error %d is not one that a program may see", uint(errno))
 	}
 	return errno == 0
 }
 
-// exercise does everything once, with what it gets. What comes of it does not
-// matter, as long as it is possible.
+// exercise calls everything once on the file system. Any result is fine that a
+// correct server could produce.
 func exercise(t *testing.T, fs *ninep.FS) {
 	dir := fs.Root().(vfs.MutableDir)
 	top := vfs.NewDentry(nil, "/", dir)
@@ -129,21 +130,21 @@ func exercise(t *testing.T, fs *ninep.FS) {
 	var st linux.Statfs
 	fs.Statfs(&st)
 	if st.Bsize < 0 || st.Namelen < 0 {
-		t.Fatalf("statfs: %+v", st)
+		t.Fatalf("statfs returned negative sizes: %+v", st)
 	}
 }
 
-// use does to an object what can be done to its kind.
+// use makes all calls on an object that its kind supports.
 func use(t *testing.T, d *vfs.Dentry) {
 	var st linux.Stat
 	if sane(t, d.Stat(&st)) && (st.Size < 0 || st.Blksize <= 0 || st.Mtim.Nsec >= 1e9) {
-		t.Fatalf("stat: %+v", st)
+		t.Fatalf("stat returned impossible attributes: %+v", st)
 	}
 	sane(t, d.Inode().SetAttr(&vfs.Attr{Valid: vfs.AttrMode, Mode: 0o640}))
 	if l, ok := d.Inode().(vfs.Symlink); ok {
 		target, errno := l.Readlink()
 		if sane(t, errno) && (target == "" || len(target) > 4095) {
-			t.Fatalf("target of %d bytes", len(target))
+			t.Fatalf("readlink returned a target of %d bytes", len(target))
 		}
 	}
 	list(t, d)
@@ -164,11 +165,11 @@ func use(t *testing.T, d *vfs.Dentry) {
 		func() (int, linux.Errno) { return 0, f.Sync() },
 	} {
 		if n, errno := do(); n < 0 || n > len(p) || errno == linux.EAGAIN {
-			t.Fatalf("%d bytes of %d", n, len(p))
+			t.Fatalf("the call returned %d bytes for a buffer of %d, or EAGAIN", n, len(p))
 		}
 	}
 	if off, errno := f.Lseek(0, linux.SEEK_END); sane(t, errno) && off < 0 {
-		t.Fatalf("position %d", off)
+		t.Fatalf("lseek returned position %d", off)
 	}
 	f.Release()
 }
@@ -184,7 +185,7 @@ func list(t *testing.T, d *vfs.Dentry) {
 	n := 0
 	sane(t, f.(*vfs.DirFile).ReadDir(func(e vfs.DirEntry) bool {
 		if e.Name == "" || len(e.Name) > vfs.NameMax || strings.ContainsAny(e.Name, "/\x00") || e.Next <= 0 {
-			t.Fatalf("entry %+v", e)
+			t.Fatalf("impossible directory entry %+v", e)
 		}
 		n++
 		return n < 50

@@ -1,25 +1,28 @@
-// Package ninep is a file system that a 9P2000.L server has, such as a folder
-// of the host: what Linux's v9fs is with cache=none. It implements the
-// interfaces of package vfs over a Transport; package libos/virtio/ninep has
-// the one of virtual machines, and mounts.
+// Package ninep is the file system of a 9P2000.L server, such as a shared
+// folder. It behaves like Linux's v9fs with cache=none. It implements the
+// interfaces of package vfs over a Transport. Package libos/virtio/ninep has
+// the Transport of virtual machines, and mounts the file systems.
 //
-// Every operation is a request, for which the calling goroutine is parked, as
-// a thread is by a disk; nothing is kept but the numbers (fids) by which the
-// server knows objects. What others do to the files is so seen at once. A path
-// is walked with the lock of the tree held: while a server does not answer, no
-// other path is resolved either. Reads and writes of open files go on.
+// Every operation is a request that parks the calling goroutine, as a disk
+// access blocks a thread. The client caches nothing except the server's numbers
+// for objects (fids). Changes by other users of the files are therefore visible
+// at once. Path resolution holds the lock of the tree during
+// its requests. While a server does not answer, no other path is resolved
+// either. Reads and writes of open files continue.
 //
-// An object is one Inode as long as anything refers to it, whatever names it
-// has: the server's qid tells. The garbage collector finds those that nothing
-// refers to, and their fids are given back then; those of open files are when
-// they are closed.
+// An object is one Inode for as long as something refers to it, whatever its
+// names: the server's qid identifies it. The fids of open files are released
+// when the files are closed. All other fids are released when the garbage
+// collector finds that nothing refers to their object.
 //
-// Not there: extended attributes, fallocate, RENAME_EXCHANGE, O_TMPFILE and
-// shared mappings, which need a cache. Locks hold between the goroutines of
-// the program, not for other users of the files; QEMU's server has none either.
+// The file system does not support extended attributes, fallocate,
+// RENAME_EXCHANGE and O_TMPFILE. It does not support shared mappings, which
+// need a cache. Locks work between the goroutines of the program but are not
+// visible to other users of the files; QEMU's server has no locks either.
 //
-// The server is not trusted: sizes, counts and names are checked, and what does
-// not fit is EIO. It can of course say of its files what it wants.
+// The server is not trusted. The client checks sizes, counts and names, and
+// returns EIO for a bad reply. It cannot check what the server claims about its
+// files.
 package ninep
 
 import (
@@ -33,7 +36,7 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// FS is a file system of a server.
+// FS is a file system on a server.
 type FS struct {
 	*vfs.FileSystem
 	c    *client
@@ -43,7 +46,7 @@ type FS struct {
 	nodes map[wire.ID]weak.Pointer[node]
 }
 
-// New begins a session and attaches to the root of what the server offers.
+// New starts a session and attaches to the unnamed tree of the server.
 func New(t Transport, readOnly bool) (*FS, linux.Errno) {
 	s, errno := Connect(t)
 	if errno != 0 {
@@ -55,13 +58,13 @@ func New(t Transport, readOnly bool) (*FS, linux.Errno) {
 // Session is a session with a server.
 type Session struct{ c *client }
 
-// Connect begins a session.
+// Connect starts a session.
 func Connect(t Transport) (*Session, linux.Errno) {
 	c, errno := connect(t)
 	return &Session{c}, errno
 }
 
-// Attach is the file system that the server has by the name given.
+// Attach returns the file system that the server has under name.
 func (s *Session) Attach(name string, readOnly bool) (*FS, linux.Errno) {
 	c := s.c
 	f, id, errno := c.attach(name)
@@ -74,7 +77,7 @@ func (s *Session) Attach(name string, readOnly bool) (*FS, linux.Errno) {
 	fs := &FS{FileSystem: vfs.NewFileSystem("9p", linux.V9FS_MAGIC), c: c, nodes: map[wire.ID]weak.Pointer[node]{}}
 	fs.ReadOnly = readOnly
 	fs.Usage = fs.usage
-	// There is nothing to tidy up after the root, which stays as long as fs.
+	// The root lives as long as fs, so it needs no cleanup.
 	root := fs.newNode(id)
 	root.handle.fid = f
 	fs.nodes[id] = weak.Make(root)
@@ -82,10 +85,11 @@ func (s *Session) Attach(name string, readOnly bool) (*FS, linux.Errno) {
 	return fs, 0
 }
 
-// Root is the root directory.
+// Root returns the root directory.
 func (fs *FS) Root() vfs.Inode { return fs.root }
 
-// Mount has the file system mounted at path, before the tree is first used.
+// Mount mounts the file system at path. It must be called before the tree is
+// first used.
 func (fs *FS) Mount(source, path string) {
 	options := "rw,relatime"
 	if fs.ReadOnly {
@@ -94,7 +98,7 @@ func (fs *FS) Mount(source, path string) {
 	vfs.AddMount(source, path, options, fs.Root)
 }
 
-// usage asks for the figures of statfs(2); without an answer there are none.
+// usage gets the figures of statfs(2). Without a reply it leaves st as it is.
 func (fs *FS) usage(st *linux.Statfs) {
 	root := base(fs.root).handle.hold()
 	defer root.drop()
@@ -106,21 +110,21 @@ func (fs *FS) usage(st *linux.Statfs) {
 	}
 }
 
-// node has what all objects have.
+// node is the common part of all objects.
 type node struct {
 	fs     *FS
 	id     wire.ID
 	handle *handle
-	inode  vfs.Inode // what the node is part of
+	inode  vfs.Inode // the object that embeds the node
 
 	mu    sync.Mutex
-	known linux.Stat // last told by the server; Mode is 0 before the first time
-	stale bool       // owner or mode have changed since
+	known linux.Stat // the latest attributes from the server; Mode is 0 before the first reply
+	stale bool       // owner or mode have changed since then
 
-	appending sync.Mutex // writes at the end of a file take turns
+	appending sync.Mutex // serialises writes at the end of the file
 }
 
-// base is the node of an inode of this package.
+// base returns the node of an inode of this package, or nil.
 func base(i vfs.Inode) *node {
 	switch i := i.(type) {
 	case *directory:
@@ -133,12 +137,12 @@ func base(i vfs.Inode) *node {
 	return nil
 }
 
-// handle is the fid of a node: always the newest, as a server may know files by
-// their names, and the older name may be gone.
+// handle holds the newest fid of a node. A server may know files by their
+// names, and an older name may be gone.
 type handle struct {
 	mu      sync.Mutex
 	fid     *fid
-	created *openFid // what directory.Make leaves for the Open that follows it
+	created *openFid // set by directory.Make for the Open that follows
 }
 
 func (h *handle) hold() *fid {
@@ -147,7 +151,7 @@ func (h *handle) hold() *fid {
 	return h.fid.hold()
 }
 
-// set takes over f.
+// set replaces the fid by f.
 func (h *handle) set(f *fid) {
 	h.mu.Lock()
 	old := h.fid
@@ -158,7 +162,7 @@ func (h *handle) set(f *fid) {
 	}
 }
 
-// leave keeps what a file was created with.
+// leave stores the open fid of a new file.
 func (h *handle) leave(o *openFid) {
 	h.mu.Lock()
 	h.created, o = o, h.created
@@ -168,7 +172,7 @@ func (h *handle) leave(o *openFid) {
 	}
 }
 
-// collect is what was left, or nil.
+// collect returns and clears what leave stored, or returns nil.
 func (h *handle) collect() *openFid {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -177,7 +181,8 @@ func (h *handle) collect() *openFid {
 	return o
 }
 
-// node is the inode of the object that f stands for, which it takes over.
+// node returns the inode of the object that f refers to. It takes ownership of
+// f.
 func (fs *FS) node(f *fid, id wire.ID) vfs.Inode {
 	fs.mu.Lock()
 	if n := fs.nodes[id].Value(); n != nil {
@@ -210,7 +215,7 @@ func (fs *FS) newNode(id wire.ID) *node {
 	return n
 }
 
-// remains is what is to be tidied up after a node.
+// remains is what forget needs to clean up after a node.
 type remains struct {
 	fs     *FS
 	id     wire.ID
@@ -239,8 +244,8 @@ func (n *node) TryStat(st *linux.Stat) linux.Errno {
 	return n.statBy(f, st)
 }
 
-// statBy asks for the attributes by f. An object that the server does not find
-// any more, because its last name is gone, has those that it had.
+// statBy gets the attributes through f. When the server no longer finds the
+// object, because its last name is gone, statBy returns the known attributes.
 func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 	got, errno := n.fs.c.getattr(f, n.id)
 	n.mu.Lock()
@@ -249,7 +254,7 @@ func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 	switch {
 	case gone:
 		n.known.Nlink = 0
-		// All that is known of one that was never asked for is its kind.
+		// If the attributes were never read, only the kind is known.
 		n.known.Dev, n.known.Ino = n.fs.Dev(), n.id.Path
 		n.known.Blksize = max(n.known.Blksize, platform.PageSize)
 	case errno != 0:
@@ -263,7 +268,7 @@ func (n *node) statBy(f *fid, st *linux.Stat) linux.Errno {
 	return 0
 }
 
-// mode is what the server says, with the type that the qid had.
+// mode returns the server's mode with the file type of the qid.
 func (n *node) mode(mode uint32) uint32 {
 	typ := mode & linux.S_IFMT
 	switch n.id.Kind {
@@ -281,8 +286,8 @@ func (n *node) mode(mode uint32) uint32 {
 	return typ | mode&0o7777
 }
 
-// Stat implements vfs.Inode: when the server does not answer, with what was
-// last known.
+// Stat implements vfs.Inode. When the server does not answer, it returns the
+// known attributes.
 func (n *node) Stat(st *linux.Stat) {
 	if n.TryStat(st) == 0 {
 		return
@@ -329,8 +334,8 @@ func (n *node) setAttrBy(f *fid, a *vfs.Attr) linux.Errno {
 	return 0
 }
 
-// grew notes that the file has data up to end, for when the server does not
-// tell any more.
+// grew records that the file has data up to end, for when the server no longer
+// reports its size.
 func (n *node) grew(end int64) {
 	n.mu.Lock()
 	n.known.Size = max(n.known.Size, end)

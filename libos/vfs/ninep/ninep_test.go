@@ -20,8 +20,8 @@ import (
 	_ "github.com/pith-os/pith/libos/vfs/rootfs"
 )
 
-// The tree is built once in a process, so the folders of all tests are mounted
-// before the first.
+// A process builds the tree once, so the folders of all tests are mounted
+// before the first test.
 var (
 	folder = func() string {
 		dir, err := os.MkdirTemp("", "pith-9p")
@@ -31,7 +31,7 @@ var (
 		return dir
 	}()
 	server = ninetest.New(folder)
-	small  = ninetest.NewSmall(folder, 4096) // takes the shortest messages that it may
+	small  = ninetest.NewSmall(folder, 4096) // accepts only the shortest allowed messages
 	_      = mount(server, "/rw", false)
 	_      = mount(ninetest.New(folder), "/ro", true)
 	_      = mount(small, "/small", false)
@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// put makes a file of the folder, and returns its name.
+// put makes a file in the folder and returns its name.
 func put(t testing.TB, name string, data []byte) string {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
@@ -82,21 +82,21 @@ func TestLargeFilesPassInManyMessages(t *testing.T) {
 			data := random(size, byte(size))
 			f := open(t, top+"/large", linux.O_RDWR|linux.O_CREAT|linux.O_TRUNC)
 			if n, errno := f.Write(data); n != size || errno != 0 {
-				t.Errorf("%s: wrote %d of %d, %s", top, n, size, errno.Name())
+				t.Errorf("%s: wrote %d of %d bytes: %s", top, n, size, errno.Name())
 			}
 			back := make([]byte, size+100)
 			if n, errno := f.Pread(back, 0); n != size || errno != 0 || !bytes.Equal(back[:n], data) {
-				t.Errorf("%s: read %d of %d, %s", top, n, size, errno.Name())
+				t.Errorf("%s: read %d of %d bytes, or the data differ: %s", top, n, size, errno.Name())
 			}
 			f.Release()
 			if host, err := os.ReadFile(filepath.Join(folder, "large")); err != nil || !bytes.Equal(host, data) {
-				t.Errorf("%s: the host has %d bytes, %v", top, len(host), err)
+				t.Errorf("%s: the host's file has %d bytes and differs: %v", top, len(host), err)
 			}
 		}
 	}
 }
 
-func TestLargeDirectoriesAreListedWhole(t *testing.T) {
+func TestLargeDirectoriesAreListedCompletely(t *testing.T) {
 	const n = 3000
 	if err := os.Mkdir(filepath.Join(folder, "many"), 0o700); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestLargeDirectoriesAreListedWhole(t *testing.T) {
 		put(t, fmt.Sprintf("many/a rather long name %d", i), nil)
 	}
 	for _, path := range []string{"/rw/many", "/small/many"} {
-		for _, at := range []int{1, 7, n} { // entries a call
+		for _, at := range []int{1, 7, n} { // entries per call
 			f := open(t, path, linux.O_DIRECTORY).(*vfs.DirFile)
 			seen := map[string]bool{}
 			for more := true; more; {
@@ -116,7 +116,7 @@ func TestLargeDirectoriesAreListedWhole(t *testing.T) {
 						return false
 					}
 					if seen[e.Name] {
-						t.Fatalf("%s twice", e.Name)
+						t.Fatalf("%s was listed twice", e.Name)
 					}
 					left--
 					seen[e.Name], more = true, true
@@ -128,13 +128,13 @@ func TestLargeDirectoriesAreListedWhole(t *testing.T) {
 			}
 			f.Release()
 			if len(seen) != n+2 {
-				t.Errorf("%s: %d names of %d", path, len(seen), n+2)
+				t.Errorf("%s: listed %d names of %d", path, len(seen), n+2)
 			}
 		}
 	}
 }
 
-func TestAListingGoesOnWhereLseekSays(t *testing.T) {
+func TestAListingContinuesAtTheLseekOffset(t *testing.T) {
 	for i := range 5 {
 		if err := os.MkdirAll(filepath.Join(folder, "seek", fmt.Sprint(i)), 0o700); err != nil {
 			t.Fatal(err)
@@ -154,13 +154,13 @@ func TestAListingGoesOnWhereLseekSays(t *testing.T) {
 			t.Fatal(errno.Name())
 		}
 		if rest := list(); len(rest) != len(first)-i-1 {
-			t.Errorf("after entry %d: %d entries", i, len(rest))
+			t.Errorf("listed %[2]d entries after entry %[1]d, want %[3]d", i, len(rest), len(first)-i-1)
 		}
 	}
 	put(t, "seek/new", nil)
 	f.Lseek(0, linux.SEEK_SET)
 	if again := list(); len(again) != len(first)+1 {
-		t.Errorf("%d entries with a new one", len(again))
+		t.Errorf("listed %d entries after one was added, want %d", len(again), len(first)+1)
 	}
 }
 
@@ -171,16 +171,16 @@ func TestChangesOnTheHostAreSeenAtOnce(t *testing.T) {
 	put(t, "seen", []byte("other"))
 	p := make([]byte, 10)
 	if n, errno := f.Read(p); errno != 0 || string(p[:n]) != "other" {
-		t.Errorf("%q %s", p[:n], errno.Name())
+		t.Errorf("read %q: %s, want %q", p[:n], errno.Name(), "other")
 	}
 	if err := os.Rename(filepath.Join(folder, "seen"), filepath.Join(folder, "renamed")); err != nil {
 		t.Fatal(err)
 	}
 	if _, errno := vfs.Walk(vfs.Root(), "/rw/seen", true); errno != linux.ENOENT {
-		t.Errorf("the old name: %s", errno.Name())
+		t.Errorf("looking up the old name: %s, want ENOENT", errno.Name())
 	}
 	if _, errno := vfs.Walk(vfs.Root(), "/rw/renamed", true); errno != 0 {
-		t.Errorf("the new name: %s", errno.Name())
+		t.Errorf("looking up the new name: %s", errno.Name())
 	}
 }
 
@@ -197,7 +197,7 @@ func TestOpenFilesFollowRenamesAndOutliveTheirNames(t *testing.T) {
 	}
 	again, errno := vfs.Walk(vfs.Root(), "/rw/to/file", true)
 	if errno != 0 || again != d || again.Inode() != d.Inode() {
-		t.Errorf("not the same: %s", errno.Name())
+		t.Errorf("the renamed file has another dentry or inode: %s", errno.Name())
 	}
 	if errno := vfs.Unlink(vfs.Root(), "/rw/to/file"); errno != 0 {
 		t.Fatal(errno.Name())
@@ -210,7 +210,7 @@ func TestOpenFilesFollowRenamesAndOutliveTheirNames(t *testing.T) {
 	}
 	var st linux.Stat
 	if errno := f.Stat(&st); errno != 0 || st.Size != 10 || st.Nlink != 0 {
-		t.Errorf("size %d, %d links, %s", st.Size, st.Nlink, errno.Name())
+		t.Errorf("the removed file has size %d and %d links, want 10 and 0: %s", st.Size, st.Nlink, errno.Name())
 	}
 }
 
@@ -226,7 +226,7 @@ func TestHardLinksAreOneInode(t *testing.T) {
 		t.Fatal(errno.Name())
 	}
 	if errno := vfs.Flock(b, linux.F_WRLCK); errno != linux.EAGAIN {
-		t.Errorf("the other name was locked too: %s", errno.Name())
+		t.Errorf("locking the other name: %s, want EAGAIN", errno.Name())
 	}
 }
 
@@ -266,16 +266,16 @@ func TestAReadOnlyFolderRefusesChanges(t *testing.T) {
 		"chmod":  {func() linux.Errno { return kept.Inode().SetAttr(&vfs.Attr{Valid: vfs.AttrMode}) }, linux.EROFS},
 	} {
 		if errno := c.do(); errno != c.want {
-			t.Errorf("%s: %s", name, errno.Name())
+			t.Errorf("%s: %s, want %s", name, errno.Name(), c.want.Name())
 		}
 	}
 	var st linux.Statfs
 	if kept.Inode().FS().Statfs(&st); st.Flags&linux.ST_RDONLY == 0 || st.Blocks == 0 {
-		t.Errorf("statfs: flags %#x, %d blocks", st.Flags, st.Blocks)
+		t.Errorf("statfs: flags %#x without ST_RDONLY, or %d blocks", st.Flags, st.Blocks)
 	}
 }
 
-func TestAppendsOfManyFilesAllStay(t *testing.T) {
+func TestConcurrentAppendsLoseNothing(t *testing.T) {
 	put(t, "log", nil)
 	var done sync.WaitGroup
 	const writers, lines = 20, 30
@@ -292,12 +292,12 @@ func TestAppendsOfManyFilesAllStay(t *testing.T) {
 	}
 	done.Wait()
 	if b, err := os.ReadFile(filepath.Join(folder, "log")); err != nil || len(b) != writers*lines*7 {
-		t.Errorf("%d bytes, %v", len(b), err)
+		t.Errorf("the log has %d bytes, want %d: %v", len(b), writers*lines*7, err)
 	}
 }
 
-// A file that its creator may write although nobody may open it so.
-func TestWhoCreatesAFileMayWriteIt(t *testing.T) {
+// The creator of a file may write to it although its mode forbids every open.
+func TestTheCreatorOfAFileMayWriteToIt(t *testing.T) {
 	var opens atomic.Int32
 	server.Watch(func(typ uint8) {
 		if typ == 12 { // Tlopen
@@ -313,11 +313,11 @@ func TestWhoCreatesAFileMayWriteIt(t *testing.T) {
 		t.Error(errno.Name())
 	}
 	if opens.Load() != 0 {
-		t.Error("it was opened a second time")
+		t.Error("the new file was opened a second time")
 	}
 }
 
-func TestFidsAreGivenBack(t *testing.T) {
+func TestFidsAreReleased(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(folder, "deep/er"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -329,17 +329,17 @@ func TestFidsAreGivenBack(t *testing.T) {
 		vfs.Make(vfs.Root(), "/rw/deep/node", &vfs.NewInode{Mode: linux.S_IFREG | 0o600})
 		vfs.Unlink(vfs.Root(), "/rw/deep/node")
 	}
-	// The root's stays, and what other tests may still have.
+	// The root's fid stays, and other tests may still hold some.
 	for deadline := time.Now().Add(10 * time.Second); server.Fids() > 20; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d fids", server.Fids())
+			t.Fatalf("%d fids are still in use after 10 s", server.Fids())
 		}
 		runtime.GC()
 		runtime.Gosched()
 	}
 }
 
-// Directories that are known cost no request of their own.
+// Known directories cost no extra requests.
 func TestAPathIsOneRequest(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(folder, "path/to/the"), 0o700); err != nil {
 		t.Fatal(err)
@@ -359,13 +359,13 @@ func TestAPathIsOneRequest(t *testing.T) {
 	})
 	again, errno := walk("/rw/path/to//the/file")
 	if errno != 0 || again != file || walks.Load() != 1 {
-		t.Errorf("%d requests, the same: %v, %s", walks.Load(), again == file, errno.Name())
+		t.Errorf("%d requests, want 1; same dentry: %v, want true; error %s", walks.Load(), again == file, errno.Name())
 	}
 	if _, errno := walk("/rw/path/to/the/none"); errno != linux.ENOENT {
-		t.Errorf("a name that is not there: %s", errno.Name())
+		t.Errorf("looking up a missing name: %s, want ENOENT", errno.Name())
 	}
 	if up, errno := walk("/rw/path/to/../to/the/.//file"); errno != 0 || up != file {
-		t.Errorf("up and down: %s", errno.Name())
+		t.Errorf("a path with \"..\" leads to another dentry: %s", errno.Name())
 	}
 	// Another directory has the name now.
 	if err := os.MkdirAll(filepath.Join(folder, "path/other/the"), 0o700); err != nil {
@@ -377,10 +377,10 @@ func TestAPathIsOneRequest(t *testing.T) {
 		}
 	}
 	if _, errno := walk("/rw/path/to/the/file"); errno != linux.ENOENT {
-		t.Errorf("in another directory: %s", errno.Name())
+		t.Errorf("the file was found in another directory: %s, want ENOENT", errno.Name())
 	}
 	if moved, errno := walk("/rw/path/moved/the/file"); errno != 0 || moved.Inode() != file.Inode() {
-		t.Errorf("moved: %s", errno.Name())
+		t.Errorf("the moved file has another inode: %s", errno.Name())
 	}
 	runtime.KeepAlive(file)
 }

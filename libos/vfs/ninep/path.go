@@ -6,10 +6,10 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// LookupPath implements vfs.PathDir. Directories that were found before, and of
-// which something still knows, are asked for in one request with what is to be
-// found below them. The server says what each is: when one is not what it was,
-// names are looked up one by one.
+// LookupPath implements vfs.PathDir. Directories that were found before and are
+// still referenced go into one Twalk request together with the next name. The
+// server reports the qid of each. When one differs from the known qid,
+// LookupPath looks up the first name alone.
 func (d *directory) LookupPath(at *vfs.Dentry, names []string) ([]*vfs.Dentry, linux.Errno) {
 	if known := d.remembered(at, names); len(known) > 0 {
 		if found := d.walk(known, names[:len(known)+1]); found != nil {
@@ -23,8 +23,8 @@ func (d *directory) LookupPath(at *vfs.Dentry, names []string) ([]*vfs.Dentry, l
 	return []*vfs.Dentry{e}, 0
 }
 
-// remembered are the directories that are known by names, but the last; as many
-// as one message can ask for.
+// remembered returns the known directories that names begins with, without the
+// last name. It returns no more than fit into one message.
 func (d *directory) remembered(at *vfs.Dentry, names []string) (known []*vfs.Dentry) {
 	size := 0
 	for _, name := range names[:min(len(names), wire.MaxWalk)-1] {
@@ -47,8 +47,9 @@ func (d *directory) remembered(at *vfs.Dentry, names []string) (known []*vfs.Den
 	return known
 }
 
-// walk is known with what the last of names stands for, if that is there; nil
-// when the names lead elsewhere.
+// walk walks along known and then to the last of names. It returns known and
+// the dentry of that last name, if the name exists. It returns nil when the
+// names lead elsewhere.
 func (d *directory) walk(known []*vfs.Dentry, names []string) []*vfs.Dentry {
 	from := d.handle.hold()
 	defer from.drop()

@@ -8,18 +8,18 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// The requests of 9P2000.L (diod's protocol.md, and Linux's net/9p/client.c),
-// one function each.
+// The requests of 9P2000.L, one function each (diod's protocol.md, and Linux's
+// net/9p/client.c).
 
-// attach is the root of the tree that the server has by the name given; a device
-// has one without a name.
+// attach returns a fid for the root of the server's tree of that name. The tree
+// of a virtio device has no name.
 func (c *client) attach(tree string) (*fid, wire.ID, linux.Errno) {
 	f := c.fids.take()
 	x := c.begin(wire.Tattach)
 	defer c.end(x)
 	x.u32(f.num)
 	x.u32(wire.NoFid)
-	x.str("") // the user's name; the number counts
+	x.str("") // the user's name; servers use the number that follows
 	x.str(tree)
 	x.u32(0)
 	r, errno := x.call()
@@ -34,7 +34,7 @@ func (c *client) attach(tree string) (*fid, wire.ID, linux.Errno) {
 	return f, id, r.Errno()
 }
 
-// walk is a new fid for name in directory from.
+// walk returns a new fid for name in directory from.
 func (c *client) walk(from *fid, name string) (*fid, wire.ID, linux.Errno) {
 	f, ids, errno := c.walkPath(from, name)
 	if errno != 0 {
@@ -43,9 +43,9 @@ func (c *client) walk(from *fid, name string) (*fid, wire.ID, linux.Errno) {
 	return f, ids[0], 0
 }
 
-// walkPath is a new fid for what names lead to, each in what the one before it
-// leads to, and what all of them are. When not all are there, but the first is,
-// there is no fid, and fewer ids than names.
+// walkPath walks from directory from along names. It returns a new fid for the
+// last one and the ids of all. When the first name exists but a later one does
+// not, it returns no fid, fewer ids than names, and no error.
 func (c *client) walkPath(from *fid, names ...string) (*fid, []wire.ID, linux.Errno) {
 	f := c.fids.take()
 	x := c.begin(wire.Twalk)
@@ -81,14 +81,14 @@ func (c *client) walkPath(from *fid, names ...string) (*fid, []wire.ID, linux.Er
 	return f, ids, 0
 }
 
-// clone is a second fid for what from stands for.
+// clone returns a second fid for the object of from.
 func (c *client) clone(from *fid) (*fid, linux.Errno) {
 	f, _, errno := c.walkPath(from)
 	return f, errno
 }
 
-// abandon gives up a fid that the server refused to make. When what it said is
-// unintelligible it may have made it.
+// abandon frees a fid after a failed Twalk. If the reply was malformed (EIO),
+// the server may have made the fid, so it must be clunked.
 func (f *fid) abandon(errno linux.Errno) {
 	if errno == linux.EIO {
 		f.drop()
@@ -97,8 +97,8 @@ func (f *fid) abandon(errno linux.Errno) {
 	}
 }
 
-// lopen opens the object of f for reading or writing, and returns how much data
-// the server wants in one request.
+// lopen opens the object of f. It returns the largest amount of data, in bytes,
+// that the server accepts in one request.
 func (c *client) lopen(f *fid, flags uint32) (int, linux.Errno) {
 	x := c.begin(wire.Tlopen)
 	defer c.end(x)
@@ -111,8 +111,8 @@ func (c *client) lopen(f *fid, flags uint32) (int, linux.Errno) {
 	return c.opened(&r)
 }
 
-// lcreate makes a regular file in the directory of f, which becomes the open
-// file's.
+// lcreate makes a regular file in the directory of f. f then stands for the
+// open file.
 func (c *client) lcreate(f *fid, name string, flags, mode, gid uint32) (int, linux.Errno) {
 	x := c.begin(wire.Tlcreate)
 	defer c.end(x)
@@ -137,7 +137,7 @@ func (c *client) opened(r *wire.Reader) (int, linux.Errno) {
 	return int(unit), r.Errno()
 }
 
-// readData reads at most what one message carries.
+// readData reads at most the data of one message.
 func (c *client) readData(typ uint8, f *fid, p []byte, off int64) (int, linux.Errno) {
 	x := c.begin(typ)
 	defer c.end(x)
@@ -147,7 +147,7 @@ func (c *client) readData(typ uint8, f *fid, p []byte, off int64) (int, linux.Er
 	return x.read(p)
 }
 
-// writeData writes at most what one message carries.
+// writeData writes at most the data of one message.
 func (c *client) writeData(f *fid, p []byte, off int64) (int, linux.Errno) {
 	x := c.begin(wire.Twrite)
 	defer c.end(x)
@@ -157,8 +157,9 @@ func (c *client) writeData(f *fid, p []byte, off int64) (int, linux.Errno) {
 	return x.write(p)
 }
 
-// getattr is stat(2), without what the server cannot know. ESTALE: a server that
-// knows files by their names has another one there now.
+// getattr is stat(2), without the fields that the server cannot know. It
+// returns ESTALE when the fid now refers to another object, as on a server that
+// knows files by their names.
 func (c *client) getattr(f *fid, id wire.ID) (st linux.Stat, errno linux.Errno) {
 	x := c.begin(wire.Tgetattr)
 	defer c.end(x)
@@ -168,7 +169,7 @@ func (c *client) getattr(f *fid, id wire.ID) (st linux.Stat, errno linux.Errno) 
 	if errno != 0 {
 		return st, errno
 	}
-	r.U64() // which fields are valid: all of struct stat's always are
+	r.U64() // which fields are valid; those of struct stat always are
 	if now := r.ID(); !r.Bad && now != id {
 		return st, linux.ESTALE
 	}
@@ -181,18 +182,18 @@ func (c *client) getattr(f *fid, id wire.ID) (st linux.Stat, errno linux.Errno) 
 	if st.Size < 0 || st.Blocks < 0 || st.Blksize < 0 {
 		r.Bad = true
 	}
-	// Programs make buffers of this size.
+	// Programs allocate buffers of this size.
 	st.Blksize = min(max(st.Blksize, 512), int64(c.maxData))
 	return st, r.Errno()
 }
 
 // setattr is chmod, chown, truncate and utimensat. The bits of Tsetattr have
-// the order of vfs.AttrMask's.
+// the order of those of vfs.AttrMask.
 func (c *client) setattr(f *fid, a *vfs.Attr) linux.Errno {
 	const same = vfs.AttrMode | vfs.AttrUID | vfs.AttrGID | vfs.AttrSize | vfs.AttrAtime | vfs.AttrMtime
 	valid := uint32(a.Valid & same)
 	if a.Valid&vfs.AttrChown != 0 {
-		valid |= wire.SetCtime // all of chown(-1, -1)
+		valid |= wire.SetCtime // the only effect of chown(-1, -1)
 	}
 	if a.Valid&vfs.AttrAtime != 0 {
 		valid |= wire.SetAtimeTo
@@ -201,7 +202,7 @@ func (c *client) setattr(f *fid, a *vfs.Attr) linux.Errno {
 	case a.Valid&vfs.AttrMtime != 0:
 		valid |= wire.SetMtimeTo
 	case a.Valid&vfs.AttrSize != 0:
-		// ftruncate(2) and O_TRUNC are changes even when the size stays.
+		// ftruncate(2) and O_TRUNC set the time even when the size stays.
 		valid |= uint32(vfs.AttrMtime)
 	}
 	x := c.begin(wire.Tsetattr)
@@ -255,8 +256,9 @@ func (c *client) mkdir(dir *fid, name string, mode, gid uint32) linux.Errno {
 	return errno
 }
 
-// mknod makes what n says; Rdev is as the system call has it, 12 bits of the
-// major number and 20 of the minor one (linux/kdev_t.h, new_decode_dev).
+// mknod makes the object that n describes. Rdev has the system call's format:
+// 12 bits of major and 20 bits of minor number (linux/kdev_t.h,
+// new_decode_dev).
 func (c *client) mknod(dir *fid, name string, n *vfs.NewInode, gid uint32) linux.Errno {
 	dev := uint32(n.Rdev)
 	x := c.begin(wire.Tmknod)
@@ -306,7 +308,7 @@ func (c *client) fsync(f *fid) linux.Errno {
 	x := c.begin(wire.Tfsync)
 	defer c.end(x)
 	x.u32(f.num)
-	x.u32(0) // not the data alone
+	x.u32(0) // datasync: also write metadata
 	_, errno := x.call()
 	return errno
 }
@@ -319,7 +321,7 @@ func (c *client) statfs(f *fid) (st linux.Statfs, errno linux.Errno) {
 	if errno != 0 {
 		return st, errno
 	}
-	r.U32() // the type of what the server has its files in
+	r.U32() // type of the server's file system
 	st.Bsize = int64(r.U32())
 	st.Blocks, st.Bfree, st.Bavail = r.U64(), r.U64(), r.U64()
 	st.Files, st.Ffree = r.U64(), r.U64()

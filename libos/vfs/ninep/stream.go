@@ -8,18 +8,18 @@ import (
 	"github.com/pith-os/pith/libos/vfs/ninep/wire"
 )
 
-// listSize is how much of a directory one request asks for.
+// listSize is how many bytes of a directory one request asks for.
 const listSize = 32 << 10
 
-// stream is the listing of an open directory. It keeps what the server gave
-// more than was asked for. The open file that it is part of calls it from one
+// stream is the listing of an open directory. It buffers entries that the
+// server sent and the caller has not taken. The open file calls it from one
 // goroutine at a time.
 type stream struct {
 	d    *directory
 	fid  *fid // open
 	buf  []byte
-	rest []byte // of buf: entries that were not taken yet
-	pos  int64  // where rest begins
+	rest []byte // part of buf: entries not taken yet
+	pos  int64  // position where rest begins
 }
 
 // Stream implements vfs.Streamer.
@@ -37,7 +37,7 @@ func (d *directory) Stream() (vfs.Stream, linux.Errno) {
 	return &stream{d: d, fid: f, buf: make([]byte, min(listSize, d.fs.c.maxData))}, 0
 }
 
-// List implements vfs.Stream. Positions are the server's.
+// List implements vfs.Stream. The positions are the server's.
 func (s *stream) List(pos int64, fn func(vfs.DirEntry) bool) linux.Errno {
 	if pos != s.pos || pos == 0 {
 		s.rest, s.pos = nil, pos
@@ -63,8 +63,8 @@ func (s *stream) List(pos int64, fn func(vfs.DirEntry) bool) linux.Errno {
 	}
 }
 
-// entry reads an entry of Rreaddir: qid[13] offset[8] type[1] name[s], where
-// the type is that of struct dirent.
+// entry reads an entry of Rreaddir: qid[13] offset[8] type[1] name[s]. The type
+// is that of struct dirent.
 func (s *stream) entry(r *wire.Reader) (vfs.DirEntry, bool) {
 	id, next, typ, name := r.ID(), int64(r.U64()), r.U8(), r.Str()
 	e := vfs.DirEntry{Name: string(name), Ino: id.Path, Mode: uint32(typ&0xf) << linux.DT_SHIFT, Next: next}

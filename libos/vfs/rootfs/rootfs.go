@@ -1,6 +1,7 @@
-// Package rootfs makes the root of the tree: a file system in memory over the
-// image's root files, with the directories and the files in /etc that programs
-// take for granted. Package sys imports it for its effect.
+// Package rootfs makes the root of the tree: a file system in memory that
+// starts with the image's root files. It adds the directories and the files in
+// /etc that programs take for granted. Package sys imports it for this side
+// effect.
 package rootfs
 
 import (
@@ -25,7 +26,7 @@ func init() {
 	})
 }
 
-// archive are the root files; nil outside of an image.
+// archive returns the root files, or nil outside an image.
 func archive() []byte {
 	addr, size := image.Root[0], image.Root[1]
 	if addr == 0 {
@@ -34,8 +35,8 @@ func archive() []byte {
 	return unsafe.Slice((*byte)(platform.Pointer(addr)), size)
 }
 
-// build makes the root, of a virtual machine if vm. Its files may use half of
-// the memory, as tmpfs's do.
+// build makes the root file system; vm is whether the image runs in a virtual
+// machine. Files may use half of the memory, as in Linux's tmpfs.
 func build(archive []byte, c *boot.Config, vm bool) (*memfs.FS, error) {
 	fs := memfs.New(int64(c.Memory / 2))
 	if archive != nil {
@@ -57,7 +58,7 @@ type defaultFile struct {
 	data string
 }
 
-// defaults are what the root has when the root files do not.
+// defaults returns the files that build adds where the root files lack them.
 func defaults(c *boot.Config) []defaultFile {
 	const dir, file, link = linux.S_IFDIR, linux.S_IFREG, linux.S_IFLNK | 0o777
 	return []defaultFile{
@@ -89,7 +90,7 @@ func defaults(c *boot.Config) []defaultFile {
 	}
 }
 
-// hosts is /etc/hosts (hosts(5)).
+// hosts returns the content of /etc/hosts (hosts(5)).
 func hosts(c *boot.Config) string {
 	s := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	if c.Hostname == "" || c.Hostname == "localhost" {
@@ -106,8 +107,9 @@ func hosts(c *boot.Config) string {
 	return s
 }
 
-// resolvConf is /etc/resolv.conf (resolv.conf(5)). Where the network names the
-// servers, it is what package inet has heard of them.
+// resolvConf returns /etc/resolv.conf (resolv.conf(5)). When the network
+// provides the name servers, the file is a link to the list that package inet
+// maintains.
 func resolvConf(c *boot.Config, vm bool) defaultFile {
 	const path = "/etc/resolv.conf"
 	if vm && !c.Net.Addressed() && (c.Net == nil || len(c.Net.DNS) == 0) {

@@ -63,7 +63,7 @@ func content(t *testing.T, path string) string {
 	return string(p[:n])
 }
 
-// The tree is built once in a process: this is the only test that looks at it.
+// A process builds the tree once, so this is the only test that looks at it.
 func TestRootOfAnArchive(t *testing.T) {
 	a := pack("dir etc/ ", "file etc/hosts mine", "file ./app/data/x deep", "link app/ln data/x",
 		"hard one ", "hard two shared", "dir . ")
@@ -87,10 +87,10 @@ func TestRootOfAnArchive(t *testing.T) {
 	}
 	f.Release()
 	if got := content(t, "/test/etc/hosts"); got != "mine and more" {
-		t.Errorf("after writing: %q", got)
+		t.Errorf("after appending, /test/etc/hosts has %q", got)
 	}
 	if string(a) != before {
-		t.Error("the archive was written to")
+		t.Error("a write to a file changed the archive")
 	}
 	for path, mode := range map[string]uint32{"/test/etc": 0o40700, "/test/tmp": 0o41777, "/test/app": 0o40755, "/tmp": 0o41777} {
 		d, errno := vfs.Walk(vfs.Root(), path, true)
@@ -103,11 +103,11 @@ func TestRootOfAnArchive(t *testing.T) {
 		}
 	}
 	if m := vfs.Mounts(); len(m) != 2 || m[0].Path != "/" || m[1].Path != "/test" {
-		t.Errorf("mounts: %v", m)
+		t.Errorf("mounts are %v, want / and /test", m)
 	}
 }
 
-func TestNameServersOfAVirtualMachineAreGivenOrHeardOf(t *testing.T) {
+func TestNameServersOfAVMAreConfiguredOrLearned(t *testing.T) {
 	given := &boot.Net{Addr4: "10.0.0.2/24", DNS: []string{"1.1.1.1"}}
 	for _, c := range []struct {
 		net  *boot.Net
@@ -122,7 +122,7 @@ func TestNameServersOfAVirtualMachineAreGivenOrHeardOf(t *testing.T) {
 		{nil, false, linux.S_IFREG | 0o644, ""},
 	} {
 		if f := resolvConf(&boot.Config{Net: c.net}, c.vm); f.mode != c.mode || f.data != c.data {
-			t.Errorf("%+v, machine %v: mode %o, %q", c.net, c.vm, f.mode, f.data)
+			t.Errorf("%+v, vm %v: mode %o, data %q; want mode %o, data %q", c.net, c.vm, f.mode, f.data, c.mode, c.data)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func TestBadRootFilesAreErrors(t *testing.T) {
 		"not an archive":        []byte("hello"),
 	} {
 		if _, err := build(a, &boot.Config{}, false); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: build accepted the archive", name)
 		}
 	}
 }

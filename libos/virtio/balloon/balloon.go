@@ -1,6 +1,6 @@
-// Package balloon drives virtio's memory balloon (virtio 1.2 §5.5): memory that
-// the program freed goes back to the host, when the host asks for it and, where
-// the device has free page reporting, by itself. Package machine starts it.
+// Package balloon drives virtio's memory balloon (virtio 1.2 §5.5). Memory that
+// the program freed goes back to the host: when the host asks for it and, if
+// the device has free page reporting, automatically. Package machine starts it.
 package balloon
 
 import (
@@ -19,14 +19,14 @@ const (
 	featureReporting    = 1 << 5
 )
 
-// The configuration (§5.5.4).
+// Fields of the configuration (§5.5.4).
 const (
-	configNumPages = 0 // pages the host wants
-	configActual   = 4 // pages it has
+	configNumPages = 0 // pages that the host wants
+	configActual   = 4 // pages that the balloon has
 )
 
-// Queues (§5.5.2). Behind them, without gaps, those that come with features:
-// statistics, hints, reports, as QEMU, Firecracker and Linux have it.
+// Queues (§5.5.2). The queues of features follow without gaps: statistics,
+// hints, reports. QEMU, Firecracker and Linux number them like this.
 const (
 	inflateQueue = iota
 	deflateQueue
@@ -35,46 +35,46 @@ const (
 
 const (
 	queueSize = 16
-	pageNums  = 1024 // numbers of pages sent at once, 32 bits each
+	pageNums  = 1024 // page frame numbers per buffer, 32 bits each
 )
 
-// memory is where pages come from: the platform, or a test's.
+// memory provides page frames: from the platform, or from a test.
 type memory interface {
 	TakeFree(runs []platform.PageRun) int
 	ReturnFree(runs []platform.PageRun)
-	// Spare is how many bytes can go without harm to the program.
+	// Spare returns how many bytes the program can do without.
 	Spare() uint64
 }
 
-// balloon is the device, and what the host has of our memory.
+// balloon is the device, and the page frames that the host has.
 type balloon struct {
 	dev              *virtio.Device
 	inflate, deflate *virtio.Queue
-	report           *virtio.Queue // nil: the device has no free page reporting
+	report           *virtio.Queue // nil without free page reporting
 	memory           memory
 
-	list    virtio.Buffer // of page numbers; follow's
+	list    virtio.Buffer // page frame numbers; used by follow
 	buffers [1]virtio.Buffer
-	given   []platform.PageRun // follow's
-	pages   uint32             // in given; follow's
+	given   []platform.PageRun // pages that the host has; used by follow
+	pages   uint32             // number of pages in given; used by follow
 
-	runs   []platform.PageRun // being reported
-	frames []virtio.Buffer    // the same
+	runs   []platform.PageRun // runs being reported
+	frames []virtio.Buffer    // the same runs as buffers
 
-	changed platform.Waiter // the configuration changed, or the device is gone
-	tick    platform.Waiter // it is time to report, or the device is gone
+	changed platform.Waiter // the configuration has changed, or the device is shut down
+	tick    platform.Waiter // time for a report, or the device is shut down
 	closed  atomic.Bool
 }
 
-// Start has the device of t do its work, for as long as the machine runs.
+// Start starts the device of t. It runs for as long as the VM does.
 func Start(t virtio.Transport) linux.Errno {
-	_, errno := start(t, machineMemory{})
+	_, errno := start(t, platformMemory{})
 	return errno
 }
 
 func start(t virtio.Transport, m memory) (*balloon, linux.Errno) {
-	// The device's own features move the number of the queue for reports,
-	// whether they are agreed on or not.
+	// The features that the device offers determine the number of the reporting
+	// queue, even those that are not accepted.
 	offered := t.Features()
 	dev, errno := virtio.Open(t, featureMustTellHost|featureReporting)
 	if errno != 0 {
@@ -122,7 +122,7 @@ func (b *balloon) shutdown() {
 	b.tick.Wake()
 }
 
-// follow has the balloon be as large as the host wants it.
+// follow changes the balloon's size whenever the host wants another size.
 func (b *balloon) follow() {
 	for !b.closed.Load() {
 		for b.adjust() {
@@ -131,8 +131,8 @@ func (b *balloon) follow() {
 	}
 }
 
-// adjust takes one step towards the size that the host wants; false: there is
-// none to take.
+// adjust takes one step towards the size that the host wants. It returns false
+// when no step is possible.
 func (b *balloon) adjust() bool {
 	var p [4]byte
 	if !b.dev.Config(configNumPages, p[:]) {
@@ -148,7 +148,7 @@ func (b *balloon) adjust() bool {
 	return false
 }
 
-// grow gives the host up to n pages.
+// grow gives up to n pages to the host.
 func (b *balloon) grow(n uint32) bool {
 	spare := b.memory.Spare() / platform.PageSize
 	n = uint32(min(uint64(n), spare, pageNums))
@@ -160,8 +160,8 @@ func (b *balloon) grow(n uint32) bool {
 	if rest.Pages > 0 {
 		b.memory.ReturnFree([]platform.PageRun{rest})
 	}
-	if !b.tell(b.inflate, give) {
-		// The device may use them or not: they are lost.
+	if !b.sendPages(b.inflate, give) {
+		// The device may use the pages or not, so they are lost.
 		return false
 	}
 	b.given = append(b.given, give)
@@ -173,7 +173,7 @@ func (b *balloon) grow(n uint32) bool {
 func (b *balloon) shrink(n uint32) bool {
 	last := len(b.given) - 1
 	back, rest := split(b.given[last], int(min(n, pageNums)))
-	if !b.tell(b.deflate, back) {
+	if !b.sendPages(b.deflate, back) {
 		return false
 	}
 	b.memory.ReturnFree([]platform.PageRun{back})
@@ -184,7 +184,7 @@ func (b *balloon) shrink(n uint32) bool {
 	return true
 }
 
-// split is the first n pages of a run, and the others.
+// split returns the first n pages of a run, and the rest.
 func split(r platform.PageRun, n int) (first, rest platform.PageRun) {
 	n = min(n, r.Pages)
 	return platform.PageRun{Phys: r.Phys, Pages: n},
@@ -197,9 +197,9 @@ func (b *balloon) resized(by uint32) {
 	b.dev.SetConfig(configActual, []byte{byte(b.pages), byte(b.pages >> 8), byte(b.pages >> 16), byte(b.pages >> 24)})
 }
 
-// tell sends the numbers of a run's pages, and waits until the device has taken
-// note.
-func (b *balloon) tell(q *virtio.Queue, r platform.PageRun) bool {
+// sendPages sends the page frame numbers of a run, and waits until the device
+// has used the buffer.
+func (b *balloon) sendPages(q *virtio.Queue, r platform.PageRun) bool {
 	for i := range r.Pages {
 		n := uint32(r.Phys/platform.PageSize) + uint32(i)
 		p := b.list.Mem[4*i:]
@@ -209,7 +209,7 @@ func (b *balloon) tell(q *virtio.Queue, r platform.PageRun) bool {
 	return q.Add(b.buffers[:], nil, 0) && await(q)
 }
 
-// await notifies the device, and waits until it has used the one buffer.
+// await notifies the device, and waits until it has used the only buffer.
 func await(q *virtio.Queue) bool {
 	q.Kick()
 	for q.Wait() {
@@ -220,15 +220,15 @@ func await(q *virtio.Queue) bool {
 	return false
 }
 
-// machineMemory is the platform's.
-type machineMemory struct{}
+// platformMemory is the memory of the platform.
+type platformMemory struct{}
 
-func (machineMemory) TakeFree(runs []platform.PageRun) int { return platform.TakeFree(runs) }
-func (machineMemory) ReturnFree(runs []platform.PageRun)   { platform.ReturnFree(runs) }
+func (platformMemory) TakeFree(runs []platform.PageRun) int { return platform.TakeFree(runs) }
+func (platformMemory) ReturnFree(runs []platform.PageRun)   { platform.ReturnFree(runs) }
 
-// Spare leaves the program what it has, and an eighth of the machine to grow
-// into.
-func (machineMemory) Spare() uint64 {
+// Spare leaves the program the memory that it has, and an eighth of the VM's
+// memory to grow into.
+func (platformMemory) Spare() uint64 {
 	_, used := platform.Memory()
 	all := platform.Config().Memory
 	if keep := used + all/8; all > keep {

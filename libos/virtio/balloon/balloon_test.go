@@ -11,7 +11,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// machine is memory of a test: page frames from 0x1000 on.
+// machine is a memory for tests, with page frames from number 0x1000 on.
 type machine struct {
 	t  testing.TB
 	mu sync.Mutex
@@ -19,7 +19,7 @@ type machine struct {
 	free  []platform.PageRun // not taken yet
 	taken map[uint64]bool    // by frame number
 	spare uint64
-	used  bool // what comes back is used at once, and freed again
+	used  bool // returned pages are used at once and freed again
 }
 
 func newMachine(t testing.TB, runs ...int) *machine {
@@ -52,7 +52,7 @@ func (m *machine) ReturnFree(runs []platform.PageRun) {
 		for i := range r.Pages {
 			n := r.Phys/platform.PageSize + uint64(i)
 			if !m.taken[n] {
-				m.t.Errorf("page %#x came back that was not taken", n)
+				m.t.Errorf("page %#x was returned but not taken", n)
 			}
 			delete(m.taken, n)
 		}
@@ -70,8 +70,8 @@ func (m *machine) missing() int {
 	return len(m.taken)
 }
 
-// host is the device's side: what it was given, and what it has seen of the
-// balloon's size.
+// host is the device's side: the pages that it was given, and the sizes that
+// the balloon has reported.
 type host struct {
 	dev   *virtiotest.Device
 	sizes chan uint32
@@ -95,7 +95,7 @@ func newHost(t *testing.T, features uint64, optional ...int) *host {
 			for p := c.Bytes(); len(p) > 0; p = p[4:] {
 				n := binary.LittleEndian.Uint32(p)
 				if h.pages[n] == have {
-					t.Errorf("page %#x is given or taken twice", n)
+					t.Errorf("page %#x was given twice or taken back twice", n)
 				}
 				h.pages[n] = have
 			}
@@ -107,7 +107,7 @@ func newHost(t *testing.T, features uint64, optional ...int) *host {
 	return h
 }
 
-// want asks for a size, and waits until the balloon has come to size.
+// want asks for a size of pages, and waits until the balloon reports size.
 func (h *host) want(pages, size uint32) {
 	h.dev.Change(func(config []byte) { binary.LittleEndian.PutUint32(config, pages) })
 	for <-h.sizes != size {
@@ -138,12 +138,12 @@ func TestTheBalloonIsAsLargeAsTheHostWants(t *testing.T) {
 	for _, size := range []uint32{50, 116, 1500, 1, 0, 700, 600} {
 		h.want(size, size)
 		if h.has() != int(size) {
-			t.Errorf("the host has %d pages of %d", h.has(), size)
+			t.Errorf("the host has %d pages, want %d", h.has(), size)
 		}
 	}
 }
 
-func TestNoMoreIsGivenThanThereIs(t *testing.T) {
+func TestTheBalloonGivesNoMoreThanTheFreePages(t *testing.T) {
 	m := newMachine(t, 100, 16)
 	h := newHost(t, 0)
 	b, errno := start(h.dev, m)
@@ -154,11 +154,11 @@ func TestNoMoreIsGivenThanThereIs(t *testing.T) {
 	h.want(1<<30, 116)
 	h.want(0, 0)
 	if n := m.missing(); n != 0 {
-		t.Errorf("%d pages are missing", n)
+		t.Errorf("%d pages did not come back", n)
 	}
 }
 
-func TestTheProgramsMemoryIsNotGiven(t *testing.T) {
+func TestTheBalloonLeavesTheProgramItsMemory(t *testing.T) {
 	m := newMachine(t, 1000)
 	m.spare = 10*platform.PageSize + 1
 	h := newHost(t, 0)
@@ -170,16 +170,16 @@ func TestTheProgramsMemoryIsNotGiven(t *testing.T) {
 	h.want(1<<30, 10)
 }
 
-func TestFreePagesAreReportedOnTheQueueForIt(t *testing.T) {
+func TestFreePagesAreReportedOnTheRightQueue(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		features uint64
 		queue    int
 	}{
 		{"alone", 0, 2},
-		{"behind statistics", featureStats, 3},
-		{"behind hints", featureFreePageHint, 3},
-		{"behind both", featureStats | featureFreePageHint, 4},
+		{"after statistics", featureStats, 3},
+		{"after hints", featureFreePageHint, 3},
+		{"after both", featureStats | featureFreePageHint, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t, 100, 16, 1024)
@@ -189,7 +189,7 @@ func TestFreePagesAreReportedOnTheQueueForIt(t *testing.T) {
 				t.Fatal(errno.Name())
 			}
 			defer b.shutdown()
-			b.tick.Wake() // two seconds later
+			b.tick.Wake() // as the timer does after two seconds
 			q := h.dev.Queue(c.queue)
 			var sizes []int
 			for len(sizes) < 3 {
@@ -200,27 +200,27 @@ func TestFreePagesAreReportedOnTheQueueForIt(t *testing.T) {
 						shown += b.Len / platform.PageSize
 					}
 					if m.missing() != shown {
-						t.Errorf("%d pages are nobody's, %d are shown", m.missing(), shown)
+						t.Errorf("%d pages are taken, %d are reported", m.missing(), shown)
 					}
 					q.Lie(d.ID, 0)
 				}
 			}
 			if !slices.Equal(sizes, []int{100, 16, 1024}) {
-				t.Errorf("reported %v", sizes)
+				t.Errorf("reported runs of %v pages", sizes)
 			}
 		})
 	}
 }
 
-func TestWhatIsShownAtOnceIsAPartOfTheMemory(t *testing.T) {
+func TestAReportCoversAFractionOfTheMemory(t *testing.T) {
 	for memory, want := range map[uint64]int{8 << 20: 1, 64 << 20: 2, 256 << 20: 8, 1 << 30: 16, 1 << 40: 16} {
 		if n := reportAtOnce(memory); n != want {
-			t.Errorf("%d runs of %d MiB", n, memory>>20)
+			t.Errorf("a report has %d runs with %d MiB of memory, want %d", n, memory>>20, want)
 		}
 	}
 }
 
-func TestWhatWasReportedIsTheMachinesAgain(t *testing.T) {
+func TestReportedPagesAreReturned(t *testing.T) {
 	m := newMachine(t, 100, 16)
 	h := newHost(t, featureReporting, 64)
 	q := h.dev.Queue(2)
@@ -235,15 +235,15 @@ func TestWhatWasReportedIsTheMachinesAgain(t *testing.T) {
 	}
 	defer b.shutdown()
 	if found, ok := b.reportFree(); !found || !ok || m.missing() != 0 {
-		t.Errorf("found %v, %v; %d pages are missing", found, ok, m.missing())
+		t.Errorf("reportFree returned %v, %v; %d pages did not come back", found, ok, m.missing())
 	}
 	if found, ok := b.reportFree(); found || !ok {
-		t.Errorf("found %v, %v where there is nothing new", found, ok)
+		t.Errorf("reportFree returned %v, %v without new free pages", found, ok)
 	}
 }
 
-// FuzzLyingDevice has a host that wants sizes without sense and uses buffers
-// that it was not given: pages are given and come back once, at the most.
+// FuzzLyingDevice simulates a host that wants impossible sizes and uses buffers
+// that it was not given. Each page must be given and returned at most once.
 func FuzzLyingDevice(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 0, 4, 0, 0, 0, 2})
 	f.Add([]byte{5, 0xff, 0xff, 0xff, 0xff, 1, 1, 9, 9, 2, 3, 200})

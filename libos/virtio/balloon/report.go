@@ -5,22 +5,24 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// Free page reporting (virtio 1.2 §5.5.6.7): the device is shown free page
-// frames, and the host takes what was in them. They stay the machine's to use.
+// Free page reporting (virtio 1.2 §5.5.6.7): the device gets the addresses of
+// free page frames, and the host frees the memory behind them. The VM can use
+// the reported pages again afterwards.
 
-// Nanoseconds between two looks for free memory: the least, and the most, where
-// there has been nothing for a while.
+// Time between two reports, in nanoseconds. It grows to reportSeldom while
+// there is nothing to report.
 const (
 	reportOften  = 2e9
 	reportSeldom = 32e9
 )
 
-// Runs that are shown at once are nobody's meanwhile. So they are few, an eighth
-// of the memory or less, for a program that needs some to find it; and they are
-// many, as each look for them goes through all of the memory.
+// Pages in a report cannot be used meanwhile. A report therefore covers at most
+// an eighth of the memory, so that a program that needs memory finds some. It
+// covers as many runs as possible within that, because each call of TakeFree
+// searches all of the memory.
 const (
 	reportPart = 8
-	longestRun = 4 << 20 // bytes, of a run that TakeFree gives
+	longestRun = 4 << 20 // in bytes: the longest run that TakeFree returns
 	reportMost = queueSize
 )
 
@@ -44,8 +46,8 @@ func (b *balloon) reports() {
 	}
 }
 
-// reportFree shows the device all free memory that it was not shown since its
-// last use. ok is false when the device is broken.
+// reportFree reports all free memory that was not reported since its last use.
+// ok is false when the device is broken.
 func (b *balloon) reportFree() (found, ok bool) {
 	for {
 		n := b.memory.TakeFree(b.runs)

@@ -18,18 +18,19 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// memory is a disk in memory, which refuses what a driver must not ask for.
+// memory is a disk in memory. It fails the test if a driver's request is
+// invalid.
 type memory struct {
 	t    testing.TB
 	dev  *virtiotest.Device
-	unit int // block size
+	unit int // block size in bytes
 
 	mu       sync.Mutex
 	data     []byte
 	bad      map[uint64]bool // sectors that fail
-	first    func()          // called at each queue's first request
+	first    func()          // called at the first request of each queue
 	requests map[uint32]int  // by type
-	largest  map[uint32]int  // sectors of one range, by type
+	largest  map[uint32]int  // largest range in sectors, by type
 }
 
 // diskConfig is the configuration of a disk.
@@ -50,7 +51,7 @@ func newMemory(t testing.TB, c diskConfig) *memory {
 	le.PutUint32(b[8:], c.sizeMax)
 	le.PutUint32(b[12:], c.segMax)
 	le.PutUint32(b[20:], c.blockSize)
-	b[24], b[25] = 3, 1 // 8 blocks, of which the first begins one later
+	b[24], b[25] = 3, 1 // physical blocks have 8 blocks, with an alignment offset of one block
 	le.PutUint16(b[26:], 8)
 	le.PutUint32(b[28:], 16)
 	le.PutUint16(b[34:], uint16(c.queues))
@@ -94,9 +95,9 @@ func (m *memory) serve(c *virtiotest.Chain) int {
 	check := func(sectors uint64) bool {
 		switch {
 		case at*sector%uint64(m.unit) != 0 || sectors*sector%uint64(m.unit) != 0:
-			m.t.Errorf("request %d: sector %d, %d sectors: not whole blocks", typ, at, sectors)
+			m.t.Errorf("request of type %d at sector %d with %d sectors does not consist of whole blocks", typ, at, sectors)
 		case (at+sectors)*sector > uint64(len(m.data)):
-			m.t.Errorf("request %d: sector %d, %d sectors: beyond the end", typ, at, sectors)
+			m.t.Errorf("request of type %d at sector %d with %d sectors reaches beyond the end", typ, at, sectors)
 		default:
 			for s := at; s < at+sectors; s++ {
 				if m.bad[s] {
@@ -149,7 +150,7 @@ func openFile(d *Disk, flags uint32) *File {
 	return f
 }
 
-// kinds are disks on which the same must happen.
+// kinds are disks that must all behave the same.
 var kinds = map[string]diskConfig{
 	"plain":          {size: 4 << 20},
 	"blocks of 4096": {size: 4 << 20, features: featureBlockSize, blockSize: 4096},
@@ -161,7 +162,7 @@ var kinds = map[string]diskConfig{
 	"flags, direct":  {size: 4 << 20, queueSize: 16},
 }
 
-// TestADiskIsAFile makes the same random reads and writes of a disk and of a
+// TestADiskIsAFile makes the same random reads and writes on a disk and on a
 // file of the host.
 func TestADiskIsAFile(t *testing.T) {
 	for name, c := range kinds {
@@ -192,7 +193,7 @@ func TestADiskIsAFile(t *testing.T) {
 						ours[i] = byte(rnd.Uint32())
 					}
 					if got, errno := f.Pwrite(ours, off); got != n || errno != 0 {
-						t.Fatalf("write %d at %d: %d, %s", n, off, got, errno.Name())
+						t.Fatalf("writing %d bytes at %d returned %d, %s", n, off, got, errno.Name())
 					}
 					if _, err := host.WriteAt(ours, off); err != nil {
 						t.Fatal(err)
@@ -202,12 +203,12 @@ func TestADiskIsAFile(t *testing.T) {
 				got, errno := f.Pread(ours, off)
 				want, _ := host.ReadAt(theirs, off)
 				if got != want || errno != 0 || !bytes.Equal(ours, theirs) {
-					t.Fatalf("read %d at %d: %d, %s; a file: %d; same: %t", n, off, got, errno.Name(), want, bytes.Equal(ours, theirs))
+					t.Fatalf("reading %d bytes at %d returned %d, %s; the file returned %d; same data: %t", n, off, got, errno.Name(), want, bytes.Equal(ours, theirs))
 				}
 			}
 			all, err := os.ReadFile(host.Name())
 			if err != nil || !bytes.Equal(all, m.data) {
-				t.Errorf("disk and file differ (%v)", err)
+				t.Errorf("disk and file differ in the end (error %v)", err)
 			}
 		})
 	}
@@ -220,7 +221,7 @@ func TestManyGoroutinesUseADiskAtOnce(t *testing.T) {
 			d := open(t, m)
 			const goroutines = 24
 			var all sync.WaitGroup
-			part := c.size / goroutines // borders of parts lie inside blocks
+			part := c.size / goroutines // parts do not begin at block boundaries
 			for g := range goroutines {
 				all.Go(func() {
 					rnd := rand.New(rand.NewPCG(3, uint64(g)))
@@ -232,12 +233,12 @@ func TestManyGoroutinesUseADiskAtOnce(t *testing.T) {
 							mine[i] = byte(rnd.Uint32())
 						}
 						if n, errno := d.WriteAt(mine[lo:hi], int64(g*part+lo)); n != hi-lo || errno != 0 {
-							t.Errorf("write: %d, %s", n, errno.Name())
+							t.Errorf("write returned %d, %s", n, errno.Name())
 						}
 					}
 					got := make([]byte, part)
 					if n, errno := d.ReadAt(got, int64(g*part)); n != part || errno != 0 || !bytes.Equal(got, mine) {
-						t.Errorf("part %d: %d, %s; same: %t", g, n, errno.Name(), bytes.Equal(got, mine))
+						t.Errorf("reading part %d returned %d, %s; same data: %t", g, n, errno.Name(), bytes.Equal(got, mine))
 					}
 				})
 			}
@@ -246,7 +247,7 @@ func TestManyGoroutinesUseADiskAtOnce(t *testing.T) {
 	}
 }
 
-// TestQueuesWorkAtTheSameTime has a device in which each queue waits for the
+// TestQueuesWorkAtTheSameTime uses a device in which each queue waits for the
 // other.
 func TestQueuesWorkAtTheSameTime(t *testing.T) {
 	m := newMemory(t, diskConfig{size: 1 << 20, features: featureMultiQueue, queues: 2, queueSize: 64})
@@ -291,7 +292,7 @@ func TestErrorsOfTheDeviceReachTheCaller(t *testing.T) {
 		{"zeroing it", 0, linux.EIO, func() (int, linux.Errno) {
 			return 0, f.Fallocate(linux.FALLOC_FL_ZERO_RANGE, 512<<10, 4096)
 		}},
-		{"read behind it", 512, 0, func() (int, linux.Errno) { return f.Pread(p[:512], 512<<10+512) }},
+		{"read after it", 512, 0, func() (int, linux.Errno) { return f.Pread(p[:512], 512<<10+512) }},
 	}
 	for _, c := range calls {
 		if n, errno := c.call(); n != c.n || errno != c.errno {
@@ -374,7 +375,7 @@ func TestAReadOnlyDiskRefusesToChange(t *testing.T) {
 	}
 }
 
-func TestFlushIsForWhatHasACache(t *testing.T) {
+func TestOnlyADiskWithACacheIsFlushed(t *testing.T) {
 	for _, features := range []uint64{0, featureFlush} {
 		m := newMemory(t, diskConfig{size: 1 << 20, features: features})
 		d := open(t, m)
@@ -385,7 +386,7 @@ func TestFlushIsForWhatHasACache(t *testing.T) {
 			t.Error(errno.Name())
 		}
 		if want := 2 * int(features/featureFlush); m.requests[typeFlush] != want {
-			t.Errorf("%d flushes, want %d", m.requests[typeFlush], want)
+			t.Errorf("the device got %d flushes, want %d", m.requests[typeFlush], want)
 		}
 	}
 }
@@ -403,11 +404,11 @@ func TestRangesAreSplitToTheDevicesLimits(t *testing.T) {
 			t.Errorf("%s: %s", name, errno.Name())
 		}
 		if n := bytes.Count(m.data, []byte{0}); n != 512<<10 || m.data[1023] != 'x' || m.data[1024] != 0 {
-			t.Errorf("%s: %d bytes are zero", name, n)
+			t.Errorf("%s: %d bytes are zero, want 512 KiB, or the wrong ones", name, n)
 		}
 	}
 	if m.largest[typeDiscard] != 100 || m.largest[typeWriteZeroes] != 6 {
-		t.Errorf("largest ranges: %v", m.largest)
+		t.Errorf("largest ranges are %v, want 100 and 6 sectors", m.largest)
 	}
 	for _, r := range [][2]int64{{1, 1024}, {1024, 1}, {0, 2 << 20}, {2 << 20, 0}, {-1024, 1024}} {
 		if errno := d.Discard(r[0], r[1]); errno != linux.EINVAL {
@@ -416,7 +417,7 @@ func TestRangesAreSplitToTheDevicesLimits(t *testing.T) {
 	}
 }
 
-func TestZeroesAreWrittenWhereTheDeviceCannotMakeThem(t *testing.T) {
+func TestZeroesAreWrittenIfTheDeviceCannotMakeThem(t *testing.T) {
 	m := newMemory(t, diskConfig{size: 1 << 20})
 	d := open(t, m)
 	d.WriteAt(bytes.Repeat([]byte{'x'}, 1<<20), 0)
@@ -424,14 +425,14 @@ func TestZeroesAreWrittenWhereTheDeviceCannotMakeThem(t *testing.T) {
 		t.Fatal(errno.Name())
 	}
 	if n := bytes.Count(m.data, []byte{0}); n != 600<<10 || m.data[512] != 0 {
-		t.Errorf("%d zeroes", n)
+		t.Errorf("%d bytes are zero, want 600 KiB, or the wrong ones", n)
 	}
 	if errno := d.Discard(0, 512); errno != linux.EOPNOTSUPP {
-		t.Errorf("discard: %s", errno.Name())
+		t.Errorf("discard: %s, want EOPNOTSUPP", errno.Name())
 	}
 }
 
-func TestIoctlsTellTheGeometry(t *testing.T) {
+func TestIoctlsReturnTheGeometry(t *testing.T) {
 	m := newMemory(t, diskConfig{size: 1 << 20, features: featureBlockSize | featureTopology | featureReadOnly, blockSize: 4096})
 	f := openFile(open(t, m), linux.O_RDONLY)
 	for _, c := range []struct {
@@ -449,14 +450,14 @@ func TestIoctlsTellTheGeometry(t *testing.T) {
 		}
 	}
 	if _, errno := f.Ioctl(0x5401, 0); errno != linux.ENOTTY {
-		t.Errorf("TCGETS: %s", errno.Name())
+		t.Errorf("TCGETS: %s, want ENOTTY", errno.Name())
 	}
 	if _, errno := f.Ioctl(blkGetSize64, 0); errno != linux.EFAULT {
-		t.Errorf("BLKGETSIZE64 to nowhere: %s", errno.Name())
+		t.Errorf("BLKGETSIZE64 with a null pointer: %s, want EFAULT", errno.Name())
 	}
 }
 
-func TestConfigurationsThatMakeNoSenseAreRefused(t *testing.T) {
+func TestInvalidConfigurationsAreRefused(t *testing.T) {
 	for name, c := range map[string]diskConfig{
 		"blocks of 100":                {features: featureBlockSize, blockSize: 100},
 		"blocks of 1 MiB":              {features: featureBlockSize, blockSize: 1 << 20},
@@ -497,13 +498,13 @@ func TestABrokenDiskIsAnErrorAndNoHang(t *testing.T) {
 	dev.Queue(0).Lie(77, 0)
 	for range callers {
 		if got := <-errs; got != "0"+linux.EIO.Name() {
-			t.Errorf("read: %s", got)
+			t.Errorf("read of a broken disk returned %s, want 0 and EIO", got)
 		}
 	}
 	if errno := d.Flush(); errno != 0 {
 		t.Errorf("flush without a cache: %s", errno.Name())
 	}
 	if _, errno := d.WriteAt(make([]byte, 512), 0); errno != linux.EIO {
-		t.Errorf("write: %s", errno.Name())
+		t.Errorf("write to a broken disk: %s, want EIO", errno.Name())
 	}
 }

@@ -1,9 +1,9 @@
-// Package block drives virtio disks (virtio 1.2 §5.2). A Disk is read and
-// written at any offset; File is what opening it as /dev/vda gives a program.
-// It stands on package virtio; package machine opens disks when a program does.
+// Package block drives virtio disks (virtio 1.2 §5.2). A Disk can be read and
+// written at any offset. A File is a Disk opened as /dev/vda. The package
+// stands on package virtio; package machine opens disks when the program does.
 //
-// The disk is not cached: a write is with the device when it returns, and a
-// flush is what makes it last.
+// There is no cache: when a write returns, the device has the data. A flush
+// makes the data permanent.
 package block
 
 import (
@@ -48,12 +48,12 @@ var (
 
 type field struct{ off, size int }
 
-// sector is the unit of the protocol, whatever the disk's blocks are.
+// sector is the unit of the protocol in bytes, whatever the disk's block size.
 const sector = 512
 
 const (
 	maxBlockSize = 64 << 10
-	maxSize      = 1 << 62 // bytes
+	maxSize      = 1 << 62 // in bytes
 	maxLanes     = 8
 )
 
@@ -63,26 +63,26 @@ type Disk struct {
 	lanes []*lane
 	next  atomic.Uint32 // lane of the next operation
 	size  atomic.Int64
-	chunk int // most bytes of data in a request
+	chunk int // most bytes of data in one request
 	limits
 
-	// partial is held to write while a part of a block is changed, which is
-	// a read and a write, and to read while whole blocks are written.
+	// partial is locked for writing while a part of a block is changed, which
+	// takes a read and a write. It is read-locked while whole blocks are written.
 	partial sync.RWMutex
 }
 
-// limits is what the device says of itself.
+// limits are properties that the device reports.
 type limits struct {
-	blockSize       int // the unit of requests, in bytes
-	physical        int // the unit in which it does not slow down, in bytes
-	alignmentOffset int // of the first such unit, in bytes
-	minIO, optIO    int // in bytes; 0: it does not say
+	blockSize       int // unit of requests, in bytes
+	physical        int // physical block size in bytes
+	alignmentOffset int // offset of the first physical block in bytes
+	minIO, optIO    int // in bytes; 0: not reported
 	maxDiscard      int64
 	maxWriteZeroes  int64
 	readOnly        bool
 }
 
-// Open takes the device into use. EIO: what it says of itself makes no sense.
+// Open opens the device of t. It returns EIO for an invalid configuration.
 func Open(t virtio.Transport) (*Disk, linux.Errno) {
 	dev, errno := virtio.Open(t, features)
 	if errno != 0 {
@@ -90,7 +90,7 @@ func Open(t virtio.Transport) (*Disk, linux.Errno) {
 	}
 	d := &Disk{dev: dev}
 	if !d.readLimits() || !d.readSize() {
-		dev.Fail("its configuration makes no sense")
+		dev.Fail("its configuration is invalid")
 		return nil, linux.EIO
 	}
 	segments, segmentSize := d.segmentLimits()
@@ -114,7 +114,7 @@ func Open(t virtio.Transport) (*Disk, linux.Errno) {
 	}
 	dev.OnConfig(func() {
 		if !d.readSize() {
-			dev.Fail("its size makes no sense")
+			dev.Fail("its new size is invalid")
 		}
 	})
 	if errno := dev.Start(); errno != 0 {
@@ -126,7 +126,7 @@ func Open(t virtio.Transport) (*Disk, linux.Errno) {
 	return d, 0
 }
 
-// config is a field of the configuration; 0 where there is none.
+// config returns a field of the configuration, or 0 if it does not exist.
 func (d *Disk) config(f field) (v uint64) {
 	var b [8]byte
 	if !d.dev.Config(f.off, b[:f.size]) {
@@ -166,8 +166,8 @@ func (d *Disk) readLimits() bool {
 	return true
 }
 
-// rangeLimit is a limit in sectors as bytes of whole blocks. A device that
-// gives none takes all that a request can say.
+// rangeLimit converts a limit in sectors to bytes, rounded down to whole
+// blocks. Without a limit, the range is the largest that a request can have.
 func (d *Disk) rangeLimit(f field) int64 {
 	n := int64(d.config(f))
 	if n == 0 {
@@ -176,7 +176,8 @@ func (d *Disk) rangeLimit(f field) int64 {
 	return n * sector / int64(d.blockSize) * int64(d.blockSize)
 }
 
-// readSize reads the capacity, which may change while the disk is in use.
+// readSize reads the capacity, which may change while the disk is in use. It
+// returns false for an invalid size.
 func (d *Disk) readSize() bool {
 	n := d.config(configCapacity)
 	if n > maxSize/sector {
@@ -186,8 +187,8 @@ func (d *Disk) readSize() bool {
 	return true
 }
 
-// segmentLimits are how many pieces of data a request may have, and how large
-// they may be.
+// segmentLimits returns how many segments of data a request may have, and their
+// largest size in bytes.
 func (d *Disk) segmentLimits() (n, size int) {
 	n, size = 1, maxChunk
 	if d.dev.Has(featureSegMax) {
@@ -199,20 +200,20 @@ func (d *Disk) segmentLimits() (n, size int) {
 	return n, size
 }
 
-// Size is the size of the disk in bytes, a multiple of the block size.
+// Size returns the size of the disk in bytes, a multiple of the block size.
 func (d *Disk) Size() int64 { return d.size.Load() }
 
-// BlockSize is the unit of the disk in bytes: writes that are not multiples of
-// it, at multiples of it, read first.
+// BlockSize returns the block size in bytes. A write that does not cover whole
+// blocks must read first.
 func (d *Disk) BlockSize() int { return d.blockSize }
 
-// ReadOnly says whether every write is refused with EPERM.
+// ReadOnly reports whether the disk is read-only. Writes then fail with EPERM.
 func (d *Disk) ReadOnly() bool { return d.readOnly }
 
-// clip is how many of n bytes at off are on the disk.
+// clip returns how many of the n bytes at off are on the disk.
 func (d *Disk) clip(off int64, n int) int { return int(max(0, min(int64(n), d.Size()-off))) }
 
-// ReadAt reads at any offset; it reads less than all of p only at the end of
+// ReadAt reads at any offset. It reads less than all of p only at the end of
 // the disk and before an error.
 func (d *Disk) ReadAt(p []byte, off int64) (int, linux.Errno) {
 	if off < 0 {
@@ -221,7 +222,8 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, linux.Errno) {
 	return d.transfer(typeIn, p[:d.clip(off, len(p))], off)
 }
 
-// WriteAt writes at any offset. ENOSPC: off is at the end of the disk.
+// WriteAt writes at any offset. It returns ENOSPC if off is at or beyond the
+// end of the disk.
 func (d *Disk) WriteAt(p []byte, off int64) (int, linux.Errno) {
 	switch {
 	case d.readOnly:
@@ -270,7 +272,7 @@ func (d *Disk) writePart(p []byte, off int64) (int, linux.Errno) {
 	return len(p), 0
 }
 
-// Flush makes what was written before last.
+// Flush makes all completed writes permanent.
 func (d *Disk) Flush() linux.Errno {
 	if d.readOnly || !d.dev.Has(featureFlush) {
 		return 0
@@ -278,9 +280,10 @@ func (d *Disk) Flush() linux.Errno {
 	return d.command(typeFlush, 0, nil)
 }
 
-// Discard tells that n bytes at off are not needed any more; what is read there
-// afterwards is not defined. Both must be multiples of the block size, else
-// EINVAL; EOPNOTSUPP: the device does not want to know.
+// Discard tells the device that the n bytes at off are no longer needed.
+// Reading them afterwards gives undefined data. off and n must be multiples of
+// the block size, else EINVAL. It returns EOPNOTSUPP if the device does not
+// support it.
 func (d *Disk) Discard(off, n int64) linux.Errno {
 	if errno := d.checkRange(off, n); errno != 0 {
 		return errno
@@ -291,8 +294,8 @@ func (d *Disk) Discard(off, n int64) linux.Errno {
 	return d.ranges(typeDiscard, off, n, d.maxDiscard, 0)
 }
 
-// WriteZeroes makes n bytes at off zero, and with unmap lets the device give
-// the place back. Both must be multiples of the block size, else EINVAL.
+// WriteZeroes zeroes n bytes at off. unmap permits the device to deallocate
+// them. off and n must be multiples of the block size, else EINVAL.
 func (d *Disk) WriteZeroes(off, n int64, unmap bool) linux.Errno {
 	if errno := d.checkRange(off, n); errno != 0 {
 		return errno
@@ -331,7 +334,7 @@ func (d *Disk) checkRange(off, n int64) linux.Errno {
 	return 0
 }
 
-// ranges makes requests about n bytes at off, each of at most most.
+// ranges makes requests for n bytes at off, each for at most most bytes.
 func (d *Disk) ranges(typ uint32, off, n, most int64, flags uint32) linux.Errno {
 	for n > 0 {
 		m := min(n, most)

@@ -9,17 +9,17 @@ import (
 	"github.com/pith-os/pith/libos/vfs"
 )
 
-// File is a disk that was opened as a block device. It answers as Linux's, but
-// that it cannot be mapped: there is no page cache.
+// File is a disk opened as a block device. It behaves like one of Linux, except
+// that it cannot be mapped, because there is no page cache.
 type File struct {
 	file.Base
 	disk   *Disk
 	dentry *vfs.Dentry
-	mu     sync.Mutex // guards off: calls that use the offset take turns
+	mu     sync.Mutex // guards off, and serialises calls that use the offset
 	off    int64
 }
 
-// NewFile is the disk opened under the name of d.
+// NewFile returns the disk opened under the name of d.
 func NewFile(disk *Disk, d *vfs.Dentry) *File { return &File{disk: disk, dentry: d} }
 
 // Dentry implements vfs.Opened.
@@ -72,7 +72,8 @@ func (f *File) Pwrite(p []byte, off int64) (int, linux.Errno) {
 	return n, errno
 }
 
-// write returns where the write ended, too. O_APPEND means nothing to a disk.
+// write also returns the offset after the written data. O_APPEND has no effect
+// on a disk.
 func (f *File) write(p []byte, off int64) (n int, end int64, errno linux.Errno) {
 	flags := f.Flags()
 	if flags&linux.O_ACCMODE == linux.O_RDONLY {
@@ -114,8 +115,8 @@ func (f *File) Lseek(off int64, whence int) (int64, linux.Errno) {
 // Sync implements file.File.
 func (f *File) Sync() linux.Errno { return f.disk.Flush() }
 
-// Fallocate implements vfs.Allocator: what a disk has is always allocated, but
-// it can be made zero.
+// Fallocate implements vfs.Allocator. Disks are always fully allocated, but
+// ranges can be zeroed.
 func (f *File) Fallocate(mode uint32, off, n int64) linux.Errno {
 	const keep = linux.FALLOC_FL_KEEP_SIZE
 	switch mode {
@@ -168,7 +169,7 @@ func (f *File) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 		}
 		return put(arg, ro)
 	case blkDiscardZero:
-		return put(arg, uint32(0)) // what is discarded need not read as zero
+		return put(arg, uint32(0)) // discarded data need not read as zero
 	case blkFlushBuf:
 		return 0, d.Flush()
 	case blkDiscard, blkZeroOut:
@@ -177,7 +178,7 @@ func (f *File) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	return 0, linux.ENOTTY
 }
 
-// clearRange is BLKDISCARD and BLKZEROOUT: arg points to offset and length.
+// clearRange is BLKDISCARD and BLKZEROOUT. arg points to offset and length.
 func (f *File) clearRange(req uint, arg uintptr) linux.Errno {
 	if f.Flags()&linux.O_ACCMODE == linux.O_RDONLY {
 		return linux.EBADF
@@ -195,7 +196,7 @@ func (f *File) clearRange(req uint, arg uintptr) linux.Errno {
 	return f.disk.WriteZeroes(int64(r[0]), int64(r[1]), false)
 }
 
-// put stores v where the program wants it.
+// put stores v at the program's address addr.
 func put[T any](addr uintptr, v T) (uintptr, linux.Errno) {
 	if addr < platform.PageSize {
 		return 0, linux.EFAULT

@@ -11,9 +11,9 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// FuzzDevice has a disk whose configuration and answers are the input: any
-// status, any length, lies about rings. Every call must return, at the latest
-// when the device is broken, and say no more than it did.
+// FuzzDevice runs a disk whose configuration and replies come from the input:
+// any status, any length, lies about rings. Every call must return, at the
+// latest when the device is broken, and must not claim more than was done.
 func FuzzDevice(f *testing.F) {
 	config := make([]byte, 60)
 	binary.LittleEndian.PutUint64(config, 64)
@@ -43,7 +43,7 @@ func FuzzDevice(f *testing.F) {
 		for _, call := range calls {
 			go func() {
 				if n, errno := call(make([]byte, 5000)); n < 0 || n > 5000 {
-					t.Errorf("%d, %s", n, errno.Name())
+					t.Errorf("a call with 5000 bytes returned %d, %s", n, errno.Name())
 				}
 				done <- true
 			}()
@@ -51,13 +51,13 @@ func FuzzDevice(f *testing.F) {
 		for ; len(script) >= 2; script = script[2:] {
 			q := dev.Queue(int(script[0]>>4) % 4)
 			switch v := script[1]; script[0] % 5 {
-			case 0, 1: // an honest length, any status
+			case 0, 1: // the right length, any status
 				if c, ok := q.Pop(); ok {
 					total := 0
 					for _, b := range c.In {
 						total += len(b)
 					}
-					// None: the driver, misled, is just writing the chain.
+					// There may be no buffer: the misled driver may be just writing the chain.
 					if n := len(c.In); n > 0 && len(c.In[n-1]) > 0 {
 						c.In[n-1][len(c.In[n-1])-1] = v % 4
 					}
@@ -83,7 +83,7 @@ func FuzzDevice(f *testing.F) {
 			select {
 			case <-done:
 			case <-time.After(10 * time.Second):
-				t.Fatal("a call hangs on a broken device")
+				t.Fatal("a call did not return in 10 seconds on a broken device")
 			}
 		}
 	})

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loop makes a block device of Linux, of size bytes; the test is skipped where
-// that is not allowed.
+// loop makes a Linux block device of size bytes. It skips the test where that
+// is not allowed.
 func loop(t *testing.T, size int64, options ...string) string {
 	t.Helper()
 	path := t.TempDir() + "/disk"
@@ -33,7 +33,8 @@ func loop(t *testing.T, size int64, options ...string) string {
 	return dev
 }
 
-// TestABlockDeviceOfLinuxDoesTheSame makes the same calls on a loop device.
+// TestABlockDeviceOfLinuxDoesTheSame makes the same calls on a disk and on a
+// loop device.
 func TestABlockDeviceOfLinuxDoesTheSame(t *testing.T) {
 	const size = 1 << 20
 	for _, c := range []struct {
@@ -42,11 +43,11 @@ func TestABlockDeviceOfLinuxDoesTheSame(t *testing.T) {
 		features uint64
 		options  []string
 	}{
-		{"for both", linux.O_RDWR, 0, nil},
-		{"for reading", linux.O_RDONLY, 0, nil},
-		{"for writing", linux.O_WRONLY, 0, nil},
-		{"to append", linux.O_RDWR | linux.O_APPEND, 0, nil},
-		{"read-only", linux.O_RDONLY, featureReadOnly, []string{"--read-only"}},
+		{"read and write", linux.O_RDWR, 0, nil},
+		{"read", linux.O_RDONLY, 0, nil},
+		{"write", linux.O_WRONLY, 0, nil},
+		{"append", linux.O_RDWR | linux.O_APPEND, 0, nil},
+		{"read-only disk", linux.O_RDONLY, featureReadOnly, []string{"--read-only"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fd, err := unix.Open(loop(t, size, c.options...), int(c.flags)|unix.O_CLOEXEC, 0)

@@ -14,7 +14,7 @@ import (
 
 const qemuSize = 8 << 20
 
-// qemuDisk starts QEMU with a disk that has the contents of the file.
+// qemuDisk starts QEMU with a disk that is backed by the file at path.
 func qemuDisk(t *testing.T, drive, device string) (d *Disk, path string) {
 	t.Helper()
 	path = t.TempDir() + "/disk"
@@ -32,12 +32,12 @@ func qemuDisk(t *testing.T, drive, device string) (d *Disk, path string) {
 }
 
 // TestQEMUsDiskIsAFile makes the same random operations on QEMU's disk and on a
-// file.
+// byte slice.
 func TestQEMUsDiskIsAFile(t *testing.T) {
 	for _, device := range []string{"", ",logical_block_size=4096,physical_block_size=4096", ",num-queues=4,queue-size=16", ",seg-max-adjust=off"} {
 		d, path := qemuDisk(t, "driver=raw,file=file", device)
 		if d.Size() != qemuSize {
-			t.Fatalf("%q: size %d", device, d.Size())
+			t.Fatalf("%q: disk has size %d", device, d.Size())
 		}
 		want := make([]byte, qemuSize)
 		rnd := rand.New(rand.NewPCG(5, 6))
@@ -61,18 +61,18 @@ func TestQEMUsDiskIsAFile(t *testing.T) {
 				have := make([]byte, n)
 				got, errno = d.ReadAt(have, off)
 				if !bytes.Equal(have, p) {
-					t.Fatalf("%q: other bytes: %d at %d", device, n, off)
+					t.Fatalf("%q: read other data: %d bytes at %d", device, n, off)
 				}
 			}
 			if got != n || errno != 0 {
-				t.Fatalf("%q: %d of %d, %s", device, got, n, errno.Name())
+				t.Fatalf("%q: transferred %d of %d bytes: %s", device, got, n, errno.Name())
 			}
 		}
 		if errno := d.Flush(); errno != 0 {
 			t.Errorf("flush: %s", errno.Name())
 		}
 		if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, want) {
-			t.Errorf("%q: the file is another (%v)", device, err)
+			t.Errorf("%q: the file has other data (error %v)", device, err)
 		}
 	}
 }
@@ -82,20 +82,20 @@ func TestErrorsOfQEMUsDisk(t *testing.T) {
 	d, _ := qemuDisk(t, "driver=blkdebug,image=file,inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,inject-error.0.sector="+strconv.Itoa(sector), ",rerror=report")
 	p := make([]byte, 4096)
 	if n, errno := d.ReadAt(p, sector*512+100); n != 0 || errno != linux.EIO {
-		t.Errorf("read of a bad sector: %d, %q", n, errno.Name())
+		t.Errorf("reading a bad sector returned %d, %q, want EIO", n, errno.Name())
 	}
 	if n, errno := d.ReadAt(p, 0); n != len(p) || errno != 0 {
-		t.Errorf("read of a good one: %d, %q", n, errno.Name())
+		t.Errorf("reading a good sector returned %d, %q", n, errno.Name())
 	}
 }
 
 func TestQEMUsReadOnlyDisk(t *testing.T) {
 	d, _ := qemuDisk(t, "driver=raw,file=file,read-only=on", "")
 	if !d.ReadOnly() {
-		t.Error("it is not read-only")
+		t.Error("the disk is not read-only")
 	}
 	if _, errno := d.WriteAt(make([]byte, 512), 0); errno != linux.EPERM {
-		t.Errorf("write: %q", errno.Name())
+		t.Errorf("write to a read-only disk: %q, want EPERM", errno.Name())
 	}
 }
 
@@ -105,9 +105,9 @@ func TestQEMUsDiskDiscards(t *testing.T) {
 	if errno := d.Discard(1<<20, 4<<20); errno != 0 {
 		t.Fatal(errno.Name())
 	}
-	// What QEMU makes of it is a hole where the file system has them.
+	// QEMU makes a hole, if the file system supports holes.
 	data, err := os.ReadFile(path)
 	if err != nil || data[1<<20-1] != 'x' || data[5<<20] != 'x' {
-		t.Errorf("it discarded something else (%v)", err)
+		t.Errorf("the discard changed other data (error %v)", err)
 	}
 }

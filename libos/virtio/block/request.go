@@ -17,7 +17,7 @@ const (
 	typeWriteZeroes = 13
 )
 
-// Status of a request. statusNone is what stands there before.
+// Status of a request. statusNone is the initial value.
 const (
 	statusOK          = 0
 	statusUnsupported = 2
@@ -47,44 +47,44 @@ func putLE64(b []byte, v uint64) {
 }
 
 const (
-	// maxChunk is the most data of one request, in bytes. Larger operations
-	// are several, of which window are under way at once.
+	// maxChunk is the most data of one request, in bytes. A larger operation takes
+	// several requests; at most window of them are in flight at once.
 	maxChunk = 64 << 10
 	window   = 4
-	// maxDepth is how many requests a queue has at once, if it has room for
-	// them. Their memory is allocated when they are first needed.
+	// maxDepth is the most requests in flight in a queue, if it has room for them.
+	// Their memory is allocated when first needed.
 	maxDepth = 16
 
 	headerSize = 16
-	frameSize  = 32 // a header and the status behind it, with room to align
+	frameSize  = 32 // header and status, padded for alignment
 )
 
-// lane is one of the disk's queues and its requests.
+// lane is one of the disk's queues, with its requests.
 type lane struct {
 	q           *virtio.Queue
 	segmentSize int
-	room        int        // bytes of data in a request
+	room        int        // most bytes of data in a request
 	requests    []*request // by token; the queue has room for all of them
 
-	mu      sync.Mutex // guards the queue and what follows
+	mu      sync.Mutex // guards the queue and the fields below
 	free    []*request
-	waiting []*platform.Waiter // for one to be free
+	waiting []*platform.Waiter // for a free request
 	broken  bool
 }
 
-// request is a place for a request. Who has it from get uses it alone.
+// request is a reusable request. Whoever got it from get has exclusive use.
 type request struct {
 	l       *lane
 	token   int
-	data    virtio.Buffer // allocated at first use
-	frame   virtio.Buffer // header, status
+	data    virtio.Buffer // allocated when first used
+	frame   virtio.Buffer // header and status
 	out, in []virtio.Buffer
 
 	done    platform.Waiter
-	sent    bool   // the device has it
-	written int    // what the device says it wrote, in bytes; -1: it never came back
-	part    []byte // the caller's, that it is for
-	skip    int    // where that begins in data
+	sent    bool   // the device has the request
+	written int    // bytes that the device reports as written; -1: it has not returned the request
+	part    []byte // the part of the caller's buffer that the request serves
+	skip    int    // offset of part in data
 }
 
 func newLane(dev *virtio.Device, index, segments, segmentSize int) (*lane, linux.Errno) {
@@ -94,7 +94,7 @@ func newLane(dev *virtio.Device, index, segments, segmentSize int) (*lane, linux
 	}
 	segments = min(segments, q.Size()-2)
 	if segments < 1 {
-		dev.Fail("its queue is too short for a request")
+		dev.Fail("its queue is too small for a request")
 		return nil, linux.EIO
 	}
 	l := &lane{q: q, segmentSize: segmentSize, room: min(maxChunk, segments*segmentSize)}
@@ -112,8 +112,8 @@ func newLane(dev *virtio.Device, index, segments, segmentSize int) (*lane, linux
 	return l, 0
 }
 
-// get takes a free request, and with wait waits for one. nil: there is none, or
-// the device is broken.
+// get returns a free request. If all are in use, it waits if wait is set, else
+// it returns nil. It also returns nil when the device is broken.
 func (l *lane) get(wait bool) *request {
 	var w *platform.Waiter
 	for {
@@ -141,7 +141,7 @@ func (l *lane) get(wait bool) *request {
 	}
 }
 
-// put gives a request back that the device does not have.
+// put frees a request that the device does not have.
 func (l *lane) put(r *request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,7 +152,7 @@ func (l *lane) put(r *request) {
 	}
 }
 
-// run takes back what the device has done.
+// run completes requests that the device has used.
 func (l *lane) run() {
 	for l.q.Wait() {
 		l.mu.Lock()
@@ -167,7 +167,8 @@ func (l *lane) run() {
 		}
 		l.mu.Unlock()
 	}
-	// The device may still write to what it has: that is not used again.
+	// The device may still write to requests that it has, so they are never
+	// reused.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken = true
@@ -181,8 +182,8 @@ func (l *lane) run() {
 	}
 }
 
-// send gives the request to the device: n bytes of its data, to write or, with
-// read, to read.
+// send makes the request available to the device. n bytes of its data are read
+// by the disk, or written by it if read is set.
 func (r *request) send(typ uint32, at uint64, n int, read bool) linux.Errno {
 	header, status := r.frame.Slice(0, headerSize), r.frame.Slice(headerSize, headerSize+1)
 	putLE64(header.Mem, uint64(typ))
@@ -211,9 +212,9 @@ func (r *request) send(typ uint32, at uint64, n int, read bool) linux.Errno {
 	return 0
 }
 
-// wait waits until the device has done the request, which had n bytes to read,
-// and lets use have them before the request is free again. A request that does
-// not come back is never used again.
+// wait waits until the device has completed the request. The device must have
+// written n bytes of data. It calls use before it frees the request. A
+// request that the device does not return is never reused.
 func (r *request) wait(n int, use func()) linux.Errno {
 	r.done.Wait()
 	if r.written < 0 {
@@ -230,7 +231,7 @@ func (r *request) wait(n int, use func()) linux.Errno {
 	return 0
 }
 
-// alloc gives the request memory for data.
+// alloc allocates the request's memory for data.
 func (r *request) alloc() (errno linux.Errno) {
 	if r.data.Mem == nil {
 		r.data, errno = virtio.Alloc(r.l.room)
@@ -238,10 +239,10 @@ func (r *request) alloc() (errno linux.Errno) {
 	return errno
 }
 
-// lane is the queue for the next operation.
+// lane returns the queue for the next operation.
 func (d *Disk) lane() *lane { return d.lanes[int(d.next.Add(1))%len(d.lanes)] }
 
-// command makes one request with payload for data.
+// command makes one request with payload as its data.
 func (d *Disk) command(typ uint32, at uint64, payload []byte) linux.Errno {
 	r := d.lane().get(true)
 	if r == nil {
@@ -258,19 +259,19 @@ func (d *Disk) command(typ uint32, at uint64, payload []byte) linux.Errno {
 	return r.wait(0, func() {})
 }
 
-// transfer reads or writes p at off, in several requests at once when it is
-// large. A write is of whole blocks; what is read need not be.
+// transfer reads or writes p at off. A large transfer keeps several requests in
+// flight. A write must consist of whole blocks; a read need not.
 func (d *Disk) transfer(typ uint32, p []byte, off int64) (int, linux.Errno) {
 	var (
-		l       = d.lane()
-		flying  [window]*request
-		n       int // of them
-		done    int
-		failure linux.Errno
+		l        = d.lane()
+		inFlight [window]*request
+		n        int // length of inFlight
+		done     int
+		failure  linux.Errno
 	)
 	for failure == 0 && len(p) > 0 || n > 0 {
 		for failure == 0 && len(p) > 0 && n < window {
-			r := l.get(n == 0) // who has some must not wait for others
+			r := l.get(n == 0) // with requests in flight, must not wait for more
 			if r == nil {
 				if n == 0 {
 					failure = linux.EIO
@@ -278,20 +279,20 @@ func (d *Disk) transfer(typ uint32, p []byte, off int64) (int, linux.Errno) {
 				break
 			}
 			var m int
-			if m, failure = d.launch(r, typ, p, off); failure != 0 {
+			if m, failure = d.start(r, typ, p, off); failure != 0 {
 				break
 			}
-			flying[n] = r
+			inFlight[n] = r
 			n++
 			p, off = p[m:], off+int64(m)
 		}
 		if n == 0 {
 			break
 		}
-		r := flying[0]
-		copy(flying[:], flying[1:n])
+		r := inFlight[0]
+		copy(inFlight[:], inFlight[1:n])
 		n--
-		m, errno := land(r, typ)
+		m, errno := finish(r, typ)
 		if failure == 0 {
 			done, failure = done+m, errno
 		}
@@ -299,8 +300,9 @@ func (d *Disk) transfer(typ uint32, p []byte, off int64) (int, linux.Errno) {
 	return done, failure
 }
 
-// launch sends a request for the first part of p, and returns its length.
-func (d *Disk) launch(r *request, typ uint32, p []byte, off int64) (int, linux.Errno) {
+// start sends a request for the first part of p, and returns the length of that
+// part.
+func (d *Disk) start(r *request, typ uint32, p []byte, off int64) (int, linux.Errno) {
 	if errno := r.alloc(); errno != 0 {
 		r.l.put(r)
 		return 0, errno
@@ -316,9 +318,9 @@ func (d *Disk) launch(r *request, typ uint32, p []byte, off int64) (int, linux.E
 	return len(r.part), r.send(typ, uint64(start/sector), span, typ == typeIn)
 }
 
-// land waits for the request, and returns how many bytes of the caller's it
-// moved.
-func land(r *request, typ uint32) (int, linux.Errno) {
+// finish waits for the request. It returns how many bytes of the caller's
+// buffer were transferred.
+func finish(r *request, typ uint32) (int, linux.Errno) {
 	part, need, use := r.part, 0, func() {}
 	r.part = nil
 	if typ == typeIn {

@@ -1,10 +1,10 @@
-// Package console drives a virtio console (virtio 1.2 §5.3): ports through
-// which bytes come and go, with names when the device has several. It stands
-// on package virtio; package machine says what each port is for.
+// Package console drives a virtio console (virtio 1.2 §5.3). Its ports carry
+// bytes in both directions, and have names if the device has several. The
+// package stands on package virtio; package machine assigns the ports.
 //
-// Nothing is taken from a port that nobody reads, and a write returns when the
-// device has taken the bytes: what was written is not lost when the machine
-// ends, and keeps its order with what is written to another port afterwards.
+// Nothing is taken from a port that nobody reads. A write returns when the
+// device has used the buffer. Written data are therefore not lost when the VM
+// ends, and keep their order relative to later writes to another port.
 package console
 
 import (
@@ -30,11 +30,11 @@ const (
 	configMaxPorts = 4
 )
 
-// maxPorts is how many ports are used of a device that has more.
+// maxPorts is how many ports of a device are used at most.
 const maxPorts = 8
 
-// Queues of port 0, then of control messages (§5.3.2); a further port n has
-// 2+2n and 3+2n.
+// Queues of port 0 and of control messages (§5.3.2). Port n>0 has queues 2+2n
+// and 3+2n.
 const (
 	queueIn         = 0
 	queueOut        = 1
@@ -42,22 +42,22 @@ const (
 	queueControlOut = 3
 )
 
-// queueSize is the size of a port's queues. One buffer is under way, but a
-// device may keep some for good.
+// queueSize is the size of a port's queues. One buffer is in flight, but a
+// device may keep some forever.
 const queueSize = 8
 
-// Console is a device with its ports.
+// Console is a device and its ports.
 type Console struct {
 	dev     *virtio.Device
 	ports   []*Port
-	control *control // nil: the device has port 0 alone
+	control *control // nil: the device has only port 0
 
-	// Resized, when set before Start, is called when the window of a port
-	// has another size.
+	// Resized is called when the window size of a port has changed. It may be nil,
+	// and must be set before Start.
 	Resized func()
 }
 
-// Open takes the device into use. Its ports are known after Start.
+// Open opens the device of t. Its ports are known after Start.
 func Open(t virtio.Transport) (*Console, linux.Errno) {
 	dev, errno := virtio.Open(t, featureSize|featureMultiport)
 	if errno != 0 {
@@ -82,8 +82,8 @@ func Open(t virtio.Transport) (*Console, linux.Errno) {
 	return c, errno
 }
 
-// Start lets the device run, and waits until it has said which ports there are
-// and what they are called, or until timeout nanoseconds are over.
+// Start starts the device. It waits until the device has named its ports, for
+// at most timeout nanoseconds.
 func (c *Console) Start(timeout int64) linux.Errno {
 	if c.control == nil {
 		c.ports[0].state, c.ports[0].console = portOpen, true
@@ -103,12 +103,12 @@ func (c *Console) Start(timeout int64) linux.Errno {
 	return 0
 }
 
-// Port is the port of that name, or nil.
+// Port returns the port with that name, or nil.
 func (c *Console) Port(name string) *Port {
 	return c.find(func(p *Port) bool { return p.name == name })
 }
 
-// Terminal is the first port that the device calls a console, or nil.
+// Terminal returns the first port that the device marks as a console, or nil.
 func (c *Console) Terminal() *Port {
 	return c.find(func(p *Port) bool { return p.console })
 }
@@ -122,7 +122,8 @@ func (c *Console) find(match func(p *Port) bool) *Port {
 	return nil
 }
 
-// Size is the size of the port's window in characters; 0, 0: it has none.
+// Size returns the size of the port's window in characters, or 0, 0 if it is
+// unknown.
 func (c *Console) Size(p *Port) (cols, rows uint16) {
 	if c.control == nil && c.dev.Has(featureSize) {
 		return uint16(configOf(c.dev, configCols, 2)), uint16(configOf(c.dev, configRows, 2))
@@ -132,8 +133,8 @@ func (c *Console) Size(p *Port) (cols, rows uint16) {
 	return p.cols, p.rows
 }
 
-// configOf is the field of n bytes, at most 4, at off in the configuration; 0
-// when there is none.
+// configOf returns the field of n bytes (at most 4) at off in the
+// configuration, or 0 if it does not exist.
 func configOf(dev *virtio.Device, off, n int) (v uint32) {
 	var b [4]byte
 	if !dev.Config(off, b[:n]) {
@@ -146,7 +147,7 @@ func le16(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }
 
 func le32(b []byte) uint32 { return uint32(le16(b)) | uint32(le16(b[2:]))<<16 }
 
-// receive handles what the device says about its ports.
+// receive handles control messages from the device.
 func (c *Console) receive() {
 	k := c.control
 	for k.in.Wait() {
@@ -167,9 +168,9 @@ func (c *Console) receive() {
 	k.settled.Wake()
 }
 
-// identified says whether the device has told what each port is that it has
-// added. It adds all of them before it tells of any (as QEMU does; where one
-// does not, a port may be found later than Start).
+// identified reports whether every port that the device has added is
+// identified. The device must add all ports before it identifies one, as QEMU
+// does. With another device, a port may be found only after Start.
 func (c *Console) identified() bool {
 	some := false
 	for _, p := range c.ports {
@@ -184,7 +185,7 @@ func (c *Console) identified() bool {
 	return some
 }
 
-// handle handles control message m (§5.3.6.2).
+// handle handles the control message m (§5.3.6.2).
 func (c *Console) handle(m []byte) {
 	if len(m) < headerSize {
 		c.dev.Fail("it sent a control message of " + strconv.Itoa(len(m)) + " bytes")
@@ -210,7 +211,7 @@ func (c *Console) handle(m []byte) {
 	case eventConsolePort:
 		p.console = value == 1
 	case eventPortName:
-		// QEMU ends it with a zero, which is not part of it.
+		// QEMU terminates the name with a zero byte, which is not part of it.
 		p.name = strings.TrimRight(string(m[headerSize:]), "\x00")
 	case eventPortOpen:
 		if p.state != portAbsent {
@@ -235,18 +236,18 @@ func (c *Console) handle(m []byte) {
 	}
 }
 
-// control are the queues for messages about ports.
+// control has the queues for control messages.
 type control struct {
 	in, out *virtio.Queue
-	memory  virtio.Buffer // of in, then of out
+	memory  virtio.Buffer // buffers of in, then of out
 	settled platform.Waiter
 
-	mu    sync.Mutex // of out
-	spare []int      // places of messages that the device does not have
+	mu    sync.Mutex // guards out
+	spare []int      // tokens of the messages that the device does not have
 }
 
-// Control messages (§5.3.6.2): struct virtio_console_control, id, event and
-// value, and what follows it. A name that does not fit is not one of ours.
+// Control messages (§5.3.6.2): struct virtio_console_control (id, event, value)
+// and optional data. Names that we use fit into messageSize.
 const (
 	headerSize  = 8
 	messageSize = 64
@@ -276,8 +277,8 @@ func (k *control) open(dev *virtio.Device) (errno linux.Errno) {
 	if k.memory, errno = virtio.Alloc(inMessages*messageSize + outMessages*headerSize); errno != 0 {
 		return errno
 	}
-	// A device that finds no buffer drops its message: have as many as it
-	// could need.
+	// A device without a buffer drops its message, so provide as many as it could
+	// need.
 	for token := range k.in.Size() {
 		k.in.Add(nil, []virtio.Buffer{k.inBuffer(token)}, token)
 	}
@@ -296,7 +297,7 @@ func (k *control) outBuffer(token int) virtio.Buffer {
 	return k.memory.Slice(off, off+headerSize)
 }
 
-// send sends a message. To a broken device it does nothing.
+// send sends a message. It does nothing on a broken device.
 func (k *control) send(id uint32, event, value uint16) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

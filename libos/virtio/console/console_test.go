@@ -35,22 +35,22 @@ func read(t *testing.T, p *Port, n int) string {
 	return string(b[:got])
 }
 
-func TestOnePortIsAllWithoutMultiport(t *testing.T) {
+func TestWithoutMultiportThereIsOnePort(t *testing.T) {
 	m := consoletest.New(t, featureSize, 1, consoletest.Port{ID: 0})
 	c := start(t, m)
 	p := c.Terminal()
 	if n, errno := p.Write([]byte("hello")); n != 5 || errno != 0 || m.Text(0) != "hello" {
-		t.Errorf("write: %d, %s; %q came", n, errno.Name(), m.Text(0))
+		t.Errorf("write returned %d, %s; the device received %q", n, errno.Name(), m.Text(0))
 	}
 	go m.Type(0, "typed")
 	if got := read(t, p, 3) + read(t, p, 10); got != "typed" {
 		t.Errorf("read %q", got)
 	}
 	if c.Port("") == nil || c.Port("x") != nil {
-		t.Error("ports")
+		t.Error("the device without multiport does not have exactly one unnamed port")
 	}
 	if cols, rows := c.Size(p); cols != 100 || rows != 40 {
-		t.Errorf("window of %d by %d", cols, rows)
+		t.Errorf("the window has %d by %d characters, want 100 by 40", cols, rows)
 	}
 }
 
@@ -61,25 +61,25 @@ func TestPortsAreFoundByName(t *testing.T) {
 	for id, p := range map[uint32]*Port{0: c.Terminal(), 1: c.Port("one"), 4: c.Port("four")} {
 		want := fmt.Sprint("text ", id)
 		if n, errno := p.Write([]byte(want)); n != len(want) || errno != 0 {
-			t.Errorf("port %d: %d, %s", id, n, errno.Name())
+			t.Errorf("writing to port %d returned %d, %s", id, n, errno.Name())
 		}
 		if got := m.Text(id); got != want {
-			t.Errorf("port %d has %q", id, got)
+			t.Errorf("port %d received %q", id, got)
 		}
 	}
 	if c.Port("far") != nil || c.Port("other") != nil {
-		t.Error("a port that is not there was found")
+		t.Error("found a port that does not exist")
 	}
 	for id, want := range map[uint32]bool{0: true, 1: true, 4: true, 5: false} {
-		// What is not used is not said to be open, now or later.
+		// A closed port must not be reported as open, now or later.
 		consoletest.Eventually(t, fmt.Sprintf("port %d open: %t", id, want), func() bool { return m.Opened(id) == want })
 	}
 	if !m.Refused(30) || m.Refused(4) {
-		t.Error("the wrong ports are refused")
+		t.Error("the driver does not refuse exactly port 30")
 	}
 }
 
-func TestClosingAPortIsTheEndOfItsInputAfterWhatCame(t *testing.T) {
+func TestClosingAPortEndsItsInputAfterTheData(t *testing.T) {
 	m := consoletest.New(t, featureMultiport, 2, consoletest.Port{ID: 1, Name: "in"})
 	p := start(t, m).Port("in")
 	done := make(chan string)
@@ -88,28 +88,28 @@ func TestClosingAPortIsTheEndOfItsInputAfterWhatCame(t *testing.T) {
 		done <- fmt.Sprint(string(text), err)
 	}()
 	m.Type(1, "last words")
-	m.Say(1, eventPortOpen, 0, nil)
+	m.SendControl(1, eventPortOpen, 0, nil)
 	if got := <-done; got != "last words<nil>" {
 		t.Errorf("read %q", got)
 	}
 	if _, errno := p.Write([]byte("x")); errno != linux.EPIPE {
-		t.Errorf("write to a closed port: %s", errno.Name())
+		t.Errorf("write to a closed port: %s, want EPIPE", errno.Name())
 	}
-	m.Say(1, eventPortOpen, 1, nil)
+	m.SendControl(1, eventPortOpen, 1, nil)
 	consoletest.Eventually(t, "an open port", func() bool { return p.writable() == 0 })
 	go m.Type(1, "again")
 	if got := read(t, p, 10); got != "again" {
-		t.Errorf("after it was opened again: %q", got)
+		t.Errorf("after the port was reopened, read returned %q", got)
 	}
-	m.Say(1, eventPortRemove, 1, nil)
-	consoletest.Eventually(t, "EIO from a port that is gone", func() bool {
+	m.SendControl(1, eventPortRemove, 1, nil)
+	consoletest.Eventually(t, "EIO from a removed port", func() bool {
 		_, errno := p.Read(make([]byte, 1))
 		return errno == linux.EIO
 	})
 }
 
-// TestAWriteEndsWhenThePortIsClosed is for what QEMU does: what it has not yet
-// taken of a port that is closed, it never gives back.
+// TestAWriteEndsWhenThePortIsClosed simulates QEMU: it never returns buffers
+// that it had not consumed when the port was closed.
 func TestAWriteEndsWhenThePortIsClosed(t *testing.T) {
 	m := consoletest.New(t, consoletest.Multiport, 2, consoletest.Port{ID: 1, Name: "out", Full: true})
 	p := start(t, m).Port("out")
@@ -129,18 +129,18 @@ func TestAWriteEndsWhenThePortIsClosed(t *testing.T) {
 	first := write("kept")
 	take()
 	kept := taken
-	m.Say(1, consoletest.PortOpen, 0, nil)
+	m.SendControl(1, consoletest.PortOpen, 0, nil)
 	if got := <-first; got != "0"+linux.EPIPE.Name() {
 		t.Errorf("write: %s", got)
 	}
-	m.Say(1, consoletest.PortOpen, 1, nil)
+	m.SendControl(1, consoletest.PortOpen, 1, nil)
 	consoletest.Eventually(t, "an open port", func() bool { return p.writable() == 0 })
 	second := write("taken")
 	take()
 	if got := string(taken.Bytes()); got != "taken" || string(kept.Bytes()) != "kept" {
-		t.Errorf("the device has %q and %q", kept.Bytes(), got)
+		t.Errorf("the device has %q and %q, want kept and taken", kept.Bytes(), got)
 	}
-	q.Push(kept, 0) // late
+	q.Push(kept, 0) // too late
 	q.Push(taken, 0)
 	if got := <-second; got != "5" {
 		t.Errorf("write: %s", got)
@@ -160,7 +160,7 @@ func (r reader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func TestWritesAreWholeAndAreTakenWhenTheyReturn(t *testing.T) {
+func TestWritesAreAtomicAndCompleteWhenTheyReturn(t *testing.T) {
 	m := consoletest.New(t, featureMultiport, 2, consoletest.Port{ID: 0}, consoletest.Port{ID: 1, Name: "err"})
 	c := start(t, m)
 	out := c.Terminal()
@@ -171,7 +171,7 @@ func TestWritesAreWholeAndAreTakenWhenTheyReturn(t *testing.T) {
 			line := strings.Repeat(string('a'+rune(w)), 3*pieceSize/2) + "\n"
 			for range each {
 				if n, errno := out.Write([]byte(line)); n != len(line) || errno != 0 {
-					t.Errorf("%d, %s", n, errno.Name())
+					t.Errorf("write returned %d, %s", n, errno.Name())
 				}
 			}
 		})
@@ -180,18 +180,18 @@ func TestWritesAreWholeAndAreTakenWhenTheyReturn(t *testing.T) {
 	count := map[byte]int{}
 	for line := range strings.Lines(m.Text(0)) {
 		if len(line) != 3*pieceSize/2+1 || strings.Trim(line, line[:1]) != "\n" {
-			t.Fatalf("a line is torn")
+			t.Fatal("a line is mixed with another")
 		}
 		count[line[0]]++
 	}
 	for w := range writers {
 		if n := count['a'+byte(w)]; n != each {
-			t.Errorf("writer %d: %d lines", w, n)
+			t.Errorf("writer %d: received %d lines", w, n)
 		}
 	}
 }
 
-func TestAWindowThatChangesIsTold(t *testing.T) {
+func TestAWindowChangeIsReported(t *testing.T) {
 	for _, features := range []uint64{featureSize, featureMultiport} {
 		m := consoletest.New(t, features, 1, consoletest.Port{ID: 0})
 		c, errno := Open(m)
@@ -204,19 +204,19 @@ func TestAWindowThatChangesIsTold(t *testing.T) {
 			t.Fatal(errno.Name())
 		}
 		if features == featureMultiport {
-			m.Say(0, eventResize, 0, []byte{90, 0, 50, 0})
+			m.SendControl(0, eventResize, 0, []byte{90, 0, 50, 0})
 		} else {
 			m.Change(func(config []byte) { config[0], config[2] = 90, 50 })
 		}
 		<-resized
 		if cols, rows := c.Size(c.Terminal()); cols != 90 || rows != 50 {
-			t.Errorf("features %d: %d by %d", features, cols, rows)
+			t.Errorf("features %d: the window has %d by %d characters, want 90 by 50", features, cols, rows)
 		}
 		c.dev.Shutdown()
 	}
 }
 
-func TestNothingIsTakenThatNobodyReads(t *testing.T) {
+func TestNoInputIsTakenWithoutAReader(t *testing.T) {
 	m := consoletest.New(t, featureMultiport, 1, consoletest.Port{ID: 0})
 	p := start(t, m).Terminal()
 	p.Write([]byte("x"))
@@ -236,7 +236,7 @@ func TestABrokenDeviceIsAnErrorAndNoHang(t *testing.T) {
 	consoletest.Eventually(t, "a reader", func() bool { return m.Opened(0) })
 	m.Queue(queueControlIn).Lie(200, 0)
 	if errno := <-done; errno != linux.EIO {
-		t.Errorf("read: %s", errno.Name())
+		t.Errorf("read from a broken device: %s, want EIO", errno.Name())
 	}
 	consoletest.Eventually(t, "EIO from a write", func() bool {
 		_, errno := c.Port("dead").Write([]byte("x"))
@@ -244,7 +244,7 @@ func TestABrokenDeviceIsAnErrorAndNoHang(t *testing.T) {
 	})
 }
 
-func TestADeviceThatSaysNothingDelaysTheStartNoLongerThanAsked(t *testing.T) {
+func TestStartWaitsForASilentDeviceUntilTheTimeout(t *testing.T) {
 	c, errno := Open(consoletest.New(t, featureMultiport, 4))
 	if errno != 0 {
 		t.Fatal(errno.Name())
@@ -254,6 +254,6 @@ func TestADeviceThatSaysNothingDelaysTheStartNoLongerThanAsked(t *testing.T) {
 		t.Fatal(errno.Name())
 	}
 	if c.Terminal() != nil {
-		t.Error("a port")
+		t.Error("a silent device has a terminal")
 	}
 }

@@ -10,10 +10,9 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// FuzzDevice has a device that does as the input says, three bytes at a time:
-// control messages that mean nothing, input of any length, lies about rings.
-// Every call of the driver must return once the device is broken, and none may
-// panic.
+// FuzzDevice runs a device that follows the input, three bytes at a time:
+// invalid control messages, input of any length, lies about rings. Every call
+// of the driver must return once the device is broken, and must not panic.
 func FuzzDevice(f *testing.F) {
 	f.Add(uint8(3), []byte("\x00\x01\x00\x01\x07\x00\x02\x01\x05\x03\x00\x09\x04\x02\x80"))
 	f.Add(uint8(2), []byte("\x00\x00\x01\x00\x00\x06\x00\x00\x02\x01\x02\x03\x05\x01\x01"))
@@ -67,7 +66,7 @@ func FuzzDevice(f *testing.F) {
 			select {
 			case <-done:
 			case <-time.After(10 * time.Second):
-				t.Fatal("a call hangs on a broken device")
+				t.Fatal("a call did not return in 10 seconds on a broken device")
 			}
 		}
 	})

@@ -7,38 +7,38 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// Port is one stream of bytes in each direction.
+// Port is a pair of byte streams, one in each direction.
 type Port struct {
 	id      int
-	control *control // the device's
+	control *control // the device's control queues
 	in, out *virtio.Queue
 
 	mu         sync.Mutex
-	state      int  // portAbsent…
-	used       bool // we have it open
+	state      int  // one of portAbsent…
+	used       bool // the driver has opened it
 	name       string
 	console    bool
 	cols, rows uint16
 
-	writing sync.Mutex // one write at a time: none is torn
+	writing sync.Mutex // serialises writes, so that they do not mix
 	outMem  virtio.Buffer
-	token   int // of the piece that is written
+	token   int // of the buffer in flight
 
-	reading sync.Mutex // one read at a time
+	reading sync.Mutex // serialises reads
 	inMem   virtio.Buffer
 	lent    bool   // the device has inMem
-	data    []byte // in inMem: what came and was not read
+	data    []byte // part of inMem that was received and not read
 }
 
-// States of a port on the device's side.
+// States of a port, as the device reports them.
 const (
 	portAbsent = iota
-	portAdded  // it has not said whether it is open
+	portAdded  // the device has not reported whether it is open
 	portOpen
 	portClosed
 )
 
-// pieceSize is how much is given to the device, or taken from it, at a time.
+// pieceSize is the size in bytes of a buffer for the device.
 const pieceSize = 16 << 10
 
 func (p *Port) open(dev *virtio.Device) (errno linux.Errno) {
@@ -59,8 +59,8 @@ func (p *Port) found(match func(p *Port) bool) bool {
 	return p.state != portAbsent && match(p)
 }
 
-// use is the state of the port, which the device is told of the first time
-// that we have it open: it gives no input before.
+// use returns the state of the port. The first call opens the port on the
+// driver's side: the device sends no input before.
 func (p *Port) use() int {
 	p.mu.Lock()
 	state, used := p.state, p.used
@@ -72,14 +72,15 @@ func (p *Port) use() int {
 	return state
 }
 
-// changed has those look who wait for the device.
+// changed wakes those who wait for the device.
 func (p *Port) changed() {
 	p.in.Wake()
 	p.out.Wake()
 }
 
-// Write writes all of b, and returns when the device has taken it. EPIPE: the
-// other side has closed the port; EIO: it is gone, or the device is broken.
+// Write writes all of b, and returns when the device has used the buffers. It
+// returns EPIPE when the host has closed the port, and EIO when the port was
+// removed or the device is broken.
 func (p *Port) Write(b []byte) (int, linux.Errno) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -94,7 +95,7 @@ func (p *Port) Write(b []byte) (int, linux.Errno) {
 	return done, 0
 }
 
-// writePiece writes as much of b as is given to the device at a time.
+// writePiece writes the first pieceSize bytes of b, at most.
 func (p *Port) writePiece(b []byte) (n int, errno linux.Errno) {
 	if errno := p.writable(); errno != 0 {
 		return 0, errno
@@ -112,16 +113,16 @@ func (p *Port) writePiece(b []byte) (n int, errno linux.Errno) {
 	p.out.Kick()
 	for {
 		errno := p.writable()
-		// What comes back with another token was given up below.
+		// A buffer with another token was given up below.
 		if token, _, ok := p.out.Take(); ok && token == p.token {
 			return n, 0
 		} else if ok {
 			continue
 		}
 		if errno != 0 {
-			// QEMU does not give back what a port that is closed had not
-			// taken in full (hw/char/virtio-serial-bus.c,
-			// virtio_serial_close): the buffer is lost.
+			// QEMU does not return the buffers that it had not fully consumed when the
+			// port was closed (hw/char/virtio-serial-bus.c, virtio_serial_close). The
+			// buffer is lost.
 			p.outMem = virtio.Buffer{}
 			return 0, errno
 		}
@@ -131,7 +132,7 @@ func (p *Port) writePiece(b []byte) (n int, errno linux.Errno) {
 	}
 }
 
-// writable says what keeps us from writing.
+// writable returns the error that prevents writing, or 0.
 func (p *Port) writable() linux.Errno {
 	switch p.use() {
 	case portClosed:
@@ -142,15 +143,15 @@ func (p *Port) writable() linux.Errno {
 	return 0
 }
 
-// Read parks the calling goroutine until something came. 0: the other side has
-// closed the port, and everything from before was read. EIO: the port is gone,
-// or the device is broken.
+// Read parks the calling goroutine until there is input. It returns 0 when the
+// host has closed the port and everything was read. It returns EIO when the
+// port was removed or the device is broken.
 func (p *Port) Read(b []byte) (int, linux.Errno) {
 	p.reading.Lock()
 	defer p.reading.Unlock()
 	for {
-		// Ask this first: what came before the port was closed is in the
-		// queue by then.
+		// Check the state first: input from before the port was closed is then in the
+		// queue already.
 		state := p.use()
 		if _, n, ok := p.in.Take(); ok {
 			p.lent, p.data = false, p.inMem.Mem[:n]
@@ -174,7 +175,7 @@ func (p *Port) Read(b []byte) (int, linux.Errno) {
 	}
 }
 
-// lend gives the device the buffer for input.
+// lend gives the device the input buffer.
 func (p *Port) lend() (errno linux.Errno) {
 	if p.lent {
 		return 0

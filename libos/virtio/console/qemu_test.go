@@ -13,8 +13,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/qemutest"
 )
 
-// TestQEMUsPorts has the driver work with QEMU's device, whose ports are
-// sockets.
+// TestQEMUsPorts runs the driver with QEMU's device, whose ports are sockets.
 func TestQEMUsPorts(t *testing.T) {
 	args := []string{"-device", "virtio-serial-device,max_ports=5"}
 	listeners := map[string]net.Listener{}
@@ -48,7 +47,7 @@ func TestQEMUsPorts(t *testing.T) {
 	}
 	in, out, errs := c.Port("in"), c.Port("out"), c.Port("err")
 	if in == nil || out == nil || errs == nil || c.Port("other") != nil || c.Terminal() != nil {
-		t.Fatal("the ports are others")
+		t.Fatal("the driver does not find exactly the ports in, out and err")
 	}
 
 	text := bytes.Repeat([]byte("0123456789abcdef"), 20000)
@@ -69,25 +68,25 @@ func TestQEMUsPorts(t *testing.T) {
 	}
 	for range 2 {
 		if got := <-received; !bytes.Equal(got, text) {
-			t.Errorf("%d bytes of %d came, or others", len(got), len(text))
+			t.Errorf("the host received %d of %d bytes, or the data differ", len(got), len(text))
 		}
 	}
 
 	go func() {
 		ends["in"].Write(text)
-		// QEMU forgets what it has not read of a socket that is closed.
+		// QEMU discards unread input when a socket is fully closed.
 		ends["in"].(*net.UnixConn).CloseWrite()
 	}()
 	got, err := io.ReadAll(reader{in})
 	if err != nil || !bytes.Equal(got, text) {
-		t.Errorf("read %d bytes of %d, %v", len(got), len(text), err)
+		t.Errorf("read %d of %d bytes, or the data differ: %v", len(got), len(text), err)
 	}
 	if _, errno := in.Write([]byte("x")); errno != linux.EPIPE {
-		t.Errorf("write to a port whose other end is closed: %s", errno.Name())
+		t.Errorf("write to a port that the host has closed: %s, want EPIPE", errno.Name())
 	}
 }
 
-// TestQEMUsConsole is port 0 of a device that somebody configured by hand.
+// TestQEMUsConsole uses port 0, as when a device is configured by hand.
 func TestQEMUsConsole(t *testing.T) {
 	for _, max := range []int{1, 31} {
 		path := t.TempDir() + "/console"
@@ -103,9 +102,9 @@ func TestQEMUsConsole(t *testing.T) {
 		if n, errno := c.Terminal().Write([]byte("hello")); n != 5 || errno != 0 {
 			t.Errorf("write: %d, %s", n, errno.Name())
 		}
-		// What was written is with the host when Write has returned.
+		// The host has the data when Write returns.
 		if got, err := os.ReadFile(path); err != nil || string(got) != "hello" {
-			t.Errorf("%q, %v", got, err)
+			t.Errorf("the host has %q, want hello: %v", got, err)
 		}
 		c.dev.Shutdown()
 	}

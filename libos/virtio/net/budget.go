@@ -2,14 +2,14 @@ package net
 
 import "github.com/pith-os/pith/libos/boot"
 
-// A device's buffers are the machine's for good, so they are few where there is
-// little memory: a machine of 24 MB has 768 KiB of them.
+// A device keeps its buffers forever, so they must be few if there is little
+// memory: a VM with 24 MB has 768 KiB of them.
 const (
 	minBudget = 512 << 10
 	maxBudget = 32 << 20
-	share     = 32 // of the memory, one part in
+	share     = 32 // one part in 32 of the memory
 
-	minPair  = 1 << 20 // less than this for each, and there are fewer pairs
+	minPair  = 1 << 20 // smallest memory per pair; with less, there are fewer pairs
 	maxPair  = 5 << 20
 	maxPairs = 8
 
@@ -19,11 +19,11 @@ const (
 // budget is how the memory for buffers is used.
 type budget struct {
 	pairs   int
-	receive int // bytes of receive buffers, each pair
-	send    int // bytes of frames being sent, each pair
+	receive int // bytes of receive buffers per pair
+	send    int // bytes for frames being sent, per pair
 }
 
-// budgetFor shares out the memory of a machine with mem bytes for at most
+// budgetFor divides the buffer memory of a VM with mem bytes among at most
 // wanted pairs of queues.
 func budgetFor(mem uint64, wanted int) budget {
 	all := int(min(max(mem/share, minBudget), maxBudget))
@@ -34,5 +34,5 @@ func budgetFor(mem uint64, wanted int) budget {
 	return b
 }
 
-// largest is the size of the largest message: header and frame.
+// largest is the size of the largest message in bytes: header and frame.
 const largest = boot.MaxFrame

@@ -13,8 +13,8 @@ const (
 	statusOK    = 0 // VIRTIO_NET_OK
 )
 
-// patience is how many nanoseconds the device has for a command.
-const patience = 5e9
+// commandTimeout is how long the device may take for a command, in nanoseconds.
+const commandTimeout = 5e9
 
 // control is the control queue.
 type control struct {
@@ -23,7 +23,7 @@ type control struct {
 	mem virtio.Buffer
 }
 
-// newControl sets up queue i as the control queue.
+// newControl sets queue i up as the control queue.
 func newControl(dev *virtio.Device, i int) (*control, linux.Errno) {
 	q, errno := dev.NewQueue(i, 4)
 	if errno != 0 {
@@ -33,7 +33,7 @@ func newControl(dev *virtio.Device, i int) (*control, linux.Errno) {
 	return &control{dev, q, mem}, errno
 }
 
-// setPairs has the device use n pairs of queues (§5.1.6.5.5).
+// setPairs sets the number of queue pairs that the device uses (§5.1.6.5.5).
 func (c *control) setPairs(n int) linux.Errno {
 	command, status := c.mem.Slice(0, 4), c.mem.Slice(4, 5)
 	copy(command.Mem, []byte{classQueues, setPairs, byte(n), byte(n >> 8)})
@@ -42,7 +42,7 @@ func (c *control) setPairs(n int) linux.Errno {
 		return linux.EIO
 	}
 	c.q.Kick()
-	late := platform.AfterFunc(patience, func() { c.dev.Fail("it does not answer on the control queue") })
+	late := platform.AfterFunc(commandTimeout, func() { c.dev.Fail("it does not answer a command on the control queue") })
 	defer late.Stop()
 	for {
 		if _, _, ok := c.q.Take(); ok {

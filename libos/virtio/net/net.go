@@ -1,7 +1,7 @@
-// Package net is the driver of virtio-net devices (virtio 1.2 §5.1): frames
-// with checksum and segmentation offload both ways, received into mergeable
-// buffers, over as many pairs of queues as there are CPUs. It stands on package
-// virtio; package inet, whose device it is, calls it.
+// Package net is the driver of virtio-net devices (virtio 1.2 §5.1). It has
+// checksum and segmentation offload in both directions, receives into mergeable
+// buffers, and uses as many queue pairs as there are vCPUs. It stands on
+// package virtio; package inet calls it.
 package net
 
 import (
@@ -15,24 +15,24 @@ import (
 
 // Features (§5.1.3).
 const (
-	featureCsum      = 1 << 0  // the device completes checksums
-	featureGuestCsum = 1 << 1  // it leaves received ones partial, or has verified them
-	featureMTU       = 1 << 3  // it says what its MTU is
-	featureMAC       = 1 << 5  // it has an address
-	featureGuestTSO4 = 1 << 7  // it sends large segments
-	featureGuestTSO6 = 1 << 8  //
-	featureHostTSO4  = 1 << 11 // it takes large segments
-	featureHostTSO6  = 1 << 12 //
-	featureMergeable = 1 << 15 // it spreads a frame over several buffers
-	featureStatus    = 1 << 16 // it says whether the link is up
-	featureControl   = 1 << 17 // it has a control queue
-	featureQueues    = 1 << 22 // it has several pairs of queues
+	featureCsum      = 1 << 0 // the device completes checksums
+	featureGuestCsum = 1 << 1 // received checksums may be partial, or verified by the device
+	featureMTU       = 1 << 3 // the device reports its MTU
+	featureMAC       = 1 << 5 // the device has an address
+	featureGuestTSO4 = 1 << 7 // the device may send large segments
+	featureGuestTSO6 = 1 << 8
+	featureHostTSO4  = 1 << 11 // the device accepts large segments
+	featureHostTSO6  = 1 << 12
+	featureMergeable = 1 << 15 // the device may spread a frame over several buffers
+	featureStatus    = 1 << 16 // the device reports whether the link is up
+	featureControl   = 1 << 17 // the device has a control queue
+	featureQueues    = 1 << 22 // the device has several queue pairs
 
 	featuresReceive = featureGuestTSO4 | featureGuestTSO6
 	featuresSend    = featureCsum | featureHostTSO4 | featureHostTSO6
 )
 
-// Offsets of struct virtio_net_config (§5.1.4), little endian.
+// Offsets in struct virtio_net_config (§5.1.4), little endian.
 const (
 	configMAC    = 0
 	configStatus = 6
@@ -57,14 +57,14 @@ type Device struct {
 	up    atomic.Bool
 }
 
-// pair is a queue each way.
+// pair is a pair of queues, one for each direction.
 type pair struct {
 	rx receiver
 	tx sender
 }
 
-// Open takes the device of t and has it run. EIO: it does not do as the
-// specification says.
+// Open opens and starts the device of t. It returns EIO for a device that
+// violates the specification.
 func Open(t virtio.Transport) (*Device, linux.Errno) {
 	dev, errno := agree(t)
 	if errno != 0 {
@@ -78,11 +78,11 @@ func Open(t virtio.Transport) (*Device, linux.Errno) {
 	return d, 0
 }
 
-// start reads what the device is and sets its queues up.
+// start reads the configuration and sets up the queues.
 func (d *Device) start() linux.Errno {
 	offered := 1
 	if !d.readConfig(&offered) {
-		d.dev.Fail("its configuration is not that of a network device")
+		d.dev.Fail("its configuration is invalid")
 		return linux.EIO
 	}
 	b := budgetFor(platform.Config().Memory, min(offered, platform.Config().CPUs))
@@ -114,7 +114,7 @@ func (d *Device) start() linux.Errno {
 	if c != nil {
 		switch errno := c.setPairs(len(d.pairs)); errno {
 		case 0:
-		case linux.EOPNOTSUPP: // it goes on with the pair that it began with (§5.1.6.5.5)
+		case linux.EOPNOTSUPP: // the device continues with one pair (§5.1.6.5.5)
 			d.pairs = d.pairs[:1]
 		default:
 			return errno
@@ -124,9 +124,9 @@ func (d *Device) start() linux.Errno {
 	return 0
 }
 
-// agree opens the device with those features that are of use together. Without
-// mergeable buffers each would have to hold a segment of 64 KiB, so there are
-// no large segments then.
+// agree opens the device with a consistent set of features. Without mergeable
+// buffers, each buffer would have to hold a segment of 64 KiB, so it then does
+// without large segments.
 func agree(t virtio.Transport) (*virtio.Device, linux.Errno) {
 	want := uint64(featureCsum | featureGuestCsum | featureMTU | featureMAC | featuresReceive | featuresSend |
 		featureMergeable | featureStatus | featureControl | featureQueues)
@@ -147,7 +147,7 @@ func agree(t virtio.Transport) (*virtio.Device, linux.Errno) {
 	return virtio.Open(t, use)
 }
 
-// readConfig reads what the device says of itself; false: what cannot be.
+// readConfig reads the configuration. It returns false for an invalid one.
 func (d *Device) readConfig(pairs *int) bool {
 	if d.dev.Has(featureMAC) && (!d.dev.Config(configMAC, d.mac[:]) || d.mac[0]&1 != 0) {
 		return false
@@ -170,24 +170,25 @@ func (d *Device) readConfig(pairs *int) bool {
 
 func le16(b [2]byte) int { return int(b[0]) | int(b[1])<<8 }
 
-// MAC is the device's Ethernet address, if it has one.
+// MAC returns the device's Ethernet address, if it has one.
 func (d *Device) MAC() (addr [6]byte, ok bool) { return d.mac, d.dev.Has(featureMAC) }
 
-// MTU is the largest packet, without its link header, that the device carries.
+// MTU returns the largest packet in bytes that the device carries, without the
+// link header.
 func (d *Device) MTU() int { return d.mtu }
 
-// Segments says whether frames that are sent may be large segments and have
-// partial checksums.
+// Segments reports whether sent frames may be large segments and have partial
+// checksums.
 func (d *Device) Segments() bool { return d.dev.Has(featuresSend) }
 
-// Queues is the number of pairs of queues.
+// Queues returns the number of queue pairs.
 func (d *Device) Queues() int { return len(d.pairs) }
 
-// Up says whether the device is connected to a network.
+// Up reports whether the device is connected to a network.
 func (d *Device) Up() bool { return d.up.Load() }
 
-// linkChanged reads whether the link is up. A device that does not say has one
-// that always is (§5.1.5).
+// linkChanged reads whether the link is up. Without this feature the link is
+// always up (§5.1.5).
 func (d *Device) linkChanged() {
 	status := [2]byte{statusLinkUp}
 	if d.dev.Has(featureStatus) && !d.dev.Config(configStatus, status[:]) {
@@ -196,24 +197,25 @@ func (d *Device) linkChanged() {
 	d.up.Store(status[0]&statusLinkUp != 0)
 }
 
-// Send gives the device a frame to send by the given pair of queues: EAGAIN when
-// there is no room for it now, EMSGSIZE when there never is. One goroutine a pair sends at a
-// time.
+// Send adds a frame to the send queue of a pair. It returns EAGAIN when there
+// is no room now, and EMSGSIZE when the frame is too large. Only one goroutine
+// at a time may send by a pair.
 func (d *Device) Send(pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	return d.pairs[pair].tx.send(h, frame)
 }
 
-// Due says whether the device is to be told, by Tell, of what was sent by this
-// pair since Due was asked last. One goroutine a pair asks, which may send by it.
-func (d *Device) Due(pair int) bool { return d.pairs[pair].tx.q.Due() }
+// ShouldNotify reports whether the device needs a Notify for the frames that
+// this pair has sent since the last call. Only the goroutine that may send by
+// the pair calls it.
+func (d *Device) ShouldNotify(pair int) bool { return d.pairs[pair].tx.q.ShouldNotify() }
 
-// Tell has the device begin with what was sent by this pair. It is an access to
-// the device's registers, which costs far more than a frame: several frames had
-// better share it. Any goroutine may call it.
-func (d *Device) Tell(pair int) { d.pairs[pair].tx.q.Notify() }
+// Notify notifies the device of the frames sent by this pair. It accesses a
+// device register, which costs far more than a frame, so several frames should
+// share one notification. Any goroutine may call it.
+func (d *Device) Notify(pair int) { d.pairs[pair].tx.q.Notify() }
 
-// WaitSend parks the calling goroutine, the one that may send by this pair,
-// until there may be room again; EIO: there will not be.
+// WaitSend parks until the pair may have room again. It returns EIO when it
+// never will. Only the goroutine that may send by the pair calls it.
 func (d *Device) WaitSend(pair int) linux.Errno {
 	if !d.pairs[pair].tx.q.Wait() {
 		return linux.EIO
@@ -221,10 +223,10 @@ func (d *Device) WaitSend(pair int) linux.Errno {
 	return 0
 }
 
-// Receive calls deliver with each frame that comes by the given pair of queues
-// until the device is closed or broken. The pieces are the device's again when
-// deliver returns, and may change before: they are to be copied before anything
-// is decided on them. One goroutine a pair receives.
+// Receive calls deliver for each frame that a pair receives, until the device
+// is closed or broken. The pieces of a frame are valid until deliver returns.
+// The device can change them at any time, so deliver must copy them before it
+// looks at them. Only one goroutine receives by a pair.
 func (d *Device) Receive(pair int, deliver func(h boot.VnetHeader, frame [][]byte)) {
 	d.pairs[pair].rx.run(deliver)
 }

@@ -20,15 +20,15 @@ const everything = featureCsum | featureGuestCsum | featureMTU | featureMAC | fe
 
 var testMAC = [6]byte{2, 0, 0, 0, 0, 1}
 
-// config is struct virtio_net_config.
+// config returns a struct virtio_net_config.
 func config(pairs, mtu uint16) []byte {
 	b := append(testMAC[:], statusLinkUp, 0)
 	b = binary.LittleEndian.AppendUint16(b, pairs)
 	return binary.LittleEndian.AppendUint16(b, mtu)
 }
 
-// device makes a device with two pairs of queues. Frames that the driver sends
-// go to the channel; the driver's commands are answered with status.
+// device makes a device with two queue pairs. The channel receives the frames
+// that the driver sends. The device answers commands with status.
 func device(features uint64, status byte) (*virtiotest.Device, chan []byte) {
 	v := virtiotest.New(virtio.IDNet, features, config(2, 9000), 64, 64, 64, 64, 4)
 	sent := make(chan []byte, 1000)
@@ -52,8 +52,8 @@ func open(t testing.TB, v *virtiotest.Device) *Device {
 	return d
 }
 
-// received has the driver receive; frames go to the channel, joined, behind
-// their headers.
+// received makes the driver receive. The channel gets the frames, each in one
+// piece after its header.
 func received(d *Device, pair int) chan []byte {
 	frames := make(chan []byte, 1000)
 	go func() {
@@ -67,7 +67,7 @@ func received(d *Device, pair int) chan []byte {
 	return frames
 }
 
-// message is a frame of n bytes behind a header.
+// message returns a header and a frame of n bytes.
 func message(h boot.VnetHeader, n int) []byte {
 	b := make([]byte, boot.VirtioNetHeaderSize+n)
 	for i := range b {
@@ -78,7 +78,7 @@ func message(h boot.VnetHeader, n int) []byte {
 }
 
 // deliver sends a message to the driver as a device with mergeable buffers does
-// (§5.1.6.4.1), waiting until the driver has given enough.
+// (§5.1.6.4.1). It waits until the driver has provided enough buffers.
 func deliver(t testing.TB, q *virtiotest.Queue, msg []byte) {
 	t.Helper()
 	var chains []*virtiotest.Chain
@@ -98,7 +98,7 @@ func deliver(t testing.TB, q *virtiotest.Queue, msg []byte) {
 	}
 }
 
-// pop waits for a buffer of the driver's.
+// pop waits for a buffer from the driver.
 func pop(t testing.TB, q *virtiotest.Queue) *virtiotest.Chain {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -106,7 +106,7 @@ func pop(t testing.TB, q *virtiotest.Queue) *virtiotest.Chain {
 			return c
 		}
 		if time.Now().After(end) {
-			t.Fatal("the driver gives no buffers")
+			t.Fatal("the driver provided no buffer in 10 seconds")
 		}
 	}
 }
@@ -117,29 +117,29 @@ func take(t testing.TB, frames chan []byte) []byte {
 	case f := <-frames:
 		return f
 	case <-time.After(10 * time.Second):
-		t.Fatal("no frame came")
+		t.Fatal("no frame arrived in 10 seconds")
 		return nil
 	}
 }
 
-func TestOpenReadsWhatTheDeviceIs(t *testing.T) {
+func TestOpenReadsTheConfiguration(t *testing.T) {
 	v, _ := device(everything, statusOK)
 	d := open(t, v)
 	if mac, ok := d.MAC(); !ok || mac != testMAC {
-		t.Errorf("address %x, %v", mac, ok)
+		t.Errorf("address is %x, %v", mac, ok)
 	}
 	if d.MTU() != 9000 || d.Queues() != 2 || !d.Segments() || !d.Up() {
-		t.Errorf("MTU %d, %d pairs, segments %v, up %v", d.MTU(), d.Queues(), d.Segments(), d.Up())
+		t.Errorf("MTU is %d, %d pairs, segments %v, up %v; want 9000, 2, true, true", d.MTU(), d.Queues(), d.Segments(), d.Up())
 	}
 	v.Change(func(config []byte) { config[configStatus] = 0 })
 	for end := time.Now().Add(10 * time.Second); d.Up(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("the link is still up")
+			t.Fatal("the link is still up after 10 seconds")
 		}
 	}
 }
 
-func TestFeaturesThatNeedOthersAreLeftOut(t *testing.T) {
+func TestFeaturesWithUnmetDependenciesAreNotAccepted(t *testing.T) {
 	for _, c := range []struct{ without, lost uint64 }{
 		{featureMergeable, featuresReceive},
 		{featureGuestCsum, featuresReceive},
@@ -148,19 +148,19 @@ func TestFeaturesThatNeedOthersAreLeftOut(t *testing.T) {
 		v, _ := device(everything&^c.without, statusOK)
 		open(t, v)
 		if got := v.Accepted(); got&(c.without|c.lost) != 0 || got&^uint64(virtio.FeatureVersion1|virtio.FeatureEventIndex|virtio.FeatureIndirect) != everything&^(c.without|c.lost) {
-			t.Errorf("without %x: accepted %x", c.without, got)
+			t.Errorf("without features %x, the driver accepted %x", c.without, got)
 		}
 	}
 }
 
-func TestADeviceThatRefusesMoreQueuesHasOne(t *testing.T) {
+func TestIfTheDeviceRefusesMorePairsOneIsUsed(t *testing.T) {
 	v, _ := device(everything, 1)
 	if d := open(t, v); d.Queues() != 1 {
-		t.Errorf("%d pairs", d.Queues())
+		t.Errorf("the driver uses %d pairs, want 1", d.Queues())
 	}
 }
 
-func TestFramesAreSentInOnePieceBehindTheirHeader(t *testing.T) {
+func TestFramesAreSentInOnePieceAfterTheirHeader(t *testing.T) {
 	v, sent := device(everything, statusOK)
 	d := open(t, v)
 	for pair := range 2 {
@@ -172,16 +172,17 @@ func TestFramesAreSentInOnePieceBehindTheirHeader(t *testing.T) {
 				t.Fatalf("%d bytes: %s", size, errno.Name())
 			}
 			if got := take(t, sent); !bytes.Equal(got, want) {
-				t.Errorf("%d bytes by pair %d arrive as %d, or altered", size, pair, len(got))
+				t.Errorf("%d bytes sent by pair %d arrive as %d, or the data differ", size, pair, len(got))
 			}
 		}
 	}
 	if errno := send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 65536+14)}); errno != linux.EMSGSIZE {
-		t.Errorf("a frame that is too long: %s", errno.Name())
+		t.Errorf("sending a frame that is too long: %s, want EMSGSIZE", errno.Name())
 	}
 }
 
-// The arena wraps, fills and empties many times with frames of all sizes.
+// The arena wraps around, fills and empties many times with frames of all
+// sizes.
 func TestSendWaitsForRoomAndKeepsTheOrder(t *testing.T) {
 	for _, features := range []uint64{everything, everything &^ featureQueues} {
 		v, sent := device(features, statusOK)
@@ -214,7 +215,7 @@ func TestSendWaitsForRoomAndKeepsTheOrder(t *testing.T) {
 		for i, size := range sizes {
 			got := take(t, sent)[boot.VirtioNetHeaderSize:]
 			if n := binary.BigEndian.Uint32(got[14:]); int(n) != i || len(got) != size {
-				t.Fatalf("frame %d of %d bytes is number %d of %d", i, size, n, len(got))
+				t.Fatalf("frame %d with %d bytes arrives as frame %d with %d bytes", i, size, n, len(got))
 			}
 		}
 		all.Wait()
@@ -222,17 +223,17 @@ func TestSendWaitsForRoomAndKeepsTheOrder(t *testing.T) {
 	}
 }
 
-func TestSendSaysWhenThereIsNoRoom(t *testing.T) {
+func TestSendFailsWithoutRoom(t *testing.T) {
 	v := virtiotest.New(virtio.IDNet, featureMAC, config(1, 0), 64, 64)
 	d := open(t, v)
 	sent := 0
 	for ; send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}) == 0; sent++ {
 		if sent > 64 {
-			t.Fatal("more frames than the queue has entries")
+			t.Fatal("sent more frames than the queue has entries")
 		}
 	}
 	if sent != 64 {
-		t.Errorf("%d frames were taken", sent)
+		t.Errorf("sent %d frames, want 64", sent)
 	}
 	done := make(chan linux.Errno)
 	go func() { done <- d.WaitSend(0) }()
@@ -242,21 +243,21 @@ func TestSendSaysWhenThereIsNoRoom(t *testing.T) {
 		t.Errorf("wait: %s", errno.Name())
 	}
 	if errno := send(d, 0, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != 0 {
-		t.Errorf("send after one frame went: %s", errno.Name())
+		t.Errorf("send after a buffer was used: %s", errno.Name())
 	}
 }
 
-func TestFramesAreReceivedFromOneBufferAndFromMany(t *testing.T) {
+func TestFramesAreReceivedInOneBufferAndInMany(t *testing.T) {
 	v, _ := device(everything, statusOK)
 	d := open(t, v)
 	for pair := range 2 {
 		frames := received(d, pair)
-		for round := range 20 { // the buffers come round again
+		for round := range 20 { // buffers are reused
 			for _, size := range []int{14, 60, 1514, 9014, 65535 + 14} {
 				want := message(boot.VnetHeader{Flags: boot.VnetDataValid, GSOType: boot.VnetGSOTCPv4, GSOSize: 1460}, size)
 				deliver(t, v.Queue(2*pair), want)
 				if got := take(t, frames); !bytes.Equal(got, want) {
-					t.Fatalf("round %d: %d bytes arrive as %d, or altered", round, len(want), len(got))
+					t.Fatalf("round %d: %d bytes arrive as %d, or the data differ", round, len(want), len(got))
 				}
 			}
 		}
@@ -272,23 +273,23 @@ func TestWithoutMergeableBuffersEachHoldsAFrame(t *testing.T) {
 		c := pop(t, v.Queue(0))
 		v.Queue(0).Push(c, c.Fill(want))
 		if got := take(t, frames); !bytes.Equal(got, want) {
-			t.Fatalf("%d bytes arrive as %d, or altered", len(want), len(got))
+			t.Fatalf("%d bytes arrive as %d, or the data differ", len(want), len(got))
 		}
 	}
 }
 
-func TestChecksumsAreNotBelievedUnlessAgreed(t *testing.T) {
+func TestChecksumFlagsAreIgnoredWithoutTheFeature(t *testing.T) {
 	v, _ := device(everything&^featureGuestCsum, statusOK)
 	d := open(t, v)
 	frames := received(d, 0)
 	deliver(t, v.Queue(0), message(boot.VnetHeader{Flags: boot.VnetDataValid}, 60))
 	if h := boot.ParseVnetHeader(take(t, frames)); h.Flags != 0 {
-		t.Errorf("flags %d", h.Flags)
+		t.Errorf("flags are %d, want 0", h.Flags)
 	}
 }
 
-// A liar is found out: what it sent is not delivered, receiving ends and sending
-// is refused.
+// When the device lies, the frame is not delivered, receiving ends and sending
+// fails.
 func TestLiesBreakTheDevice(t *testing.T) {
 	header := func(buffers uint16) []byte {
 		return message(boot.VnetHeader{NumBuffers: buffers}, 60)
@@ -320,10 +321,10 @@ func TestLiesBreakTheDevice(t *testing.T) {
 			select {
 			case f, ok := <-frames:
 				if ok {
-					t.Errorf("%d bytes were delivered", len(f))
+					t.Errorf("a lying device's frame of %d bytes was delivered", len(f))
 				}
 			case <-time.After(10 * time.Second):
-				t.Fatal("the device is not broken")
+				t.Fatal("the lie did not break the device in 10 seconds")
 			}
 			if errno := send(d, 1, boot.VnetHeader{}, [][]byte{make([]byte, 60)}); errno != linux.EIO {
 				t.Errorf("send: %s, want EIO", errno.Name())
@@ -347,7 +348,7 @@ func TestSendQueueLiesBreakTheDevice(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesDevicesThatCannotBe(t *testing.T) {
+func TestOpenRefusesInvalidDevices(t *testing.T) {
 	for name, v := range map[string]*virtiotest.Device{
 		"group address":       virtiotest.New(virtio.IDNet, everything, append([]byte{1}, config(1, 1500)[1:]...), 64, 64, 4),
 		"no pairs":            virtiotest.New(virtio.IDNet, everything, config(0, 1500), 64, 64, 4),
@@ -358,22 +359,22 @@ func TestOpenRefusesDevicesThatCannotBe(t *testing.T) {
 		"short queue":         virtiotest.New(virtio.IDNet, everything, config(1, 1500), 2, 64, 4),
 	} {
 		if _, errno := Open(v); errno == 0 {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Open succeeded", name)
 		}
 	}
 }
 
-func TestBuffersAreFewWhereMemoryIs(t *testing.T) {
+func TestTheBudgetFollowsTheMemory(t *testing.T) {
 	for _, c := range []struct {
 		mem   uint64
-		pairs int // wanted
+		pairs int // wanted pairs
 		most  int
 	}{
 		{0, 1, 512 << 10}, {24 << 20, 4, 768 << 10}, {64 << 20, 2, 2 << 20}, {1 << 30, 1, 5 << 20}, {64 << 30, 64, 32 << 20},
 	} {
 		b := budgetFor(c.mem, c.pairs)
 		if all := b.pairs * (b.receive + b.send); b.pairs < 1 || b.pairs > max(1, c.pairs) || all > c.most || all < c.most*3/4 {
-			t.Errorf("%d MiB: %+v, %d KiB, want %d", c.mem>>20, b, all>>10, c.most>>10)
+			t.Errorf("%d MiB: budget %+v is %d KiB, want 3/4 to all of %d KiB", c.mem>>20, b, all>>10, c.most>>10)
 		}
 		if b.send < largest || b.receive < 2*largest {
 			t.Errorf("%d MiB: %+v is too little for a large segment", c.mem>>20, b)
@@ -391,13 +392,13 @@ func TestSendDoesNotAllocate(t *testing.T) {
 			t.Error(errno.Name())
 		}
 	}); n > 0 {
-		t.Errorf("%.0f allocations a frame", n)
+		t.Errorf("%.0f allocations per frame, want none", n)
 	}
 	q.Pop()
 }
 
-// FuzzDevice is a device that does what the input says: honest and lying
-// frames, used buffers that are none, all while the driver sends and receives.
+// FuzzDevice runs a device that follows the input: honest and lying frames, and
+// invalid used buffers, while the driver sends and receives.
 func FuzzDevice(f *testing.F) {
 	f.Add([]byte{0, 60, 1, 1, 0, 0, 4, 2, 5, 60, 0, 3, 1})
 	f.Add([]byte{1, 200, 2, 7, 0, 6, 9, 0, 255, 2})
@@ -418,7 +419,7 @@ func FuzzDevice(f *testing.F) {
 					n += len(p)
 				}
 				if n > 65535+ethernetSize || h.NumBuffers == 0 || len(frame) != int(h.NumBuffers) {
-					t.Errorf("%d bytes in %d pieces delivered, %+v", n, len(frame), h)
+					t.Errorf("delivered an invalid frame of %d bytes in %d pieces, header %+v", n, len(frame), h)
 				}
 			})
 		}()
@@ -462,11 +463,11 @@ func FuzzDevice(f *testing.F) {
 
 func init() { platform.Config().CPUs = 2 }
 
-// send sends a frame, and tells the device of it.
+// send sends a frame, and notifies the device if needed.
 func send(d *Device, pair int, h boot.VnetHeader, frame [][]byte) linux.Errno {
 	errno := d.Send(pair, h, frame)
-	if d.Due(pair) {
-		d.Tell(pair)
+	if d.ShouldNotify(pair) {
+		d.Notify(pair)
 	}
 	return errno
 }

@@ -10,40 +10,40 @@ import (
 )
 
 const (
-	// A receive buffer is as large as the memory for all of them allows. A
-	// small one wastes less on a small frame, a large one takes fewer turns
-	// for a large segment.
+	// Size of a receive buffer in bytes, depending on the memory for all buffers.
+	// Small buffers waste less on small frames; with large ones, a large segment
+	// takes fewer steps.
 	minPiece = 4 << 10
 	maxPiece = 16 << 10
-	// maxBuffers is how many a queue has at most.
+	// maxBuffers is the most buffers in a queue.
 	maxBuffers = 256
 )
 
-// receiver is a receive queue. All of it belongs to the goroutine that runs it.
+// receiver is a receive queue. Only the goroutine in run uses it.
 type receiver struct {
 	d    *Device
 	q    *virtio.Queue
 	mem  virtio.Buffer
-	size int // of each buffer
-	n    int // buffers
+	size int // of each buffer, in bytes
+	n    int // number of buffers
 
-	// The frame that is coming in.
+	// The frame that is being received.
 	header boot.VnetHeader
 	frame  [][]byte
 	tokens []int
 	length int
 
-	unseen int // buffers given back that the device was not told of
+	unseen int // buffers returned since the last notification
 	in     [1]virtio.Buffer
 }
 
-// init sets up queue i with about the given bytes of buffers.
+// init sets queue i up with about the given number of bytes in buffers.
 func (r *receiver) init(d *Device, i, bytes int) (errno linux.Errno) {
 	r.d = d
 	if r.q, errno = d.dev.NewQueue(i, maxBuffers); errno != 0 {
 		return errno
 	}
-	// §5.1.6.3.1: a frame has room in one buffer, or in all together.
+	// §5.1.6.3.1: a frame fits into one buffer, or into all together.
 	whole := boot.VirtioNetHeaderSize + ethernetSize + d.mtu
 	r.size = min(max(1<<(bits.Len(uint(bytes/r.q.Size()))-1), minPiece), maxPiece)
 	if !d.dev.Has(featureMergeable) {
@@ -51,14 +51,14 @@ func (r *receiver) init(d *Device, i, bytes int) (errno linux.Errno) {
 	}
 	r.n = min(r.q.Size(), max(bytes, 2*largest)/r.size)
 	if r.n*r.size < max(whole, largest) && d.dev.Has(featuresReceive) || r.n*r.size < whole {
-		d.dev.Fail("queue " + strconv.Itoa(i) + ": it is too short for a frame")
+		d.dev.Fail("queue " + strconv.Itoa(i) + ": it is too small for a frame")
 		return linux.EIO
 	}
 	r.mem, errno = virtio.Alloc(r.n * r.size)
 	return errno
 }
 
-// fill gives the device all buffers.
+// fill gives all buffers to the device.
 func (r *receiver) fill() {
 	for token := range r.n {
 		r.give(token)
@@ -66,7 +66,7 @@ func (r *receiver) fill() {
 	r.kick()
 }
 
-// give gives the device a buffer.
+// give gives a buffer to the device.
 func (r *receiver) give(token int) {
 	r.in[0] = r.buffer(token)
 	r.q.Add(nil, r.in[:], token)
@@ -111,8 +111,9 @@ func (r *receiver) kick() {
 	r.q.Kick()
 }
 
-// take adds n bytes of a buffer to the frame that is coming in. The first begins
-// with the header, which says how many there are. What cannot be is told.
+// take adds n bytes of a buffer to the frame being received. The first buffer
+// begins with the header, which has the number of buffers. take returns a
+// message if the device's data are invalid.
 func (r *receiver) take(token, n int) (fault string) {
 	data := r.buffer(token).Mem[:n]
 	if len(r.tokens) == 0 {
@@ -126,10 +127,10 @@ func (r *receiver) take(token, n int) (fault string) {
 			r.header.NumBuffers = 1
 		}
 		if !r.d.dev.Has(featureGuestCsum) {
-			r.header.Flags = 0 // it has verified nothing that we may believe
+			r.header.Flags = 0 // the device must not have verified anything
 		}
 		if b := int(r.header.NumBuffers); b == 0 || b > r.n {
-			return "it received a frame in " + strconv.Itoa(b) + " buffers of " + strconv.Itoa(r.n)
+			return "it received a frame in " + strconv.Itoa(b) + " buffers, but the queue has " + strconv.Itoa(r.n)
 		}
 		data = data[len(head):]
 	}

@@ -6,20 +6,20 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// maxSending is how many frames a queue holds at most.
+// maxSending is the most frames in a queue.
 const maxSending = 256
 
-// sender is a send queue. A frame is copied into one piece of an arena, with its
-// header, so that it is one descriptor; the pieces lie in the arena in the order
-// in which they were sent, and are free again in that order.
+// sender is a send queue. A frame and its header are copied to one contiguous
+// piece of an arena, so they need one descriptor. The pieces lie in the arena
+// in the order in which they were sent, and are freed in that order.
 type sender struct {
 	q     *virtio.Queue
 	arena virtio.Buffer
-	head  int // where the next piece goes
-	tail  int // where the last one ended that is free again
+	head  int // start of the next piece
+	tail  int // end of the last freed piece
 
-	sent  []piece // by token: a ring of those that the device has, oldest first
-	first int     // token of the oldest
+	sent  []piece // by token: a ring of the pieces in flight, oldest first
+	first int     // token of the oldest piece
 	count int
 	out   [1]virtio.Buffer
 }
@@ -30,7 +30,7 @@ type piece struct {
 	done bool
 }
 
-// init sets up queue i with an arena of the given bytes.
+// init sets queue i up with an arena of the given size in bytes.
 func (s *sender) init(d *Device, i, bytes int) (errno linux.Errno) {
 	if s.q, errno = d.dev.NewQueue(i, maxSending); errno != 0 {
 		return errno
@@ -66,7 +66,7 @@ func (s *sender) send(h boot.VnetHeader, frame [][]byte) linux.Errno {
 	token := (s.first + s.count) % len(s.sent)
 	s.out[0] = out
 	if !s.q.Add(s.out[:], nil, token) {
-		return linux.EIO // broken meanwhile: there is room for each token
+		return linux.EIO // the queue broke meanwhile; there is room for every token
 	}
 	s.sent[token] = piece{end: start + n}
 	s.head = start + n
@@ -74,8 +74,8 @@ func (s *sender) send(h boot.VnetHeader, frame [][]byte) linux.Errno {
 	return 0
 }
 
-// room finds n bytes behind the youngest piece, or at the beginning of the
-// arena. Head and tail are the same only when the arena is empty.
+// room finds n bytes after the newest piece, or at the beginning of the arena.
+// head and tail are equal only when the arena is empty.
 func (s *sender) room(n int) (start int, ok bool) {
 	switch {
 	case s.count == len(s.sent):
@@ -89,7 +89,7 @@ func (s *sender) room(n int) (start int, ok bool) {
 	}
 }
 
-// reclaim takes back what the device has sent.
+// reclaim frees the pieces that the device has sent.
 func (s *sender) reclaim() {
 	for {
 		token, _, ok := s.q.Take()
@@ -104,6 +104,6 @@ func (s *sender) reclaim() {
 		s.count--
 	}
 	if s.count == 0 {
-		s.head, s.tail = 0, 0 // what was used last is still in the cache
+		s.head, s.tail = 0, 0 // this memory is still in the cache
 	}
 }

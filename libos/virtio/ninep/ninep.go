@@ -1,11 +1,11 @@
 // Package ninep carries 9P messages over a virtio device (device ID 9, virtio
-// 1.2 §5; its layout is Linux's include/uapi/linux/virtio_9p.h) and mounts the
-// folders that such devices share. It stands on package virtio and makes the
-// Transport of package vfs/ninep; package machine calls it at the start.
+// 1.2 §5; Linux's include/uapi/linux/virtio_9p.h has its layout), and mounts
+// the shared folders of such devices. It stands on package virtio and provides
+// the Transport of package vfs/ninep. Package machine calls it at the start.
 //
-// A message goes in one chain of queue 0, together with room for its reply. It
-// is copied to and from memory of the slot, so that a device never reaches the
-// program's memory.
+// A message and the room for its reply form one chain of queue 0. Messages are
+// copied to and from the memory of their slot, so the device never has access
+// to the program's memory.
 package ninep
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// featureMountTag: the configuration has a tag, which says what is shared.
+// featureMountTag: the configuration has a tag, which names the shared folder.
 const featureMountTag = 1 << 0
 
 // Fields of the configuration: tag_len[2] tag[tag_len].
@@ -30,17 +30,18 @@ const (
 
 const (
 	maxTag = 255
-	// maxSlots is how many requests may be under way at once. Memory for a
-	// slot is taken when it is first used.
+	// maxSlots is the most requests in flight. The memory of a slot is allocated
+	// when it is first used.
 	maxSlots = 8
-	// maxMessage is the longest message: data of 128 KiB.
+	// maxMessage is the size of the longest message in bytes, with 128 KiB of
+	// data.
 	maxMessage = 128<<10 + 24
-	// slotSize is for a message and its reply, of which one may be long.
+	// slotSize is room for a message and its reply. Only one of the two is long.
 	slotSize = maxMessage + 8<<10
 )
 
-// Mount has the folder of the device with the tag of m mounted, before the tree
-// of files is first used. A device is mounted once.
+// Mount mounts the shared folder of the device with m's tag. It must be called
+// before the tree of files is first used. A device can be mounted once.
 func Mount(m boot.Mount) error {
 	d, errno := find(m.Tag)
 	if d == nil && errno == 0 {
@@ -63,13 +64,13 @@ func (d *Device) mount(m boot.Mount) linux.Errno {
 	return errno
 }
 
-// devices are those of the machine.
+// devices are the VM's 9P devices.
 var devices struct {
 	once sync.Once
 	all  []*Device
 }
 
-// find takes the device with a tag into use; nil when there is none.
+// find starts the device with that tag. It returns nil if no device has the tag.
 func find(tag string) (*Device, linux.Errno) {
 	devices.once.Do(func() {
 		for _, t := range virtio.Find(virtio.IDNineP) {
@@ -86,34 +87,35 @@ func find(tag string) (*Device, linux.Errno) {
 	return nil, 0
 }
 
-// Device is a device. It is a ninep.Transport.
+// Device is a 9P device. It implements ninep.Transport.
 type Device struct {
 	dev   *virtio.Device
 	tag   string
 	queue *virtio.Queue
 	slots []slot
 
-	mu      sync.Mutex // guards the queue, and what follows
+	mu      sync.Mutex // guards the queue and the fields below
 	started bool
 	broken  bool
 }
 
-// slot is the memory of one request at a time, and who waits for its reply.
+// slot is the memory of one request at a time, and the goroutine that waits for
+// its reply.
 type slot struct {
 	platform.Waiter
-	mem  virtio.Buffer // as large as slotSize once it was used
-	busy bool          // the device has it; guarded by Device.mu
+	mem  virtio.Buffer // slotSize bytes, allocated when first used
+	busy bool          // in flight; guarded by Device.mu
 	n    int           // length of the reply; -1: none will come
 }
 
-// Open takes the device of t.
+// Open opens the device of t.
 func Open(t virtio.Transport) (*Device, linux.Errno) {
 	dev, errno := virtio.Open(t, featureMountTag)
 	if errno != 0 {
 		return nil, errno
 	}
 	d := &Device{dev: dev}
-	dev.OnConfig(func() {}) // nothing changes, but so it can say that it failed
+	dev.OnConfig(func() {}) // the configuration never changes, but a handler is needed to detect that the device needs a reset
 	if d.tag, errno = readTag(dev); errno != 0 {
 		return nil, errno
 	}
@@ -146,10 +148,10 @@ func readTag(dev *virtio.Device) (string, linux.Errno) {
 	return string(tag), 0
 }
 
-// Tag is what the device calls the folder.
+// Tag returns the tag of the shared folder.
 func (d *Device) Tag() string { return d.tag }
 
-// Start lets the device run. EBUSY: it does already.
+// Start starts the device. It returns EBUSY if the device is already started.
 func (d *Device) Start() linux.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -164,7 +166,7 @@ func (d *Device) Start() linux.Errno {
 	return 0
 }
 
-// receive wakes who waits for replies.
+// receive wakes the goroutines whose replies have arrived.
 func (d *Device) receive() {
 	for d.queue.Wait() {
 		d.mu.Lock()

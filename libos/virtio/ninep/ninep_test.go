@@ -17,7 +17,7 @@ import (
 	"github.com/pith-os/pith/libos/virtio/virtiotest"
 )
 
-// folder is a device that shares dir.
+// folder returns a device that shares dir.
 func folder(tag, dir string, queue int) *virtiotest.Device {
 	config := append([]byte{byte(len(tag)), 0}, tag...)
 	d := virtiotest.New(virtio.IDNineP, featureMountTag, config, queue)
@@ -58,12 +58,12 @@ func child(t testing.TB, i vfs.Inode, name string, flags uint32) interface {
 	return f
 }
 
-func TestAFolderIsReadAndWrittenByManyAtOnce(t *testing.T) {
+func TestAFolderServesConcurrentRequests(t *testing.T) {
 	for _, queue := range []int{2, 4, 128} {
 		dir := t.TempDir()
 		d := open(t, folder("share", dir, queue))
 		if d.Tag() != "share" {
-			t.Errorf("tag %q", d.Tag())
+			t.Errorf("the tag is %q, want share", d.Tag())
 		}
 		fs, errno := ninep.New(d, false)
 		if errno != 0 {
@@ -82,11 +82,11 @@ func TestAFolderIsReadAndWrittenByManyAtOnce(t *testing.T) {
 				f := child(t, fs.Root(), name, linux.O_RDWR)
 				defer f.Release()
 				if put, errno := f.Pwrite(data, 0); put != len(data) || errno != 0 {
-					t.Errorf("wrote %d, %s", put, errno.Name())
+					t.Errorf("wrote %d bytes: %s", put, errno.Name())
 				}
 				back := make([]byte, len(data)+10)
 				if got, errno := f.Pread(back, 0); got != len(data) || errno != 0 || !bytes.Equal(back[:got], data) {
-					t.Errorf("read %d, %s", got, errno.Name())
+					t.Errorf("read %d bytes, or the data differ: %s", got, errno.Name())
 				}
 			})
 		}
@@ -94,8 +94,8 @@ func TestAFolderIsReadAndWrittenByManyAtOnce(t *testing.T) {
 	}
 }
 
-// A request that waits when the device fails ends, and so do later ones.
-func TestABrokenDeviceIsAnError(t *testing.T) {
+// When the device breaks, requests in flight and later ones fail.
+func TestRequestsOnABrokenDeviceFail(t *testing.T) {
 	for name, fail := range map[string]func(v *virtiotest.Device){
 		"lies":  func(v *virtiotest.Device) { v.Queue(0).Lie(9, 9) },
 		"fails": func(v *virtiotest.Device) { v.NeedReset() },
@@ -110,7 +110,7 @@ func TestABrokenDeviceIsAnError(t *testing.T) {
 		var st linux.Stat
 		for range 2 {
 			if errno := fs.Root().(vfs.Remote).TryStat(&st); errno != linux.EIO {
-				t.Errorf("%s: stat: %s", name, errno.Name())
+				t.Errorf("%s: stat returned %s, want EIO", name, errno.Name())
 			}
 		}
 	}
@@ -121,16 +121,16 @@ func TestBadConfigurationsAreErrors(t *testing.T) {
 		"none": nil, "no tag": {0, 0}, "longer than it is": {5, 0, 'x'}, "too long": append([]byte{0, 2}, make([]byte, 512)...),
 	} {
 		if _, errno := Open(virtiotest.New(virtio.IDNineP, featureMountTag, config, 16)); errno == 0 {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: Open accepted the configuration", name)
 		}
 	}
 	if _, errno := Open(virtiotest.New(virtio.IDNineP, featureMountTag, []byte{1, 0, 'x'})); errno == 0 {
-		t.Error("no queue: no error")
+		t.Error("Open accepted a device without a queue")
 	}
 }
 
-// FuzzLyingDevice has a device answer with what the fuzzer wants, at lengths
-// that it wants: requests must end.
+// FuzzLyingDevice runs a device whose replies and lengths come from the fuzzer.
+// Every request must end.
 func FuzzLyingDevice(f *testing.F) {
 	f.Add([]byte("begin"))
 	f.Fuzz(func(t *testing.T, script []byte) {
@@ -165,7 +165,7 @@ func FuzzLyingDevice(f *testing.F) {
 					q.Push(c, int(next()))
 				case n == 11:
 					q.Push(c, c.Fill(reply))
-					q.Push(c, 1) // twice
+					q.Push(c, 1) // used twice
 				default:
 					q.Push(c, c.Fill(reply))
 				}
@@ -180,7 +180,7 @@ func FuzzLyingDevice(f *testing.F) {
 	})
 }
 
-// exercise makes requests of each kind; what comes of them does not matter.
+// exercise makes requests of each kind and ignores their results.
 func exercise(root vfs.MutableDir) {
 	top := vfs.NewDentry(nil, "/", root)
 	d, errno := root.Make(top, "f", &vfs.NewInode{Mode: linux.S_IFREG | 0o600})

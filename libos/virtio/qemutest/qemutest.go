@@ -1,8 +1,8 @@
 //go:build !pith
 
-// Package qemutest has drivers work with QEMU's own devices, in a test on the
-// host: a microvm whose CPU stands still, whose registers are reached through
-// QEMU's test protocol and whose memory is shared with the test.
+// Package qemutest connects drivers to QEMU's own devices, in a test on the
+// host. It runs a microvm whose CPU is halted. The test accesses the registers
+// through QEMU's test protocol, and shares the VM's memory.
 package qemutest
 
 import (
@@ -30,28 +30,28 @@ const (
 	memory   = 256 << 20
 	dmaStart = 1 << 20
 
-	// Where QEMU's microvm has its devices (hw/i386/microvm.c).
+	// Addresses of microvm's devices (hw/i386/microvm.c).
 	deviceBase, deviceStep, devices = 0xfeb00000, 0x200, 24
 	firstPin                        = 24
 
-	deviceID        = 0x08 // registers of virtio over MMIO (virtio 1.2 §4.2.2)
+	deviceID        = 0x08 // MMIO registers (virtio 1.2 §4.2.2)
 	interruptStatus = 0x60
 )
 
-// Machine is a QEMU. One runs at a time.
+// Machine is a QEMU process. Only one runs at a time.
 type Machine struct {
 	t    testing.TB
-	mu   sync.Mutex // of the protocol
+	mu   sync.Mutex // guards the protocol
 	conn net.Conn
 	r    *bufio.Reader
 
 	dmaMu sync.Mutex
 	ram   []byte
-	next  int // of ram that DMA has not given
+	next  int // offset in ram of the first byte that dma has not allocated
 }
 
-// Start starts QEMU with args until the end of the test, which is skipped where
-// there is no QEMU.
+// Start starts QEMU with args until the end of the test. It skips the test if
+// QEMU is not installed.
 func Start(t testing.TB, args ...string) *Machine {
 	t.Helper()
 	qemu, err := exec.LookPath("qemu-system-x86_64")
@@ -105,13 +105,13 @@ func Start(t testing.TB, args ...string) *Machine {
 		cmd.Process.Kill()
 		<-ended
 		m.conn.Close()
-		// The memory stays mapped: goroutines of drivers may still see it.
+		// The memory stays mapped, because goroutines of drivers may still access it.
 	})
 	return m
 }
 
-// share makes the machine's memory, a sealed file as vhost-user back ends want
-// it, and returns its path.
+// share makes the VM's memory, a sealed file as vhost-user back ends require,
+// and returns its path.
 func (m *Machine) share() string {
 	m.t.Helper()
 	fd, err := unix.MemfdCreate("ram", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -132,11 +132,11 @@ func (m *Machine) share() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 }
 
-// halt makes a firmware that stops the CPU for good. Debian's QEMU is without the
+// halt makes a firmware that halts the CPU forever. Debian's QEMU lacks the
 // accelerator that runs no code.
 func (m *Machine) halt(dir string) string {
 	m.t.Helper()
-	const hlt = 0xf4 // with interrupts off, as they are after a reset
+	const hlt = 0xf4 // interrupts are off after a reset
 	path := filepath.Join(dir, "firmware")
 	if err := os.WriteFile(path, bytes.Repeat([]byte{hlt}, 64<<10), 0o600); err != nil {
 		m.t.Fatal(err)
@@ -156,7 +156,7 @@ func (m *Machine) dma(n int) ([]byte, uint64, linux.Errno) {
 	return m.ram[phys:][:n:n], uint64(phys), 0
 }
 
-// Device is the machine's device of that kind.
+// Device returns the VM's device with that device ID.
 func (m *Machine) Device(id uint32) virtio.Transport {
 	m.t.Helper()
 	found := virtio.HostedMicrovm(func(addr uint64, _ int) (virtio.HostedRegisters, linux.Errno) {
@@ -172,7 +172,7 @@ func (m *Machine) Device(id uint32) virtio.Transport {
 }
 
 // command sends a line of the protocol (QEMU, softmmu/qtest.c) and returns the
-// answer's value.
+// value in the reply.
 func (m *Machine) command(format string, args ...any) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -193,8 +193,9 @@ func (m *Machine) command(format string, args ...any) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(value), 0, 64)
 }
 
-// registers are those of a device. At the end of the test QEMU goes before the
-// drivers' goroutines: they read what an empty bus has.
+// registers are the registers of a device. At the end of the test, QEMU ends
+// before the drivers' goroutines, which then read all ones, as from an empty
+// bus.
 type registers struct {
 	m    *Machine
 	base uint64
@@ -214,7 +215,7 @@ func (r *registers) Write(off, width int, v uint32) {
 	r.m.command("write%s %#x %#x", letter(width), r.base+uint64(off), v)
 }
 
-// poll raises the pins of devices that have something to say.
+// poll raises the pins of devices that have a pending interrupt.
 func (m *Machine) poll(stop chan bool) {
 	const pause = 200 * time.Microsecond
 	for {

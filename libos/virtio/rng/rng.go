@@ -1,5 +1,5 @@
 // Package rng drives virtio's entropy device (virtio 1.2 §5.4). Package entropy
-// reads it.
+// reads from it.
 package rng
 
 import (
@@ -14,14 +14,14 @@ type Device struct {
 	dev   *virtio.Device
 	queue *virtio.Queue
 
-	mu  sync.Mutex // a request at a time
+	mu  sync.Mutex // serialises requests
 	buf virtio.Buffer
 	in  [1]virtio.Buffer
 }
 
 const (
-	requests = 2  // size of the queue, the least there is
-	request  = 64 // bytes asked for at once
+	requests = 2  // size of the queue, the smallest there is
+	request  = 64 // bytes requested at once
 )
 
 // Open starts the device of t.
@@ -40,7 +40,7 @@ func Open(t virtio.Transport) (*Device, linux.Errno) {
 	return d, dev.Start()
 }
 
-// Read fills p with what the device gives, however long that takes. EIO: the
+// Read fills p from the device, however long that takes. It returns EIO if the
 // device is broken.
 func (d *Device) Read(p []byte) linux.Errno {
 	d.mu.Lock()
@@ -56,18 +56,18 @@ func (d *Device) Read(p []byte) linux.Errno {
 			return errno
 		}
 		copy(p, d.buf.Mem[:n])
-		clear(d.buf.Mem) // nobody else is to know
+		clear(d.buf.Mem) // keep the entropy secret
 		p = p[n:]
 	}
 	return 0
 }
 
-// take waits for the answer.
+// take waits for the reply and returns its length.
 func (d *Device) take() (int, linux.Errno) {
 	for d.queue.Wait() {
 		_, n, ok := d.queue.Take()
 		if ok && n == 0 {
-			d.dev.Fail("it gives no entropy (virtio 1.2 §5.4.6.2)")
+			d.dev.Fail("it returned no entropy (virtio 1.2 §5.4.6.2)")
 		} else if ok {
 			return n, 0
 		}

@@ -21,11 +21,11 @@ func open(t testing.TB) (*Device, *virtiotest.Queue) {
 	return d, dev.Queue(0)
 }
 
-func TestReadIsWhatTheDeviceGives(t *testing.T) {
+func TestReadReturnsTheDevicesEntropy(t *testing.T) {
 	d, q := open(t)
 	next := byte(0)
 	q.Serve(func(c *virtiotest.Chain) int {
-		n := min(7, len(c.In[0])) // fewer than asked for
+		n := min(7, len(c.In[0])) // fewer than requested
 		for i := range n {
 			c.In[0][i] = next
 			next++
@@ -38,10 +38,10 @@ func TestReadIsWhatTheDeviceGives(t *testing.T) {
 	}
 	got := make([]byte, 200)
 	if errno := d.Read(got); errno != 0 || !bytes.Equal(got, want) {
-		t.Errorf("read %v, %v", got, errno.Name())
+		t.Errorf("read %v, %v, want 0 to 199", got, errno.Name())
 	}
 	if bytes.ContainsAny(d.buf.Mem, "\xc7") {
-		t.Error("what was read is still in the device's reach")
+		t.Error("entropy that was read is still in memory shared with the device")
 	}
 }
 
@@ -49,10 +49,10 @@ func TestADeviceWithoutEntropyIsBroken(t *testing.T) {
 	d, q := open(t)
 	q.Serve(func(*virtiotest.Chain) int { return 0 })
 	if errno := d.Read(make([]byte, 8)); errno != linux.EIO {
-		t.Errorf("read: %v", errno.Name())
+		t.Errorf("read: %v, want EIO", errno.Name())
 	}
 	if errno := d.Read(make([]byte, 8)); errno != linux.EIO {
-		t.Errorf("read again: %v", errno.Name())
+		t.Errorf("second read: %v, want EIO", errno.Name())
 	}
 }
 
@@ -70,9 +70,9 @@ func TestReadAllocatesNothing(t *testing.T) {
 		}
 	})
 	p := make([]byte, 8)
-	const chain = 2 // what the device allocates
+	const chain = 2 // allocations of the test device
 	if n := testing.AllocsPerRun(100, func() { d.Read(p) }); n > chain {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, but the test device makes %d", n, chain)
 	}
 }
 

@@ -1,8 +1,8 @@
 //go:build !pith
 
-// Package virtiotest is the device's side of virtio in memory, for the tests of
-// drivers: a Device is the Transport that the driver opens, and a test plays
-// the device, honestly (Serve, Pop, Push) or as a liar (Lie).
+// Package virtiotest is the device's side of virtio in memory, for tests of
+// drivers. A Device is the Transport that the driver opens. A test plays the
+// device, honestly (Serve, Pop, Push) or as a liar (Lie).
 package virtiotest
 
 import (
@@ -24,12 +24,12 @@ type Device struct {
 	features   uint64
 	config     []byte
 	generation uint32
-	configured func() // interrupts the driver; nil: it does not listen
+	configured func() // interrupts the driver; nil: no interrupt is set up
 	onConfig   func()
 }
 
-// New makes a device with the given ID that offers features and those of every
-// modern device, with a configuration, and with queues of the given sizes.
+// New returns a device with the given ID, configuration and queue sizes. It
+// offers features and those of every modern device.
 func New(id uint32, features uint64, config []byte, sizes ...int) *Device {
 	d := &Device{id: id, config: config,
 		offered: features | virtio.FeatureVersion1 | virtio.FeatureEventIndex | virtio.FeatureIndirect}
@@ -39,23 +39,23 @@ func New(id uint32, features uint64, config []byte, sizes ...int) *Device {
 	return d
 }
 
-// Without takes back the offer of features, FeatureEventIndex for example.
+// Without removes offered features, such as FeatureEventIndex.
 func (d *Device) Without(features uint64) *Device {
 	d.offered &^= features
 	return d
 }
 
-// Queue is queue i.
+// Queue returns queue i.
 func (d *Device) Queue(i int) *Queue { return d.queues[i] }
 
-// Accepted are the features that the driver accepted.
+// Accepted returns the features that the driver accepted.
 func (d *Device) Accepted() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.features
 }
 
-// Change has fn change the configuration, and tells the driver.
+// Change calls fn to change the configuration, and interrupts the driver.
 func (d *Device) Change(fn func(config []byte)) {
 	d.mu.Lock()
 	fn(d.config)
@@ -73,10 +73,11 @@ func (d *Device) currentGeneration() uint32 {
 	return d.generation
 }
 
-// OnConfig has fn called after each SetConfig of the driver.
+// OnConfig sets a function to call after each SetConfig by the driver.
 func (d *Device) OnConfig(fn func()) { d.onConfig = fn }
 
-// NeedReset tells the driver that the device cannot go on (virtio 1.2 §2.1.2).
+// NeedReset reports to the driver that the device needs a reset (virtio 1.2
+// §2.1.2).
 func (d *Device) NeedReset() {
 	d.mu.Lock()
 	d.status |= virtio.StatusNeedsReset
@@ -84,7 +85,7 @@ func (d *Device) NeedReset() {
 	d.Change(func([]byte) {})
 }
 
-// What follows is the Transport.
+// The methods below implement virtio.Transport.
 
 func (d *Device) Name() string     { return "test" }
 func (d *Device) DeviceID() uint32 { return d.id }

@@ -11,31 +11,31 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// MMIO are the registers of a Device in memory (virtio 1.2 §4.2.2), as a
-// driver of virtio-mmio accesses them. Its interrupt is a pin whose level is
-// that of the interrupt status: pending or not; or messages, of each queue and
-// of the configuration (boot.MMIOVendor).
+// MMIO is the registers of an MMIO Device (virtio 1.2 §4.2.2). Its interrupt is
+// a pin, which is up while the interrupt status is not 0. With Messages, it has
+// interrupt messages instead, for each queue and for the configuration
+// (boot.MMIOVendor).
 type MMIO struct {
 	Device   *Device
 	Version  uint32
-	Messages int // that the device can take, all in all; 0: it has a pin
+	Messages int // how many messages the device accepts in total; 0: it has a pin
 	pin      uint32
-	status   atomic.Uint32 // of the interrupt
+	status   atomic.Uint32 // interrupt status
 
-	mu                   sync.Mutex // of the driver's accesses
-	features, drivers    uint32     // selectors
+	mu                   sync.Mutex // guards the fields below
+	features, drivers    uint32     // feature selectors
 	queue, size          uint32
 	desc, driver, device uint64
-	message              uint64            // its address
-	routes               map[uint32]func() // that send messages, by selector
+	message              uint64            // message address
+	routes               map[uint32]func() // functions that send messages, by selector
 }
 
-// NewMMIO gives the registers of d, with its interrupt on pin gsi.
+// NewMMIO returns the registers of d, with its interrupt on pin gsi.
 func NewMMIO(d *Device, gsi uint32) *MMIO {
 	return &MMIO{Device: d, Version: 2, pin: gsi, routes: map[uint32]func(){}}
 }
 
-// send has the message be sent of what the queue selector names.
+// send sets the message for the selected queue or the configuration.
 func (m *MMIO) send(data uint32) {
 	if len(m.routes) == m.Messages {
 		m.Device.NeedReset()
@@ -49,7 +49,8 @@ func (m *MMIO) send(data uint32) {
 	}
 }
 
-// interrupt is how the queue that is being enabled interrupts.
+// interrupt returns a function that raises the interrupt of the queue being
+// enabled.
 func (m *MMIO) interrupt() func() {
 	if m.Messages == 0 {
 		return func() { m.raise(1) }
@@ -57,7 +58,7 @@ func (m *MMIO) interrupt() func() {
 	if fire := m.routes[m.queue]; fire != nil {
 		return fire
 	}
-	panic("virtiotest: a queue without its interrupt")
+	panic("virtiotest: the driver enables a queue without an interrupt message")
 }
 
 func (m *MMIO) raise(bits uint32) {
@@ -66,7 +67,7 @@ func (m *MMIO) raise(bits uint32) {
 	}
 }
 
-// Read is a load of a register.
+// Read loads a register.
 func (m *MMIO) Read(off, width int) uint32 {
 	if off >= 0x100 {
 		return loadConfig(m.Device, off-0x100, width)
@@ -97,7 +98,7 @@ func (m *MMIO) Read(off, width int) uint32 {
 		}
 	case 0x060:
 		if m.Messages > 0 {
-			panic("virtiotest: the driver asks what an interrupt was for that says so by itself")
+			panic("virtiotest: the driver reads the interrupt status of a device with messages")
 		}
 		return m.status.Load()
 	case 0x070:
@@ -108,7 +109,7 @@ func (m *MMIO) Read(off, width int) uint32 {
 	return 0
 }
 
-// Write is a store to a register.
+// Write stores to a register.
 func (m *MMIO) Write(off, width int, v uint32) {
 	if off >= 0x100 {
 		storeConfig(m.Device, off-0x100, width, v)

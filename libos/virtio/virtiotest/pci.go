@@ -10,22 +10,22 @@ import (
 	"github.com/pith-os/pith/libos/platform"
 )
 
-// PCI is a Device as a PCI function (virtio 1.2 §4.1): 256 bytes of
-// configuration space, which a test may damage, and one base address register
-// with, at these offsets, what its capabilities point to.
+// PCI is a Device as a PCI function (virtio 1.2 §4.1). It has 256 bytes of
+// configuration space, which a test may damage, and one base address register.
+// The capabilities point to the offsets below.
 type PCI struct {
 	Device *Device
 	Space  [256]byte
 	base   uint64
 
 	mu    sync.Mutex // guards Space and table
-	table []byte     // of MSI-X
+	table []byte     // MSI-X table
 	isr   atomic.Uint32
 
-	access               sync.Mutex // of the driver
-	features, drivers    uint32     // selectors
-	config               uint16     // vector
-	queue                uint16     // selector
+	access               sync.Mutex // guards the registers
+	features, drivers    uint32     // feature selectors
+	config               uint16     // vector of the configuration
+	queue                uint16     // queue selector
 	queues               []pciQueue
 	desc, driver, device uint64
 }
@@ -48,8 +48,8 @@ const (
 // Line is the interrupt line of a device without MSI-X.
 const Line = 11
 
-// NewPCI makes d a PCI function with its registers at base, and vectors
-// entries of MSI-X; 0: it has interrupt line Line instead.
+// NewPCI makes d a PCI function with registers at base and vectors MSI-X
+// entries. With 0 vectors it has the interrupt line Line instead.
 func NewPCI(d *Device, base uint64, vectors int) *PCI {
 	p := &PCI{Device: d, base: base, table: make([]byte, 16*vectors), config: 0xffff}
 	for range d.queues {
@@ -96,19 +96,19 @@ func (p *PCI) Config(off int) uint32 {
 	return load(p.Space[:], off, 4)
 }
 
-// SetConfig writes one.
+// SetConfig writes a word of the configuration space.
 func (p *PCI) SetConfig(off int, v uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch off {
 	case 0x04:
-		p.put(off, 2, v) // the status is cleared by ones, which there are none of
+		p.put(off, 2, v) // status bits are cleared by writing 1, and the driver writes none
 	case 0x40:
 		p.Space[0x43] = p.Space[0x43]&^0xc0 | byte(v>>24)&0xc0
 	}
 }
 
-// Window gives the registers from addr on, as platform.MapDevice would.
+// Window returns the registers from addr on, as platform.MapDevice would.
 func (p *PCI) Window(addr uint64, size int) (*PCIWindow, linux.Errno) {
 	off := addr - p.base
 	if addr < p.base || off >= 4*regionSize || size > 4*regionSize-int(off) {
@@ -123,10 +123,10 @@ type PCIWindow struct {
 	off int
 }
 
-// Read is a load of a register.
+// Read loads a register.
 func (w *PCIWindow) Read(off, width int) uint32 { return w.p.read(w.off+off, width) }
 
-// Write is a store to a register.
+// Write stores to a register.
 func (w *PCIWindow) Write(off, width int, v uint32) { w.p.write(w.off+off, width, v) }
 
 func (p *PCI) read(off, width int) uint32 {
@@ -179,7 +179,7 @@ func (p *PCI) write(off, width int, v uint32) {
 		return
 	case off >= NotifyOffset && off < TableOffset:
 		if off != NotifyOffset+int(v)*notifyStep {
-			panic("virtiotest: a notification in another queue's place (virtio 1.2 §4.1.4.4)")
+			panic("virtiotest: the driver notifies a queue at another queue's address (virtio 1.2 §4.1.4.4)")
 		}
 		p.Device.Notify(int(v))
 		return
@@ -238,7 +238,7 @@ func (p *PCI) write(off, width int, v uint32) {
 	}
 }
 
-// take is the vector, or that there is none, where it is not in the table.
+// take returns the vector, or 0xffff if it is not in the table.
 func (p *PCI) take(vector uint32) uint16 {
 	if int(vector) >= len(p.table)/16 {
 		return 0xffff
@@ -246,15 +246,15 @@ func (p *PCI) take(vector uint32) uint16 {
 	return uint16(vector)
 }
 
-// raise sets bits of the interrupt status, and the line if it was down.
+// raise sets bits of the interrupt status, and raises the line if it was down.
 func (p *PCI) raise(bits uint32) {
 	if p.isr.Or(bits) == 0 {
 		platform.HostedPin(Line)
 	}
 }
 
-// send gives a function that sends the message of a vector, if it is enabled
-// then and not masked.
+// send returns a function that sends the message of a vector, if it is then
+// enabled and not masked.
 func (p *PCI) send(vector uint16) func() {
 	return func() {
 		if vector == 0xffff {

@@ -11,27 +11,27 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// Queue is the device's side of a split virtqueue (virtio 1.2 §2.7). It
-// believes the driver: what the driver does wrong is a panic.
+// Queue is the device's side of a split virtqueue (virtio 1.2 §2.7). It trusts
+// the driver: a driver's mistake is a panic.
 type Queue struct {
 	dev      *Device
 	max      int
 	notified chan struct{}
 	onNotify func()
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	size   int        // 0: not enabled
 	desc   []descriptor
 	avail  *uint32
 	slots  []uint16
-	event  *uint32 // where the driver wants the next interrupt
+	event  *uint32 // index for which the driver wants an interrupt
 	used   *uint32
 	elems  []element
-	wanted *uint32 // where the device wants the next notification
+	wanted *uint32 // index for which the device wants a notification
 	fire   func()  // interrupts the driver
-	seen   uint16  // idx of the driver's ring that was popped
-	pushed uint16  // idx of the device's ring
-	lied   bool    // about what is used
+	seen   uint16  // popped chains so far: idx of the available ring
+	pushed uint16  // idx of the used ring
+	lied   bool    // Lie or LieIndex was called
 }
 
 type descriptor struct {
@@ -48,14 +48,14 @@ const (
 	flagIndirect = 4
 )
 
-// Chain is what the driver made available at once.
+// Chain is a chain of buffers that the driver made available.
 type Chain struct {
-	ID  uint32   // its first descriptor
-	Out [][]byte // what the driver wrote
-	In  [][]byte // what the device writes
+	ID  uint32   // first descriptor
+	Out [][]byte // readable buffers
+	In  [][]byte // writable buffers
 }
 
-// Bytes is all that the driver wrote.
+// Bytes returns the content of all readable buffers.
 func (c *Chain) Bytes() []byte {
 	var all []byte
 	for _, b := range c.Out {
@@ -64,7 +64,7 @@ func (c *Chain) Bytes() []byte {
 	return all
 }
 
-// Fill writes p to the chain and returns how much of it there was room for.
+// Fill writes p to the chain and returns how many bytes fitted.
 func (c *Chain) Fill(p []byte) int {
 	total := 0
 	for _, b := range c.In {
@@ -97,18 +97,19 @@ func (q *Queue) reset() {
 	q.size = 0
 }
 
-// Enabled says whether the driver has set the queue up.
+// Enabled reports whether the driver has set the queue up.
 func (q *Queue) Enabled() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.size > 0
 }
 
-// OnNotify has fn called, by the driver's goroutine, when it notifies.
+// OnNotify sets a function that the driver's goroutine calls when it notifies
+// the queue.
 func (q *Queue) OnNotify(fn func()) { q.onNotify = fn }
 
-// Serve answers every chain with fn, which says how many bytes it wrote, in a
-// goroutine of its own.
+// Serve starts a goroutine that answers every chain with fn. fn returns how
+// many bytes it wrote.
 func (q *Queue) Serve(fn func(c *Chain) int) {
 	go func() {
 		for range q.notified {
@@ -119,8 +120,8 @@ func (q *Queue) Serve(fn func(c *Chain) int) {
 	}()
 }
 
-// Pop takes the next chain that the driver made available. When there is none,
-// it asks for a notification of the next.
+// Pop returns the next available chain. If no chain is available, it
+// requests a notification for the next.
 func (q *Queue) Pop() (*Chain, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -143,8 +144,8 @@ func (q *Queue) Pop() (*Chain, bool) {
 	return c, fault == ""
 }
 
-// walk collects the buffers of a chain, and says what is wrong with it. A driver
-// that was told that a chain is used, which is not, may just be writing it anew.
+// walk collects the buffers of a chain. It returns what is wrong with the
+// chain. After a lie about a used chain, the driver may just be rewriting it.
 func (c *Chain) walk(table []descriptor, n uint16) (fault string) {
 	for range len(table) {
 		d := table[n]
@@ -156,7 +157,7 @@ func (c *Chain) walk(table []descriptor, n uint16) (fault string) {
 		case d.flags&flagWrite != 0:
 			c.In = append(c.In, at[byte](d.addr, int(d.len)))
 		case len(c.In) > 0:
-			return "has the device read after it wrote (virtio 1.2 §2.7.4.2)"
+			return "puts a readable buffer after a writable one (virtio 1.2 §2.7.4.2)"
 		default:
 			c.Out = append(c.Out, at[byte](d.addr, int(d.len)))
 		}
@@ -165,10 +166,10 @@ func (c *Chain) walk(table []descriptor, n uint16) (fault string) {
 		}
 		n = d.next
 	}
-	return "makes a loop of a chain"
+	return "made a chain with a loop"
 }
 
-// Push gives c back, with n bytes written, and interrupts the driver if it
+// Push marks c as used, with n bytes written, and interrupts the driver if it
 // wants that.
 func (q *Queue) Push(c *Chain, n int) {
 	q.mu.Lock()
@@ -197,8 +198,8 @@ func (q *Queue) push(id, n uint32) {
 	}
 }
 
-// Send writes p to the next chain that the driver made available, as a device
-// does that received something; false: there is none.
+// Send writes p to the next available chain, like a device that has received p.
+// It returns false when no chain is available.
 func (q *Queue) Send(p []byte) bool {
 	c, ok := q.Pop()
 	if ok {
@@ -207,7 +208,7 @@ func (q *Queue) Send(p []byte) bool {
 	return ok
 }
 
-// Lie pushes an element that no chain need have, and interrupts.
+// Lie adds a used element that need not belong to a chain, and interrupts.
 func (q *Queue) Lie(id, n uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -218,7 +219,7 @@ func (q *Queue) Lie(id, n uint32) {
 	}
 }
 
-// LieIndex moves the index of the device's ring by n, and interrupts.
+// LieIndex moves the index of the used ring by n, and interrupts.
 func (q *Queue) LieIndex(n uint16) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -230,11 +231,11 @@ func (q *Queue) LieIndex(n uint16) {
 	}
 }
 
-// Device is the device whose queue it is.
+// Device returns the device of the queue.
 func (q *Queue) Device() *Device { return q.dev }
 
-// Scribble overwrites all that the device shares with the driver, the driver's
-// own parts too, by p again and again. Chains that were not popped are lost.
+// Scribble overwrites all memory shared with the driver by repetitions of p,
+// including the driver's own parts. Chains that were not popped are lost.
 func (q *Queue) Scribble(p []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -260,19 +261,19 @@ func (q *Queue) Scribble(p []byte) {
 	q.fire()
 }
 
-// Described is a chain of memory that the test cannot see.
+// Described is a chain whose memory is not mapped in the test.
 type Described struct {
 	ID      uint32
 	Out, In []Place
 }
 
-// Place is where a buffer is.
+// Place is the address and length of a buffer.
 type Place struct {
 	Phys uint64
 	Len  int
 }
 
-// PopDescribed is Pop for memory that has no address in the test.
+// PopDescribed is Pop for buffers that are not mapped in the test.
 func (q *Queue) PopDescribed() (*Described, bool) {
 	c, ok := q.Pop()
 	if !ok {

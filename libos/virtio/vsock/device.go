@@ -9,9 +9,9 @@ import (
 	"github.com/pith-os/pith/libos/virtio"
 )
 
-// AddDevice adds /dev/vsock, which tells the machine's CID (vsock(7)), before
-// the tree of files is first used. It does not start the device, nor link
-// sockets into the image.
+// AddDevice adds /dev/vsock, which returns the VM's CID (vsock(7)). It must be
+// called before the tree of files is first used. It neither starts the device
+// nor links sockets into the image.
 func AddDevice(t virtio.Transport) {
 	dev.Add(dev.Device{
 		Name: "vsock", Mode: linux.S_IFCHR | 0o666, Rdev: linux.Makedev(miscMajor, firstDynamic),
@@ -21,14 +21,14 @@ func AddDevice(t virtio.Transport) {
 	})
 }
 
-// The number of a miscellaneous device that has none of its own
+// The first dynamic minor number of miscellaneous devices
 // (Documentation/admin-guide/devices.txt).
 const (
 	miscMajor    = 10
 	firstDynamic = 256
 )
 
-// cidFile is /dev/vsock when it is open.
+// cidFile is an open /dev/vsock.
 type cidFile struct {
 	file.Base
 	dentry    *vfs.Dentry

@@ -1,7 +1,7 @@
-// Package vsock drives a virtio socket device (virtio 1.2 §5.10): the Link of
-// package libos/vsock. It stands on package virtio. Package sys registers the
-// address family, package machine adds /dev/vsock; the device is started when
-// the program makes its first socket.
+// Package vsock drives a virtio socket device (virtio 1.2 §5.10). It is the
+// Link of package libos/vsock, and stands on package virtio. Package sys
+// registers the address family, and package machine adds /dev/vsock. The device
+// is started when the program makes its first socket.
 package vsock
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/pith-os/pith/libos/vsock"
 )
 
-// featureStream: the device has stream sockets. One that offers no kind of
-// socket has these.
+// featureStream: the device supports stream sockets. So does a device that
+// offers no socket type.
 const featureStream = 1 << 0
 
-// configCID is where the configuration has the machine's CID, in 8 bytes.
+// configCID is the offset of the VM's CID in the configuration, 8 bytes.
 const configCID = 0
 
 // Queues (§5.10.2).
@@ -29,10 +29,10 @@ const (
 	queueEvent    = 2
 )
 
-// eventReset is the one event there is: all connections are lost (§5.10.6.7).
+// eventReset is the only event: all connections are lost (§5.10.6.7).
 const eventReset = 0
 
-// Memory of the device: packets with their heads, and events.
+// Numbers and sizes of buffers for packets with their headers, and for events.
 const (
 	receiveBuffers  = 64
 	receiveSize     = 8 << 10
@@ -42,8 +42,8 @@ const (
 	eventSize       = 4
 )
 
-// Register makes the family known to package socket. Without a device it is not
-// supported.
+// Register registers the address family with package socket. Without a device,
+// making a socket fails with EAFNOSUPPORT.
 func Register() {
 	socket.Register(linux.AF_VSOCK, socket.Family{New: func(typ, proto int) (socket.Socket, linux.Errno) {
 		n := network()
@@ -54,26 +54,27 @@ func Register() {
 	}})
 }
 
-// machine is the network of the machine's device.
-var machine struct {
+// vm is the network of the VM's device.
+var vm struct {
 	once    sync.Once
 	network *vsock.Network
 }
 
-// network starts the machine's device, the first time; nil when there is none.
+// network starts the VM's device when first called. It returns nil when there
+// is none.
 func network() *vsock.Network {
-	machine.once.Do(func() {
+	vm.once.Do(func() {
 		for _, t := range virtio.Find(virtio.IDSocket) {
 			if d, errno := Open(t); errno == 0 {
-				machine.network = d.Network
+				vm.network = d.Network
 				return
 			}
 		}
 	})
-	return machine.network
+	return vm.network
 }
 
-// Device is a device with the sockets that it connects.
+// Device is a socket device, with the sockets that it connects.
 type Device struct {
 	*vsock.Network
 	dev *virtio.Device
@@ -81,11 +82,11 @@ type Device struct {
 
 	rx, events *ring
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	tx     *ring
-	idle   []int // transmit buffers that the device has not
+	idle   []int // transmit buffers that the device does not have
 	starts platform.Waiter
-	full   bool // somebody waits for room: starts was woken
+	full   bool // a sender waits for room, and starts was woken
 }
 
 // Open starts the device of t.
@@ -95,7 +96,7 @@ func Open(t virtio.Transport) (*Device, linux.Errno) {
 		return nil, errno
 	}
 	d := &Device{dev: dev}
-	dev.OnConfig(func() {}) // nothing changes, but so it can say that it failed
+	dev.OnConfig(func() {}) // the configuration never changes, but a handler is needed to detect that the device needs a reset
 	if errno := d.readCID(); errno != 0 {
 		return nil, errno
 	}
@@ -121,7 +122,7 @@ func Open(t virtio.Transport) (*Device, linux.Errno) {
 	return d, 0
 }
 
-// readCID reads the machine's address.
+// readCID reads the VM's address.
 func (d *Device) readCID() linux.Errno {
 	cid, ok := configuredCID(d.dev)
 	if !ok {
@@ -131,8 +132,8 @@ func (d *Device) readCID() linux.Errno {
 	return 0
 }
 
-// configuredCID is the CID in the configuration; the upper half of its 8 bytes
-// is reserved.
+// configuredCID returns the CID in the configuration. The upper half of its 8
+// bytes is reserved.
 func configuredCID(t virtio.Transport) (uint32, bool) {
 	var p [8]byte
 	if !t.Config(configCID, p[:]) {
@@ -163,11 +164,11 @@ func newRing(dev *virtio.Device, i, n, size int) (*ring, linux.Errno) {
 	return r, 0
 }
 
-// offer gives the device buffer i to write.
+// offer makes buffer i available for the device to write.
 func (r *ring) offer(i int) { r.queue.Add(nil, r.buffers[i:i+1], i) }
 
-// serve calls take with what the device wrote, until the device is broken. It
-// is the only user of the queue.
+// serve calls take with what the device has written, until the device is
+// broken. No other goroutine may use the queue.
 func (r *ring) serve(take func(p []byte)) {
 	for i := range r.buffers {
 		r.offer(i)
@@ -182,31 +183,31 @@ func (r *ring) serve(take func(p []byte)) {
 	}
 }
 
-// receive takes packets until the device is broken, and then nobody need wait
-// for it any more.
+// receive receives packets until the device is broken. Then it wakes everybody
+// who waits for the device.
 func (d *Device) receive() {
 	d.rx.serve(d.received)
 	d.Down()
 	d.starts.Wake()
 }
 
-// received takes a packet. The device can still write to it: the head is read
-// once.
+// received handles a packet. The device can still change it, so the header is
+// read once.
 func (d *Device) received(p []byte) {
 	if len(p) < vsock.HeaderSize {
-		d.dev.Fail("it gave a packet of a socket that is shorter than its head")
+		d.dev.Fail("it sent a packet that is shorter than the header")
 		return
 	}
 	h := vsock.ParseHeader(p)
 	data := p[vsock.HeaderSize:]
 	if uint64(h.Len) > uint64(len(data)) {
-		d.dev.Fail("it gave a packet of a socket that is shorter than it says")
+		d.dev.Fail("it sent a packet that is shorter than its length field")
 		return
 	}
 	d.Receive(&h, data[:h.Len])
 }
 
-// event takes an event.
+// event handles an event.
 func (d *Device) event(p []byte) {
 	if len(p) < eventSize || p[0]|p[1]|p[2]|p[3] != eventReset {
 		return
@@ -243,7 +244,7 @@ func (d *Device) Send(h *vsock.Header, fill func(p []byte)) bool {
 	if h.Len > 0 {
 		fill(b.Mem[vsock.HeaderSize:])
 	}
-	// A broken queue takes nothing, and Down ends everything.
+	// A broken queue accepts nothing, but Down ends everything anyway.
 	if d.tx.queue.Add([]virtio.Buffer{b}, nil, i) {
 		d.idle = d.idle[:len(d.idle)-1]
 		d.tx.queue.Kick()
@@ -251,15 +252,15 @@ func (d *Device) Send(h *vsock.Header, fill func(p []byte)) bool {
 	return true
 }
 
-// collect takes back what the device has sent.
+// collect takes back the buffers that the device has sent.
 func (d *Device) collect() {
 	for i, _, ok := d.tx.queue.Take(); ok; i, _, ok = d.tx.queue.Take() {
 		d.idle = append(d.idle, i)
 	}
 }
 
-// reclaim waits for room when there is none: only then are interrupts for what
-// was sent of use.
+// reclaim waits for a free buffer if all are in use. Only then are interrupts
+// for sent buffers needed.
 func (d *Device) reclaim() {
 	for {
 		d.starts.Wait()

@@ -23,12 +23,13 @@ func newDevice() *virtiotest.Device {
 	return virtiotest.New(virtio.IDSocket, featureStream, []byte{guestCID, 0, 0, 0, 0, 0, 0, 0}, 16, 16, 4)
 }
 
-// host is the other side of a device: a network whose link are its queues.
+// host is the other side of a device: a network whose link is the device's
+// queues.
 type host struct {
 	*vsock.Network
 	device *virtiotest.Device
 	mu     sync.Mutex
-	late   [][]byte // packets for which the driver had no buffer
+	late   [][]byte // packets for which the driver had no buffer yet
 }
 
 func newHost(v *virtiotest.Device) *host {
@@ -40,7 +41,7 @@ func newHost(v *virtiotest.Device) *host {
 		h.Receive(&head, p[vsock.HeaderSize:][:head.Len])
 		return 0
 	})
-	// The driver tells of buffers for what it receives.
+	// The driver notifies the queue when it has added receive buffers.
 	v.Queue(queueReceive).OnNotify(h.flush)
 	return h
 }
@@ -69,13 +70,13 @@ func (h *host) flush() {
 	}
 }
 
-// block makes do until it returns something else than EAGAIN.
+// block calls do until it does not return EAGAIN.
 func block(s socket.Socket, do func() linux.Errno) linux.Errno {
 	var w platform.Waiter
 	e := wait.Entry{Notify: func(wait.Events) { w.Wake() }}
 	s.Watch().Register(&e, wait.In|wait.Out|wait.RdHup)
 	defer s.Watch().Unregister(&e)
-	timer := time.AfterFunc(20*time.Second, func() { panic("nothing happens") })
+	timer := time.AfterFunc(20*time.Second, func() { panic("the socket did not become ready in 20 seconds") })
 	defer timer.Stop()
 	for {
 		if errno := do(); errno != linux.EAGAIN {
@@ -91,7 +92,7 @@ func address(cid, port uint32) []byte {
 	return sa
 }
 
-// connection is one from a to b.
+// connection makes a connection from a to b.
 func connection(t *testing.T, a, b *vsock.Network, cid uint32) (client, server socket.Socket) {
 	t.Helper()
 	l, _ := b.New(linux.SOCK_STREAM, 0)
@@ -163,7 +164,7 @@ func TestStreamsOverADevice(t *testing.T) {
 				got = append(got, p[:n]...)
 			}
 			if !bytes.Equal(got, data) {
-				t.Errorf("stream %d: %d bytes of %d, or others", i, len(got), len(data))
+				t.Errorf("stream %d: received %d of %d bytes, or the data differ", i, len(got), len(data))
 			}
 		})
 	}
@@ -184,16 +185,16 @@ func TestAResetOfTheDeviceEndsConnections(t *testing.T) {
 	}
 	errno = block(c, func() linux.Errno { _, errno := c.Read(make([]byte, 1)); return errno })
 	if errno != linux.ECONNRESET || d.CID() != 9 {
-		t.Errorf("%s, CID %d", errno.Name(), d.CID())
+		t.Errorf("read: %s, want ECONNRESET; CID is %d, want 9", errno.Name(), d.CID())
 	}
 }
 
 func TestABrokenDeviceEndsConnections(t *testing.T) {
 	for name, fail := range map[string]func(v *virtiotest.Device){
-		"lies":          func(v *virtiotest.Device) { v.Queue(queueReceive).Lie(999, 1) },
-		"fails":         func(v *virtiotest.Device) { v.NeedReset() },
-		"short packet":  func(v *virtiotest.Device) { v.Queue(queueReceive).Send(make([]byte, 10)) },
-		"more than all": func(v *virtiotest.Device) { v.Queue(queueReceive).Send(bytes.Repeat([]byte{0xff}, vsock.HeaderSize)) },
+		"lies":         func(v *virtiotest.Device) { v.Queue(queueReceive).Lie(999, 1) },
+		"fails":        func(v *virtiotest.Device) { v.NeedReset() },
+		"short packet": func(v *virtiotest.Device) { v.Queue(queueReceive).Send(make([]byte, 10)) },
+		"wrong length": func(v *virtiotest.Device) { v.Queue(queueReceive).Send(bytes.Repeat([]byte{0xff}, vsock.HeaderSize)) },
 	} {
 		v := newDevice()
 		h := newHost(v)
@@ -205,7 +206,7 @@ func TestABrokenDeviceEndsConnections(t *testing.T) {
 		fail(v)
 		errno = block(c, func() linux.Errno { _, errno := c.Read(make([]byte, 1)); return errno })
 		if errno != linux.ECONNRESET {
-			t.Errorf("%s: %s", name, errno.Name())
+			t.Errorf("%s: read returned %s, want ECONNRESET", name, errno.Name())
 		}
 		d.dev.Shutdown()
 	}
@@ -222,15 +223,15 @@ func TestCIDByIoctl(t *testing.T) {
 	f := &cidFile{transport: newDevice()}
 	cid := new(uint32)
 	if _, errno := f.Ioctl(linux.IOCTL_VM_SOCKETS_GET_LOCAL_CID, uintptr(unsafe.Pointer(cid))); errno != 0 || *cid != guestCID {
-		t.Errorf("%d %s", *cid, errno.Name())
+		t.Errorf("ioctl returned CID %d: %s", *cid, errno.Name())
 	}
 	if _, errno := f.Ioctl(1, uintptr(unsafe.Pointer(cid))); errno != linux.ENOTTY {
 		t.Error(errno.Name())
 	}
 }
 
-// FuzzLyingDevice has a device give packets, events and used elements as the
-// script says, while a program connects, writes and reads.
+// FuzzLyingDevice runs a device that sends packets, events and used elements as
+// the script says, while a program connects, writes and reads.
 func FuzzLyingDevice(f *testing.F) {
 	f.Add([]byte("\x00\x02\x05aaaa\x01\x03\x07\x09"))
 	f.Fuzz(func(t *testing.T, script []byte) {

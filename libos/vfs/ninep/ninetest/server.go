@@ -1,7 +1,7 @@
 //go:build !pith
 
-// Package ninetest is package internal/ninep's server as the tests of what uses
-// package ninep want it: of one folder, without anything between.
+// Package ninetest serves one folder to tests of package libos/vfs/ninep, with
+// the server of package internal/ninep and no transport in between.
 package ninetest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// maxMessage is the longest message, unless a test has a shorter one.
+// maxMessage is the longest message in bytes, unless a test sets a shorter one.
 const maxMessage = 128<<10 + 24
 
 // Server serves a folder. It is also a ninep.Transport to itself.
@@ -24,10 +24,11 @@ type Server struct {
 	buffers    sync.Pool
 }
 
-// New is a server of the folder root.
+// New returns a server of the folder root.
 func New(root string) *Server { return NewSmall(root, maxMessage) }
 
-// NewSmall is a server of the folder root that takes no longer messages.
+// NewSmall returns a server of the folder root that accepts messages of at most
+// maxMessage bytes.
 func NewSmall(root string, maxMessage int) *Server {
 	s, err := ninep.New([]ninep.Folder{{Path: root}}, maxMessage)
 	if err != nil {
@@ -36,7 +37,7 @@ func NewSmall(root string, maxMessage int) *Server {
 	return &Server{Server: s, maxMessage: maxMessage}
 }
 
-// Watch has fn told the type of each request.
+// Watch makes the server call fn with the type of each request.
 func (s *Server) Watch(fn func(typ uint8)) { s.watcher.Store(&fn) }
 
 // Handle answers a request. It may be called concurrently.

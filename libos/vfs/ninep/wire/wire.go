@@ -1,9 +1,8 @@
-// Package wire has what a client and a server of 9P2000.L agree on: numbers,
-// and how the fields of a message are written and read. Package
-// libos/vfs/ninep is the client, package internal/ninep a server.
+// Package wire has what clients and servers of 9P2000.L share: constants, and
+// functions that write and read the fields of messages. Package libos/vfs/ninep
+// is the client, package internal/ninep a server.
 //
-// The protocol is described by diod's protocol.md and by Linux's
-// include/net/9p/9p.h.
+// diod's protocol.md and Linux's include/net/9p/9p.h describe the protocol.
 package wire
 
 import "github.com/pith-os/pith/libos/linux"
@@ -13,7 +12,7 @@ const Version = "9P2000.L"
 
 // Types of requests; the reply has the request's type plus one.
 const (
-	Rlerror   = 7 // answers any request
+	Rlerror   = 7 // the reply to any request that fails
 	Tstatfs   = 8
 	Tlopen    = 12
 	Tlcreate  = 14
@@ -40,53 +39,53 @@ const (
 
 // Sizes in bytes.
 const (
-	Head      = 7  // size[4] type[1] tag[2], which every message begins with
-	DataHead  = 11 // with count[4]: what stands before the data of Rread and Rreaddir
-	ErrorSize = 11 // of Rlerror
-	IOHead    = 24 // at least what stands beside the data in any message (P9_IOHDRSZ)
-	// MinMessage is the least that a client and a server must take: what
-	// Linux asks of a server.
+	Head      = 7  // size[4] type[1] tag[2] at the start of every message
+	DataHead  = 11 // Head and count[4]: precedes the data of Rread and Rreaddir
+	ErrorSize = 11 // size of an Rlerror
+	IOHead    = 24 // upper bound of the bytes beside the data in any message (P9_IOHDRSZ)
+	// MinMessage is the message size that every client and server must accept.
+	// Linux requires it of a server.
 	MinMessage = 4096
-	PathMax    = 4096 // the longest target of a symbolic link, with its end (PATH_MAX)
-	MaxWalk    = 16   // names in a Twalk
+	PathMax    = 4096 // longest target of a symbolic link, including the zero byte (PATH_MAX)
+	MaxWalk    = 16   // most names in a Twalk
 )
 
 const (
-	NoTag = 0xffff // of Tversion
+	NoTag = 0xffff // tag of Tversion
 	NoFid = 0xffffffff
-	// GetBasic asks Tgetattr for what struct stat has.
+	// GetBasic makes Tgetattr return the fields of struct stat.
 	GetBasic = 0x7ff
-	// RemoveDir has Tunlinkat remove a directory.
+	// RemoveDir makes Tunlinkat remove a directory.
 	RemoveDir = 0x200
 )
 
-// What a Tsetattr is to set.
+// Which fields a Tsetattr sets.
 const (
 	SetMode = 1 << iota
 	SetUID
 	SetGID
 	SetSize
-	SetAtime // to the server's time, without SetAtimeTo
+	SetAtime // to the server's time unless SetAtimeTo is set
 	SetMtime
 	SetCtime
-	SetAtimeTo // to the time that is given
+	SetAtimeTo // to the given time
 	SetMtimeTo
 )
 
-// ID is a qid: what the server says identifies an object. Its version, which
-// tells states of the content apart, is of no use without a cache.
+// ID is a qid: the server's identifier of an object. It omits the qid's
+// version, which changes with the content: only a cache would need it.
 type ID struct {
 	Kind uint8 // KindDir, KindSymlink, or 0
 	Path uint64
 }
 
-// Kinds of objects, the bits of a qid's type that matter.
+// Kinds of objects: the relevant bits of a qid's type.
 const (
 	KindDir     = 0x80
 	KindSymlink = 0x02
 )
 
-// PutU16 and its kin append numbers in the protocol's order, little endian.
+// PutU16 appends a number in little-endian order, as do PutU32 and PutU64.
 func PutU16(b []byte, v uint16) []byte { return append(b, byte(v), byte(v>>8)) }
 
 // PutU32 appends a number.
@@ -103,14 +102,14 @@ func PutStr(b []byte, s string) []byte { return append(PutU16(b, uint16(len(s)))
 // PutID appends a qid.
 func PutID(b []byte, id ID) []byte { return PutU64(PutU32(append(b, id.Kind), 0), id.Path) }
 
-// Reader is the rest of a message that was received. What is read beyond its
-// end is zero and makes it Bad.
+// Reader reads the fields of a received message from B. A read beyond the end
+// returns zero and sets Bad.
 type Reader struct {
 	B   []byte
 	Bad bool
 }
 
-// Take is the next n bytes, which lie in the message.
+// Take returns the next n bytes, which are a slice of the message.
 func (r *Reader) Take(n int) []byte {
 	if n > len(r.B) {
 		r.B, r.Bad = nil, true
@@ -128,7 +127,7 @@ func (r *Reader) number(size int) (v uint64) {
 	return v
 }
 
-// U8 and its kin read numbers.
+// U8 reads a number, as do U16, U32 and U64.
 func (r *Reader) U8() uint8 { return uint8(r.number(1)) }
 
 // U16 reads a number.
@@ -140,7 +139,7 @@ func (r *Reader) U32() uint32 { return uint32(r.number(4)) }
 // U64 reads a number.
 func (r *Reader) U64() uint64 { return r.number(8) }
 
-// Str reads a string, which lies in the message.
+// Str reads a string, which is a slice of the message.
 func (r *Reader) Str() []byte { return r.Take(int(r.U16())) }
 
 // ID reads a qid.
@@ -162,7 +161,7 @@ func (r *Reader) Time() linux.Timespec {
 	return t
 }
 
-// Errno is EIO for a reply that is not as the protocol has it.
+// Errno returns EIO if the message was malformed, else 0.
 func (r *Reader) Errno() linux.Errno {
 	if r.Bad {
 		return linux.EIO

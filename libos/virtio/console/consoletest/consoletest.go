@@ -1,7 +1,7 @@
 //go:build !pith
 
-// Package consoletest is a virtio console in memory that behaves as QEMU's
-// (virtio 1.2 §5.3), for the tests of its driver and of what uses that.
+// Package consoletest is a virtio console in memory that behaves like QEMU's
+// (virtio 1.2 §5.3). It is for tests of the driver and of its users.
 package consoletest
 
 import (
@@ -53,17 +53,17 @@ type Device struct {
 // Port is a port of a console.
 type Port struct {
 	ID     uint32
-	Name   string // empty: a console
-	Closed bool   // nobody is at its other end
-	Full   bool   // what is written stays with the device
-	// OnWrite, when not nil, is called for what the driver has written.
+	Name   string // empty: the port is a console
+	Closed bool   // the host's end is not open
+	Full   bool   // the device keeps written buffers
+	// OnWrite is called with data that the driver has written. It may be nil.
 	OnWrite func(p []byte)
 
 	written bytes.Buffer
 }
 
-// New makes a console with ports, numbered below max, and a window of 100 by 40
-// characters where it has one.
+// New returns a console with ports, whose numbers are below max. With feature
+// Size, its window has 100 by 40 characters.
 func New(t testing.TB, features uint64, max uint32, ports ...Port) *Device {
 	config := binary.LittleEndian.AppendUint32([]byte{100, 0, 40, 0}, max)
 	sizes := make([]int, 2*max+2)
@@ -91,7 +91,8 @@ func New(t testing.TB, features uint64, max uint32, ports ...Port) *Device {
 	return d
 }
 
-// OutOf and InOf are the queues of a port.
+// OutOf returns the number of a port's queue for output. InOf returns that for
+// input.
 func OutOf(id uint32) int {
 	if id == 0 {
 		return 1
@@ -101,7 +102,7 @@ func OutOf(id uint32) int {
 
 func InOf(id uint32) int { return OutOf(id) - 1 }
 
-// control answers a control message of the driver.
+// control handles a control message from the driver.
 func (d *Device) control(c *virtiotest.Chain) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,7 +111,7 @@ func (d *Device) control(c *virtiotest.Chain) int {
 	switch event {
 	case DeviceReady:
 		for _, p := range d.ports {
-			d.Say(p.ID, PortAdd, 1, nil)
+			d.SendControl(p.ID, PortAdd, 1, nil)
 		}
 	case PortReady:
 		d.refused[id] = value == 0
@@ -125,12 +126,12 @@ func (d *Device) control(c *virtiotest.Chain) int {
 
 func (d *Device) introduce(p *Port) {
 	if p.Name == "" {
-		d.Say(p.ID, ConsolePort, 1, nil)
+		d.SendControl(p.ID, ConsolePort, 1, nil)
 	} else {
-		d.Say(p.ID, PortName, 1, []byte(p.Name+"\x00"))
+		d.SendControl(p.ID, PortName, 1, []byte(p.Name+"\x00"))
 	}
 	if !p.Closed {
-		d.Say(p.ID, PortOpen, 1, nil)
+		d.SendControl(p.ID, PortOpen, 1, nil)
 	}
 }
 
@@ -143,25 +144,26 @@ func (d *Device) port(id uint32) *Port {
 	return nil
 }
 
-// Say sends a control message to the driver, unless that has shut it down.
-func (d *Device) Say(id uint32, event, value uint16, more []byte) {
+// SendControl sends a control message to the driver, unless the driver has shut
+// the device down.
+func (d *Device) SendControl(id uint32, event, value uint16, more []byte) {
 	b := binary.LittleEndian.AppendUint32(nil, id)
 	b = binary.LittleEndian.AppendUint16(b, event)
 	b = binary.LittleEndian.AppendUint16(b, value)
 	if q := d.Queue(QueueControlIn); !q.Send(append(b, more...)) && q.Enabled() {
-		d.t.Errorf("no buffer for control message %d", event)
+		d.t.Errorf("the driver has no buffer for control message %d", event)
 	}
 }
 
-// Text is what was written to a port.
+// Text returns what was written to a port.
 func (d *Device) Text(id uint32) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.port(id).written.String()
 }
 
-// Opened says whether the driver has a port open; Refused, whether it could not
-// use it.
+// Opened reports whether the driver has opened a port. Refused reports whether
+// the driver could not use it.
 func (d *Device) Opened(id uint32) bool  { return d.has(d.opened, id) }
 func (d *Device) Refused(id uint32) bool { return d.has(d.refused, id) }
 
@@ -171,18 +173,18 @@ func (d *Device) has(set map[uint32]bool, id uint32) bool {
 	return set[id]
 }
 
-// Type sends text to a port as soon as somebody reads it.
+// Type sends text to a port as soon as the driver reads from it.
 func (d *Device) Type(id uint32, text string) {
 	d.t.Helper()
 	Eventually(d.t, "a buffer for input", func() bool { return d.Queue(InOf(id)).Send([]byte(text)) })
 }
 
-// Eventually waits until is.
+// Eventually waits until is returns true.
 func Eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
+			t.Fatalf("not seen in 10 seconds: %s", what)
 		}
 	}
 }
