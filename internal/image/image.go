@@ -22,6 +22,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/pith-os/pith/internal/version"
 )
 
 // FormatVersion is the version of the image format that this package writes
@@ -38,7 +40,7 @@ var (
 // Manifest says what an image is made of. It is stored as JSON in a note.
 type Manifest struct {
 	Format  int       `json:"format"`
-	Pith    string    `json:"pith"`
+	Pith    string    `json:"pith"` // version of the pith that built it
 	Go      string    `json:"go"`
 	Package string    `json:"package"`
 	Modules []Module  `json:"modules,omitempty"` // the main module first
@@ -207,7 +209,7 @@ func (l *located) verify(r io.ReaderAt, size int64) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: its manifest is not JSON: %v", ErrNotImage, err)
 	}
 	if m.Format != FormatVersion {
-		return nil, fmt.Errorf("the image has format %d and this pith (%s) reads format %d: build it again", m.Format, Version(), FormatVersion)
+		return nil, fmt.Errorf("the image has format %d and this pith (%s) reads format %d: build it again", m.Format, version.Get(), FormatVersion)
 	}
 	if m.Root.Size < 0 || m.Root.Size > l.rootMax {
 		return nil, fmt.Errorf("%w: its root files do not fit their segment", ErrNotImage)

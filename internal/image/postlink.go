@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/pith-os/pith/internal/version"
 )
 
 const (
@@ -185,7 +187,7 @@ func addName(names *[]byte, name string) uint32 {
 
 // manifest describes a program.
 func (p *program) manifest() (*Manifest, error) {
-	m := &Manifest{Format: FormatVersion, Pith: Version(), Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
+	m := &Manifest{Format: FormatVersion, Pith: version.Get().String(), Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
 	for _, part := range []struct{ name, pkg string }{{"core", "pith/libos/sys"}, {"net", "pith/libos/inet"}} {
 		if p.hasPackage(part.pkg) {
 			m.Parts = append(m.Parts, part.name)
