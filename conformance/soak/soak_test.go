@@ -22,16 +22,16 @@ var duration = flag.Duration("soak", 4*time.Second, "how long TestSoak takes on 
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// clients is how many clients there are at once; every other one makes a
+// clients is the number of concurrent clients. Every other client makes a new
 // connection for each request.
 const clients = 8
 
-// What may have grown by the end, and how late a timer may be. A test does not
-// have its machine for itself.
+// The limits of growth and of a timer's delay. They allow for other load on the
+// host.
 const (
 	moreGoroutines  = 2*clients + 10
 	moreDescriptors = 2*clients + 10
-	moreMemory      = 24 << 20 // connections in TIME-WAIT among it, which are bounded
+	moreMemory      = 24 << 20 // includes connections in TIME-WAIT, whose number is bounded
 	tooLate         = 10 * time.Second
 )
 
@@ -98,7 +98,7 @@ func checkSoak(t *testing.T, i *harness.Instance) {
 	}
 }
 
-// load has clients make requests for some time; each must be answered.
+// load makes requests for the time d. Each must be answered.
 func load(t *testing.T, i *harness.Instance, d time.Duration) (requests int64) {
 	t.Helper()
 	var all sync.WaitGroup
