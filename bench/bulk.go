@@ -9,13 +9,13 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// bulkFigure: one TCP connection from the host to a program that sends back
-// what it gets; the time until all bytes are back. A first, smaller exchange
-// warms up.
+// bulkFigure: one TCP connection from the host to a program that sends back what
+// it gets. The time ends when all bytes are back. A smaller exchange comes first
+// to warm up.
 var bulkFigure = figure{
 	name:    "bulk",
 	what:    "bulk TCP, host to program and back, against the plain binary and runsc",
-	reach:   "at least 0.15 of plain; faster than runsc",
+	goal:    "at least 0.15 of plain; faster than runsc",
 	measure: measureBulk,
 }
 
@@ -75,7 +75,7 @@ func exchange(addr string, n int) (time.Duration, error) {
 		err = <-sent
 	}
 	if err == nil && back != int64(n) {
-		err = fmt.Errorf("%d bytes came back of %d", back, n)
+		err = fmt.Errorf("%d bytes came back, want %d", back, n)
 	}
 	return took, err
 }

@@ -15,16 +15,15 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// mainFigure: from a program's first instruction to main. The command is
-// traced (ptrace(2)) until its last exec, be it the plain binary's or the one
-// by which the monitor starts the image: the new program then stands still
-// before its first instruction. Its start is the wall clock just before it is
-// let go, untraced from then on; its end is the wall clock that main reads
-// first and prints. Both contestants are measured alike.
+// mainFigure: from a program's first instruction to main. The benchmark traces the
+// command (ptrace(2)) until its last exec. That exec starts the plain binary, or
+// the image. The new program then stands still before its first instruction. The
+// start is the wall clock just before the tracer lets the program go, untraced
+// from then on. The end is the wall clock that main reads first and prints.
 var mainFigure = figure{
 	name:    "main",
 	what:    "image's first instruction to main(), against the plain binary's",
-	reach:   "at most 3 times",
+	goal:    "at most 3 times",
 	measure: measureMain,
 }
 
@@ -38,14 +37,14 @@ func measureMain(b *bench) ([]line, error) {
 	return []line{l}, nil
 }
 
-// alternateToMain measures the time to main, in microseconds.
+// alternateToMain measures the time to main in microseconds.
 func (b *bench) alternateToMain(contestants []harness.Monitor) ([]samples, error) {
 	program := harness.Program{Package: "./bench/programs/clock"}
 	execs := make(map[string]int)
 	return b.often().alternate(contestants, func(m harness.Monitor) (float64, error) {
 		if execs[m.Name] == 0 {
-			// How many programs the command starts one after the other is the
-			// monitor's affair: count them once.
+			// Monitors differ in how many programs they start one after the other:
+			// count them once.
 			_, n, err := b.firstToMain(m, program, 0)
 			if err != nil {
 				return 0, err
@@ -57,9 +56,9 @@ func (b *bench) alternateToMain(contestants []harness.Monitor) ([]samples, error
 	})
 }
 
-// firstToMain runs the clock program, traced until its last exec, which is
-// the one with this number, and a virtual machine on to its CPU's start; 0
-// traces to the end and counts them.
+// firstToMain runs the clock program, traced until the exec with the number last.
+// A virtual machine is traced on, until its CPU starts. With last 0, firstToMain
+// traces to the end and counts the execs.
 func (b *bench) firstToMain(m harness.Monitor, p harness.Program, last int) (took time.Duration, execs int, err error) {
 	cmd, _, err := b.lab.Command(b.ctx, m, p)
 	if err != nil {
@@ -71,7 +70,7 @@ func (b *bench) firstToMain(m harness.Monitor, p harness.Program, last int) (too
 	}
 	defer out.Close()
 	cmd.Stdout = in
-	cmd.Stdin = nil // so that no goroutine serves it
+	cmd.Stdin = nil // then no goroutine serves it
 	type outcome struct {
 		start time.Time
 		execs int
@@ -79,7 +78,7 @@ func (b *bench) firstToMain(m harness.Monitor, p harness.Program, last int) (too
 	}
 	traced := make(chan outcome)
 	go func() {
-		// A tracer is a thread (ptrace(2)); this one ends with the goroutine.
+		// The tracer is a thread (ptrace(2)). This one ends with the goroutine.
 		runtime.LockOSThread()
 		start, execs, err := trace(cmd, last, m.Name == kvmMonitor)
 		in.Close()
@@ -92,25 +91,25 @@ func (b *bench) firstToMain(m harness.Monitor, p harness.Program, last int) (too
 	}
 	ns, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err == nil && last > 0 && o.start.IsZero() {
-		err = errors.New("nothing was seen to start the program")
+		err = errors.New("the tracer saw no start of the program")
 	}
 	return time.Unix(0, ns).Sub(o.start), o.execs, err
 }
 
-// follow are the events to stop at: an exec, and what makes new tasks, so
-// that they are traced as well.
+// follow are the events to stop at: an exec, and whatever makes a new task, so
+// that the tracer follows it too.
 const follow = syscall.PTRACE_O_TRACEEXEC | syscall.PTRACE_O_TRACEFORK | syscall.PTRACE_O_TRACEVFORK | syscall.PTRACE_O_TRACECLONE |
 	syscall.PTRACE_O_TRACESYSGOOD
 
-// wall is __WALL of wait(2): threads as well as processes.
+// wall is __WALL of wait(2): wait for threads too.
 const wall = 0x40000000
 
 // callStop is the signal of a stop at a system call (PTRACE_O_TRACESYSGOOD).
 const callStop = syscall.SIGTRAP | 0x80
 
-// trace starts cmd and lets all its tasks run from stop to stop. At the exec
-// with the number last, or when machine is set at the system call behind it that
-// enters a guest, it notes the time and lets every task go.
+// trace starts cmd and lets all its tasks run from stop to stop. At the exec with
+// the number last it notes the time and lets every task go. When machine is set, it
+// does so at the system call after that exec that enters a guest.
 func trace(cmd *exec.Cmd, last int, machine bool) (start time.Time, execs int, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	if err := cmd.Start(); err != nil {
@@ -122,7 +121,7 @@ func trace(cmd *exec.Cmd, last int, machine bool) (start time.Time, execs int, e
 			err = errors.Join(err, cmd.Process.Kill())
 		}
 	}()
-	tasks := map[int]bool{leader: true} // traced; false once it is let go
+	tasks := map[int]bool{leader: true} // known tasks
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, wall, nil)
@@ -130,7 +129,7 @@ func trace(cmd *exec.Cmd, last int, machine bool) (start time.Time, execs int, e
 			continue
 		}
 		if err != nil {
-			return start, execs, fmt.Errorf("wait for the traced: %w", err)
+			return start, execs, fmt.Errorf("wait for traced tasks: %w", err)
 		}
 		if !status.Stopped() {
 			delete(tasks, pid)
@@ -142,7 +141,7 @@ func trace(cmd *exec.Cmd, last int, machine bool) (start time.Time, execs int, e
 			}
 			continue
 		}
-		if execs == 0 { // the stop that PTRACE_TRACEME makes of the first exec
+		if execs == 0 { // PTRACE_TRACEME stops the first exec
 			execs++
 			if err := syscall.PtraceSetOptions(pid, follow); err != nil {
 				return start, execs, fmt.Errorf("ptrace options: %w", err)
@@ -173,19 +172,19 @@ func trace(cmd *exec.Cmd, last int, machine bool) (start time.Time, execs int, e
 	}
 }
 
-// How a task runs on.
+// How far a task runs.
 const (
-	untilEvent = iota // one of follow
-	untilCall         // or a system call
+	untilEvent = iota // to an event of follow
+	untilCall         // to an event or a system call
 	untraced
 )
 
-// resume lets a stopped task run on, with the signal that stopped it, if it
-// was one.
+// resume lets a stopped task run on. If a signal stopped the task, it gets that
+// signal.
 func resume(pid int, status syscall.WaitStatus, tasks map[int]bool, next int) error {
 	signal := int(status.StopSignal())
 	if signal == int(syscall.SIGTRAP) || signal == int(callStop) || (signal == int(syscall.SIGSTOP) && !tasks[pid]) {
-		signal = 0 // a stop of tracing, or of a new task: not a signal of its own
+		signal = 0 // the tracing stopped it, not a signal
 	}
 	tasks[pid] = true
 	var err error
@@ -197,13 +196,13 @@ func resume(pid int, status syscall.WaitStatus, tasks map[int]bool, next int) er
 	case untraced:
 		err = detach(pid, signal)
 	}
-	if err != nil && err != syscall.ESRCH { // it was killed meanwhile
+	if err != nil && err != syscall.ESRCH { // ESRCH: it was killed meanwhile
 		return fmt.Errorf("resume task %d: %w", pid, err)
 	}
 	return nil
 }
 
-// detach is PTRACE_DETACH with a signal, which package syscall leaves out.
+// detach is PTRACE_DETACH with a signal. syscall.PtraceDetach takes no signal.
 func detach(pid, signal int) error {
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_PTRACE, syscall.PTRACE_DETACH, uintptr(pid), 0, uintptr(signal), 0, 0)
 	if errno != 0 {

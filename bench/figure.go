@@ -10,50 +10,56 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// figure is a row of the table of what Pith wants to reach.
+// figure is one thing that is measured, and the goal that Pith has for it.
 type figure struct {
 	name    string
 	what    string
-	reach   string
+	goal    string
 	measure func(*bench) ([]line, error)
-	// interpreted is what to reach where KVM interprets code at CPL 0; empty:
-	// the same.
+	// interpreted is the goal on hosts where KVM interprets code at CPL 0. When
+	// it is empty, goal holds there too.
 	interpreted string
 }
 
-// figures are all of them, each in a file of its own.
-var figures = []figure{
-	readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure, testFigure,
-	bootFigure, answerFigure, leastFigure, requestsFigure, vmBulkFigure, idleFigure,
-	kvmRunFigure, kvmAnswerFigure, kvmMainFigure, kvmMemoryFigure, kvmWorkFigure, kvmHTTPFigure, kvmRateFigure, kvmManyFigure,
+// group is a table of the report.
+type group struct {
+	title   string
+	figures []figure
 }
 
-// line is what was measured of one thing: the contestants' medians, and the
-// ratios that the figure asks for.
+// groups are all figures. Each figure stands in a file of its own, which says
+// how it is measured.
+var groups = []group{
+	{"Confined process", []figure{
+		readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure, testFigure,
+	}},
+	{"Virtual machine under QEMU", []figure{
+		bootFigure, answerFigure, leastFigure, requestsFigure, vmBulkFigure, idleFigure,
+	}},
+	{"Virtual machine under Pith's own monitor on KVM", []figure{
+		kvmRunFigure, kvmAnswerFigure, kvmMainFigure, kvmMemoryFigure, kvmWorkFigure, kvmHTTPFigure, kvmRateFigure, kvmManyFigure,
+	}},
+}
+
+// line is one row of measurements: the contestants' medians, and the ratios
+// that the figure's goal is about. A figure has one line or more.
 type line struct {
-	label   string // what of the figure; empty when it is the only one
-	unit    string
-	medians []named
-	ratios  []ratio // what the figure asks of them
+	Label   string  `json:"label,omitempty"` // which part of the figure; empty when it has one line
+	Unit    string  `json:"unit"`
+	Medians []value `json:"medians"`
+	Ratios  []ratio `json:"ratios,omitempty"`
 }
 
-// named is a contestant's value.
-type named struct {
-	who   string
-	value float64
+// value is a contestant's median.
+type value struct {
+	Who   string  `json:"who"`
+	Value float64 `json:"value"`
 }
 
-// ratio compares two contestants.
+// ratio compares a contestant with another, or with a limit.
 type ratio struct {
-	text string
-	met  bool
-}
-
-// result is a figure measured, or why it could not be.
-type result struct {
-	figure
-	lines []line
-	err   error
+	Text string `json:"text"`
+	Met  bool   `json:"met"` // the goal is met
 }
 
 // samples are a contestant's measurements.
@@ -62,8 +68,8 @@ type samples struct {
 	values []float64
 }
 
-// alternate measures each contestant once a round, in an order that turns
-// each time, so that whatever changes on the machine meets all alike.
+// alternate measures each contestant once a round. The order turns after each
+// round, so a change on the host affects all contestants alike.
 func (b *bench) alternate(contestants []harness.Monitor, measure func(harness.Monitor) (float64, error)) ([]samples, error) {
 	all := make([]samples, len(contestants))
 	order := make([]int, len(contestants))
@@ -84,16 +90,17 @@ func (b *bench) alternate(contestants []harness.Monitor, measure func(harness.Mo
 	return all, nil
 }
 
-// newLine makes a line of samples.
+// newLine returns the line of the samples' medians.
 func newLine(label, unit string, all []samples) line {
-	l := line{label: label, unit: unit}
+	l := line{Label: label, Unit: unit}
 	for _, s := range all {
-		l.medians = append(l.medians, named{s.who, median(s.values)})
+		l.Medians = append(l.Medians, value{s.who, median(s.values)})
 	}
 	return l
 }
 
-// median is the middle value; of an even number, the mean of the middle two.
+// median returns the middle value. Of an even number it returns the mean of the
+// middle two.
 func median(values []float64) float64 {
 	v := slices.Sorted(slices.Values(values))
 	n := len(v)
@@ -103,52 +110,52 @@ func median(values []float64) float64 {
 	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
+// of returns the median of a contestant, and reports whether it was measured.
 func (l *line) of(who string) (float64, bool) {
-	for _, m := range l.medians {
-		if m.who == who {
-			return m.value, true
+	for _, m := range l.Medians {
+		if m.Who == who {
+			return m.Value, true
 		}
 	}
 	return 0, false
 }
 
-// compare adds the ratio of each image's median to other's, and whether ok
-// finds that it reaches what it should. Where other was not measured there is
-// nothing to compare with.
-func (l *line) compare(other string, ok func(ratio float64) bool) {
+// compare adds the ratio of each image's median to other's. met reports whether
+// a ratio meets the goal. Without a measurement of other, compare adds nothing.
+func (l *line) compare(other string, met func(ratio float64) bool) {
 	for _, m := range harness.Monitors {
 		if m.Image {
-			l.compareOne(m.Name, other, ok)
+			l.compareOne(m.Name, other, met)
 		}
 	}
 }
 
 // compareOne is compare for one contestant.
-func (l *line) compareOne(who, other string, ok func(ratio float64) bool) {
+func (l *line) compareOne(who, other string, met func(ratio float64) bool) {
 	v, measured := l.of(who)
 	base, found := l.of(other)
 	if !measured || !found || base == 0 {
 		return
 	}
 	r := v / base
-	l.ratios = append(l.ratios, ratio{fmt.Sprintf("%s of %s", digits(r), other), ok(r)})
+	l.Ratios = append(l.Ratios, ratio{fmt.Sprintf("%s of %s", digits(r), other), met(r)})
 }
 
-// got is the line's medians as text.
-func (l *line) got() string {
+// medians returns the line's medians as text.
+func (l *line) medians() string {
 	var parts []string
-	for _, m := range l.medians {
-		parts = append(parts, fmt.Sprintf("%s %s %s", m.who, digits(m.value), l.unit))
+	for _, m := range l.Medians {
+		parts = append(parts, fmt.Sprintf("%s %s %s", m.Who, digits(m.Value), l.Unit))
 	}
 	text := strings.Join(parts, ", ")
-	if l.label != "" {
-		text = l.label + ": " + text
+	if l.Label != "" {
+		text = l.Label + ": " + text
 	}
 	return text
 }
 
-// digits writes a number with three significant digits or all before the
-// point.
+// digits writes a number with three significant digits, or with all digits
+// before the point.
 func digits(v float64) string {
 	if v >= 1000 {
 		return strconv.FormatFloat(v, 'f', 0, 64)
@@ -156,24 +163,25 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// verdict is the line's ratios as text.
+// verdict returns the line's ratios as text.
 func (l *line) verdict() string {
 	var parts []string
-	for _, r := range l.ratios {
-		word := "reached"
-		if !r.met {
-			word = "**short**"
+	for _, r := range l.Ratios {
+		word := "met"
+		if !r.Met {
+			word = "**missed**"
 		}
-		parts = append(parts, r.text+": "+word)
+		parts = append(parts, r.Text+": "+word)
 	}
 	return strings.Join(parts, ", ")
 }
 
-func (r result) print(w io.Writer) {
-	if r.err != nil {
-		fmt.Fprintln(w, "  not measured:", r.err)
+// print writes the result for people at a terminal.
+func (r *result) print(w io.Writer) {
+	if r.Error != "" {
+		fmt.Fprintln(w, "  not measured:", r.Error)
 	}
-	for _, l := range r.lines {
-		fmt.Fprintf(w, "  %s; %s\n", l.got(), l.verdict())
+	for _, l := range r.Lines {
+		fmt.Fprintf(w, "  %s; %s\n", l.medians(), l.verdict())
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// startTimeout is how long a server may take until it answers.
+// startTimeout is how long a server may take to its first answer.
 const startTimeout = 30 * time.Second
 
-// httpFigure: requests per second of the smallest net/http server, loaded by
-// wrk with one thread and 30 connections that stay open. Each round starts
-// the server anew and warms it up.
+// httpFigure: requests per second of the smallest net/http server. wrk loads it
+// with one thread and 30 connections that stay open. Each round starts a new
+// server and warms it up.
 var httpFigure = figure{
 	name:    "http",
 	what:    "net/http hello, `wrk -t1 -c30`, against the plain binary, runc and runsc",
-	reach:   "at least half of plain; at least 3 times runsc",
+	goal:    "at least half of plain; at least 3 times runsc",
 	measure: measureHTTP,
 }
 
@@ -60,7 +60,7 @@ func (b *bench) alternateRequests(contestants []harness.Monitor) ([]samples, err
 
 var requestsPerSecond = regexp.MustCompile(`Requests/sec:\s*([\d.]+)`)
 
-// errorLines are what wrk reports when not every request was answered well.
+// errorLines matches what wrk prints when a request failed.
 var errorLines = regexp.MustCompile(`(?m)^\s*(Socket errors|Non-2xx).*$`)
 
 // wrk loads the server at addr and returns its requests per second.
@@ -79,7 +79,7 @@ func (b *bench) wrk(addr string, d time.Duration) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// serve starts a server, has it measured when it answers, and stops it.
+// serve starts a server, calls measure when it answers, and stops it.
 func (b *bench) serve(m harness.Monitor, p harness.Program, measure func(*harness.Instance) error) error {
 	i, err := b.lab.Start(b.ctx, m, p)
 	if err != nil {

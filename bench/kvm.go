@@ -9,17 +9,17 @@ import (
 	"github.com/pith-os/pith/internal/kvm/probe"
 )
 
-// The figures of Pith's own monitor on KVM. What they reach depends on whether
-// the host's KVM has the hardware that runs code at CPL 0, or interprets it, as
-// one does that is virtualised itself.
+// The figures of Pith's own monitor on KVM. Some goals differ by host. Most hosts
+// have hardware that runs a guest's code at CPL 0. On a host that is a virtual
+// machine itself, KVM may interpret that code instead.
 
-// kvmMonitor is its name.
+// kvmMonitor is the name of Pith's own monitor.
 const kvmMonitor = "kvm"
 
-// kvmFound is what KVM does here, or why it does nothing.
+// kvmFound returns what KVM does on this host, or why it does nothing.
 var kvmFound = sync.OnceValues(func() (probe.Found, error) { return probe.Run(context.Background()) })
 
-// kvmHost is that in words.
+// kvmHost returns the same as text.
 func kvmHost() string {
 	found, err := kvmFound()
 	if err != nil {
@@ -28,29 +28,30 @@ func kvmHost() string {
 	return found.String()
 }
 
-// goal is a number to reach, and the one where KVM interprets code at CPL 0.
-type goal struct{ hardware, interpreted float64 }
+// limit is the number that a goal asks for, on hosts with the hardware for CPL 0
+// and on hosts where KVM interprets it.
+type limit struct{ hardware, interpreted float64 }
 
-func (g goal) here() float64 {
+func (g limit) here() float64 {
 	if found, err := kvmFound(); err == nil && found.Interpreted {
 		return g.interpreted
 	}
 	return g.hardware
 }
 
-func (g goal) atMost(v float64) bool  { return v <= g.here() }
-func (g goal) atLeast(v float64) bool { return v >= g.here() }
+func (g limit) atMost(v float64) bool  { return v <= g.here() }
+func (g limit) atLeast(v float64) bool { return v >= g.here() }
 
-// reachHere is what the figure is to reach on this host.
-func (f *figure) reachHere() string {
+// goalHere returns the figure's goal on this host.
+func (f *figure) goalHere() string {
 	if found, err := kvmFound(); err == nil && found.Interpreted && f.interpreted != "" {
 		return f.interpreted + " (CPL 0 interpreted)"
 	}
-	return f.reach
+	return f.goal
 }
 
-// kvmContestants are our monitor and the others that are installed, of those
-// named; an error says why ours does not run here.
+// kvmContestants returns Pith's own monitor, and those of the others that are
+// installed. The error says why Pith's own does not run here.
 func (b *bench) kvmContestants(others ...string) ([]harness.Monitor, error) {
 	if _, err := kvmFound(); err != nil {
 		return nil, err

@@ -17,18 +17,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kvmManyFigure: what many instances of an idle program take that run side by
-// side, all of one image: by how much the host's available memory is less, which
-// has in it what the kernel holds for them; and the sum of their PSS, pith run's
-// and the virtual machine monitor's. Measured once.
+// kvmManyFigure: the memory of many instances of one image, which run side by side
+// and are idle. The first line is by how much the host's available memory shrinks;
+// it includes what the kernel holds for the instances. The second is the sum of the
+// PSS of pith run and of the VMM. The goal is about the larger one. Measured once.
 var kvmManyFigure = figure{
 	name:    "kvm-many",
-	what:    "our monitor on KVM: memory of 1,000 idle instances of one image",
-	reach:   "under 12 GB",
+	what:    "memory of 1,000 idle instances of one image",
+	goal:    "under 12 GB",
 	measure: measureKVMMany,
 }
 
-// manyLimit is for one of them, in MB.
+// manyLimit is the goal for one instance, in MB.
 const manyLimit = 12
 
 func measureKVMMany(b *bench) (_ []line, err error) {
@@ -57,13 +57,17 @@ func measureKVMMany(b *bench) (_ []line, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l := line{unit: "GB", medians: []named{{"available memory", (before - after) / 1000}, {"PSS", pss / 1000}}}
 	each := max(before-after, pss) / float64(b.instances)
-	l.ratios = append(l.ratios, ratio{fmt.Sprintf("%s MB each of %d", digits(each), b.instances), each < manyLimit})
-	return []line{l}, nil
+	return []line{
+		{
+			Label: "available memory", Unit: "GB", Medians: []value{{m.Name, (before - after) / 1000}},
+			Ratios: []ratio{{fmt.Sprintf("%s MB each of %d", digits(each), b.instances), each < manyLimit}},
+		},
+		{Label: "PSS", Unit: "GB", Medians: []value{{m.Name, pss / 1000}}},
+	}, nil
 }
 
-// available is the memory in MB that programs can still have.
+// available returns the memory that programs can still have, in MB.
 func available() (float64, error) {
 	text := field("/proc/meminfo", "MemAvailable")
 	kb, err := strconv.ParseFloat(strings.TrimSuffix(text, " kB"), 64)
@@ -73,7 +77,7 @@ func available() (float64, error) {
 	return kb * 1024 / 1e6, nil
 }
 
-// crowd is instances that run side by side.
+// crowd is a number of instances that run side by side.
 type crowd struct {
 	mu       sync.Mutex
 	commands []*exec.Cmd
@@ -81,8 +85,8 @@ type crowd struct {
 	all      []int // processes, descendants included
 }
 
-// start starts instances of idle until they are b.instances, and waits until
-// each says that it is.
+// start starts b.instances instances of idle, and waits until each has printed its
+// line.
 func (c *crowd) start(b *bench, m harness.Monitor) error {
 	turns := make(chan struct{}, b.instances)
 	for range b.instances {
@@ -110,7 +114,7 @@ func (c *crowd) startOne(b *bench, m harness.Monitor) error {
 	}
 	defer in.Close()
 	cmd.Stdout, cmd.Stderr = in, in
-	cmd.Stdin = nil // so that no goroutine serves it
+	cmd.Stdin = nil // then no goroutine serves it
 	err = cmd.Start()
 	c.mu.Lock()
 	c.outputs = append(c.outputs, out)
@@ -127,7 +131,7 @@ func (c *crowd) startOne(b *bench, m harness.Monitor) error {
 	}
 	text, err := bufio.NewReader(out).ReadString('\n')
 	if err == nil && text != "idle\n" {
-		err = errors.New("it is not idle")
+		err = errors.New("want idle")
 	}
 	if err != nil {
 		return fmt.Errorf("instance %d printed %q: %w", number, text, err)
@@ -155,7 +159,7 @@ func (c *crowd) usage() (mb float64, err error) {
 	return mb, nil
 }
 
-// end ends them all, and waits until none of their processes is there.
+// end ends all instances, and waits until all their processes are gone.
 func (c *crowd) end() error {
 	var errs []error
 	for _, cmd := range c.commands {
@@ -164,7 +168,7 @@ func (c *crowd) end() error {
 		}
 	}
 	for _, cmd := range c.commands {
-		// How it ended is known: by that signal.
+		// That signal ended it.
 		_ = cmd.Wait()
 	}
 	for _, out := range c.outputs {
@@ -173,7 +177,7 @@ func (c *crowd) end() error {
 	for _, pid := range c.all {
 		errs = append(errs, repeat(func() error {
 			if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("process %d goes on without its parent", pid)
+				return fmt.Errorf("process %d still runs without its parent", pid)
 			}
 			return nil
 		}))

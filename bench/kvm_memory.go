@@ -13,21 +13,20 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// kvmMemoryFigure: the proportional set size (PSS) of pith run and of the virtual
-// machine monitor that it starts, of all that they map but the guest's memory:
-// the file that is its RAM, and the image with the zeros behind its data. What
-// the kernel holds for them is in neither. The programs have said their first
-// word, or given their first answer, and are idle.
+// kvmMemoryFigure: the proportional set size (PSS) of pith run and of the VMM that
+// it starts. The guest's memory is counted apart: the file that is its RAM, and the
+// image with the zeros after its data. What the kernel holds for the processes is
+// in neither. The programs are idle, after their first line or their first answer.
 var kvmMemoryFigure = figure{
 	name:    "kvm-memory",
-	what:    "our monitor on KVM: its own memory, over the guest's",
-	reach:   "12 MB",
+	what:    "its own memory, over the guest's",
+	goal:    "12 MB",
 	measure: measureKVMMemory,
 }
 
 const ownLimit = 12 // MB
 
-// idle is a program that does nothing.
+// idle is a program that prints a line and then does nothing.
 var idle = harness.Program{Package: "./bench/programs/idle"}
 
 func measureKVMMemory(b *bench) ([]line, error) {
@@ -74,14 +73,14 @@ func measureKVMMemory(b *bench) ([]line, error) {
 		}
 		l := newLine(p.label, "MB", append(all, guest))
 		if v, ok := l.of(kvmMonitor); ok {
-			l.ratios = append(l.ratios, ratio{digits(v) + " MB", v <= ownLimit})
+			l.Ratios = append(l.Ratios, ratio{digits(v) + " MB", v <= ownLimit})
 		}
 		lines = append(lines, l)
 	}
 	return lines, nil
 }
 
-// saysIdle says why an instance of idle does not wait yet.
+// saysIdle returns an error until an instance of idle has printed its line.
 func saysIdle(i *harness.Instance) error {
 	if out := i.Stdout(); out != "idle\n" {
 		return fmt.Errorf("it has printed %q", out)
@@ -89,10 +88,11 @@ func saysIdle(i *harness.Instance) error {
 	return nil
 }
 
-// shares are memory in MB: the guest's, and what its monitor has beside it.
+// shares are the guest's memory and the monitor's own, in MB.
 type shares struct{ guest, own float64 }
 
-// treeShares sums over a process and its descendants, which run image.
+// treeShares returns the memory of a process that runs image, and of its
+// descendants.
 func treeShares(root int, image string) (sum shares, err error) {
 	size, err := loadedSize(image)
 	if err != nil {
@@ -127,7 +127,7 @@ func treeShares(root int, image string) (sum shares, err error) {
 	return sum, nil
 }
 
-// loadedSize is how many bytes an image takes in memory, from the page of its
+// loadedSize returns how many bytes an image takes in memory, from the page of its
 // first segment on.
 func loadedSize(image string) (uint64, error) {
 	f, err := elf.Open(image)
@@ -161,24 +161,24 @@ func mappings(pid int) (list []mapping, err error) {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		words := strings.Fields(lines.Text())
-		if len(words) == 0 {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 {
 			continue
 		}
-		// A mapping begins as in proc_pid_maps(5), BEGIN-END access offset device
-		// inode and file; what follows has a name with a colon.
-		if begin, _, ok := strings.Cut(words[0], "-"); ok && !strings.HasSuffix(words[0], ":") {
+		// The first line of a mapping is that of proc_pid_maps(5): BEGIN-END access
+		// offset device inode file. The other lines begin with a name and a colon.
+		if begin, _, ok := strings.Cut(fields[0], "-"); ok && !strings.HasSuffix(fields[0], ":") {
 			m := mapping{}
 			if m.begin, err = strconv.ParseUint(begin, 16, 64); err != nil {
 				return nil, fmt.Errorf("/proc/%d/smaps: %w", pid, err)
 			}
-			if len(words) > 5 {
-				m.file = strings.Join(words[5:], " ")
+			if len(fields) > 5 {
+				m.file = strings.Join(fields[5:], " ")
 			}
 			list = append(list, m)
 		}
-		if words[0] == "Pss:" && len(list) > 0 {
-			kb, err := strconv.ParseFloat(words[1], 64)
+		if fields[0] == "Pss:" && len(list) > 0 {
+			kb, err := strconv.ParseFloat(fields[1], 64)
 			if err != nil {
 				return nil, fmt.Errorf("/proc/%d/smaps: %w", pid, err)
 			}

@@ -11,11 +11,11 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// kvmRunFigure: as runFigure.
+// kvmRunFigure: runFigure in a virtual machine.
 var kvmRunFigure = figure{
 	name:        "kvm-run",
-	what:        "our monitor on KVM: `pith run hello.pith`, whole process, against `runc run` of the plain binary",
-	reach:       "at most half its time",
+	what:        "`pith run hello.pith`, whole process, against `runc run` of the plain binary",
+	goal:        "at most half its time",
 	interpreted: "at most twice its time",
 	measure:     measureKVMRun,
 }
@@ -30,16 +30,16 @@ func measureKVMRun(b *bench) ([]line, error) {
 		return nil, err
 	}
 	l := newLine("", "ms", all)
-	l.compare("runc", goal{0.5, 2}.atMost)
+	l.compare("runc", limit{0.5, 2}.atMost)
 	return []line{l}, nil
 }
 
 // kvmAnswerFigure: from the start of the command to the first answer of the
-// net/http hello, asked for every 2 ms.
+// net/http hello. A client asks every 2 ms.
 var kvmAnswerFigure = figure{
 	name:        "kvm-answer",
-	what:        "our monitor on KVM: whole process to the first HTTP answer, against `runc run` of the plain binary",
-	reach:       "at most 0.7 times",
+	what:        "whole process to the first HTTP answer, against `runc run` of the plain binary",
+	goal:        "at most 0.7 times",
 	interpreted: "at most 3 times",
 	measure:     measureKVMAnswer,
 }
@@ -60,19 +60,20 @@ func measureKVMAnswer(b *bench) ([]line, error) {
 		return nil, err
 	}
 	l := newLine("", "ms", all)
-	l.compare("runc", goal{0.7, 3}.atMost)
+	l.compare("runc", limit{0.7, 3}.atMost)
 	return []line{l}, nil
 }
 
-// kvmMainFigure: as mainFigure, but the machine's start is where its first CPU's
-// thread, traced as all others, stands still before the system call by which the
-// guest's first instruction runs. Its end is the time by the guest's clock, which
-// the monitor has set by the host's. It did so traced, so the clock is ahead by
-// the length of one stop, less than 0.1 ms, which counts against the guest.
+// kvmMainFigure: mainFigure in a virtual machine. The thread of the first vCPU is
+// traced like all others. The start is where it stands still before the system call
+// that runs the guest's first instruction. The end is a time of the guest's clock,
+// which the monitor sets by the host's. The monitor is traced while it does so. So
+// the guest's clock is ahead by the length of one stop, less than 0.1 ms, which
+// counts against the guest.
 var kvmMainFigure = figure{
 	name:        "kvm-main",
-	what:        "our monitor on KVM: guest's entry to main(), against the plain binary's exec to main()",
-	reach:       "at most twice",
+	what:        "guest's entry to main(), against the plain binary's exec to main()",
+	goal:        "at most twice",
 	interpreted: "at most 15 times",
 	measure:     measureKVMMain,
 }
@@ -87,14 +88,14 @@ func measureKVMMain(b *bench) ([]line, error) {
 		return nil, err
 	}
 	l := newLine("", "us", all)
-	l.compare("plain", goal{2, 15}.atMost)
+	l.compare("plain", limit{2, 15}.atMost)
 	return []line{l}, nil
 }
 
 // kvmRun is KVM_RUN of linux/kvm.h.
 const kvmRun = 0xae80
 
-// entersGuest says whether the stopped task is about to have a virtual CPU run.
+// entersGuest reports whether the stopped task is about to run a vCPU.
 func entersGuest(pid int, status syscall.WaitStatus) (bool, error) {
 	if status.StopSignal() != callStop {
 		return false, nil
@@ -109,17 +110,17 @@ func entersGuest(pid int, status syscall.WaitStatus) (bool, error) {
 	return isCall(&regs, syscall.SYS_IOCTL, kvmRun), nil
 }
 
-// kvmRateFigure: how many instances of hello run from start to end in a second,
-// two of them for each of the host's CPUs at a time.
+// kvmRateFigure: how many instances of hello run from start to end in a second. Two
+// for each CPU of the host run at a time.
 var kvmRateFigure = figure{
 	name:        "kvm-rate",
-	what:        "our monitor on KVM: instances of hello started a second, against runc",
-	reach:       "at least 3 times",
+	what:        "instances of hello started a second, against runc",
+	goal:        "at least 3 times",
 	interpreted: "at least half",
 	measure:     measureKVMRate,
 }
 
-// rateInstances is how many instances a round has.
+// rateInstances is the number of instances of a round.
 const rateInstances = 64
 
 func measureKVMRate(b *bench) ([]line, error) {
@@ -152,11 +153,11 @@ func measureKVMRate(b *bench) ([]line, error) {
 		return nil, err
 	}
 	l := newLine("", "instances/s", all)
-	l.compare("runc", goal{3, 0.5}.atLeast)
+	l.compare("runc", limit{3, 0.5}.atLeast)
 	return []line{l}, nil
 }
 
-// side does work n times side by side, and returns its errors.
+// side calls work n times side by side, and returns the errors.
 func side(n int, work func() error) error {
 	errs := make(chan error, n)
 	for range n {

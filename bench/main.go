@@ -1,30 +1,44 @@
-// Command bench measures Pith beside what people use today, in one run on one
-// machine, alternating between the contestants, and compares medians. With
-// -write it writes docs/benchmarks.md; the notes in that table are kept in
-// bench/notes.txt.
+// Command bench measures Pith beside what people use today. It measures all
+// contestants in one run on one host, by turns, and compares medians.
 //
 //	go run ./bench [-run REGEXP] [-rounds N] [-instances N] [-write]
+//	go run ./bench -page
+//
+// With -write it writes the numbers to docs/benchmarks.json, and makes
+// docs/benchmarks.md of them and of the notes in bench/notes.md. With -page it
+// measures nothing, and makes docs/benchmarks.md again after a change of the
+// notes.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"regexp"
+	"strings"
+	"time"
 
 	"github.com/pith-os/pith/conformance/harness"
 )
 
 func main() {
-	only := flag.String("run", "", "measure only figures whose name matches this regular expression")
-	rounds := flag.Int("rounds", 5, "how often each contestant is measured")
-	write := flag.Bool("write", false, "write docs/benchmarks.md (all figures)")
-	instances := flag.Int("instances", 1000, "how many instances are idle side by side")
+	only := flag.String("run", "", "measure only figures whose name matches `REGEXP`")
+	rounds := flag.Int("rounds", 5, "measure each contestant `N` times or more")
+	write := flag.Bool("write", false, "write docs/benchmarks.json and docs/benchmarks.md; needs all figures")
+	page := flag.Bool("page", false, "measure nothing; make docs/benchmarks.md of docs/benchmarks.json and bench/notes.md")
+	instances := flag.Int("instances", 1000, "let `N` instances be idle side by side")
 	flag.Parse()
-	if err := run(*only, *rounds, *instances, *write); err != nil {
+	err := error(nil)
+	if *page {
+		err = writePage()
+	} else {
+		err = run(*only, *rounds, *instances, *write)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -36,10 +50,10 @@ func run(only string, rounds, instances int, write bool) (err error) {
 		return err
 	}
 	if write && only != "" {
-		return fmt.Errorf("-write needs all figures; leave out -run")
+		return errors.New("-write needs all figures: leave out -run")
 	}
 	if rounds < 1 || instances < 1 {
-		return fmt.Errorf("-rounds %d -instances %d: at least 1", rounds, instances)
+		return fmt.Errorf("-rounds %d -instances %d: each must be at least 1", rounds, instances)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -55,41 +69,51 @@ func run(only string, rounds, instances int, write bool) (err error) {
 
 	b := &bench{ctx: ctx, lab: lab, rounds: rounds, instances: instances}
 	var results []result
-	for _, f := range figures {
-		if !selected.MatchString(f.name) {
-			continue
+	for _, g := range groups {
+		for _, f := range g.figures {
+			if !selected.MatchString(f.name) {
+				continue
+			}
+			fmt.Printf("%s: %s\n", f.name, f.what)
+			lines, err := f.measure(b)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r := result{Name: f.name, What: f.what, Goal: f.goalHere(), Lines: lines}
+			if err != nil {
+				r.Error = err.Error()
+			}
+			r.print(os.Stdout)
+			r.Error, _, _ = strings.Cut(r.Error, "\n")
+			results = append(results, r)
 		}
-		fmt.Printf("%s: %s\n", f.name, f.what)
-		lines, err := f.measure(b)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r := result{f, lines, err}
-		r.print(os.Stdout)
-		results = append(results, r)
 	}
-	if write {
-		return writeReport(ctx, results, rounds)
+	if !write {
+		return nil
 	}
-	return nil
+	all := &record{Date: time.Now().UTC().Format(time.DateOnly), Rounds: rounds, Host: hostFacts(ctx), Figures: results}
+	if err := all.write(); err != nil {
+		return err
+	}
+	return writePage()
 }
 
-// bench is what the figures share.
+// bench holds what the figures share.
 type bench struct {
 	ctx       context.Context
 	lab       *harness.Lab
 	rounds    int
-	instances int // of kvmManyFigure
+	instances int // how many kvmManyFigure starts
 }
 
-// often is the bench for what takes a short time: with more rounds.
+// often returns a bench with more rounds, for what takes a short time.
 func (b *bench) often() *bench {
 	more := *b
 	more.rounds *= 4
 	return &more
 }
 
-// contestants are the monitors that are installed, of those named.
+// contestants returns those of the named monitors that are installed.
 func (b *bench) contestants(names ...string) []harness.Monitor {
 	var list []harness.Monitor
 	for _, name := range names {

@@ -15,15 +15,15 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// memoryFigure: the resident memory of a server that has answered and is
-// idle: the sum over the started process and all its descendants, so monitor
-// and image both count. PSS is the kernel's proportional set size: a page
-// that several processes map counts once among them; RSS counts it for each.
-// The larger, RSS, is held against the limit.
+// memoryFigure: the resident memory of a server that has answered and is idle. It
+// is the sum over the started process and all its descendants, so it includes the
+// monitor. PSS is the kernel's proportional set size: several processes share a
+// page, and it counts once among them. RSS counts the page for each process. The
+// goal is about the larger one, RSS.
 var memoryFigure = figure{
 	name:    "memory",
 	what:    "resident memory, net/http hello idle, monitor included",
-	reach:   "at most 40 MB",
+	goal:    "at most 40 MB",
 	measure: measureMemory,
 }
 
@@ -61,7 +61,7 @@ func measureMemory(b *bench) ([]line, error) {
 	lines := []line{newLine("RSS", "MB", rss), newLine("PSS", "MB", pss)}
 	for _, m := range harness.Monitors {
 		if v, ok := lines[0].of(m.Name); ok && m.Image {
-			lines[0].ratios = append(lines[0].ratios, ratio{digits(v) + " MB", v <= memoryLimit})
+			lines[0].Ratios = append(lines[0].Ratios, ratio{digits(v) + " MB", v <= memoryLimit})
 		}
 	}
 	return lines, nil
@@ -70,8 +70,8 @@ func measureMemory(b *bench) ([]line, error) {
 // usage is memory in MB.
 type usage struct{ rss, pss float64 }
 
-// settled is the memory of a process tree once it changes by less than 1 % in
-// half a second, or after ten seconds.
+// settled waits until the memory of a process tree changes by less than 1 % in
+// half a second, at most ten seconds, and returns it.
 func settled(pid int) (usage, error) {
 	last := usage{rss: math.Inf(1)}
 	tick := time.NewTicker(500 * time.Millisecond)
@@ -90,7 +90,7 @@ func settled(pid int) (usage, error) {
 	return last, nil
 }
 
-// treeUsage sums over a process and its descendants.
+// treeUsage returns the memory of a process and its descendants.
 func treeUsage(root int) (usage, error) {
 	tree, err := descendants(root)
 	if err != nil {
@@ -108,7 +108,7 @@ func treeUsage(root int) (usage, error) {
 	return sum, nil
 }
 
-// descendants are a process and all that it and they have started.
+// descendants returns a process and all its descendants.
 func descendants(root int) ([]int, error) {
 	parents, err := parentOf()
 	if err != nil {
@@ -126,7 +126,7 @@ func descendants(root int) ([]int, error) {
 	return tree, nil
 }
 
-// parentOf is every process's parent.
+// parentOf returns the parent of each process.
 func parentOf() (map[int]int, error) {
 	files, err := fs.Glob(os.DirFS("/proc"), "[0-9]*/stat")
 	if err != nil {
@@ -136,7 +136,7 @@ func parentOf() (map[int]int, error) {
 	for _, f := range files {
 		stat, err := os.ReadFile(filepath.Join("/proc", f))
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process has ended
 		}
 		// pid (name) state ppid; the name may hold anything (proc(5)).
 		pid, _, _ := strings.Cut(string(stat), " ")

@@ -7,11 +7,11 @@ import (
 )
 
 // readFigure: the cost of a system call that does almost nothing. The program
-// itself takes the time of many reads; it is the same on both.
+// itself takes the time of many reads. Both contestants run the same program.
 var readFigure = figure{
 	name:    "read",
 	what:    "64-byte read of /dev/zero, against the same program on Linux",
-	reach:   "at least 15 times faster",
+	goal:    "at least 15 times faster",
 	measure: measureRead,
 }
 
@@ -48,7 +48,7 @@ func measureRead(b *bench) ([]line, error) {
 	return lines, nil
 }
 
-// output runs a program to its end and returns what it printed.
+// output runs a program to its end and returns its standard output.
 func (b *bench) output(m harness.Monitor, p harness.Program) (string, error) {
 	cmd, _, err := b.lab.Command(b.ctx, m, p)
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// sizeFigure: what the library OS adds to a file. The plain binary is built
-// with -ldflags '-s -w', -trimpath and without cgo. 1 MB is 1e6 bytes.
+// sizeFigure: how many bytes the library OS adds to a file. The plain binary is
+// built with -ldflags '-s -w' and -trimpath, without cgo. 1 MB is 1e6 bytes.
 var sizeFigure = figure{
 	name:    "size",
 	what:    "image against the plain binary (-s -w)",
-	reach:   "hello + 0.7 MB; net/http + 3.2 MB",
+	goal:    "hello + 0.7 MB; net/http + 3.2 MB",
 	measure: measureSize,
 }
 
@@ -40,10 +40,10 @@ func measureSize(b *bench) ([]line, error) {
 		}
 		more := mb[0] - mb[1]
 		lines = append(lines, line{
-			label:   p.pkg,
-			unit:    "MB",
-			medians: []named{{"image", mb[0]}, {"plain", mb[1]}},
-			ratios:  []ratio{{"+ " + digits(more) + " MB", more <= p.limit}},
+			Label:   p.pkg,
+			Unit:    "MB",
+			Medians: []value{{"image", mb[0]}, {"plain", mb[1]}},
+			Ratios:  []ratio{{"+ " + digits(more) + " MB", more <= p.limit}},
 		})
 	}
 	return lines, nil

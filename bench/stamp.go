@@ -7,16 +7,16 @@ import (
 	"errors"
 )
 
-// stampPort is an I/O port on which a stamped image writes, before anything
-// else, eight bytes: the time stamp counter at its entry, little endian.
+// stampPort is the I/O port to which a stamped image first writes eight bytes: the
+// time stamp counter at its entry, little endian.
 const stampPort = 0xeb
 
 // physEntry is the type of the note with the entry's physical address:
 // XEN_ELFNOTE_PHYS32_ENTRY (Xen, docs/misc/pvh.pandoc).
 const physEntry = 18
 
-// stamped is a copy of an image that boots by the PVH ABI, with an entry before
-// its own that stamps the time. All that was there stays where it was.
+// stamped returns a copy of an image that boots by the PVH ABI. The copy has an
+// entry before the image's own, which stamps the time. All else stays in place.
 func stamped(image []byte) ([]byte, error) {
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
@@ -69,7 +69,7 @@ func stamped(image []byte) ([]byte, error) {
 	return image, nil
 }
 
-// findEntry is the offset in a note segment of the entry's address, or -1.
+// findEntry returns the offset of the entry's address in a note segment, or -1.
 func findEntry(notes []byte, align int) int {
 	pad := func(n uint32) int { return (int(n) + align - 1) &^ (align - 1) }
 	for at := 0; at+12 <= len(notes); {
@@ -84,8 +84,8 @@ func findEntry(notes []byte, align int) int {
 	return -1
 }
 
-// stampCode reads the counter, writes it and goes on to entry. It begins in
-// 32-bit protected mode, and may change all registers but EBX.
+// stampCode returns code that reads the counter, writes it and jumps to entry. The
+// code begins in 32-bit protected mode, and may change all registers but EBX.
 func stampCode(entry uint32) []byte {
 	code := []byte{
 		0x0f, 0x31, // RDTSC

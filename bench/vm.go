@@ -15,15 +15,15 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// The figures of virtual machines compare an image with a Linux guest, Debian's
-// cloud kernel with the plain binary as its only program, on the same QEMU,
-// machine type, accelerator, CPU model and memory, with one CPU. The kernel is
-// unpacked and boots as the image does, by the PVH ABI: neither firmware nor
-// unpacking is on its account. Its command line leaves out what takes time and
-// is of no use here: devices that the machine does not have, tests of its own
-// cryptography, waiting for entropy.
+// The figures of virtual machines compare an image with a Linux guest: Debian's
+// cloud kernel with the plain binary as its only program. Both have the same QEMU,
+// machine type, accelerator, CPU model and memory, and one CPU. The kernel is
+// unpacked before, and boots by the PVH ABI as the image does. So neither firmware
+// nor unpacking counts against Linux. The kernel's command line leaves out what
+// takes time and has no use here: absent devices, the kernel's tests of its
+// cryptography, and waiting for entropy.
 const (
-	guestMemory = 256 // MB, where memory is not what is measured
+	guestMemory = 256 // MB, unless the figure measures memory
 	linuxLine   = "console=ttyS0 quiet panic=-1 pci=off i8042.noaux i8042.nokbd 8250.nr_uarts=1 " +
 		"random.trust_cpu=on cryptomgr.notests"
 )
@@ -31,8 +31,8 @@ const (
 // linux is the contestant that runs the Linux guest.
 var linux = harness.Monitor{Name: "linux"}
 
-// machines are the contestants of virtual machines.
-func (b *bench) machines() []harness.Monitor {
+// vmContestants returns the contestants of the figures of virtual machines.
+func (b *bench) vmContestants() []harness.Monitor {
 	var list []harness.Monitor
 	for _, m := range harness.Monitors {
 		if m.Name == qemu.Microvm {
@@ -42,7 +42,7 @@ func (b *bench) machines() []harness.Monitor {
 	return append(list, linux)
 }
 
-// accel is KVM where it runs code for QEMU, else TCG.
+// accel returns QEMU's accelerator: KVM where QEMU can use it, else TCG.
 var accel = sync.OnceValue(func() string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -52,8 +52,8 @@ var accel = sync.OnceValue(func() string {
 	return qemu.KVM
 })
 
-// onMachine is a server at port 80, with the flags of pith run that give it the
-// Linux guest's machine.
+// onMachine returns a server at port 80. Its flags of pith run ask for the same
+// virtual machine as the Linux guest has.
 func onMachine(pkg string) harness.Program {
 	return harness.Program{
 		Package: "./bench/programs/" + pkg, Args: []string{":80"}, Ports: []string{"80"},
@@ -61,17 +61,17 @@ func onMachine(pkg string) harness.Program {
 	}
 }
 
-// guest is a virtual machine that is started without pith run.
+// guest describes a virtual machine that the benchmark starts by itself.
 type guest struct {
 	kernel  []byte                 // an ELF file with a PVH entry
 	disk    []byte                 // initial RAM disk, if any
 	line    func(*boot.Net) string // the kernel's command line, given the network
 	memory  int                    // in MB
 	network bool
-	args    []string // further ones of QEMU
+	args    []string // more arguments for QEMU
 }
 
-// newGuest is a guest that runs p, with a network if p has ports.
+// newGuest returns a guest that runs p. It has a network if p has ports.
 func (b *bench) newGuest(m harness.Monitor, p harness.Program) (*guest, error) {
 	if m.Name == linux.Name {
 		return b.linuxGuest(p)
@@ -88,8 +88,8 @@ func (b *bench) newGuest(m harness.Monitor, p harness.Program) (*guest, error) {
 	return g, err
 }
 
-// linuxGuest is Linux with p as its first process, or after the one that brings
-// up the network.
+// linuxGuest returns Linux with p as its first process. If p has ports, a process
+// that brings up the network comes first.
 func (b *bench) linuxGuest(p harness.Program) (*guest, error) {
 	k, err := linuxguest.Fetch(b.ctx)
 	if err != nil {
@@ -112,16 +112,16 @@ func (b *bench) linuxGuest(p harness.Program) (*guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	words := []string{linuxLine}
+	fields := []string{linuxLine}
 	if accel() != qemu.KVM {
 		clock, err := linuxguest.Clock()
 		if err != nil {
 			return nil, err
 		}
-		words = append(words, clock)
+		fields = append(fields, clock)
 	}
 	g.line = func(n *boot.Net) string {
-		all := slices.Clone(words)
+		all := slices.Clone(fields)
 		if n != nil {
 			all = append(all, linuxguest.Network(*n))
 		}

@@ -10,22 +10,23 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// answerFigure: from the start of the command, pith run of the image or QEMU
-// with Linux, to the first answer of the net/http hello; and from QEMU's start
-// to its end with an image of four instructions, on the same machine.
+// answerFigure: from the start of the command to the first answer of the net/http
+// hello. The command is pith run with the image, or QEMU with Linux. The floor is
+// QEMU's start to its end, on the same virtual machine, with an image of four
+// instructions.
 var answerFigure = figure{
 	name:    "vm-answer",
-	what:    "virtual machine, whole process to the first HTTP answer, against the Linux guest and QEMU's own floor, an image that ends at once",
-	reach:   "at least 4 times faster; at most 1.7 times the floor",
+	what:    "whole process to the first HTTP answer, against the Linux guest and QEMU's own floor, an image that ends at once",
+	goal:    "at least 4 times faster; at most 1.7 times the floor",
 	measure: measureAnswer,
 }
 
-// floor is the contestant that ends at once.
+// floor is the contestant whose image ends at once.
 var floor = harness.Monitor{Name: "floor"}
 
 func measureAnswer(b *bench) ([]line, error) {
 	program := onMachine("nethello")
-	all, err := b.alternate(append(b.machines(), floor), func(m harness.Monitor) (float64, error) {
+	all, err := b.alternate(append(b.vmContestants(), floor), func(m harness.Monitor) (float64, error) {
 		var took time.Duration
 		var err error
 		if m.Name == floor.Name {
@@ -47,7 +48,7 @@ func measureAnswer(b *bench) ([]line, error) {
 	return []line{l}, nil
 }
 
-// endsAtOnce is how long QEMU runs an image that ends the machine.
+// endsAtOnce returns how long QEMU runs an image that ends the virtual machine.
 func (b *bench) endsAtOnce() (time.Duration, error) {
 	var image tinyelf.Machine
 	image.Out(boot.DebugExit, "\x00")

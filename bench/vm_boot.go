@@ -11,14 +11,14 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// bootFigure: from the guest's first instruction to main. Both kernels get an
-// entry before their own that writes the time stamp counter to a port, and the
-// program prints the counter that main reads first. The counter runs as the
-// host's, whose frequency the plain program finds out.
+// bootFigure: from the guest's first instruction to main. Each kernel gets an entry
+// before its own, which writes the time stamp counter to a port. The program prints
+// the counter that main reads first. The guest's counter has the frequency of the
+// host's, which the plain program measures.
 var bootFigure = figure{
 	name:    "vm-boot",
-	what:    "virtual machine, 1 CPU: entry to main(), against the Linux guest's to its init's",
-	reach:   "at least 20 times faster",
+	what:    "entry to main(), against the Linux guest's to its init's",
+	goal:    "at least 20 times faster",
 	measure: measureBoot,
 }
 
@@ -33,7 +33,7 @@ func measureBoot(b *bench) ([]line, error) {
 		return nil, err
 	}
 	guests := make(map[string]*guest)
-	for _, m := range b.machines() {
+	for _, m := range b.vmContestants() {
 		g, err := b.newGuest(m, program)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
@@ -45,7 +45,7 @@ func measureBoot(b *bench) ([]line, error) {
 			"-device", fmt.Sprintf("isa-debugcon,iobase=%#x,chardev=stamp", stampPort)}
 		guests[m.Name] = g
 	}
-	all, err := b.alternate(b.machines(), func(m harness.Monitor) (float64, error) {
+	all, err := b.alternate(b.vmContestants(), func(m harness.Monitor) (float64, error) {
 		t, err := b.entryToMain(guests[m.Name])
 		return float64(t) / host.perSecond * 1000, err
 	})
@@ -57,7 +57,7 @@ func measureBoot(b *bench) ([]line, error) {
 	return []line{l}, nil
 }
 
-// entryToMain boots a stamped guest and returns the ticks from its entry to
+// entryToMain boots a stamped guest. It returns the ticks from the guest's entry to
 // main.
 func (b *bench) entryToMain(g *guest) (_ uint64, err error) {
 	r, w, err := os.Pipe()

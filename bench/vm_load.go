@@ -11,12 +11,12 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// requestsFigure: as httpFigure, from a virtual machine. Both guests' network
-// cards are vhost-user ones on the same user-mode gateway.
+// requestsFigure: httpFigure in a virtual machine. The network card of both guests
+// is a vhost-user card on the same user-mode gateway.
 var requestsFigure = figure{
 	name:    "vm-http",
-	what:    "virtual machine: net/http hello, `wrk -t1 -c30`, against the Linux guest",
-	reach:   "at least 1.7 times",
+	what:    "net/http hello, `wrk -t1 -c30`, against the Linux guest",
+	goal:    "at least 1.7 times",
 	measure: measureRequests,
 }
 
@@ -24,7 +24,7 @@ func measureRequests(b *bench) ([]line, error) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return nil, fmt.Errorf("wrk is not installed: %w", err)
 	}
-	all, err := b.alternate(b.machines(), func(m harness.Monitor) (rate float64, err error) {
+	all, err := b.alternate(b.vmContestants(), func(m harness.Monitor) (rate float64, err error) {
 		err = b.serveVM(m, onMachine("nethello"), answersHTTP, func(s server) error {
 			if _, err := b.wrk(s.addr, 2*time.Second); err != nil {
 				return err
@@ -42,17 +42,17 @@ func measureRequests(b *bench) ([]line, error) {
 	return []line{l}, nil
 }
 
-// vmBulkFigure: as bulkFigure, from a virtual machine, on the same network.
+// vmBulkFigure: bulkFigure in a virtual machine, on the same network.
 var vmBulkFigure = figure{
 	name:    "vm-bulk",
-	what:    "virtual machine: bulk TCP, host to program and back, against the Linux guest",
-	reach:   "at least 1.5 times",
+	what:    "bulk TCP, host to program and back, against the Linux guest",
+	goal:    "at least 1.5 times",
 	measure: measureVMBulk,
 }
 
 func measureVMBulk(b *bench) ([]line, error) {
 	const size = 128 << 20
-	all, err := b.alternate(b.machines(), func(m harness.Monitor) (rate float64, err error) {
+	all, err := b.alternate(b.vmContestants(), func(m harness.Monitor) (rate float64, err error) {
 		err = b.serveVM(m, onMachine("echo"), answersEcho, func(s server) error {
 			if _, err := exchange(s.addr, warmBytes); err != nil {
 				return err
@@ -71,19 +71,20 @@ func measureVMBulk(b *bench) ([]line, error) {
 	return []line{l}, nil
 }
 
-// idleFigure: the CPU time that a server takes in which nobody is interested:
-// of pith, gateway included, and QEMU; of the Linux guest's QEMU alone.
+// idleFigure: the CPU time that a server takes when nobody asks it anything. For an
+// image it is the time of QEMU and of pith with the gateway. For the Linux guest it
+// is the time of QEMU alone.
 var idleFigure = figure{
 	name:    "vm-idle",
-	what:    "virtual machine: net/http hello idle for 10 s, monitor included",
-	reach:   "under 2% of a CPU",
+	what:    "net/http hello idle for 10 s, monitor included",
+	goal:    "under 2% of a CPU",
 	measure: measureIdle,
 }
 
 const idleLimit = 2 // percent
 
 func measureIdle(b *bench) ([]line, error) {
-	all, err := b.alternate(b.machines(), func(m harness.Monitor) (percent float64, err error) {
+	all, err := b.alternate(b.vmContestants(), func(m harness.Monitor) (percent float64, err error) {
 		err = b.serveVM(m, onMachine("nethello"), answersHTTP, func(s server) error {
 			const settle, watch = 3 * time.Second, 10 * time.Second
 			time.Sleep(settle)
@@ -104,13 +105,13 @@ func measureIdle(b *bench) ([]line, error) {
 	l := newLine("", "%", all)
 	for _, m := range harness.Monitors {
 		if v, ok := l.of(m.Name); ok {
-			l.ratios = append(l.ratios, ratio{digits(v) + "%", v < idleLimit})
+			l.Ratios = append(l.Ratios, ratio{digits(v) + "%", v < idleLimit})
 		}
 	}
 	return []line{l}, nil
 }
 
-// treeTime is the CPU time of a process and its descendants so far.
+// treeTime returns the CPU time of a process and its descendants so far.
 func treeTime(root int) (time.Duration, error) {
 	tree, err := descendants(root)
 	if err != nil {
@@ -122,10 +123,10 @@ func treeTime(root int) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		// utime and stime are the 12th and 13th words behind the name, in
+		// utime and stime are the 12th and 13th fields after the name, in
 		// hundredths of a second (proc_pid_stat(5)).
-		words := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		for _, w := range words[11:13] {
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		for _, w := range fields[11:13] {
 			n, err := strconv.Atoi(w)
 			if err != nil {
 				return 0, fmt.Errorf("/proc/%d/stat is %q", pid, stat)

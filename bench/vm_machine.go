@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vm is a guest that runs.
+// vm is a running guest.
 type vm struct {
 	cmd     *exec.Cmd
 	console console
@@ -32,7 +32,7 @@ type vm struct {
 // firstFD is QEMU's first descriptor after the standard ones.
 const firstFD = 3
 
-// start starts a guest. more are QEMU's descriptors from 3 on.
+// start starts a guest. QEMU gets more as its descriptors from 3 on.
 func (b *bench) start(g *guest, more ...*os.File) (_ *vm, err error) {
 	m := &vm{ended: make(chan struct{}), console: console{changed: make(chan struct{}, 1)}}
 	files := more
@@ -80,14 +80,14 @@ func (b *bench) start(g *guest, more ...*os.File) (_ *vm, err error) {
 		return nil, err
 	}
 	go func() {
-		// How it ended is in its state, and nobody asks.
+		// The way it ended does not matter here.
 		_ = m.cmd.Wait()
 		close(m.ended)
 	}()
 	return m, nil
 }
 
-// hardware is the machine that both contestants get, with so many MB.
+// hardware returns the virtual machine that both contestants get, with memory in MB.
 func hardware(memory int) []string {
 	size := fmt.Sprintf("%dM", memory)
 	return []string{
@@ -130,7 +130,7 @@ func (m *vm) plug(ctx context.Context) (net boot.Net, socket *os.File, err error
 	return g.Guest(), front.File(), nil
 }
 
-// end ends the machine, if it has not ended, and all that it had.
+// end ends the virtual machine if it still runs, and releases all that it had.
 func (m *vm) end() error {
 	var errs []error
 	if m.cmd != nil {
@@ -145,7 +145,7 @@ func (m *vm) end() error {
 	return errors.Join(errs...)
 }
 
-// await waits until found finds what it looks for on the console.
+// await waits until found reports true for the text of the console.
 func (m *vm) await(timeout time.Duration, found func(text []byte) bool) error {
 	late := time.After(timeout)
 	for ended := false; ; {
@@ -153,7 +153,7 @@ func (m *vm) await(timeout time.Duration, found func(text []byte) bool) error {
 			return nil
 		}
 		if ended {
-			return fmt.Errorf("the machine has ended; its console:\n%s", m.console.bytes())
+			return fmt.Errorf("the virtual machine has ended; its console:\n%s", m.console.bytes())
 		}
 		select {
 		case <-m.console.changed:
@@ -165,11 +165,11 @@ func (m *vm) await(timeout time.Duration, found func(text []byte) bool) error {
 	}
 }
 
-// console is what a machine and QEMU have said.
+// console is the output of a virtual machine and of QEMU.
 type console struct {
 	mu      sync.Mutex
 	text    []byte
-	changed chan struct{} // has an element when there is more
+	changed chan struct{} // has an element when there is more text
 }
 
 func (c *console) Write(p []byte) (int, error) {
@@ -189,7 +189,7 @@ func (c *console) bytes() []byte {
 	return bytes.Clone(c.text)
 }
 
-// memoryFile is a file that nobody else has.
+// memoryFile returns a memory file with this content.
 func memoryFile(content []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("bench", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// leastFigure: the smallest memory in MB that QEMU gives the machine with which
-// the program does its work: hello prints its word, the net/http server answers.
-// Found by bisection, once: it does not vary.
+// leastFigure: the smallest memory of the virtual machine, in MB, with which the
+// program works: hello prints its line, the net/http server answers. A bisection
+// finds it. It is measured once, because it does not vary.
 var leastFigure = figure{
 	name:    "vm-least",
-	what:    "virtual machine: smallest memory that runs hello, net/http hello",
-	reach:   "12 MB; 24 MB",
+	what:    "smallest memory that runs hello, net/http hello",
+	goal:    "12 MB; 24 MB",
 	measure: measureLeast,
 }
 
@@ -28,15 +28,15 @@ func measureLeast(b *bench) ([]line, error) {
 		{harness.Program{Package: "./bench/programs/hello"}, 12, saysHello},
 		{onMachine("nethello"), 24, func(v *vm) error { return v.answers(answersHTTP) }},
 	} {
-		l := line{label: p.program.Package[len("./bench/programs/"):], unit: "MB"}
-		for _, m := range b.machines() {
+		l := line{Label: p.program.Package[len("./bench/programs/"):], Unit: "MB"}
+		for _, m := range b.vmContestants() {
 			least, err := b.leastMemory(m, p.program, p.works)
 			if err != nil {
 				return nil, err
 			}
-			l.medians = append(l.medians, named{m.Name, float64(least)})
+			l.Medians = append(l.Medians, value{m.Name, float64(least)})
 			if m.Image {
-				l.ratios = append(l.ratios, ratio{digits(float64(least)) + " MB", float64(least) <= p.limit})
+				l.Ratios = append(l.Ratios, ratio{digits(float64(least)) + " MB", float64(least) <= p.limit})
 			}
 		}
 		lines = append(lines, l)
@@ -44,14 +44,14 @@ func measureLeast(b *bench) ([]line, error) {
 	return lines, nil
 }
 
-// leastMemory is the smallest memory in MB with which the guest works, at most
-// guestMemory.
+// leastMemory returns the smallest memory in MB with which the guest works. The
+// largest that it tries is guestMemory.
 func (b *bench) leastMemory(m harness.Monitor, p harness.Program, works func(*vm) error) (int, error) {
 	g, err := b.newGuest(m, p)
 	if err != nil {
 		return 0, err
 	}
-	var failed error // to start or to end a machine
+	var failed error // to start or to end a virtual machine
 	least := 1 + sort.Search(guestMemory-1, func(n int) bool {
 		g.memory = 1 + n
 		v, err := b.start(g)
@@ -68,7 +68,7 @@ func (b *bench) leastMemory(m harness.Monitor, p harness.Program, works func(*vm
 	return least, failed
 }
 
-// leastPatience is how long a machine may take that has little memory.
+// leastPatience is how long a virtual machine with little memory may take.
 const leastPatience = 20 * time.Second
 
 func saysHello(v *vm) error {

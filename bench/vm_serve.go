@@ -14,16 +14,16 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 )
 
-// server is one that runs in a virtual machine.
+// server is a server that runs in a virtual machine.
 type server struct {
 	addr  string
 	pid   int           // of pith, or of the Linux guest's QEMU
 	first time.Duration // from the command's start to the first answer
 }
 
-// serveVM starts a server as a client finds it, in a Linux guest or by any other
-// monitor, has it measured when it answers, and stops it. answer says why it does
-// not answer yet.
+// serveVM starts a server in a Linux guest or under a monitor, calls measure when
+// it answers, and stops it. answer asks the server once and returns why it does not
+// answer yet.
 func (b *bench) serveVM(m harness.Monitor, p harness.Program, answer func(addr string) error, measure func(server) error) (err error) {
 	if m.Name == linux.Name {
 		return b.serveLinux(p, answer, measure)
@@ -67,8 +67,8 @@ func (b *bench) serveLinux(p harness.Program, answer func(string) error, measure
 		}
 	}()
 	s := server{addr: v.addr, pid: v.cmd.Process.Pid}
-	// The gateway takes connections from the beginning, and would wait ever
-	// longer for a guest that has no address yet.
+	// The gateway accepts connections from the beginning. While the guest has no
+	// address, the gateway's retries would come at ever longer intervals.
 	err = v.await(startTimeout, func(text []byte) bool { return bytes.Contains(text, []byte(linuxguest.Up)) })
 	if err == nil {
 		err = repeat(func() error { return answer(s.addr) })
@@ -80,7 +80,7 @@ func (b *bench) serveLinux(p harness.Program, answer func(string) error, measure
 	return measure(s)
 }
 
-// repeat calls try until it succeeds or startTimeout has passed.
+// repeat calls try until it succeeds, at most for startTimeout.
 func repeat(try func() error) error {
 	late := time.After(startTimeout)
 	again := time.NewTicker(2 * time.Millisecond)

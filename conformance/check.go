@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// errNeedless is returned where exclusions hide tests that pass.
+// errNeedless reports that an exclusion hides a test that passes.
 var errNeedless = errors.New("there are exclusions that are not needed")
 
 // checkExclusions runs each excluded test of the units by itself: an exclusion
@@ -60,7 +60,7 @@ func (r *runner) checkUnit(ctx context.Context, x run, list exclusions, needless
 	return nil
 }
 
-// passes says whether an excluded test passes all the same.
+// passes reports whether an excluded test passes nevertheless.
 func (r *runner) passes(ctx context.Context, x run, binary string, e exclusion) (bool, error) {
 	if x.program != nil {
 		var rec record

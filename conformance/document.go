@@ -15,87 +15,87 @@ import (
 	"github.com/pith-os/pith/internal/monitor/qemu"
 )
 
-// What --write makes.
+// The files that --write makes.
 const (
 	markdownFile = "docs/conformance.md"
 	jsonFile     = "docs/conformance.json"
 )
 
-// document is the score: docs/conformance.json, and what is in the other one.
+// document is the score: docs/conformance.json has it, and markdown renders it.
 type document struct {
-	Command    string // that made it
+	Command    string // the command that made the document
 	Made       time.Time
 	Go, Pith   string // versions
 	Host       string
 	Monitors   []score
 	Packages   []line
-	Programs   []line `json:",omitempty"` // those that failed somewhere
+	Programs   []line `json:",omitempty"` // programs that failed on some monitor
 	Exclusions []excludedTest
 	LeftOut    map[string][]string `json:",omitempty"` // programs, by reason
 }
 
-// score is what a monitor reached.
+// score counts the results of a monitor.
 type score struct {
 	Monitor  string
 	Packages units
 	Programs units
-	Older    int // records of other binaries than today's
+	Older    int // records of binaries older than today's
 	Tests    struct {
 		Passed, Failed, Skipped, Excluded int
-		FailedOnPlain                     int // of the failed: here plain Linux fails too
-		RunOnPlain                        int // of the skipped: plain Linux does not skip them
+		FailedOnPlain                     int // of the failed: plain Linux fails here too
+		RunOnPlain                        int // of the skipped: plain Linux runs them
 	}
 }
 
 // units counts packages or programs.
 type units struct {
-	All           int // there are
+	All           int // how many there are
 	Run           int
 	Whole         int // nothing failed
-	Empty         int // of these: no test passed, as all are excluded or skip themselves
-	FailedOnPlain int // nothing failed but what fails on plain Linux here too
+	Empty         int // of these: all tests are excluded or skip themselves
+	FailedOnPlain int // all that failed fails on plain Linux here too
 	Failed        int // all others that were run
 }
 
 // percent is the share of all that pass whole.
 func (u units) percent() float64 { return 100 * float64(u.Whole) / float64(max(1, u.All)) }
 
-// line is what a unit came to, by monitor.
+// line has the outcomes of a unit, by monitor.
 type line struct {
 	Unit string
 	On   map[string]outcome
 }
 
-// outcome is what a document says of a record.
+// outcome is a record as the document shows it.
 type outcome struct {
 	Ended                             string
 	Passed, Failed, Skipped, Excluded int
 	Seconds                           float64
 	When                              time.Time
-	Older                             bool         `json:",omitempty"` // another binary than today's
+	Older                             bool         `json:",omitempty"` // of a binary older than today's
 	Failures                          []failedTest `json:",omitempty"`
 	Output                            []string     `json:",omitempty"`
-	RunOnPlain                        []string     `json:",omitempty"` // tests that skip themselves, but not on plain Linux here
+	RunOnPlain                        []string     `json:",omitempty"` // tests that skip themselves here, but not on plain Linux
 }
 
-// failedTest is a test that failed. OnPlain: on plain Linux here too.
+// failedTest is a test that failed. OnPlain: it fails on plain Linux here too.
 type failedTest struct {
 	Test    string
 	OnPlain bool     `json:",omitempty"`
 	Output  []string `json:",omitempty"`
 }
 
-// onlyPlain says that all failures are those of plain Linux, too.
+// onlyPlain reports whether plain Linux has all the failures too.
 func (o *outcome) onlyPlain() bool {
 	return o.Ended == endedFailed && len(o.Failures) > 0 &&
 		!slices.ContainsFunc(o.Failures, func(f failedTest) bool { return !f.OnPlain })
 }
 
-// excludedTest is an exclusion, as the document has it.
+// excludedTest is an exclusion as the document shows it.
 type excludedTest struct{ Unit, Test, Reason, Why string }
 
-// collect makes the document of the records. key is that of today's run of a
-// unit on a monitor; a record with another one is an older binary's.
+// collect makes the document from the records. key returns the key of today's run
+// of a unit on a monitor. A record with another key is of an older binary.
 func collect(all *collection, list exclusions, load func(m, unit string) (*record, error), key func(unit, monitor) string) (*document, error) {
 	d := &document{LeftOut: all.leftOut}
 	for _, x := range list {
@@ -179,7 +179,7 @@ func (s *score) add(count *units, o *outcome, tests bool) {
 	s.Tests.RunOnPlain += len(o.RunOnPlain)
 }
 
-// outcome is the record beside plain Linux's, if there is one.
+// outcome compares the record with the one of plain Linux, which may be nil.
 func (r *record) outcome(baseline *record) outcome {
 	o := outcome{
 		Ended: r.Ended, Passed: r.Passed, Failed: r.Failed, Skipped: r.Skipped, Excluded: r.Excluded,
@@ -197,7 +197,7 @@ func (r *record) outcome(baseline *record) outcome {
 	return o
 }
 
-// writeReport makes both files of all records of the Go release.
+// writeReport makes both files from all records of the Go release.
 func writeReport(ctx context.Context, r *runner, all *collection) error {
 	on, err := chooseMonitors(ctx, monitorNames())
 	if err != nil {
@@ -226,7 +226,7 @@ func writeReport(ctx context.Context, r *runner, all *collection) error {
 	return os.WriteFile(markdownFile, []byte(d.markdown()), 0o644)
 }
 
-// quote puts arguments that a shell would change between quotes.
+// quote puts arguments between quotes if a shell would change them.
 func quote(args []string) []string {
 	var out []string
 	for _, a := range args {
@@ -238,7 +238,7 @@ func quote(args []string) []string {
 	return out
 }
 
-// firstLine is the first line that a command prints.
+// firstLine returns the first line that a command prints.
 func firstLine(ctx context.Context, name string, args ...string) string {
 	out, err := exec.CommandContext(ctx, name, args...).Output()
 	if err != nil {
@@ -248,7 +248,7 @@ func firstLine(ctx context.Context, name string, args ...string) string {
 	return first
 }
 
-// byReason are the exclusions of each reason that has some, in order.
+// byReason returns the exclusions of each reason that has any, in order.
 func (d *document) byReason() (order []string, groups map[string][]excludedTest) {
 	groups = make(map[string][]excludedTest)
 	for _, x := range d.Exclusions {

@@ -9,8 +9,8 @@ import (
 
 var made = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// given is a document of a few records: os fails on plain Linux too, net in
-// images alone; time was run by an older Pith, and net not on qemu.
+// given is a document of a few records. os fails on plain Linux too, net in images
+// alone. The record of time is of an older Pith. net did not run on qemu.
 func given(t *testing.T) *document {
 	t.Helper()
 	records := make(map[string]*record)

@@ -12,8 +12,8 @@ import (
 //go:embed exclusions.txt
 var exclusionText string
 
-// reasons are what a machine with a single program and nothing but Go cannot
-// have. There are at most eight, and slow, flaky and hard are none.
+// reasons says what a guest with one program and nothing but Go cannot have.
+// There are at most eight. Slow, flaky and hard are not among them.
 var reasons = map[string]string{
 	"fork/exec": "starts another program",
 	"cgo":       "needs a C compiler or C code",
@@ -33,10 +33,10 @@ type exclusion struct {
 	why    string
 }
 
-// wholeProgram stands where a package's test has its name.
+// wholeProgram takes the place of a test's name if the unit is a program.
 const wholeProgram = "main"
 
-// exclusions are those that hold for a Go release.
+// exclusions are the exclusions for a Go release.
 type exclusions []exclusion
 
 // parseExclusions reads lines of the form
@@ -88,7 +88,7 @@ func parseExclusions(text, release string) (exclusions, error) {
 	return list, nil
 }
 
-// of are the exclusions of a unit.
+// of returns the exclusions of a unit.
 func (e exclusions) of(unit string) exclusions {
 	var list exclusions
 	for _, x := range e {
@@ -99,8 +99,8 @@ func (e exclusions) of(unit string) exclusions {
 	return list
 }
 
-// known fails when an exclusion is of a unit that is not there. Distributions
-// from the module proxy have no programs.
+// known returns an error if an exclusion names a unit that does not exist.
+// Distributions from the module proxy have no programs.
 func (e exclusions) known(units []unit) error {
 	programs := slices.ContainsFunc(units, func(u unit) bool { return u.program != nil })
 	for _, x := range e {
@@ -114,7 +114,7 @@ func (e exclusions) known(units []unit) error {
 	return nil
 }
 
-// skip is the pattern for -test.skip.
+// skip returns the pattern for -test.skip.
 func (e exclusions) skip() string {
 	var patterns []string
 	for _, x := range e {
@@ -123,7 +123,8 @@ func (e exclusions) skip() string {
 	return strings.Join(patterns, "|")
 }
 
-// pattern is the pattern, for -test.run and -test.skip, of this test alone.
+// pattern returns the pattern for -test.run and -test.skip that matches this test
+// alone.
 func (x exclusion) pattern() string {
 	parts := strings.Split(x.test, "/")
 	for i, p := range parts {
@@ -132,8 +133,8 @@ func (x exclusion) pattern() string {
 	return strings.Join(parts, "/")
 }
 
-// found fails when an exclusion is of a test that the binary does not have.
-// Of a subtest, which nobody knows before it runs, it is the test.
+// found returns an error if an exclusion names a test that the binary does not
+// have. Subtests are known only when they run, so it looks for their test.
 func (e exclusions) found(binary string) error {
 	if len(e) == 0 {
 		return nil

@@ -10,18 +10,18 @@ import (
 
 var onMonitors = flag.String("monitors", "", "run Go's tests of the fast selection on these monitors: plain,process,qemu")
 
-// fast are the packages that CI runs: those that the library OS and the
-// machine are felt in.
+// fast are the packages that CI runs. Their tests depend most on the library OS
+// and on the virtual machine.
 var fast = []string{
 	"crypto/tls", "database/sql", "internal/poll", "io/fs", "net", "net/http",
 	"os", "os/signal", "runtime", "sync", "sync/atomic", "syscall", "time",
 }
 
-// TestGoFast runs the fast selection, which CI asks for by
+// TestGoFast runs the fast selection. CI starts it by
 //
 //	go test -v -timeout 60m ./conformance -monitors process,qemu
 //
-// With plain among the monitors, what fails there too is no failure.
+// If plain is among the monitors, a test that fails there may fail in an image.
 func TestGoFast(t *testing.T) {
 	if *onMonitors == "" {
 		t.Skip("no -monitors")
@@ -72,8 +72,8 @@ func TestGoFast(t *testing.T) {
 	}
 }
 
-// explain is all that a record has of what went wrong. Its lines do not look
-// like those of this test.
+// explain returns all that a record has about its failures. Its lines do not look
+// like lines of this test.
 func (r *record) explain() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, exit code %d", r.Ended, r.ExitCode)

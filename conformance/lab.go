@@ -18,15 +18,15 @@ import (
 	"github.com/pith-os/pith/internal/toolchain"
 )
 
-// distribution is a Go distribution: the user's, or the one derived from it.
+// distribution is the user's Go distribution or the one derived from it.
 type distribution struct {
 	root    string
 	command func(ctx context.Context, args ...string) *exec.Cmd
 
-	importcfg func() (string, error) // file that names the standard library's archives
+	importcfg func() (string, error) // a file with the paths of the standard library's archives
 }
 
-// lab is what tests are built with and run by.
+// lab has the tools that build and run tests.
 type lab struct {
 	dir       string // removed at the end
 	version   string // go1.26.8
@@ -69,13 +69,13 @@ func (l *lab) plainDistribution(root string) *distribution {
 	})
 }
 
-// distribution completes a command with settings that no user may change.
+// distribution returns a distribution whose commands ignore the user's settings.
 func (l *lab) distribution(root string, command func(context.Context, ...string) *exec.Cmd) *distribution {
 	d := &distribution{root: root}
 	d.command = func(ctx context.Context, args ...string) *exec.Cmd {
 		cmd := command(ctx, args...)
 		cmd.Env = append(cmd.Env, "GOENV=off", "GOFLAGS=", "GOWORK=off")
-		cmd.Dir = l.dir // in no module
+		cmd.Dir = l.dir // outside all modules
 		return cmd
 	}
 	d.importcfg = sync.OnceValues(func() (string, error) {
@@ -91,9 +91,9 @@ func (l *lab) distribution(root string, command func(context.Context, ...string)
 }
 
 func (l *lab) prepare(ctx context.Context) error {
-	// Nothing but the sources is to be in the sum: no path, no revision.
+	// The sum depends on the sources alone: on no path and no revision.
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", l.pith, "github.com/pith-os/pith/cmd/pith")
-	build.Env = append(os.Environ(), "GOTOOLCHAIN=auto") // the release to test may be older than pith needs
+	build.Env = append(os.Environ(), "GOTOOLCHAIN=auto") // the tested release may be older than the one that pith needs
 	if _, err := output(build); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (l *lab) prepare(ctx context.Context) error {
 
 func (l *lab) close() error { return os.RemoveAll(l.dir) }
 
-// release is the Go release: go1.26 of go1.26.8.
+// release returns the Go release: go1.26 for go1.26.8.
 func (l *lab) release() string {
 	parts := strings.SplitN(l.version, ".", 3)
 	if len(parts) < 3 {
@@ -118,7 +118,7 @@ func (l *lab) release() string {
 	return parts[0] + "." + parts[1]
 }
 
-// on is the distribution that builds what runs on monitor m.
+// on returns the distribution that builds binaries for monitor m.
 func (l *lab) on(m monitor) *distribution {
 	if m.image() {
 		return l.derived
@@ -126,15 +126,15 @@ func (l *lab) on(m monitor) *distribution {
 	return l.plain
 }
 
-// buildTests links the test binary of a package into a folder of its own, whose
-// name is the package's: tests see it as os.Args[0].
+// buildTests links the test binary of a package into the directory dir. The binary
+// has the package's name: tests see it as os.Args[0].
 func (d *distribution) buildTests(ctx context.Context, dir, pkg string) (binary string, err error) {
 	binary = filepath.Join(dir, path.Base(pkg)+".test")
 	_, err = output(d.command(ctx, "test", "-c", "-vet=off", "-o", binary, pkg))
 	return binary, err
 }
 
-// packages are those of the standard library that have tests.
+// packages returns the packages of the standard library that have tests.
 func (d *distribution) packages(ctx context.Context) ([]string, error) {
 	out, err := output(d.command(ctx, "list", "-json=ImportPath,TestGoFiles,XTestGoFiles", "std"))
 	if err != nil {
@@ -157,7 +157,8 @@ func (d *distribution) packages(ctx context.Context) ([]string, error) {
 	}
 }
 
-// output runs a command; what it said is in the error, if any.
+// output runs a command and returns its standard output. An error includes all
+// that the command printed.
 func output(cmd *exec.Cmd) ([]byte, error) {
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

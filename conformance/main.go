@@ -1,9 +1,8 @@
-// Command conformance runs the tests of the Go distribution in use in images:
-// those of each package of the standard library, and the programs of its test/
-// folder. Each test binary is linked by the derived distribution and run by
-// pith exec on the monitors named; what came of it is kept as a record beside
-// its output. With --write the records become docs/conformance.md and .json,
-// which nobody edits.
+// Command conformance runs the tests of the Go distribution in use in images: the
+// tests of each package of the standard library, and the programs of its test/
+// directory. The derived distribution links each test binary. pith exec runs it on
+// the named monitors. The result is kept as a record beside the output. --write
+// makes docs/conformance.md and .json from the records; nobody edits these files.
 package main
 
 import (
@@ -79,10 +78,10 @@ the unchanged Go on Linux itself: what fails there too says nothing of Pith.`,
 	return cmd
 }
 
-// errFailed says that what failed was shown already.
+// errFailed reports failures that are already printed.
 var errFailed = errors.New("there are failures that plain Linux does not have")
 
-// conform does what the flags ask for.
+// conform carries out what the flags ask for.
 func conform(ctx context.Context, o options) (err error) {
 	chosen, err := chooseMonitors(ctx, o.monitors)
 	if err != nil {
@@ -152,7 +151,7 @@ func conform(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// stateFolder is where records and logs are kept unless the user says.
+// stateFolder returns the default directory for records and logs.
 func stateFolder() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -14,24 +14,26 @@ Go's own tests in images. Made by
 
 	%s
 
-on %s; do not edit: [conformance](../conformance) keeps a record of each run,
-and this page, and [conformance.json](conformance.json) with the output of what
-failed, are made of these.
+on %s. Do not edit it: [conformance](../conformance) keeps a record of each run,
+and makes this page of the records. [conformance.json](conformance.json) also has the
+output of what failed.
 
 - %s; Pith %s
 - %s
 
-Every package of the standard library that has tests is here. Its test binary is
-linked by the derived distribution, without cgo, and run by ` + "`pith exec`" + ` in the
-package's folder in short mode (` + "`-test.short`" + `), as Go's own all.bash does.
-A package passes whole when its binary ends with 0: nothing but the exclusions
-below, and the tests that skip themselves, was left out. **plain** is the
-unchanged Go on Linux on the same machine, without exclusions: a test that
-fails there too (for want of a network, say) is counted apart and named all the
-same. Tests are counted with their subtests. Many of Go's tests first try whether
-a program can be started, and skip themselves where none can: those that are
-skipped in images alone are counted, and named in conformance.json. q35 is
-QEMU's other machine.
+Each package of the standard library that has tests is here. The derived distribution
+links its test binary, without cgo. ` + "`pith exec`" + ` runs it in the package's folder in short
+mode (` + "`-test.short`" + `), as Go's own all.bash does.
+
+- A package **passes whole** when its binary ends with 0. Nothing was left out then, except
+  the exclusions below and the tests that skip themselves.
+- **plain** is the unchanged Go on Linux on the same host, without exclusions. A test may
+  fail there too, for want of a network for example. It is counted apart, and still named.
+- Tests are counted with their subtests.
+- Many of Go's tests first try whether a program can be started, and skip themselves where
+  none can. Tests that are skipped in images alone are counted, and named in
+  conformance.json.
+- **q35** is QEMU's other machine type.
 
 `
 
@@ -89,7 +91,7 @@ func (d *document) writeScores(b *strings.Builder) {
 }
 
 func (d *document) writeExclusions(b *strings.Builder) {
-	fmt.Fprintf(b, "\n## Exclusions: %d\n\nWhat a machine with a single program cannot have.\n", len(d.Exclusions))
+	fmt.Fprintf(b, "\n## Exclusions: %d\n\nWhat an instance with a single program cannot have.\n", len(d.Exclusions))
 	order, groups := d.byReason()
 	for _, reason := range order {
 		group := groups[reason]

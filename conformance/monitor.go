@@ -13,11 +13,11 @@ import (
 // monitor is a way to run a test binary.
 type monitor struct {
 	name  string
-	flags []string // of pith exec; none: the plain binary, as a Linux process
-	scale int      // how many times slower than the host's CPU it may be
+	flags []string // flags of pith exec; none: a plain binary, run as a Linux process
+	scale int      // how many times slower than the host's CPU it may run
 }
 
-// plain is the baseline: the unchanged Go on Linux.
+// plain is the baseline: unchanged Go on Linux.
 const plain = "plain"
 
 func (m monitor) image() bool { return m.name != plain }
@@ -30,8 +30,8 @@ var monitors = []monitor{
 	{name: "q35", flags: []string{"--monitor", "qemu", "--machine", qemu.Q35}},
 }
 
-// emulatedScale is GO_TEST_TIMEOUT_SCALE, and for our own timeouts, where
-// instructions are translated.
+// emulatedScale multiplies timeouts, Go's (GO_TEST_TIMEOUT_SCALE) and our own, where
+// QEMU translates instructions.
 const emulatedScale = 3
 
 func monitorNames() []string {
@@ -42,7 +42,7 @@ func monitorNames() []string {
 	return names
 }
 
-// chooseMonitors are the monitors of these names, in the order of the table.
+// chooseMonitors returns the monitors of these names, in the order of the table.
 func chooseMonitors(ctx context.Context, names []string) ([]monitor, error) {
 	var chosen []monitor
 	known := make(map[string]bool)
@@ -67,14 +67,14 @@ func chooseMonitors(ctx context.Context, names []string) ([]monitor, error) {
 	return chosen, nil
 }
 
-// scaleOf is how many times slower m may be here. An error says why it runs
-// nothing.
+// scaleOf returns how many times slower m may run here, or an error that says why
+// it does not run.
 func scaleOf(ctx context.Context, m monitor) (int, error) {
 	switch m.name {
 	case plain, "process":
 		return 1, nil
 	case "kvm":
-		// What runs at CPL 0 may be interpreted, tests do not.
+		// KVM may interpret code at CPL 0. Tests run at CPL 3.
 		_, err := probe.Run(ctx)
 		return 1, err
 	}
@@ -84,7 +84,7 @@ func scaleOf(ctx context.Context, m monitor) (int, error) {
 	return 1, nil
 }
 
-// accelerator is what QEMU's machines run by on this host.
+// accelerator returns the accelerator that QEMU uses on this host.
 func accelerator(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

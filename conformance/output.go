@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// How much of the output a record keeps.
+// How many lines of output a record keeps.
 const (
 	testLines  = 20 // of a test that failed
 	crashLines = 40
 )
 
-// results is what the events of go tool test2json tell.
+// results collects the events of go tool test2json.
 type results struct {
 	passed          int
 	skipped, failed []string
-	complete        bool     // the binary said PASS or FAIL, as its last word
-	last            []string // last lines, or those from the crash on
+	complete        bool     // the binary printed PASS or FAIL last
+	last            []string // the last lines, or the lines from the crash on
 
-	open    map[string]bool // tests that began and have not ended; true: not paused
+	open    map[string]bool // tests in progress; true: not paused
 	output  map[string][]string
 	crashed bool // the lines of a crash have begun
 }
@@ -33,8 +33,8 @@ type event struct {
 	Action, Test, Output string
 }
 
-// crashBegins matches the first line of what the runtime, or pith, prints when
-// it gives up.
+// crashBegins matches the first line that the runtime or pith prints at a fatal
+// error.
 var crashBegins = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: |pith: )`)
 
 // readEvents reads a run's events to their end and copies the output to log.
@@ -66,7 +66,7 @@ func (r *results) add(e event) {
 		r.open[e.Test] = false
 	case "pass", "skip", "fail":
 		if e.Test == "" {
-			return // of the package: the exit code says more
+			return // the package's result: the exit code says more
 		}
 		delete(r.open, e.Test)
 		switch e.Action {
@@ -91,7 +91,7 @@ func (r *results) addOutput(e event) {
 		r.output[e.Test] = lastLines(append(r.output[e.Test], line), testLines)
 	}
 	if crashBegins.MatchString(line) {
-		r.crashed, r.last = true, nil // an earlier one was not the end
+		r.crashed, r.last = true, nil // the program survived an earlier one
 	}
 	if r.last = append(r.last, line); r.crashed {
 		r.last = r.last[:min(len(r.last), crashLines)]
@@ -100,15 +100,15 @@ func (r *results) addOutput(e event) {
 	}
 }
 
-// failures are the tests that failed, without those that failed because a
-// subtest did, and those that were under way when all came to an end.
+// failures returns the tests that failed, and the tests in progress at a crash. It
+// leaves out tests that failed only because a subtest did.
 func (r *results) failures() []failure {
 	names := slices.Clone(r.failed)
 	for test, running := range r.open {
 		if running {
 			names = append(names, test)
 			if r.crashed {
-				delete(r.output, test) // it would be the crash once more
+				delete(r.output, test) // it would repeat the crash
 			}
 		}
 	}
@@ -123,7 +123,7 @@ func (r *results) failures() []failure {
 	return list
 }
 
-// lastLines are the last n lines.
+// lastLines returns the last n lines.
 func lastLines(lines []string, n int) []string {
 	return lines[max(0, len(lines)-n):]
 }

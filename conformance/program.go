@@ -18,18 +18,17 @@ import (
 	"time"
 )
 
-// programFolder is the folder of a distribution with the compiler's and the
-// runtime's tests: see cmd/internal/testdir of Go for how they are run.
+// programFolder is the directory of a distribution with the tests of the compiler
+// and the runtime. Go's cmd/internal/testdir shows how to run them.
 const programFolder = "test"
 
-// programTimeout is far more than any of the programs takes.
+// programTimeout is far longer than any of the programs takes.
 const programTimeout = 2 * time.Minute
 
-// program is a file of that folder which says, in its first line, that it is
-// to be built and run.
+// program is a file of programFolder whose first line tells to build and run it.
 type program struct {
-	file    string // below the folder: ken/array.go
-	leftOut string // why it is not run, if it is not
+	file    string // path below the directory: ken/array.go
+	leftOut string // why it does not run; empty: it runs
 
 	folder bool     // its packages are in the folder of its name: rundir
 	single bool     // each file there is a package
@@ -40,8 +39,8 @@ type program struct {
 
 func (p *program) name() string { return path.Join(programFolder, p.file) }
 
-// findPrograms are the programs of a distribution; releases for users of
-// other platforms, and those from the module proxy, come without.
+// findPrograms returns the programs of a distribution. Distributions from the
+// module proxy have none.
 func findPrograms(goroot string) ([]*program, error) {
 	top := filepath.Join(goroot, programFolder)
 	if _, err := os.Stat(top); errors.Is(err, fs.ErrNotExist) {
@@ -53,7 +52,7 @@ func findPrograms(goroot string) ([]*program, error) {
 		case err != nil:
 			return err
 		case e.IsDir() && strings.HasSuffix(name, ".dir"):
-			return fs.SkipDir // of a test beside it
+			return fs.SkipDir // the files of a test beside it
 		case e.IsDir() || filepath.Ext(name) != ".go":
 			return nil
 		}
@@ -77,8 +76,8 @@ func findPrograms(goroot string) ([]*program, error) {
 	return list, err
 }
 
-// parseProgram reads the recipe at the head of a file: nil when it does not
-// say that anything is run, or says that it is not for linux/amd64.
+// parseProgram reads the recipe at the head of a file. It returns nil if the recipe
+// runs nothing, or nothing on linux/amd64.
 func parseProgram(file, source string) (*program, error) {
 	recipe := ""
 	for line := range strings.Lines(source) {
@@ -114,7 +113,7 @@ func parseProgram(file, source string) (*program, error) {
 	return p, nil
 }
 
-// parseFlags reads what follows the action.
+// parseFlags reads the fields after the action.
 func (p *program) parseFlags(words []string) {
 	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
 		switch words[0] {
@@ -136,7 +135,7 @@ func (p *program) parseFlags(words []string) {
 		}
 		words = words[1:]
 	}
-	for len(words) > 0 && strings.HasSuffix(words[0], ".go") { // as go run has it
+	for len(words) > 0 && strings.HasSuffix(words[0], ".go") { // as in go run
 		p.more, words = append(p.more, words[0]), words[1:]
 	}
 	p.args = append(p.args, words...)
@@ -150,7 +149,7 @@ func holds(tag string) bool {
 
 var word = regexp.MustCompile(`("[^"]*"|'[^']*'|[^\s"'])+`)
 
-// split cuts a recipe into words; quotes may stand anywhere in a word.
+// split cuts a recipe into fields. Quotes may stand anywhere in a field.
 func split(recipe string) ([]string, error) {
 	if strings.Count(recipe, `"`)%2+strings.Count(recipe, "'")%2 > 0 {
 		return nil, errors.New("a quote is not closed")
@@ -162,7 +161,7 @@ func split(recipe string) ([]string, error) {
 	return words, nil
 }
 
-// build links the program into the folder dir.
+// build links the program into the directory dir.
 func (p *program) build(ctx context.Context, d *distribution, dir string) (binary string, err error) {
 	binary = filepath.Join(dir, "test.exe")
 	if p.folder {
@@ -176,8 +175,8 @@ func (p *program) build(ctx context.Context, d *distribution, dir string) (binar
 	return binary, err
 }
 
-// runProgram runs a program in the test/ folder: it passes when it ends with 0
-// and has printed what its .out file says, or nothing.
+// runProgram runs a program in the test/ directory. The program passes if it exits
+// with 0 and prints the text of its .out file, or nothing if it has no such file.
 func (r *runner) runProgram(ctx context.Context, x run, binary string, rec *record, log io.Writer) error {
 	d := r.on(x.on)
 	top := filepath.Join(d.root, programFolder)
@@ -191,7 +190,7 @@ func (r *runner) runProgram(ctx context.Context, x run, binary string, rec *reco
 	}
 	var got bytes.Buffer
 	cmd := r.command(x.on, top, binary, x.program.args)
-	cmd.Env = append(cmd.Env, "GOENV=off", "GOFLAGS=", "STDLIB_IMPORTCFG="+config) // for those that compile
+	cmd.Env = append(cmd.Env, "GOENV=off", "GOFLAGS=", "STDLIB_IMPORTCFG="+config) // for programs that compile
 	both := io.MultiWriter(&got, log)
 	cmd.Stdout, cmd.Stderr = both, both
 	e, err := await(ctx, cmd, min(r.timeout, programTimeout)*time.Duration(x.on.scale), killAfter)

@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// How a run ended.
+// The ways in which a run ends.
 const (
 	endedOK      = "ok"      // nothing failed
-	endedFailed  = "failed"  // it came to its end, and something failed
-	endedCrash   = "crash"   // it ended before its end
-	endedTimeout = "timeout" // it was ended
+	endedFailed  = "failed"  // it ran to its end, and something failed
+	endedCrash   = "crash"   // it ended early
+	endedTimeout = "timeout" // it was stopped
 	endedBuild   = "build"   // it could not be built
 )
 
-// record is what came of a unit on a monitor.
+// record is the result of a unit on a monitor.
 type record struct {
 	Unit    string
 	Monitor string
-	Key     string // of what was run, and by what: see runner.key
-	Binary  string // digest of what was linked
+	Key     string // names the binary and what ran it: see runner.key
+	Binary  string // digest of the linked binary
 	When    time.Time
 	Seconds float64
 
@@ -38,28 +38,28 @@ type record struct {
 
 	Skips    []string  `json:",omitempty"` // tests that skipped themselves
 	Failures []failure `json:",omitempty"`
-	Output   []string  `json:",omitempty"` // where it did not come to its end
+	Output   []string  `json:",omitempty"` // only if it did not run to its end
 	Log      string    // file with all output
 }
 
-// failure is a test that failed, or was under way at a crash.
+// failure is a test that failed, or that was in progress at a crash.
 type failure struct {
 	Test   string
 	Output []string // its last lines
 }
 
-// whole says that nothing failed.
+// whole reports whether nothing failed.
 func (r *record) whole() bool { return r.Ended == endedOK }
 
-// store is a folder of records and logs, of one Go version: a file UNIT.json
-// and UNIT.log in a folder for each monitor.
+// store is a directory of records and logs of one Go version. It has a directory
+// for each monitor, with files UNIT.json and UNIT.log.
 type store struct{ dir string }
 
 func (s store) path(m, unit, suffix string) string {
 	return filepath.Join(s.dir, m, filepath.FromSlash(unit)+suffix)
 }
 
-// load is the record of a unit on a monitor, or nil.
+// load returns the record of a unit on a monitor, or nil if it has none.
 func (s store) load(m, unit string) (*record, error) {
 	data, err := os.ReadFile(s.path(m, unit, ".json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +75,7 @@ func (s store) load(m, unit string) (*record, error) {
 	return &r, nil
 }
 
-// save keeps a record, completely or not at all.
+// save writes a record completely or not at all.
 func (s store) save(r *record) error {
 	data, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
@@ -91,7 +91,7 @@ func (s store) save(r *record) error {
 	return os.Rename(name+".new", name)
 }
 
-// log makes the file for a unit's output.
+// log creates the file for a unit's output.
 func (s store) log(m, unit string) (*os.File, error) {
 	name := s.path(m, unit, ".log")
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -102,7 +102,7 @@ func (s store) log(m, unit string) (*os.File, error) {
 
 func (s store) clear() error { return os.RemoveAll(s.dir) }
 
-// digest is a short name for all of these together.
+// digest returns a short digest of all the fields.
 func digest(parts ...string) string {
 	sum := sha256.New()
 	for _, p := range parts {

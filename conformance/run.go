@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// Besides -test.timeout, by which a test binary ends itself.
+// Limits beyond -test.timeout, at which a test binary ends itself.
 const (
-	quitAfter = 30 * time.Second // SIGQUIT: goroutines are printed
-	killAfter = 20 * time.Second // SIGKILL, after that
+	quitAfter = 30 * time.Second // until SIGQUIT, at which Go prints its goroutines
+	killAfter = 20 * time.Second // from then until SIGKILL
 )
 
 // runner runs units and keeps their records.
@@ -31,9 +31,9 @@ type runner struct {
 	jobs       int
 	resume     bool
 
-	mu   sync.Mutex // for what follows
+	mu   sync.Mutex // guards the fields below
 	out  io.Writer
-	left int // runs
+	left int // runs to do
 }
 
 // run is a unit on a monitor.
@@ -42,10 +42,10 @@ type run struct {
 	on monitor
 }
 
-// runAll runs each unit on each monitor and says whether anything failed in an
-// image that passes on plain Linux.
+// runAll runs each unit on each monitor. failed reports whether anything failed in
+// an image that passes on plain Linux.
 func (r *runner) runAll(ctx context.Context, units []unit, on []monitor) (failed bool, err error) {
-	var todo [][]run // by unit: it is built once
+	var todo [][]run // by unit, which is built once
 	passed := 0
 	for _, u := range units {
 		var runs []run
@@ -97,7 +97,7 @@ feed:
 	return failed, context.Cause(ctx)
 }
 
-// done says whether --resume leaves a run out.
+// done reports whether --resume leaves a run out.
 func (r *runner) done(u unit, m monitor) (bool, error) {
 	if !r.resume {
 		return false, nil
@@ -106,9 +106,9 @@ func (r *runner) done(u unit, m monitor) (bool, error) {
 	return rec != nil && rec.whole() && rec.Key == r.key(u, m), err
 }
 
-// key names what is run and by what: the same key, the same run. The derived
-// distribution's folder has the digest of all that is in it in its name, so
-// that a binary need not be linked to know whether it would be another one.
+// key identifies a binary and what runs it: two runs with one key are the same. The
+// name of the derived distribution's directory has a digest of its contents. So key
+// tells a changed binary without linking it.
 func (r *runner) key(u unit, m monitor) string {
 	if !m.image() {
 		return digest(u.name, m.name, r.version)
@@ -116,8 +116,8 @@ func (r *runner) key(u unit, m monitor) string {
 	return digest(u.name, m.name, filepath.Base(r.derived.root), r.pithSum, r.exclusions.of(u.name).skip())
 }
 
-// runUnit builds a unit, for images and for Linux as needed, and runs it on
-// each monitor, the plain one first. It says whether all is good.
+// runUnit builds a unit, for images and for Linux as needed, and runs it on each
+// monitor, the plain one first. good reports whether no run tells against Pith.
 func (r *runner) runUnit(ctx context.Context, runs []run) (good bool, err error) {
 	dir, err := os.MkdirTemp(r.dir, "unit-")
 	if err != nil {
@@ -162,8 +162,8 @@ func (r *runner) runUnit(ctx context.Context, runs []run) (good bool, err error)
 	return good, nil
 }
 
-// good says whether a record speaks for Pith: all passed, or what failed fails
-// on plain Linux here too.
+// good reports whether all tests of a record passed, or fail on plain Linux here
+// too.
 func (r *runner) good(m monitor, rec *record) (bool, error) {
 	if rec.whole() || !m.image() {
 		return true, nil
@@ -176,7 +176,7 @@ func (r *runner) good(m monitor, rec *record) (bool, error) {
 	return o.onlyPlain(), nil
 }
 
-// build links a unit's binary in the folder dir.
+// build links a unit's binary in the directory dir.
 func (u unit) build(ctx context.Context, d *distribution, dir string) (string, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
@@ -193,7 +193,7 @@ func (r *runner) runOne(ctx context.Context, x run, binary string, rec *record) 
 		return err
 	}
 	var excluded exclusions
-	if x.on.image() { // the baseline has none
+	if x.on.image() { // the baseline excludes nothing
 		excluded = r.exclusions.of(x.name)
 	}
 	rec.Excluded = len(excluded)
@@ -242,7 +242,7 @@ func (r *runner) runOne(ctx context.Context, x run, binary string, rec *record) 
 	return nil
 }
 
-// testArgs are the arguments of a test binary, as go test -short has them.
+// testArgs returns the arguments that go test -short gives a test binary.
 func (r *runner) testArgs(m monitor) []string {
 	return []string{
 		"-test.v=test2json", "-test.short", "-test.paniconexit0",
@@ -250,10 +250,10 @@ func (r *runner) testArgs(m monitor) []string {
 	}
 }
 
-// limit is how long a package's tests may take on a monitor.
+// limit returns how long a package's tests may take on a monitor.
 func (r *runner) limit(m monitor) time.Duration { return r.timeout * time.Duration(m.scale) }
 
-// runTests runs a test binary in its package's folder.
+// runTests runs a test binary in its package's directory.
 func (r *runner) runTests(ctx context.Context, x run, binary string, args []string, log io.Writer) (res *results, e end, err error) {
 	convert := exec.CommandContext(ctx, r.test2json)
 	convert.Stderr = os.Stderr
@@ -283,9 +283,9 @@ func (r *runner) runTests(ctx context.Context, x run, binary string, args []stri
 	return res, e, errors.Join(err, readErr, convert.Wait())
 }
 
-// command is the run of a binary in a folder, with what is left of the
-// environment by which go test's would differ from one host to the other. Tests
-// that look at Go's sources see those of the distribution in use.
+// command returns the command that runs a binary in a directory. Its environment
+// leaves out variables in which hosts differ. Tests that read Go's sources see
+// those of the distribution in use.
 func (r *runner) command(m monitor, dir, binary string, args []string) *exec.Cmd {
 	argv := append([]string{binary}, args...)
 	if m.image() {
@@ -306,15 +306,15 @@ func (r *runner) command(m monitor, dir, binary string, args []string) *exec.Cmd
 	return cmd
 }
 
-// end is how a process ended.
+// end describes how a process ended.
 type end struct {
-	code int  // -1: by a signal
-	quit bool // it was told to
+	code int  // -1: it died by a signal
+	quit bool // it had to be told to quit
 }
 
-// await runs a command for at most limit; then it gets SIGQUIT, by which a Go
-// program prints its goroutines, and after another while SIGKILL. So does all
-// that it left behind.
+// await runs a command for at most limit. Then it sends SIGQUIT, at which a Go
+// program prints its goroutines, and later SIGKILL. At the end it kills all
+// processes that the command left behind.
 func await(ctx context.Context, cmd *exec.Cmd, limit, after time.Duration) (e end, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = after
@@ -324,7 +324,7 @@ func await(ctx context.Context, cmd *exec.Cmd, limit, after time.Duration) (e en
 	group := -cmd.Process.Pid
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	kill := func() { // none left is no error
+	kill := func() { // no process left is no error
 		if killErr := syscall.Kill(group, syscall.SIGKILL); !errors.Is(killErr, syscall.ESRCH) {
 			err = errors.Join(err, killErr)
 		}
@@ -372,7 +372,7 @@ func (r *runner) report(rec *record) {
 	fmt.Fprintf(r.out, "%s %-32s %-8s %7.2fs  %s (%d left)\n", verdict, rec.Unit, rec.Monitor, rec.Seconds, what, r.left)
 }
 
-// names are the first failures, in a line.
+// names returns the first failures in one line.
 func (r *record) names(most int) string {
 	var names []string
 	for _, f := range r.Failures {

@@ -11,7 +11,7 @@ import (
 
 func TestAProcessThatHangsIsToldToQuit(t *testing.T) {
 	var out strings.Builder
-	// Its child would keep the output open, if nobody ended that too.
+	// The child keeps the output open until await ends it too.
 	cmd := exec.Command("sh", "-c", `sleep 600 & trap 'echo told; exit 2' QUIT; wait`)
 	cmd.Stdout = &out
 	cmd.WaitDelay = time.Second

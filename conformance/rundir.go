@@ -12,15 +12,15 @@ import (
 
 var packageClause = regexp.MustCompile(`(?m)^package (\w+)`)
 
-// part is a package of a program in a folder.
+// part is a package of a program in a directory.
 type part struct {
-	name  string // of the package clause
+	name  string // from the package clause
 	files []string
 }
 
-// buildFolder compiles the packages of a program's folder in the order of their
-// files, so that each may import those before it as test/FILE, and links the
-// last one, as cmd/internal/testdir does.
+// buildFolder compiles the packages of a program's directory in the order of their
+// files and links the last one, as cmd/internal/testdir does. Each package may
+// import the earlier ones as test/FILE.
 func (p *program) buildFolder(ctx context.Context, d *distribution, dir, binary string) error {
 	folder := filepath.Join(d.root, programFolder, strings.TrimSuffix(p.file, ".go")+".dir")
 	parts, err := p.parts(folder)
@@ -62,13 +62,13 @@ func (p *program) buildFolder(ctx context.Context, d *distribution, dir, binary 
 	return err
 }
 
-// archive is where a package's object file is, below the work folder, and its
+// archive returns the path of a package's object file below the work directory: its
 // import path with a suffix.
 func archive(pkg part) string {
 	return path.Join("test", strings.TrimSuffix(pkg.files[0], ".go")) + ".a"
 }
 
-// parts are the packages of a folder in the order of their first files.
+// parts returns the packages of a directory in the order of their first files.
 func (p *program) parts(folder string) ([]part, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -103,7 +103,7 @@ func (p *program) parts(folder string) ([]part, error) {
 	return parts, nil
 }
 
-// importcfg writes the file by which compiler and linker find the packages.
+// importcfg writes the file that tells compiler and linker where packages are.
 func (p *program) importcfg(d *distribution, parts []part, dir string) (string, error) {
 	std, err := d.importcfg()
 	if err != nil {

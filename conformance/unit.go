@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// unit is what is run as one: the tests of a package, or a program of the
-// distribution's test/ folder.
+// unit is run as a whole: the tests of a package, or a program of the
+// distribution's test/ directory.
 type unit struct {
 	name    string   // import path, or test/ken/array.go
 	program *program // nil for a package
 }
 
-// collection is all that there is to run.
+// collection has all units.
 type collection struct {
 	units   []unit
-	leftOut map[string][]string // programs of test/ that are not run, by reason
+	leftOut map[string][]string // programs of test/ that do not run, by reason
 }
 
-// units are the packages with tests and the programs of the distribution.
+// units returns the packages with tests and the programs of the distribution.
 func (l *lab) units(ctx context.Context) (*collection, error) {
 	names, err := l.derived.packages(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (l *lab) units(ctx context.Context) (*collection, error) {
 	return c, nil
 }
 
-// slice is the part index of count, from 1.
+// slice is part index of count parts, from 1.
 type slice struct{ index, count int }
 
 func parseSlice(s string) (p slice, err error) {
@@ -56,7 +56,7 @@ func parseSlice(s string) (p slice, err error) {
 	return p, nil
 }
 
-// of deals the units out by turns, so that no part has all the large ones.
+// of deals the units out in turns, so that large ones go to all parts.
 func (p slice) of(units []unit) []unit {
 	var part []unit
 	for i, u := range units {
@@ -67,5 +67,5 @@ func (p slice) of(units []unit) []unit {
 	return part
 }
 
-// isProgram says whether a unit's name is that of a program.
+// isProgram reports whether a unit's name is the name of a program.
 func isProgram(name string) bool { return strings.HasPrefix(name, programFolder+"/") }

@@ -11,12 +11,12 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// initPackage is the program that brings up the network and becomes the
+// initPackage is the program that brings up the network and then becomes the
 // program under test.
 const initPackage = "github.com/pith-os/pith/bench/linuxguest/init"
 
-// Bare is an initial RAM disk in which program, a statically linked executable,
-// is the first and only process.
+// Bare returns an initial RAM disk whose first and only process is program, a
+// statically linked executable.
 func Bare(program string) ([]byte, error) {
 	var a archive
 	if err := a.copy("init", program); err != nil {
@@ -25,8 +25,9 @@ func Bare(program string) ([]byte, error) {
 	return a.close(), nil
 }
 
-// Networked is an initial RAM disk whose first process loads the drivers of a
-// virtio network card, configures it as [Network] says, and becomes program.
+// Networked returns an initial RAM disk for a guest with a virtio network card. The
+// first process loads the card's drivers, configures it as [Network] says, and then
+// becomes program.
 func (k *Kernel) Networked(ctx context.Context, program string) (_ []byte, err error) {
 	dir, err := os.MkdirTemp("", "linuxguest-")
 	if err != nil {
@@ -65,13 +66,13 @@ func (k *Kernel) Networked(ctx context.Context, program string) (_ []byte, err e
 // just before it becomes the program.
 const Up = "the network is up"
 
-// Network is n's IPv4 part as words of the kernel's command line.
+// Network returns n's IPv4 part as fields of the kernel's command line.
 func Network(n boot.Net) string {
-	words := []string{"linuxguest.address=" + n.Addr4, "linuxguest.gateway=" + n.Gateway4}
+	fields := []string{"linuxguest.address=" + n.Addr4, "linuxguest.gateway=" + n.Gateway4}
 	for _, d := range n.DNS {
-		words = append(words, "linuxguest.dns="+d)
+		fields = append(fields, "linuxguest.dns="+d)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(fields, " ")
 }
 
 // archive is a file of the "newc" format of cpio(5).
@@ -82,7 +83,7 @@ type archive struct {
 
 func (a *archive) folder(name string) { a.add(name, 0o040755, nil) }
 
-// copy adds the host's file from as an executable.
+// copy adds the file from of the host as an executable.
 func (a *archive) copy(name, from string) error {
 	data, err := os.ReadFile(from)
 	if err != nil {

@@ -34,7 +34,7 @@ func TestAnArchiveHasWhatWasAdded(t *testing.T) {
 	}
 }
 
-func TestTheNetworkIsWordsOfTheCommandLine(t *testing.T) {
+func TestTheNetworkIsFieldsOfTheCommandLine(t *testing.T) {
 	got := Network(boot.Net{Addr4: "10.0.2.15/24", Gateway4: "10.0.2.2", DNS: []string{"10.0.2.3", "fd00::3"}})
 	want := "linuxguest.address=10.0.2.15/24 linuxguest.gateway=10.0.2.2 linuxguest.dns=10.0.2.3 linuxguest.dns=fd00::3"
 	if got != want {

@@ -1,6 +1,6 @@
-// Package linuxguest is a small Linux virtual machine to compare with: Debian's
-// cloud kernel, and an initial RAM disk that holds one Go program. Package bench
-// and tests of devices start it on QEMU.
+// Package linuxguest provides a small Linux guest to compare with: Debian's cloud
+// kernel, and an initial RAM disk that holds one Go program. Command bench and tests
+// of devices start it on QEMU.
 package linuxguest
 
 import (
@@ -21,10 +21,10 @@ import (
 	"strconv"
 )
 
-// metapackage depends on the present cloud kernel of the host's Debian.
+// metapackage is a Debian package that depends on the current cloud kernel.
 const metapackage = "linux-image-cloud-amd64"
 
-// modules are what a network card needs, each behind those it depends on.
+// modules are the modules for a network card. Each comes after those it needs.
 var modules = []string{
 	"virtio_ring.ko",
 	"virtio.ko",
@@ -46,8 +46,8 @@ type Kernel struct {
 
 var kernelPackage = regexp.MustCompile(`(?m)^Depends: .*\b(linux-image-[0-9][^ ,]*) \(= ([^)]+)\)`)
 
-// Fetch finds the kernel in the user's cache folder, or fetches it with
-// apt-get.
+// Fetch returns the kernel from the user's cache folder. It fetches the kernel with
+// apt-get first if it is not there.
 func Fetch(ctx context.Context) (*Kernel, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -86,9 +86,9 @@ func Fetch(ctx context.Context) (*Kernel, error) {
 
 var megahertz = regexp.MustCompile(`(?m)^cpu MHz\s*: ([0-9.]+)$`)
 
-// Clock is what QEMU's microvm needs on the kernel's command line unless KVM
-// runs it: the frequency of the time stamp counter, the host's own there, which
-// Linux cannot measure without a second clock.
+// Clock returns what Linux needs on its command line on QEMU's microvm without KVM:
+// the frequency of the time stamp counter. It is the host's frequency there. Linux
+// cannot measure it, because microvm has no second clock.
 func Clock() (string, error) {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -96,7 +96,7 @@ func Clock() (string, error) {
 	}
 	found := megahertz.FindSubmatch(info)
 	if found == nil {
-		return "", errors.New("/proc/cpuinfo says no frequency")
+		return "", errors.New("/proc/cpuinfo has no frequency")
 	}
 	mhz, err := strconv.ParseFloat(string(found[1]), 64)
 	if err != nil {
@@ -105,7 +105,7 @@ func Clock() (string, error) {
 	return fmt.Sprintf("tsc_early_khz=%.0f tsc=reliable", mhz*1000), nil
 }
 
-// fetch leaves the package's kernel and modules in dir.
+// fetch writes the package's kernel and modules to dir.
 func fetch(ctx context.Context, dir, pkg string) error {
 	get := exec.CommandContext(ctx, "apt-get", "-q", "download", pkg)
 	get.Dir = dir
@@ -170,8 +170,8 @@ func extract(archive io.Reader, dir string) error {
 	return nil
 }
 
-// Uncompressed is the path of the kernel as an ELF file, which boots by the PVH
-// ABI: no time goes into unpacking it in the guest.
+// Uncompressed returns the path of the kernel as an ELF file, which boots by the PVH
+// ABI. The guest then spends no time on unpacking.
 func (k *Kernel) Uncompressed(ctx context.Context) (string, error) {
 	path := filepath.Join(k.dir, "vmlinux")
 	if _, err := os.Stat(path); err == nil {
@@ -185,7 +185,7 @@ func (k *Kernel) Uncompressed(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", k.Image, err)
 	}
-	unpack := exec.CommandContext(ctx, "lz4", "-dc") // as Debian packs its present kernel
+	unpack := exec.CommandContext(ctx, "lz4", "-dc") // as Debian packs its current kernel
 	unpack.Stdin = bytes.NewReader(packed)
 	whole, err := unpack.Output()
 	if err != nil {
@@ -205,9 +205,9 @@ func (k *Kernel) Uncompressed(ctx context.Context) (string, error) {
 	return path, os.Rename(f.Name(), path)
 }
 
-// payload is the packed kernel in a bzImage (Linux, Documentation/arch/x86/boot.rst:
-// setup_sects, payload_offset, payload_length), without the unpacked size that
-// the build puts behind it.
+// payload returns the packed kernel in a bzImage, without the unpacked size that
+// follows it (Linux, Documentation/arch/x86/boot.rst: setup_sects, payload_offset,
+// payload_length).
 func payload(image []byte) ([]byte, error) {
 	if len(image) < 0x250 || string(image[0x202:0x206]) != "HdrS" {
 		return nil, errors.New("not a bzImage")
@@ -215,7 +215,7 @@ func payload(image []byte) ([]byte, error) {
 	at := (uint64(image[0x1f1])+1)*512 + uint64(binary.LittleEndian.Uint32(image[0x248:]))
 	n := uint64(binary.LittleEndian.Uint32(image[0x24c:]))
 	if n < 4 || at+n > uint64(len(image)) {
-		return nil, errors.New("its payload is beyond its end")
+		return nil, errors.New("the payload ends after the file")
 	}
 	return image[at:][:n-4], nil
 }

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// long skips a test of a program that takes minutes to compile.
+// long skips the test of a program that takes minutes to compile.
 func long(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a large program; run without -short")

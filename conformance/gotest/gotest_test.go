@@ -18,20 +18,31 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// outcome is what a run of the tests came to.
+// outcome is the result of a run of the tests.
 type outcome struct {
 	output string
 	code   int
-	files  []string // that it left in the module
+	files  []string // files in the module after the run
 }
 
-// run runs argv in a fresh copy of the module. In arguments, DIR is its folder.
+// run runs argv in a new copy of the module. In arguments, DIR is its directory.
 func run(t *testing.T, argv ...string) outcome {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "module")
+	return runIn(t, filepath.Join(t.TempDir(), "module"), argv...)
+}
+
+// runIn runs argv in a new copy of the module, in the directory dir. It removes
+// the copy that an earlier call has left there. The go command then finds what
+// it compiled in that directory.
+func runIn(t *testing.T, dir string, argv ...string) outcome {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.CopyFS(dir, os.DirFS("testdata/module")); err != nil {
 		t.Fatal(err)
 	}
+	argv = slices.Clone(argv)
 	for i := range argv {
 		argv[i] = strings.ReplaceAll(argv[i], "DIR", dir)
 	}
@@ -58,8 +69,8 @@ func run(t *testing.T, argv ...string) outcome {
 	return o
 }
 
-// What two runs of the same tests differ in: times, and what a panic says of
-// goroutines and addresses.
+// differing matches the text in which two runs of the same tests differ: times,
+// and the goroutines and addresses of a panic.
 var differing = []*regexp.Regexp{
 	regexp.MustCompile(`[0-9.]+s\b`),
 	regexp.MustCompile(`"Time":"[^"]*"`),
@@ -105,12 +116,15 @@ func TestAsGoTest(t *testing.T) {
 		{"no such flag", []string{"./other", "-nonsense"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			want := run(t, append([]string{"go", "test"}, c.args...)...)
+			// No two of these runs have the same flags, so none gets the cached
+			// result of another.
+			dir := filepath.Join(t.TempDir(), "module")
+			want := runIn(t, dir, append([]string{"go", "test"}, c.args...)...)
 			if want.code != c.code {
 				t.Fatalf("go test: exit code %d, want %d\n%s", want.code, c.code, want.output)
 			}
 			each(t, func(t *testing.T, pith string, flags []string) {
-				got := run(t, slices.Concat([]string{pith, "test"}, flags, c.args)...)
+				got := runIn(t, dir, slices.Concat([]string{pith, "test"}, flags, c.args)...)
 				if got.code != want.code || got.output != want.output {
 					t.Errorf("exit code %d\n%s\ngo test: exit code %d\n%s", got.code, got.output, want.code, want.output)
 				}
@@ -122,8 +136,8 @@ func TestAsGoTest(t *testing.T) {
 	}
 }
 
-// each runs check on each monitor that makes images run, with pith and its
-// flags for that.
+// each runs check on each monitor that runs images. check gets the path of pith
+// and the flags that choose the monitor.
 func each(t *testing.T, check func(t *testing.T, pith string, flags []string)) {
 	for _, m := range harness.Selected() {
 		if m.Image {
@@ -147,8 +161,8 @@ func TestProfilesAreReadable(t *testing.T) {
 	})
 }
 
-// go test with -exec is the same, as is the derived distribution's go command
-// when it is called by its path.
+// pith test is go test with -exec, by pith go or by the derived distribution's
+// own go command.
 func TestTheDerivedGoIsAnOrdinaryGo(t *testing.T) {
 	each(t, func(t *testing.T, pith string, flags []string) {
 		run := func(want string, argv ...string) {
@@ -171,7 +185,7 @@ func TestTheDerivedGoIsAnOrdinaryGo(t *testing.T) {
 	})
 }
 
-func TestWhatNoImageCanDoIsSaid(t *testing.T) {
+func TestUnsupportedFlagsAreNamed(t *testing.T) {
 	each(t, func(t *testing.T, pith string, flags []string) {
 		for arg, want := range map[string]string{
 			"-race":          "needs cgo",

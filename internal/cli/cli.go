@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/version"
 )
 
 // Exit codes besides the program's own.
@@ -151,7 +151,7 @@ func (s *session) versionCommand() *cobra.Command {
 		Example: "  pith version",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := io.WriteString(s.stdout, "pith "+image.Version()+"\n")
+			_, err := io.WriteString(s.stdout, "pith "+version.Get().Long()+"\n")
 			return err
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -183,6 +184,13 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 		if code != 0 || !strings.Contains(out, "Examples:\n  pith "+name) {
 			t.Errorf("pith %s --help: exit %d:\n%s", name, code, out)
 		}
+	}
+}
+
+func TestVersionNamesTheBuildAndItsGo(t *testing.T) {
+	out, _, code := runPith(t, "", nil, "version")
+	if code != 0 || !regexp.MustCompile(`^pith (devel|v\d+\.\d+\.\d+\S*) \(.*go1\.\d+\S*\)\n$`).MatchString(out) {
+		t.Errorf("exit %d: %q", code, out)
 	}
 }
 

@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 
+	"github.com/pith-os/pith/internal/version"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -37,5 +38,5 @@ func (v versions) check() error {
 		by = "pith " + v.Pith
 	}
 	return fmt.Errorf("the image was built by %s with version %d of the %s, and this pith (%s) runs %s: build it again with this pith, or run it with the one that built it",
-		by, has, what, Version(), boot.Accepted(oldest, newest))
+		by, has, what, version.Get(), boot.Accepted(oldest, newest))
 }

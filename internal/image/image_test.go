@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pith-os/pith/internal/version"
 )
 
 // stock is the Go distribution that runs the tests. Programs built with it are
@@ -133,7 +135,7 @@ func TestImageRunsAndFindsItsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer img.Close()
-	if m := img.Manifest; m.Package != "pith/probe" || m.Root.Files != 6 || m.Root.Size != int64(len(archive)) {
+	if m := img.Manifest; m.Package != "pith/probe" || m.Pith != version.Get().String() || m.Root.Files != 6 || m.Root.Size != int64(len(archive)) {
 		t.Errorf("manifest: %+v", m)
 	}
 }

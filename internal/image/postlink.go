@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pith-os/pith/internal/version"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -187,7 +188,7 @@ func addName(names *[]byte, name string) uint32 {
 
 // manifest returns the manifest of a program.
 func (p *program) manifest() (*Manifest, error) {
-	m := &Manifest{versions: versions{FormatVersion, boot.Version, Version()}, Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
+	m := &Manifest{versions: versions{FormatVersion, boot.Version, version.Get().String()}, Go: p.info.GoVersion, Package: p.info.Path, Parts: []string{}}
 	for _, part := range []struct{ name, pkg string }{{"core", "pith/libos/sys"}, {"net", "pith/libos/inet"}} {
 		if p.hasPackage(part.pkg) {
 			m.Parts = append(m.Parts, part.name)

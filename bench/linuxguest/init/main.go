@@ -1,5 +1,5 @@
-// Command init is the first process of a Linux guest that package linuxguest
-// makes: it loads the drivers, brings the network up and becomes /program.
+// Command init is the first process of a Linux guest of package linuxguest. It
+// loads the drivers, brings the network up and then becomes /program.
 package main
 
 import (
@@ -37,12 +37,12 @@ func run() error {
 		return err
 	}
 	fmt.Println("the network is up")                     // linuxguest.Up
-	args := append([]string{"/program"}, os.Args[1:]...) // what stands behind -- on the line
+	args := append([]string{"/program"}, os.Args[1:]...) // what follows -- on the command line
 	return fmt.Errorf("start /program: %w", unix.Exec("/program", args, os.Environ()))
 }
 
-// loadModules loads what is in /modules, in the order of the names, but for the
-// buses that the machine does not have.
+// loadModules loads the modules in /modules in the order of their names. It leaves
+// out those for a bus that the guest does not have.
 func loadModules() error {
 	absent := "virtio_mmio"
 	if devices, err := os.ReadFile("/proc/bus/pci/devices"); err != nil || len(devices) == 0 {
@@ -72,9 +72,9 @@ func loadModules() error {
 
 const card = "eth0"
 
-// setNetwork brings the loopback interface and the card up as the kernel's
-// command line says.
-func setNetwork(words []string) error {
+// setNetwork brings the loopback interface and the card up. The fields are those of
+// the kernel's command line.
+func setNetwork(fields []string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
@@ -84,7 +84,7 @@ func setNetwork(words []string) error {
 		return err
 	}
 	var resolv strings.Builder
-	for _, w := range words {
+	for _, w := range fields {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {
 		case "linuxguest.address":
@@ -142,7 +142,7 @@ func setAddress(fd int, p netip.Prefix) error {
 	return up(fd, card)
 }
 
-// setGateway adds the default route, by struct rtentry of route(7).
+// setGateway adds the default route (struct rtentry of route(7)).
 func setGateway(fd int, gateway netip.Addr) error {
 	rt := struct {
 		_                 uint64

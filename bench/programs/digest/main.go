@@ -1,5 +1,5 @@
-// Command digest computes SHA-256 of as many MB as its argument says, between a
-// line at the beginning and one at the end.
+// Command digest computes SHA-256 of as many MB as its argument says. It prints a
+// line before and one after.
 package main
 
 import (

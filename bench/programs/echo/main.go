@@ -1,4 +1,4 @@
-// Command echo sends back what a TCP connection brings.
+// Command echo sends back what comes in on a TCP connection.
 package main
 
 import (

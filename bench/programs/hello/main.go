@@ -1,4 +1,4 @@
-// Command hello is the smallest program that says something.
+// Command hello is the smallest program that prints something.
 package main
 
 import "fmt"

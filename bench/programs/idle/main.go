@@ -1,4 +1,4 @@
-// Command idle says so and does nothing more.
+// Command idle prints a line and then does nothing.
 package main
 
 import (

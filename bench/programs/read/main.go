@@ -19,7 +19,7 @@ func main() {
 	fmt.Printf("%.2f %.2f\n", perRead(f.Read), perRead(func(b []byte) (int, error) { return syscall.Read(fd, b) }))
 }
 
-// perRead is the best of several runs: what disturbs a run only adds to it.
+// perRead returns the best of several runs, because a disturbance only adds time.
 func perRead(read func([]byte) (int, error)) float64 {
 	const runs, reads = 10, 200_000
 	buf := make([]byte, 64)

@@ -1,5 +1,5 @@
-// Command tsc prints the time stamp counter as main found it, and how many of
-// its ticks a second has.
+// Command tsc prints the time stamp counter at the beginning of main, and the
+// counter's ticks in a second.
 package main
 
 import (

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// deviations are the cases that net/http fails on Linux, and why.
+// deviations are the cases that net/http fails on Linux, with the reasons.
 var deviations = map[string]string{
 	"http2/6.5.3/1":   "a SETTINGS frame with one setting twice ends the connection",
 	"http2/8.1.2.2/1": "a Connection field is answered with status 400, not with a stream error",
@@ -31,14 +31,14 @@ var deviations = map[string]string{
 }
 
 const (
-	// atOnce is how many cases run at a time; each has its own connection,
-	// and those that fail wait for an answer until their time is over.
+	// atOnce is how many cases run at a time. Each has its own connection. A
+	// failing case waits for an answer until its time is over.
 	atOnce = 8
-	// slowness is how much more time a server on an emulated machine gets.
+	// slowness is how many times longer a server on an emulated CPU may take.
 	slowness = 4
 )
 
-// verdict is what a case came to.
+// verdict is the result of a case.
 type verdict string
 
 const (
@@ -47,7 +47,7 @@ const (
 	skipped verdict = "skipped"
 )
 
-// result is a case's verdict and what the suite says to a failure.
+// result is a case's verdict and the suite's error.
 type result struct {
 	verdict verdict
 	err     error
@@ -79,7 +79,7 @@ func TestSameAsOnLinux(t *testing.T) {
 	}
 }
 
-// suite is all cases by their names, as h2spec takes them on its command line.
+// suite returns all cases by the names that h2spec takes on its command line.
 func suite() map[string]*spec.TestCase {
 	cases := make(map[string]*spec.TestCase)
 	var add func(*spec.TestGroup)
@@ -97,7 +97,7 @@ func suite() map[string]*spec.TestCase {
 	return cases
 }
 
-// run puts the server on monitor m to all cases.
+// run tests the server on monitor m with all cases.
 func run(t *testing.T, m harness.Monitor, cases map[string]*spec.TestCase) map[string]result {
 	t.Helper()
 	i := harness.Start(t, m, harness.Program{
@@ -137,7 +137,7 @@ func run(t *testing.T, m harness.Monitor, cases map[string]*spec.TestCase) map[s
 	return results
 }
 
-// client is the suite's configuration for a server.
+// client returns the suite's configuration for a server.
 func client(t *testing.T, i *harness.Instance) *config.Config {
 	t.Helper()
 	host, port, err := net.SplitHostPort(i.Addr("443"))
@@ -160,8 +160,8 @@ func client(t *testing.T, i *harness.Instance) *config.Config {
 	return c
 }
 
-// check runs a case. The suite's own runner would end the process when the
-// server cannot be reached, and run one case at a time.
+// check runs a case. The suite's own runner runs one case at a time, and ends the
+// process if it cannot reach the server.
 func check(c *config.Config, tc *spec.TestCase) result {
 	conn, err := spec.Dial(c)
 	if err != nil {

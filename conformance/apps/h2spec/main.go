@@ -1,5 +1,5 @@
-// Command h2spec is an HTTPS server of net/http, as the HTTP/2 conformance
-// suite of that name wants one: / answers GET and POST.
+// Command h2spec is an HTTPS server of net/http for the HTTP/2 conformance suite of
+// that name: / answers GET and POST.
 package main
 
 import (
@@ -25,8 +25,8 @@ import (
 // (RFC 9113, section 6.9.2).
 var page = strings.Repeat("0123456789abcdef", 6<<10)
 
-// answer reads what was sent before it answers, so that no stream ends while
-// the client still has a say in it.
+// answer reads the whole request before it answers, so that no stream ends while
+// the client still sends.
 func answer(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -37,7 +37,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// certificate makes one that names and signs itself.
+// certificate makes a self-signed certificate.
 func certificate() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
