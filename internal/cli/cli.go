@@ -1,5 +1,5 @@
-// Package cli is pith's command line. Each command is a file: it reads flags,
-// calls the package that does the work (image, monitor, gateway, doctor) and
+// Package cli is pith's command line. Each command is a file. It reads flags,
+// calls the package that does the work (image, instance, doctor, toolchain) and
 // turns errors into one line for the user. cmd/pith calls Main.
 package cli
 
@@ -17,13 +17,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
 )
 
-// Exit codes besides the program's own.
-const (
-	exitUser        = 1   // what the user asked for cannot be done
-	exitInterrupted = 130 // ended by a signal before the program ran
-)
+// exitUser is the exit code when the user asked for what cannot be done. Other
+// exit codes besides the program's own are in libos/boot.
+const exitUser = 1
 
 // progressDelay is how long something takes before it gets a progress line.
 const progressDelay = time.Second
@@ -34,8 +36,8 @@ type session struct {
 	exitCode              int // of the program that ran
 }
 
-// exitError is an error with an exit code of its own. One without an err was
-// reported already.
+// exitError is an error with an exit code of its own. If err is nil, the user
+// has been told already.
 type exitError struct {
 	code int
 	err  error
@@ -64,7 +66,7 @@ func Main(args []string, stdin, stdout, stderr *os.File) int {
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return exitInterrupted
+		return boot.ExitSignal(int(unix.SIGINT)) // before the program ran
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "pith: "+oneLine(err.Error()))
@@ -128,7 +130,7 @@ func oneArg(what string) cobra.PositionalArgs {
 // progress prints what is being done once that takes a while, on a terminal
 // only. The function it returns ends it.
 func (s *session) progress() (report func(string), done func()) {
-	if !isTerminal(s.stderr) {
+	if !instance.IsTerminal(s.stderr) {
 		return func(string) {}, func() {}
 	}
 	var timer *time.Timer

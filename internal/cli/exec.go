@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pith-os/pith/internal/image"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/toolchain"
 )
 
@@ -42,10 +42,10 @@ the executable's and the Go distribution's. It runs as a confined process unless
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inst, err := f.instance(cmd.Context(), processes)
+			p, err := f.plan(cmd.Context(), processes)
 			if err == nil {
-				inst.verbose = verbose
-				err = s.exec(cmd.Context(), inst, args)
+				p.verbose = verbose
+				err = s.exec(cmd.Context(), p, args)
 			}
 			if err != nil {
 				return fmt.Errorf("exec: %w", err)
@@ -61,7 +61,7 @@ the executable's and the Go distribution's. It runs as a confined process unless
 	return cmd
 }
 
-func (s *session) exec(ctx context.Context, inst *instance, args []string) error {
+func (s *session) exec(ctx context.Context, p *plan, args []string) error {
 	executable, err := filepath.Abs(args[0])
 	if err != nil {
 		return err
@@ -96,10 +96,9 @@ func (s *session) exec(ctx context.Context, inst *instance, args []string) error
 		return err
 	}
 	defer img.Close()
-	inst.args, inst.env = args, os.Environ()
-	inst.boot.Dir = dir
-	inst.folders = append(inst.folders, foldersOf(dir, executable, goroot, args[1:])...)
-	return s.start(ctx, inst, img)
+	p.Args, p.Env, p.Dir = args, os.Environ(), dir
+	p.Folders = append(p.Folders, foldersOf(dir, executable, goroot, args[1:])...)
+	return s.start(ctx, p, img)
 }
 
 // emptyFolders gives the image the folders that the variables name, as far as
@@ -118,7 +117,7 @@ func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err e
 }
 
 // foldersOf are the folders that an executable sees.
-func foldersOf(dir, executable, goroot string, args []string) []monitor.Folder {
+func foldersOf(dir, executable, goroot string, args []string) []instance.Folder {
 	var l folders
 	module := moduleRoot(dir)
 	l.add(module, within(goroot, module)) // the distribution's files are shared with others
@@ -140,7 +139,7 @@ func foldersOf(dir, executable, goroot string, args []string) []monitor.Folder {
 }
 
 // folders are shared at their own paths.
-type folders []monitor.Folder
+type folders []instance.Folder
 
 // add shares a folder, unless it is in one that is, or is none.
 func (l *folders) add(path string, readOnly bool) {
@@ -150,7 +149,7 @@ func (l *folders) add(path string, readOnly bool) {
 		}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		*l = append(*l, monitor.Folder{Host: path, Guest: path, ReadOnly: readOnly})
+		*l = append(*l, instance.Folder{Host: path, Guest: path, ReadOnly: readOnly})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/network"
 )
 
 type runFlags struct {
@@ -65,7 +66,7 @@ the program could not be started.`,
 
 func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) (err error) {
 	// Everything that can be wrong in the flags is found before a build.
-	inst, err := r.check(cmd.Context())
+	p, err := r.check(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -80,9 +81,9 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 	if len(args) == 0 {
 		args = img.Manifest.Args
 	}
-	inst.args = append([]string{programName(img.Manifest.Package)}, args...)
-	inst.env = mergeEnv(inst.defaultEnv(), img.Manifest.Env, inst.env)
-	if err := s.start(cmd.Context(), inst, img); err != nil {
+	p.Args = append([]string{programName(img.Manifest.Package)}, args...)
+	p.Env = mergeEnv(p.defaultEnv(), img.Manifest.Env, p.Env)
+	if err := s.start(cmd.Context(), p, img); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	return nil
@@ -147,31 +148,42 @@ func programName(pkg string) string {
 	return name
 }
 
-// check reads the flags.
-func (r *runFlags) check(ctx context.Context) (*instance, error) {
-	inst, err := r.instance(ctx, machines)
+// check reads the flags and finds what is wrong with them.
+func (r *runFlags) check(ctx context.Context) (*plan, error) {
+	p, err := r.plan(ctx, machines)
 	if err != nil {
 		return nil, err
 	}
-	inst.verbose = r.verbose
-	switch {
-	case len(r.publish) == 0:
-	case inst.devices.tap != "":
-		return nil, fmt.Errorf("-p %s: an instance with --net tap has its ports at an address of its own: leave -p out", r.publish[0])
-	case !inst.devices.net:
-		return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
-	}
-	if inst.ports, err = parsePorts(r.publish); err != nil {
+	p.verbose = r.verbose
+	ports, err := parsePorts(r.publish)
+	if err != nil {
 		return nil, err
+	}
+	if len(ports) > 0 {
+		user, ok := p.Network.(network.User)
+		switch {
+		case p.Network == nil:
+			return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
+		case !ok:
+			return nil, fmt.Errorf("-p %s: an instance with --net tap has its ports at an address of its own: leave -p out", r.publish[0])
+		}
+		for _, m := range ports {
+			if m.udp {
+				user.Datagrams = append(user.Datagrams, network.Datagrams{Host: m.host, Guest: m.guest})
+			} else {
+				p.publish = append(p.publish, m)
+			}
+		}
+		p.Network = user
 	}
 	for _, name := range r.envFiles {
 		vars, err := readEnvFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("--env-file: %w", err)
 		}
-		inst.env = append(inst.env, vars...)
+		p.Env = append(p.Env, vars...)
 	}
 	vars, err := hostEnv(r.env)
-	inst.env = append(inst.env, vars...)
-	return inst, err
+	p.Env = append(p.Env, vars...)
+	return p, err
 }

@@ -103,25 +103,6 @@ func portNumber(s string) (uint16, bool) {
 	return uint16(n), err == nil && n > 0
 }
 
-// checkHostname accepts what RFC 1123 §2.1 does, up to the 64 bytes of
-// sethostname(2).
-func checkHostname(s string) error {
-	const maxHostname, maxLabel = 64, 63
-	if len(s) > maxHostname {
-		return fmt.Errorf("it is longer than %d characters", maxHostname)
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		ok := label != "" && len(label) <= maxLabel && label[0] != '-' && label[len(label)-1] != '-'
-		for _, r := range label {
-			ok = ok && (r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
-		}
-		if !ok {
-			return errors.New("use letters, digits and hyphens, in words separated by dots")
-		}
-	}
-	return nil
-}
-
 // hostEnv resolves variables as they are given to -e: K=V, or K for the value
 // that it has here. As in docker run, a K that is not set here is left out.
 func hostEnv(vars []string) ([]string, error) {

@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// MaxMessage is the length in bytes of the longest control message, either way,
+// without its end. A reader that does not trust its sender drops longer ones.
+const MaxMessage = 256
+
 // Listen is the message that an image sends on FDControl when the program
 // starts (On) or stops listening on a published TCP port, so that a client is
 // refused, as by any host, until the program is there. On PortControl the
@@ -71,6 +75,11 @@ type Time int64
 
 // TimeRequest is the line, without its end, that asks for the time.
 const TimeRequest = "time?"
+
+// NetworkEnded is the line of PortControl, without its end, that tells the image
+// that its network has failed and does not come back. A monitor sends it whose
+// network card cannot say so itself.
+const NetworkEnded = "network ended"
 
 // String is the line's text, without its end: "time NANOSECONDS".
 func (t Time) String() string { return "time " + strconv.FormatInt(int64(t), 10) }

@@ -3,9 +3,10 @@ package kvm
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"os"
 	"unsafe"
+
+	"github.com/pith-os/pith/internal/instance"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,7 +62,7 @@ func (m *memory) writeStart(line string) error {
 	}
 	text, ok := m.queue.Slice(at, uint64(len(line)))
 	if !ok {
-		return fmt.Errorf("%d bytes of boot parameters do not fit the memory: give it more with --memory", len(line))
+		return instance.Errorf(instance.Memory, "%d bytes of boot parameters do not fit: give more", len(line))
 	}
 	copy(text, line)
 

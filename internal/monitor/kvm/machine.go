@@ -25,7 +25,7 @@ const (
 type machine struct {
 	vm      *kvm.VM
 	memory  *memory
-	ports   ports
+	ports   *ports
 	cpus    []*cpu
 	devices []*mmio.Transport
 	log     func(format string, args ...any)
@@ -55,7 +55,7 @@ func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(str
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{vm: vm, memory: mem, ports: ports{text: text, exit: noExit}, log: log, lines: map[*event.Event]int{}, outside: make(chan access), ended: make(chan error, 1)}
+	m := &machine{vm: vm, memory: mem, ports: newPorts(text), log: log, lines: map[*event.Event]int{}, outside: make(chan access), ended: make(chan error, 1)}
 	if err := mem.give(vm); err != nil {
 		return nil, err
 	}
@@ -193,8 +193,8 @@ func (m *machine) run(confine func(*kvm.VCPU) error) (int, error) {
 	if err := <-m.ended; err != nil {
 		return 0, err
 	}
-	if m.ports.exit < 0 {
-		return 0, errors.New("the image crashed: it ended the machine without an exit code")
+	if m.ports.exit == noExit {
+		return 0, errors.New("the image crashed: it ended the virtual machine without an exit code")
 	}
 	return m.ports.exit, nil
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/kvm"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/kvm/confine"
+	"github.com/pith-os/pith/libos/boot"
 )
 
 // vmmName is the argument 0 by which a process knows that it is to be the VMM.
@@ -26,7 +26,7 @@ func Main() {
 	if err != nil {
 		// When the monitor is gone there is nobody to tell.
 		_ = jail.Tell(statusFD, jail.Report{Error: err.Error()})
-		code = monitor.ExitFailure
+		code = boot.ExitFailure
 	}
 	os.Exit(code)
 }

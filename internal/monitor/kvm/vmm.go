@@ -78,8 +78,8 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	return v, mem.writeStart(bootLine(req.Line, v.words, doorbell, boot.Clock{Time: now(), TSC: tsc}))
 }
 
-// otherwise is what to do where KVM does not do what it should.
-const otherwise = "choose another monitor with --monitor"
+// otherwise says what to do if KVM does not work as it should.
+const otherwise = "choose another monitor"
 
 // msrTSC is the time stamp counter (Intel SDM 4, IA32_TIME_STAMP_COUNTER).
 const msrTSC = 0x10

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/internal/virtionet"
@@ -24,9 +23,6 @@ const (
 	Microvm = "microvm" // virtio over MMIO
 	Q35     = "q35"     // virtio over PCI
 )
-
-// MachineTypes are all of them, the preferred one first.
-var MachineTypes = []string{Microvm, Q35}
 
 // maxCommandLine is the longest kernel command line, in bytes. The option ROM
 // that boots q35 has a buffer of 4096, and writes beyond it.
@@ -118,13 +114,10 @@ func (q *command) abandon() {
 
 // compose writes the command line of an instance, and fills in vm's ends of
 // its sockets.
-func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
+func (q *command) compose(vm *machine, accel string, c *instance.Launch) error {
 	q.machine = c.Machine.Type
 	if q.machine == "" {
-		q.machine = MachineTypes[0]
-	}
-	if !slices.Contains(MachineTypes, q.machine) {
-		return fmt.Errorf("machine type %s is not known: choose %s", q.machine, strings.Join(MachineTypes, " or "))
+		q.machine = description.MachineTypes[0]
 	}
 	line, err := guest.BootLine(c)
 	if err != nil {
@@ -153,7 +146,7 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 		if q.machine == Microvm { // where a guest finds the last device first
 			i = len(c.Disks) - 1 - i
 		}
-		if err := q.disk(i, c.Disks[i], c.Limits); err != nil {
+		if err := q.disk(i, c.Disks[i]); err != nil {
 			return err
 		}
 	}
@@ -165,8 +158,8 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 		q.option("-fsdev", "local", "id="+tag(i), value("path", f.Host), "security_model=none", "multidevs=remap", readOnly)
 		q.device("virtio-9p", q.noROM(), "fsdev="+tag(i), "mount_tag="+tag(i))
 	}
-	if c.Machine.GDB != "" {
-		q.add("-gdb", "tcp:"+c.Machine.GDB, "-S")
+	if c.Machine.Debugger != "" {
+		q.add("-gdb", "tcp:"+c.Machine.Debugger, "-S")
 	}
 	return nil
 }
@@ -194,7 +187,7 @@ func (q *command) parameters(line string) error {
 // checkMemory compares the machine's memory with where the image's segments
 // are, and with the boot parameters: QEMU loads what is beyond the memory into
 // nothing, and a module into its end.
-func checkMemory(c *monitor.Config, line int) error {
+func checkMemory(c *instance.Launch, line int) error {
 	f, err := elf.NewFile(c.Image)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.Image.Name(), err)
@@ -208,25 +201,25 @@ func checkMemory(c *monitor.Config, line int) error {
 	if line > maxCommandLine {
 		end += 2 * uint64(line) // the image copies it
 	}
-	return guest.CheckMemory(c.Boot.Memory, end)
+	return guest.CheckMemory(c.Memory, end)
 }
 
 // tag names a folder's device.
 func tag(i int) string { return fmt.Sprintf("fs%d", i) }
 
 // hardware adds what is not virtio.
-func (q *command) hardware(accel string, c *monitor.Config) {
-	cpu := c.Machine.CPU
+func (q *command) hardware(accel string, c *instance.Launch) {
+	cpu := c.Machine.CPUModel
 	if cpu == "" {
 		cpu = "max"
 	}
 	// Memory that the network device's other end maps, too.
 	huge := ""
-	if c.Limits.HugePages {
+	if c.HugePages {
 		huge = "hugetlb=on"
 	}
-	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Boot.Memory>>10), "share=on", huge)
-	q.option("-m", fmt.Sprintf("%dK", c.Boot.Memory>>10))
+	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Memory>>10), "share=on", huge)
+	q.option("-m", fmt.Sprintf("%dK", c.Memory>>10))
 	without := ""
 	if q.machine == Q35 {
 		without = "usb=off,sata=off,smbus=off,vmport=off"
@@ -250,7 +243,7 @@ func (q *command) noROM() string {
 }
 
 // ports adds the console device and the debug ports.
-func (q *command) ports(vm *machine, c *monitor.Config) error {
+func (q *command) ports(vm *machine, c *instance.Launch) error {
 	// Port 0 is for a console, which there is none of.
 	q.device("virtio-serial", q.noROM(), "max_ports=5")
 	var errs [5]error
@@ -274,13 +267,13 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 // network adds the network device. QEMU passes its queues on to this process
 // (internal/vhostuser), except where that ends QEMU 7.2 when the driver uses
 // MSI-X: on PCI without KVM. There it passes frames on.
-func (q *command) network(vm *machine, accel string, c *monitor.Config) error {
+func (q *command) network(vm *machine, accel string, c *instance.Launch) error {
 	properties := []string{q.noROM(), "netdev=net", "mac=" + c.Boot.Net.MAC}
 	if q.machine == Q35 && accel != KVM {
 		q.device("virtio-net", properties...)
 		return q.frames(vm)
 	}
-	pairs := min(max(1, c.Boot.CPUs), maxPairs)
+	pairs := min(max(1, c.Boot.CPUs), guest.MaxPairs)
 	queues := ""
 	if pairs > 1 {
 		queues = fmt.Sprintf("queues=%d", pairs)
@@ -292,10 +285,6 @@ func (q *command) network(vm *machine, accel string, c *monitor.Config) error {
 	q.device("virtio-net", append(properties, "ctrl_guest_offloads=off")...)
 	return q.queues(vm, pairs, queues)
 }
-
-// maxPairs is how many pairs of queues the network device has at most: one
-// gateway serves them all.
-const maxPairs = 4
 
 // queues is a network that works on the device's queues itself.
 func (q *command) queues(vm *machine, pairs int, property string) error {

@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 
 	"golang.org/x/sys/unix"
 )
 
-// disk adds a disk. QEMU gets the open file, as a set of descriptors that it
-// knows by a path of its own: one for each way in which it opens the disk, which
-// at first is for reading.
-func (q *command) disk(i int, d monitor.Disk, l monitor.Limits) error {
+// disk adds a disk. QEMU gets the open file as a set of descriptors that has a
+// path of QEMU's own: one descriptor for each mode in which it opens the disk. It
+// opens each disk for reading first.
+func (q *command) disk(i int, d instance.Disk) error {
 	modes := []int{os.O_RDONLY, os.O_RDWR}
 	if d.ReadOnly {
 		modes = modes[:1]
@@ -44,7 +44,7 @@ func (q *command) disk(i int, d monitor.Disk, l monitor.Limits) error {
 		access = "readonly=on"
 	}
 	q.option("-drive", "if=none", "id="+id, "format=raw", "file.driver="+driver, fmt.Sprintf("file.filename=/dev/fdset/%d", i),
-		"cache="+cache, "discard=unmap", access, limit("bps", l.DiskRate), limit("iops", l.DiskIOPS))
+		"cache="+cache, "discard=unmap", access, limit("bps", d.Rate), limit("iops", d.IOPS))
 	q.device("virtio-blk", q.noROM(), "drive="+id)
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,27 +22,27 @@ type streams struct {
 
 // serve moves bytes until the machine has ended and all it wrote is written;
 // ctx is done when it has ended.
-func (s *streams) serve(ctx context.Context, c *monitor.Config, log func(string, ...any)) {
+func (s *streams) serve(ctx context.Context, l *instance.Launch) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() {
 		defer s.in.Close()
-		if err := feed(ctx, s.in, c.Stdin); err != nil {
-			log("standard input: %v", err)
+		if err := feed(ctx, s.in, l.Stdin); err != nil {
+			l.Log("standard input: %v", err)
 		}
 		// QEMU forgets what it has not read of a socket that is closed, and
 		// not just shut down.
 		<-ctx.Done()
 	})
 	tasks.Go(func() {
-		if err := drain(c.Stdout, s.out); err != nil {
-			log("standard output: %v", err)
+		if err := drain(l.Stdout, s.out); err != nil {
+			l.Log("standard output: %v", err)
 		}
 	})
 	if s.err != nil {
 		tasks.Go(func() {
-			if err := drain(c.Stderr, s.err); err != nil {
-				log("standard error: %v", err)
+			if err := drain(l.Stderr, s.err); err != nil {
+				l.Log("standard error: %v", err)
 			}
 		})
 	}
