@@ -69,7 +69,7 @@ func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 		return nil, errors.New("there is no image to start")
 	}
 	own := *s // what the caller changes from now on is the next instance's
-	l := &Launch{Spec: &own, Boot: s.parameters(), Verbose: s.Log != nil}
+	l := &Launch{Spec: &own, Boot: s.Parameters(), Verbose: s.Log != nil}
 	if l.Log == nil {
 		l.Log = func(string, ...any) {}
 	}

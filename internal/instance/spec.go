@@ -134,8 +134,8 @@ func Mounts(folders []Folder) []boot.Mount {
 	return mounts
 }
 
-// parameters returns the boot parameters, without what the monitor alone knows.
-func (s *Spec) parameters() boot.Config {
+// Parameters returns the boot parameters, without what the monitor alone knows.
+func (s *Spec) Parameters() boot.Config {
 	c := boot.Config{
 		CPUs: s.CPUs, Memory: s.Memory, Hostname: s.Hostname, Trace: s.Trace, Dir: s.Dir,
 		TTY:    [3]bool{IsTerminal(s.Stdin), IsTerminal(s.Stdout), IsTerminal(s.Stderr)},

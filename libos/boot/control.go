@@ -57,9 +57,10 @@ const (
 	// PortStderr is standard error. It is not there when that is the same
 	// file as standard output: both go to PortStdout then, in their order.
 	PortStderr = "pith.stderr"
-	// PortControl carries lines both ways: to the image those of [Signal]
-	// and [Time], from the image TimeRequest and those of [Listen] for the
-	// ports of Config.Publish, which come back as its answers.
+	// PortControl carries lines both ways: to the image those of [Signal],
+	// [Time] and [NetworkEnd], from the image TimeRequest and those of
+	// [Listen] for the ports of Config.Publish, which come back as its
+	// answers.
 	PortControl = "pith.control"
 )
 
@@ -76,20 +77,24 @@ type Time int64
 // TimeRequest is the line, without its end, that asks for the time.
 const TimeRequest = "time?"
 
-// NetworkEnded is the line of PortControl, without its end, that tells the image
-// that its network has failed and does not come back. A monitor sends it whose
-// network card cannot say so itself.
-const NetworkEnded = "network ended"
+// NetworkEnd is a line of PortControl: the instance's network has failed and does
+// not come back. A monitor sends it if its network card cannot say so itself.
+type NetworkEnd struct{}
+
+// String is the line's text, without its end: "network end".
+func (NetworkEnd) String() string { return "network end" }
 
 // String is the line's text, without its end: "time NANOSECONDS".
 func (t Time) String() string { return "time " + strconv.FormatInt(int64(t), 10) }
 
 // ParseCommand reads a line of PortControl that the monitor sent, without its
-// end: a [Signal], a [Time] or a [Listen].
+// end: a [Signal], a [Time], a [Listen] or a [NetworkEnd].
 func ParseCommand(s string) (any, error) {
 	verb, num, _ := strings.Cut(s, " ")
 	n, err := strconv.ParseInt(num, 10, 64)
 	switch {
+	case s == NetworkEnd{}.String():
+		return NetworkEnd{}, nil
 	case err == nil && verb == "signal" && n > 0 && n <= 64:
 		return Signal(n), nil
 	case err == nil && verb == "time" && n >= 0:

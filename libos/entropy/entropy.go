@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 	"github.com/pith-os/pith/libos/virtio/rng"
@@ -30,13 +31,10 @@ func Start() {
 	g := new(generator)
 	if !g.start(instructions(), devices()) {
 		say("there is no source of random numbers: the machine needs a CPU with RDRAND (QEMU: -cpu max) or an entropy device (-device virtio-rng-device, virtio-rng-pci)")
-		platform.Exit(exitCode)
+		platform.Exit(boot.ExitFailure)
 	}
 	platform.SetEntropy(g.fill)
 }
-
-// exitCode is that of an image that cannot start.
-const exitCode = 125
 
 func say(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }
 

@@ -27,9 +27,8 @@ func Start() {
 		errno = mount(newSocket(host), mounts)
 	}
 	if errno != 0 {
-		const exitCode = 125 // that of an image that cannot start
 		platform.ConsoleWrite(2, []byte("pith: folders of the host: "+errno.Name()+"\n"))
-		platform.Exit(exitCode)
+		platform.Exit(boot.ExitFailure)
 	}
 }
 

@@ -18,9 +18,6 @@ const timeTimeout = 30e6
 // knows no answers, never.
 const answerTimeout = 1e9
 
-// maxCommand is more than the longest line from the monitor, in bytes.
-const maxCommand = 128
-
 // control is the channel between the monitor and the image: lines of text
 // (boot.PortControl).
 type control struct {
@@ -90,7 +87,7 @@ func (c *control) awaitTime() {
 // listen does what the monitor says, until it goes.
 func (c *control) listen() {
 	var line []byte
-	buf := make([]byte, maxCommand)
+	buf := make([]byte, boot.MaxMessage)
 	for {
 		n, errno := c.port.Read(buf)
 		if n == 0 || errno != 0 {
@@ -104,7 +101,7 @@ func (c *control) listen() {
 			c.do(string(line))
 			line = line[:0]
 		}
-		if len(line) > maxCommand {
+		if len(line) > boot.MaxMessage {
 			say("the monitor's message has no end; no more are read")
 			return
 		}
@@ -125,6 +122,8 @@ func (c *control) do(line string) {
 		c.timed.Wake()
 	case boot.Listen:
 		c.answer(line)
+	case boot.NetworkEnd:
+		platform.EndNetwork()
 	}
 }
 

@@ -48,10 +48,6 @@ func Start() {
 	}
 }
 
-// exitCode is that of an image that cannot start, as for boot parameters that
-// make no sense.
-const exitCode = 125
-
 // delay is when what no program waits for is started, in nanoseconds.
 const delay = 100e6
 
@@ -79,7 +75,7 @@ func mountFolders(mounts []boot.Mount) {
 	for _, m := range mounts {
 		if err := ninep.Mount(m); err != nil {
 			say(err.Error())
-			platform.Exit(exitCode)
+			platform.Exit(boot.ExitFailure)
 		}
 	}
 }

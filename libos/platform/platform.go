@@ -8,6 +8,7 @@
 package platform
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/boot"
@@ -49,6 +50,28 @@ type Segment struct {
 func SetControl(send func(msg string) linux.Errno) { controlDriver = send }
 
 var controlDriver func(msg string) linux.Errno
+
+// OnNetworkEnd has f called, once, when the monitor says that the instance's
+// network has failed, or at once if it has said so.
+func OnNetworkEnd(f func()) {
+	networkEnd.Store(&f)
+	if networkEnded.Load() {
+		EndNetwork()
+	}
+}
+
+// EndNetwork acts upon the monitor's word that the network has failed.
+func EndNetwork() {
+	networkEnded.Store(true)
+	if f := networkEnd.Swap(nil); f != nil {
+		(*f)()
+	}
+}
+
+var (
+	networkEnd   atomic.Pointer[func()]
+	networkEnded atomic.Bool
+)
 
 // SetEntropy has Random's bytes be made by fill, in a virtual machine, which has
 // no host to ask.

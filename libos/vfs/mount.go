@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 )
@@ -111,7 +112,6 @@ func makeDir(path string) (*Dentry, linux.Errno) {
 // fail ends the instance: a program must not run without a folder that it was
 // promised. The place is the user's choice, and may be in a folder of the host.
 func fail(what string, errno linux.Errno) {
-	const exitCode = 125 // that of an image that cannot start
 	platform.ConsoleWrite(2, []byte("pith: cannot "+what+": "+errno.Name()+"\n"))
-	platform.Exit(exitCode)
+	platform.Exit(boot.ExitFailure)
 }

@@ -30,15 +30,15 @@ func SameFile(a, b *os.File) bool {
 	return err1 == nil && err2 == nil && os.SameFile(fa, fb)
 }
 
-// roomToStart is the number of bytes that an image needs behind its end to say
+// RoomToStart is the number of bytes that an image needs behind its end to say
 // that there is too little memory for it.
-const roomToStart = 2 << 20
+const RoomToStart = 2 << 20
 
 // CheckMemory reports an error if memory is too little for what ends at the
 // guest-physical address end.
 func CheckMemory(memory, end uint64) error {
 	const unit = 1 << 20
-	least := end + roomToStart
+	least := end + RoomToStart
 	if memory < least {
 		return instance.Errorf(instance.Memory, "%dM is too little for this image: give at least %dM", memory/unit, (least+unit-1)/unit)
 	}

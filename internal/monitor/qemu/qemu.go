@@ -144,7 +144,7 @@ func (vm *machine) Tasks() []func(context.Context) error {
 // whose network has ended: its link goes down, as if a cable was pulled. So the
 // image is told that the cable does not come back.
 func (vm *machine) Unplug() error {
-	vm.control.Send(boot.NetworkEnded)
+	vm.control.Send(boot.NetworkEnd{}.String())
 	return vm.closeFront()
 }
 
