@@ -170,15 +170,15 @@ func TestLifeOfAnInstance(t *testing.T) {
 
 func TestStopKillsWhenTheGraceTimeIsOver(t *testing.T) {
 	onEach(t, func(t *testing.T, spec func(...string) *instance.Spec) {
-		s := spec("wait")
-		i := start(t, s)
-		await(t, i, s, "ready")
-		// A stopped instance acts upon no SIGTERM, and Stop lets it go on: so
-		// only a done context or a grace of 0 kills this program for sure.
-		ctx, cancel := context.WithCancel(t.Context())
+		done, cancel := context.WithCancel(t.Context())
 		cancel()
-		if code, err := i.Stop(ctx, time.Hour); err != nil || code != boot.ExitSignal(int(unix.SIGKILL)) && code != 5 {
-			t.Errorf("%d, %v", code, err)
+		for ctx, grace := range map[context.Context]time.Duration{t.Context(): 50 * time.Millisecond, done: time.Hour} {
+			s := spec("stubborn")
+			i := start(t, s)
+			await(t, i, s, "ready")
+			if code, err := i.Stop(ctx, grace); err != nil || code != boot.ExitSignal(int(unix.SIGKILL)) {
+				t.Errorf("with %v: %d, %v", grace, code, err)
+			}
 		}
 	})
 }

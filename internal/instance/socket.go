@@ -13,16 +13,20 @@ import (
 // not blocking, not listening. An invalid IP address means all addresses of the
 // host, and port 0 any free port. The caller closes the socket.
 func Bind(host netip.AddrPort) (socket int, err error) {
-	switch ip := host.Addr(); {
-	case !ip.IsValid():
-		socket, err = bindTo(unix.AF_INET6, &unix.SockaddrInet6{Port: int(host.Port())})
-		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) { // a host without IPv6
-			socket, err = bindTo(unix.AF_INET, &unix.SockaddrInet4{Port: int(host.Port())})
+	socket, err = bind(host)
+	for tries := 0; err == nil && host.Port() == 0; tries++ {
+		// A socket keeps a port that it asked for. It would lose one that the
+		// kernel chose for it, when it stops listening.
+		var chosen netip.AddrPort
+		if chosen, err = boundTo(socket); err == nil {
+			unix.Close(socket)
+			const maxTries = 16
+			socket, err = bind(netip.AddrPortFrom(host.Addr(), chosen.Port()))
+			if !errors.Is(err, unix.EADDRINUSE) || tries == maxTries {
+				break
+			}
+			socket, err = bind(host) // somebody else was faster
 		}
-	case ip.Is4():
-		socket, err = bindTo(unix.AF_INET, &unix.SockaddrInet4{Port: int(host.Port()), Addr: ip.As4()})
-	default:
-		socket, err = bindTo(unix.AF_INET6, &unix.SockaddrInet6{Port: int(host.Port()), Addr: ip.As16()})
 	}
 	if err != nil {
 		name := host.String()
@@ -32,6 +36,22 @@ func Bind(host netip.AddrPort) (socket int, err error) {
 		return -1, publishError(name, err)
 	}
 	return socket, nil
+}
+
+// bind is Bind without a port that lasts, and without words for the user.
+func bind(host netip.AddrPort) (socket int, err error) {
+	switch ip := host.Addr(); {
+	case !ip.IsValid():
+		socket, err = bindTo(unix.AF_INET6, &unix.SockaddrInet6{Port: int(host.Port())})
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) { // a host without IPv6
+			return bindTo(unix.AF_INET, &unix.SockaddrInet4{Port: int(host.Port())})
+		}
+		return socket, err
+	case ip.Is4():
+		return bindTo(unix.AF_INET, &unix.SockaddrInet4{Port: int(host.Port()), Addr: ip.As4()})
+	default:
+		return bindTo(unix.AF_INET6, &unix.SockaddrInet6{Port: int(host.Port()), Addr: ip.As16()})
+	}
 }
 
 func publishError(name string, err error) error {
@@ -106,17 +126,26 @@ func unlisten(socket int) error {
 	return nil
 }
 
-// address returns the address by which clients find a socket.
-func address(socket int) string {
+// boundTo returns the address of the host that a socket is bound to.
+func boundTo(socket int) (netip.AddrPort, error) {
 	sa, err := unix.Getsockname(socket)
 	if err != nil {
-		return err.Error()
+		return netip.AddrPort{}, os.NewSyscallError("getsockname", err)
 	}
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String()
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
 	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)).String()
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
 	}
-	return "an unknown address"
+	return netip.AddrPort{}, errors.New("it is not a socket of TCP/IP")
+}
+
+// address returns the address by which clients find a socket, for users.
+func address(socket int) string {
+	addr, err := boundTo(socket)
+	if err != nil {
+		return err.Error()
+	}
+	return addr.String()
 }

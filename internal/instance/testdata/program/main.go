@@ -19,6 +19,8 @@ func main() {
 	case "work": // takes some CPU time, then waits for SIGTERM
 		for began := time.Now(); time.Since(began) < 200*time.Millisecond; {
 		}
+	case "stubborn": // ignores SIGTERM
+		signal.Ignore(syscall.SIGTERM)
 	case "serve": // greets clients with the second argument until SIGTERM
 		l, err := net.Listen("tcp", ":80")
 		check(err)
