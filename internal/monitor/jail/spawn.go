@@ -28,9 +28,10 @@ type Child struct {
 	Cgroup *cgroup.Cgroup
 }
 
-// environment has the Go runtime of a jail do what [Exec] relies on: no other
-// thread runs Go code, no goroutine is preempted, no garbage is collected. The
-// rest saves reading what the host's cgroup allows, and names for memory.
+// environment has the Go runtime of a jail do what [Execution.Exec] relies on: no
+// other thread runs Go code, no goroutine is preempted, no garbage is collected.
+// The rest saves time: the runtime does not read the limits of the host's cgroup,
+// and gives memory no names.
 var environment = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0,decoratemappings=0"}
 
 // Process is a started child. Its process id stays its own until Reap, so that
