@@ -12,14 +12,14 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// cpu is a virtual CPU.
+// cpu is a vCPU.
 type cpu struct {
 	*kvm.VCPU
 	m  *machine
 	id int
 }
 
-// loop runs the guest, on a thread of its own that confine confines first.
+// loop runs the guest on a thread of its own, which confine confines first.
 func (c *cpu) loop(confine func(*kvm.VCPU) error) {
 	runtime.LockOSThread()
 	err := confine(c.VCPU)
@@ -33,13 +33,13 @@ func (c *cpu) loop(confine func(*kvm.VCPU) error) {
 		c.m.stop(nil)
 		return
 	}
-	c.m.stop(fmt.Errorf("CPU %d: %w", c.id, err))
+	c.m.stop(fmt.Errorf("vCPU %d: %w", c.id, err))
 }
 
 // errEnd says that the guest has ended itself.
 var errEnd = errors.New("end")
 
-// handle does what the guest's CPU stopped for.
+// handle handles an exit of the vCPU.
 func (c *cpu) handle(reason uint32) error {
 	c.m.coalesced.Lock()
 	c.Coalesced(c.m.access)
@@ -64,7 +64,7 @@ func (c *cpu) handle(reason uint32) error {
 	return fmt.Errorf("KVM stopped for reason %d%s: %s", reason, c.registers(), otherwise)
 }
 
-// registers shows where the CPU is, as the end of an error.
+// registers returns where the vCPU is, as the end of an error.
 func (c *cpu) registers() string {
 	r, err := c.Regs()
 	if err != nil {

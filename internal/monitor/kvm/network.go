@@ -13,16 +13,16 @@ import (
 	"github.com/pith-os/pith/internal/virtionet"
 )
 
-// vhostNet is the host's kernel as the mover of a card's packets.
+// vhostNet is the device by which the host's kernel moves a card's packets.
 const vhostNet = "/dev/vhost-net"
 
-// network asks for the network card, with a file that is the VMM's. Where the
-// host has vhost-net its kernel moves the packets of an interface of the host's,
-// else this process does.
+// network returns the request for the network card, and a file that only the VMM
+// needs. The host's kernel moves the packets of a tap interface if the host has
+// vhost-net. Otherwise this process does.
 func (r *running) network(l *instance.Launch, fds *files, cpus int) (*netRequest, *os.File, error) {
 	req := &netRequest{MAC: l.Boot.Net.MAC, MTU: l.Boot.Net.MTU, Pairs: min(cpus, guest.MaxPairs), Socket: -1}
 	if tap, ok := l.Network.Tap(); ok {
-		// An error: the host has none, or not for this user.
+		// It is no failure if the host has none, or not for this user.
 		if f, err := os.OpenFile(vhostNet, os.O_RDWR, 0); err == nil {
 			req.Pairs, req.Kernel = 1, &kernelRequest{fds.add(f), fds.add(tap)}
 			return req, f, nil
@@ -40,7 +40,7 @@ func (r *running) network(l *instance.Launch, fds *files, cpus int) (*netRequest
 	return req, r.front.File(), nil
 }
 
-// card is the network card, in the VMM.
+// card makes the network card, in the VMM.
 func (v *vmm) card(r *netRequest) (device.Device, error) {
 	mac, err := net.ParseMAC(r.MAC)
 	if err != nil {

@@ -125,7 +125,7 @@ func start(ctx context.Context, l *instance.Launch) (_ *running, err error) {
 	return r, nil
 }
 
-// launchVMM has the VMM run what is asked for. It calls handed once the VMM has its
+// launchVMM starts the VMM and sends it the request. It calls handed once the VMM has its
 // descriptors: nobody else may hold them, or the VMM's end would not be seen.
 func (r *running) launchVMM(ctx context.Context, l *instance.Launch, fds *files, req *request, handed func()) error {
 	numbers := make([]int, len(fds.list))
@@ -148,7 +148,7 @@ func (r *running) launchVMM(ctx context.Context, l *instance.Launch, fds *files,
 	if err != nil {
 		return err
 	}
-	// When the VMM has ended early, its answer says more than this error.
+	// If the VMM has ended early, its report says more than this error.
 	_, writeErr := r.status.Write(line)
 	r.answers = json.NewDecoder(r.status)
 	var report jail.Report
@@ -167,11 +167,11 @@ var limits = map[int]uint64{
 	unix.RLIMIT_NOFILE: 4096,
 }
 
-// maxThreads is far above what the CPUs, the devices and the Go runtime take.
+// maxThreads is far above what the vCPUs, the devices and the Go runtime take.
 const maxThreads = 512
 
-// serveFolder serves a folder of the host, and returns the VMM's end of the
-// socket for it.
+// serveFolder makes the server of a folder, and returns the VMM's end of its
+// socket.
 func (r *running) serveFolder(f instance.Folder) (*os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -187,7 +187,7 @@ func (r *running) serveFolder(f instance.Folder) (*os.File, error) {
 	return theirs, nil
 }
 
-// socketpair is a pair of connected unix sockets.
+// socketpair makes a pair of connected unix sockets.
 func socketpair(name string, kind int) (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

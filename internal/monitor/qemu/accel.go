@@ -23,7 +23,7 @@ const (
 	TCG = "tcg"
 )
 
-// choice is an accelerator and why it is that one.
+// choice is an accelerator and the reason for choosing it.
 type choice struct {
 	accel, why string
 }
@@ -35,11 +35,11 @@ func (c choice) String() string {
 	return c.accel + " (" + c.why + ")"
 }
 
-// trialTimeout is far more than a trial takes.
+// trialTimeout is far longer than a trial takes.
 const trialTimeout = 10 * time.Second
 
-// chooseAccel is the accelerator that is asked for, or KVM where a trial shows
-// that it runs code.
+// chooseAccel returns the accelerator that is asked for. By default, this is KVM if a
+// trial shows that KVM runs code.
 func chooseAccel(ctx context.Context, asked string) (choice, error) {
 	if asked != "" {
 		return choice{asked, ""}, nil
@@ -50,12 +50,11 @@ func chooseAccel(ctx context.Context, asked string) (choice, error) {
 	return choice{KVM, ""}, nil
 }
 
-// errInterpreted is that KVM runs code, but less of it than a machine of QEMU's
-// has.
+// errInterpreted says that KVM runs code, but not all that a VM of QEMU's needs.
 var errInterpreted = errors.New("KVM interprets code at CPL 0 here, as it is itself virtualised, and does not interpret all of it")
 
-// TryKVM says why QEMU's machines cannot run by KVM on this host; nil: they can.
-// That the device opens says little, and QEMU would take far longer to find out.
+// TryKVM returns why VMs of QEMU's cannot run by KVM on this host; nil: they can. A
+// device that opens proves little, and QEMU would take far longer to find out.
 func TryKVM(ctx context.Context) error {
 	found, err := probe.Run(ctx)
 	if err == nil && found.Interpreted {
@@ -64,7 +63,7 @@ func TryKVM(ctx context.Context) error {
 	return err
 }
 
-// trialExit is a code that nothing but the trial image ends with.
+// trialExit is an exit code that only the trial image ends with.
 const trialExit = 42
 
 // try runs an image of a few instructions.
@@ -98,8 +97,7 @@ func (m Monitor) try(ctx context.Context, machineType, accel string) error {
 	return err
 }
 
-// Probe implements [instance.Monitor]: it starts a trial image on each machine
-// type.
+// Probe implements [instance.Monitor]: it runs a trial image on each machine type.
 func (m Monitor) Probe(ctx context.Context) (string, error) {
 	program, err := find()
 	if err != nil {

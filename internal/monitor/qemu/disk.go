@@ -49,7 +49,7 @@ func (q *command) disk(i int, d instance.Disk) error {
 	return nil
 }
 
-// limit is a property of a drive, empty for no limit.
+// limit returns a property of a drive; empty for no limit.
 func limit(what string, n uint64) string {
 	if n == 0 {
 		return ""
@@ -57,7 +57,7 @@ func limit(what string, n uint64) string {
 	return fmt.Sprintf("throttling.%s-total=%d", what, n)
 }
 
-// openDisk opens a disk, past the host's page cache where its file system can.
+// openDisk opens a disk. It bypasses the host's page cache if the file system can.
 func openDisk(path string, mode int) (f *os.File, direct bool, err error) {
 	f, err = os.OpenFile(path, mode|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EINVAL) {
