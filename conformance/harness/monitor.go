@@ -105,12 +105,12 @@ func Selected() []Monitor {
 	return chosen
 }
 
-// gateway is the address of the user-mode network's gateway, which stands for
-// the host's loopback.
+// gateway is the address of the user-mode network's gateway. It stands for the host's
+// loopback interface.
 const gateway = "10.0.2.2"
 
-// Command prepares the program's start on monitor m. hosts are the host ports
-// by guest port, as Instance.Addr needs them.
+// Command prepares the program's start on monitor m. It returns the host ports by guest
+// port, for Instance.Addr.
 func (l *Lab) Command(ctx context.Context, m Monitor, p Program) (cmd *exec.Cmd, hosts map[string]string, err error) {
 	hosts, err = freePorts(p.Ports)
 	if err != nil {
@@ -149,7 +149,8 @@ func plainCommand(ctx context.Context, l *Lab, p Program, hosts map[string]strin
 	return cmd, nil
 }
 
-// imageCommand prepares the image's start by pith run with these flags.
+// imageCommand returns a function that prepares the image's start by pith run with
+// these flags.
 func imageCommand(flags ...string) func(context.Context, *Lab, Program, map[string]string) (*exec.Cmd, error) {
 	return func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
 		image, err := l.Image(ctx, p)

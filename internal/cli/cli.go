@@ -27,7 +27,7 @@ import (
 // exit codes besides the program's own are in libos/boot.
 const exitUser = 1
 
-// progressDelay is how long something takes before it gets a progress line.
+// progressDelay is how long a step takes before the user gets a progress line.
 const progressDelay = time.Second
 
 // session is what the commands share.
@@ -74,7 +74,7 @@ func Main(args []string, stdin, stdout, stderr *os.File) int {
 	return code
 }
 
-// oneLine keeps an error on a line of its own, whatever it wraps.
+// oneLine puts an error on one line, whatever it wraps.
 func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
@@ -84,9 +84,9 @@ func (s *session) rootCommand() *cobra.Command {
 		Use:   "pith",
 		Short: "Build unmodified Go programs as unikernels and run them",
 		Long: `Pith turns an unmodified Go program into a unikernel: the program, the Go
-runtime and a library OS, linked into one image. It runs as a process that may
-do almost nothing, without root, a container or a virtual machine; or, the same
-file, as a virtual machine with nothing beneath it.`,
+runtime and a library OS, linked into one image. The image runs as a process that
+may do almost nothing, without root, a container or a virtual machine. The same
+file also runs as a virtual machine of its own, without an operating system.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith build ./cmd/web -o web.pith && pith run web.pith -p 8080:80`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +110,7 @@ file, as a virtual machine with nothing beneath it.`,
 	return root
 }
 
-// oneArg has a command take exactly one argument, called what.
+// oneArg makes a command take exactly one argument, which messages call what.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		n := len(args)
@@ -127,8 +127,8 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// progress prints what is being done once that takes a while, on a terminal
-// only. The function it returns ends it.
+// progress returns a function that reports the current step, and one that ends the
+// report. A step is printed once it takes a while, and only on a terminal.
 func (s *session) progress() (report func(string), done func()) {
 	if !instance.IsTerminal(s.stderr) {
 		return func(string) {}, func() {}

@@ -15,8 +15,8 @@ import (
 	"github.com/pith-os/pith/internal/toolchain"
 )
 
-// testMemory is what tests get unless they ask for something else: they are
-// many in one program, and memory is taken when it is touched.
+// testMemory is the default memory of tests. One program has many tests, and the host
+// gives memory only when it is touched.
 const testMemory = "2G"
 
 func (s *session) execCommand() *cobra.Command {
@@ -25,13 +25,13 @@ func (s *session) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] BINARY [ARGS]",
 		Short: "Run an executable that pith's Go linked, as a unikernel",
-		Long: `Run an executable that pith's Go linked, a test for example, as an image: go test
-and go run call it with -exec. Arguments and environment are the executable's as
-they are. It starts in the current folder and sees these folders of the host at
-their own paths: the module's that the current folder is in, go's work folder
-for the executable, those that its -test flags say to write to, and, to read,
-the executable's and the Go distribution's. It runs as a confined process unless
---monitor, or a flag that takes a virtual machine, says otherwise.`,
+		Long: `Run an executable that pith's Go linked, such as a test, as an image. go test and
+go run call it with -exec. The executable gets the arguments and the environment
+unchanged. It starts in the current folder and sees these folders of the host at
+their own paths: the module around the current folder, go's work folder for the
+executable, the folders that its -test flags say to write to, and, to read, the
+executable's folder and the Go distribution. It runs as a confined process unless
+--monitor, or a flag that needs a virtual machine, says otherwise.`,
 		Example: `  pith test ./...
   pith go test -exec "pith exec --monitor qemu" ./...
   pith go test -c -o x.test ./x && pith exec x.test -test.v`,
@@ -101,8 +101,8 @@ func (s *session) exec(ctx context.Context, p *plan, args []string) error {
 	return s.start(ctx, p, img)
 }
 
-// emptyFolders gives the image the folders that the variables name, as far as
-// they are set, without what is in them.
+// emptyFolders returns empty folders for the image, at the paths that the variables
+// have.
 func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err error) {
 	empty := filepath.Join(tmp, "empty")
 	if err := os.Mkdir(empty, 0o755); err != nil {
@@ -116,7 +116,7 @@ func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err e
 	return files, nil
 }
 
-// foldersOf are the folders that an executable sees.
+// foldersOf returns the folders that an executable sees.
 func foldersOf(dir, executable, goroot string, args []string) []instance.Folder {
 	var l folders
 	module := moduleRoot(dir)
@@ -138,10 +138,10 @@ func foldersOf(dir, executable, goroot string, args []string) []instance.Folder 
 	return l
 }
 
-// folders are shared at their own paths.
+// folders are shared folders that have the same path on the host and in the guest.
 type folders []instance.Folder
 
-// add shares a folder, unless it is in one that is, or is none.
+// add shares a folder, unless it is in a shared one already, or is no folder.
 func (l *folders) add(path string, readOnly bool) {
 	for _, f := range *l {
 		if within(f.Host, path) && (readOnly || !f.ReadOnly) {
@@ -153,14 +153,14 @@ func (l *folders) add(path string, readOnly bool) {
 	}
 }
 
-// within says whether path is dir or in it.
+// within reports whether path is dir or in it.
 func within(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// moduleRoot is the nearest folder around dir that has a go.mod; dir when there
-// is none.
+// moduleRoot returns the nearest folder around dir that has a go.mod; dir if there is
+// none.
 func moduleRoot(dir string) string {
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
@@ -172,8 +172,9 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// outputs are the folders that a test is told to write to, by -test.NAME=VALUE
-// as the go command gives it or -test.NAME VALUE (see go help testflag).
+// outputs returns the folders that a test writes to. They are in flags
+// -test.NAME=VALUE, as the go command gives them, or -test.NAME VALUE (see go help
+// testflag).
 func outputs(dir string, args []string) (paths []string) {
 	into := dir
 	for i, arg := range args {

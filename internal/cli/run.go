@@ -41,15 +41,16 @@ func (s *session) runCommand() *cobra.Command {
 		Use:   "run [flags] PACKAGE|IMAGE [-- ARGS]",
 		Short: "Run a Go program or an image as a unikernel",
 		Long: `Run an image that pith build wrote, or build a main package and run it. The
-program has standard input, output and error, and its exit code is pith's.
-Ctrl-C sends it SIGINT; a second one ends it.
+program has pith's standard input, output and error, and pith exits with the
+program's exit code. Ctrl-C sends it SIGINT; a second Ctrl-C kills it.
 
-It runs as a virtual machine where KVM runs code, else as a confined process; a
-flag that one of them cannot do leaves the others. --monitor chooses, --verbose
-says what was chosen and why.
+It runs as a virtual machine if KVM runs code on the host, else as a confined
+process. If a flag needs something that one of them cannot do, another one runs
+it. --monitor chooses, and --verbose says what was chosen and why.
 
-Exit code: the program's own; 1 for a mistake in what was asked for; 125 when
-the program could not be started.`,
+Exit code: the program's own; 128 plus the number of the signal that ended it;
+137 if it ran out of memory; 125 if it could not be run; 1 for a mistake in the
+command line.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith run web.pith -p 8080:80 -e GREETING=hi -- -flag arg
   pith run example.com/tool@latest --net none -- -h
@@ -65,7 +66,7 @@ the program could not be started.`,
 }
 
 func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) (err error) {
-	// Everything that can be wrong in the flags is found before a build.
+	// Mistakes in the flags are found before a build.
 	p, err := r.check(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
@@ -89,8 +90,8 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 	return nil
 }
 
-// openOrBuild opens the image what, or builds the package of that name. The
-// image of a package is in no folder by the time it runs.
+// openOrBuild opens the image what, or builds the package of that name. The image of
+// a package has lost its name by the time it runs.
 func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *pflag.FlagSet) (*image.Image, error) {
 	if isImage(what) {
 		if flag := r.changed(f); flag != "" {
@@ -125,7 +126,8 @@ func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *
 	return image.Open(opts.Output)
 }
 
-// isImage tells an image from a package: an image is a file, and no Go file.
+// isImage reports whether name is an image, and not a package: it is a file, and no
+// Go file.
 func isImage(name string) bool {
 	if strings.HasSuffix(name, ".go") {
 		return false
@@ -137,12 +139,12 @@ func isImage(name string) bool {
 	return !fi.IsDir()
 }
 
-// programName is os.Args[0]: the command's name, as go build chooses it.
+// programName returns os.Args[0]: the command's name, as go build chooses it.
 func programName(pkg string) string {
 	name := path.Base(pkg)
 	if v, ok := strings.CutPrefix(name, "v"); ok && path.Dir(pkg) != "." {
-		if n, err := strconv.Atoi(v); err == nil && n > 1 {
-			name = path.Base(path.Dir(pkg)) // the major version of a module's path
+		if n, err := strconv.Atoi(v); err == nil && n > 1 { // a module's major version
+			name = path.Base(path.Dir(pkg))
 		}
 	}
 	return name

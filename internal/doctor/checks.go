@@ -38,8 +38,8 @@ func checkMonitor(ctx context.Context, m instance.Monitor) Check {
 	return c
 }
 
-// Settings that forbid user namespaces to ordinary users, with the value that
-// does, and what allows them.
+// namespaceSettings are settings of the host that may forbid user namespaces to
+// ordinary users: the value that forbids them, and how to allow them.
 var namespaceSettings = []struct{ file, forbids, advice string }{
 	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 (as root) allows them"},
 	{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 (as root) allows them"},
@@ -59,7 +59,7 @@ func checkNamespaces() Check {
 		return c
 	}
 	c.Status, c.Found = Limited, err.Error()
-	c.Advice = "images run, but in the namespaces of the host: only the seccomp filter and their empty environment confine them"
+	c.Advice = "images run in the namespaces of the host: only the seccomp filter and their empty environment confine them"
 	for _, s := range namespaceSettings {
 		if b, err := os.ReadFile(s.file); err == nil && strings.TrimSpace(string(b)) == s.forbids {
 			c.Advice += "; " + s.advice
@@ -76,12 +76,12 @@ func checkSeccomp() Check {
 	b, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
 	if err != nil || !strings.Contains(string(b), "kill_process") {
 		c.Status, c.Found = Missing, "the kernel has no filters that end a process"
-		c.Advice = "images do not run without: use Linux 4.14 or later with CONFIG_SECCOMP_FILTER"
+		c.Advice = "images do not run without them: use Linux 4.14 or later with CONFIG_SECCOMP_FILTER"
 	}
 	return c
 }
 
-// checkMemory compares what is free with pith run's default.
+// checkMemory compares the free memory with the default of pith run.
 func checkMemory() Check {
 	const enough = 256 << 20
 	c := Check{Name: "memory"}
@@ -94,13 +94,13 @@ func checkMemory() Check {
 	c.Found = fmt.Sprintf("%d MiB available", free>>20)
 	if free < enough {
 		c.Status = Limited
-		c.Advice = "an instance may use 256M unless told otherwise: give pith run less with --memory"
+		c.Advice = "by default an instance may use 256M: give pith run less with --memory"
 	}
 	return c
 }
 
-// availableMemory is MemAvailable of proc_meminfo(5), in bytes, or what the
-// control group still allows (cgroup v2 memory.max, memory.current).
+// availableMemory returns MemAvailable of proc_meminfo(5) in bytes, or what the cgroup
+// still allows if that is less (memory.max and memory.current of version 2).
 func availableMemory() (uint64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
