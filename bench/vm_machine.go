@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor/qemu"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -107,11 +107,11 @@ func (m *vm) plug(ctx context.Context) (net boot.Net, socket *os.File, err error
 		return net, nil, err
 	}
 	m.release = append(m.release, g.Close)
-	card, err := virtionet.New(1)
+	card, err := backend.New(1)
 	if err != nil {
 		return net, nil, err
 	}
-	front, err := vhostuser.Attach(card)
+	front, err := vhostuser.Listen(card)
 	if err != nil {
 		return net, nil, err
 	}

@@ -1,6 +1,7 @@
-// Package event is eventfd(2) as monitors use it: what a driver notifies a
-// device by (ioeventfd), and a device a driver (irqfd), with no thread between,
-// also of another process or of the kernel.
+// Package event wraps eventfd(2). Drivers notify devices through an eventfd (KVM's
+// ioeventfd), and devices interrupt drivers through another one (irqfd). No thread
+// stands between the two sides, even if the device is in another process or in the
+// kernel.
 package event
 
 import (
@@ -14,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Event is an eventfd. A nil one is never signalled.
+// Event is an eventfd. Signal and Close of a nil Event do nothing.
 type Event struct {
 	fd      int
 	file    *os.File
 	raw     syscall.RawConn
 	add     func(fd uintptr) bool
 	stopped atomic.Bool
-	count   [8]byte // of Wait
+	count   [8]byte // read by Wait
 }
 
-// New is a new event.
+// New returns a new event.
 func New() (*Event, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
@@ -33,13 +34,14 @@ func New() (*Event, error) {
 	return From(fd)
 }
 
-// From is the event of fd, which it owns from now on, also when it fails.
+// From returns an event for the eventfd fd. It owns fd, also if it fails.
 func From(fd int) (*Event, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
 	}
 	e := &Event{fd: fd, file: os.NewFile(uintptr(fd), "event")}
-	// What cannot be polled would hold a thread, and could not be closed.
+	// A file that cannot be polled would block a thread in Wait, and Close would
+	// not wake it.
 	err := e.file.SetDeadline(time.Time{})
 	if err == nil {
 		e.raw, err = e.file.SyscallConn()
@@ -49,59 +51,58 @@ func From(fd int) (*Event, error) {
 	}
 	one := binary.NativeEndian.AppendUint64(nil, 1)
 	e.add = func(fd uintptr) bool {
-		// EAGAIN: it is signalled as often as can be. Other errors are of
-		// an event that somebody else made.
+		// EAGAIN: the counter is at its maximum, so the event is signalled. Other
+		// errors can only come from a descriptor that another process passed.
 		_, _ = unix.Write(int(fd), one)
 		return true
 	}
 	return e, nil
 }
 
-// FD is the descriptor, for the kernel and for other processes. It is the
-// event's as long as that is open.
+// FD returns the descriptor, for the kernel and for other processes. It is valid
+// until Close.
 func (e *Event) FD() int { return e.fd }
 
-// Signal signals the event and does not wait.
+// Signal signals the event. It does not block.
 func (e *Event) Signal() {
 	if e != nil {
-		_ = e.raw.Write(e.add) // it fails when the event is closed
+		_ = e.raw.Write(e.add) // fails if the event is closed
 	}
 }
 
-// Wait waits until the event was signalled since the last Wait. It reports
-// false once the event is closed or stopped. One goroutine waits at a time.
+// Wait waits until the event has been signalled since the last Wait. It reports
+// false if the event is closed or stopped. Only one goroutine may wait at a time.
 func (e *Event) Wait() bool {
 	if e.Stopped() {
-		return false // a Wait before may have taken Stop's own signal
+		return false // an earlier Wait may have consumed the signal of Stop
 	}
 	_, err := e.file.Read(e.count[:])
 	return err == nil && !e.Stopped()
 }
 
-// Stop ends a Wait, and those to come until Resume. The event stays open for
-// who else has it.
+// Stop makes Wait return false, now and until Resume. The event stays open for
+// others that use its descriptor.
 func (e *Event) Stop() {
 	e.stopped.Store(true)
 	e.Signal()
 }
 
-// Stopped says whether Stop was called, for who has so much to do that it does
-// not come to wait.
+// Stopped reports whether Stop was called. A goroutine that is too busy to call Wait
+// asks it between two pieces of work.
 func (e *Event) Stopped() bool { return e.stopped.Load() }
 
-// Resume has Wait wait again, after Stop, when nobody waits. What was signalled
-// before is forgotten.
+// Resume undoes Stop and discards earlier signals. No goroutine may be in Wait.
 func (e *Event) Resume() {
-	// It fails when the event is closed.
+	// Fails if the event is closed.
 	_ = e.raw.Read(func(fd uintptr) bool {
-		// EAGAIN: nothing was signalled.
+		// EAGAIN: the event was not signalled.
 		_, _ = unix.Read(int(fd), e.count[:])
 		return true
 	})
 	e.stopped.Store(false)
 }
 
-// Close ends Wait and Signal.
+// Close closes the descriptor. Wait then returns false, and Signal does nothing.
 func (e *Event) Close() {
 	if e != nil {
 		_ = e.file.Close()

@@ -32,7 +32,7 @@ func TestNoSignalIsLost(t *testing.T) {
 	for range 1000 {
 		ping.Signal()
 		if !pong.Wait() {
-			t.Fatal("stopped")
+			t.Fatal("Wait reports that the event is stopped")
 		}
 	}
 	ping.Close()
@@ -45,7 +45,7 @@ func TestSignalsAddUp(t *testing.T) {
 		e.Signal()
 	}
 	if !e.Wait() {
-		t.Fatal("stopped")
+		t.Fatal("Wait reports that the event is stopped")
 	}
 	var count [8]byte
 	if _, err := unix.Read(e.FD(), count[:]); err != unix.EAGAIN {
@@ -75,7 +75,7 @@ func TestStopEndsAllWaitsUntilResume(t *testing.T) {
 		}
 		e.Signal()
 		if !e.Wait() {
-			t.Fatal("nothing comes after Resume")
+			t.Fatal("no signal arrives after Resume")
 		}
 	}
 }
@@ -94,13 +94,13 @@ func TestCloseEndsAll(t *testing.T) {
 	e.Close()
 }
 
-func TestNoEventIsNeverSignalled(*testing.T) {
+func TestNilEventDoesNothing(*testing.T) {
 	var e *event.Event
 	e.Signal()
 	e.Close()
 }
 
-func TestAnEventOfAnotherProcess(t *testing.T) {
+func TestSignalThroughAnotherDescriptor(t *testing.T) {
 	ours := newEvent(t)
 	fd, err := unix.FcntlInt(uintptr(ours.FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -113,11 +113,11 @@ func TestAnEventOfAnotherProcess(t *testing.T) {
 	defer theirs.Close()
 	theirs.Signal()
 	if !ours.Wait() {
-		t.Error("closed")
+		t.Error("Wait reports that the event is closed")
 	}
 }
 
-func TestOnlyAnEventIsTaken(t *testing.T) {
+func TestFromRefusesOtherFiles(t *testing.T) {
 	null, err := os.Open("/dev/null")
 	if err != nil {
 		t.Fatal(err)
@@ -135,10 +135,10 @@ func TestOnlyAnEventIsTaken(t *testing.T) {
 		t.Errorf("/dev/null: %v", err)
 	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != unix.EBADF {
-		t.Errorf("what was refused is still open: %v", err)
+		t.Errorf("the descriptor that From refused is still open: %v", err)
 	}
 	if _, err := event.From(-1); err == nil {
-		t.Error("-1 is an event")
+		t.Error("From accepts descriptor -1")
 	}
 }
 

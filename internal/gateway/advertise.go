@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// routerLifetime is how long a guest believes an advertisement (RFC 4861
-	// §6.2.1), advertiseEvery how often it hears one unasked.
+	// routerLifetime is how long an advertisement is valid (RFC 4861 §6.2.1).
+	// advertiseEvery is how often the gateway sends one unasked.
 	routerLifetime = 30 * time.Minute
 	advertiseEvery = 10 * time.Minute
 )
@@ -32,15 +32,16 @@ func (g *Gateway) advertise(ctx context.Context) {
 	}
 }
 
-// sendAdvertisement sends a router advertisement to all nodes. It may be lost,
-// and is repeated.
+// sendAdvertisement sends a router advertisement to all nodes. A lost one is
+// repeated later.
 func (g *Gateway) sendAdvertisement() {
 	_ = g.stack.WritePacketToRemote(nicID, header.EthernetAddressFromMulticastIPv6Address(header.IPv6AllNodesMulticastAddress),
 		ipv6.ProtocolNumber, buffer.MakeWithData(g.routerAdvertisement()))
 }
 
-// routerAdvertisement is an IPv6 packet (RFC 4861 §4.2) that offers the gateway
-// as router, addresses by SLAAC, the MTU and the name server (RFC 8106 §5.1).
+// routerAdvertisement returns an IPv6 packet (RFC 4861 §4.2) that announces the
+// gateway as router, the prefix for SLAAC, the MTU and the name server (RFC 8106
+// §5.1).
 func (g *Gateway) routerAdvertisement() []byte {
 	be := binary.BigEndian
 	seconds := uint32(routerLifetime / time.Second)

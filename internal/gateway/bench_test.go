@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// BenchmarkTCP measures bulk transfer: a host's socket, the gateway, the link,
-// and a second stack in this process, which costs as much as the gateway does.
+// BenchmarkTCP measures bulk transfer between a host socket and a second stack in
+// this process, through the gateway and the link. The second stack costs as much
+// time as the gateway.
 func BenchmarkTCP(b *testing.B) {
 	const chunk = 1 << 20
 	for _, dir := range []string{"HostToGuest", "GuestToHost"} {
@@ -51,7 +52,7 @@ func BenchmarkTCP(b *testing.B) {
 	}
 }
 
-// BenchmarkTCPRoundTrip measures one byte there and back.
+// BenchmarkTCPRoundTrip measures the round trip of one byte.
 func BenchmarkTCPRoundTrip(b *testing.B) {
 	g, v := newGuest(b, Config{})
 	l, addr := listenHost(b, g, false)
@@ -84,7 +85,7 @@ func BenchmarkTCPConnect(b *testing.B) {
 	}
 }
 
-// BenchmarkUDPRoundTrip measures a datagram there and back.
+// BenchmarkUDPRoundTrip measures the round trip of one datagram.
 func BenchmarkUDPRoundTrip(b *testing.B) {
 	g, v := newGuest(b, Config{})
 	c := v.dialUDP(b, 0, netip.AddrPortFrom(g.addrs.gateway4, portOf(udpEcho(b, "127.0.0.1:0"))))
@@ -97,7 +98,7 @@ func BenchmarkUDPRoundTrip(b *testing.B) {
 	}
 }
 
-// BenchmarkNew measures a gateway's start, and what it keeps when idle.
+// BenchmarkNew measures the start of a gateway and the memory of an idle one.
 func BenchmarkNew(b *testing.B) {
 	var before, after runtime.MemStats
 	runtime.GC()

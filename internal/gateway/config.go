@@ -17,37 +17,38 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 )
 
-// Config says what the guest's network looks like and how much of the host it
-// may use. The zero value is the default.
+// Config describes the guest's network and limits what the guest may use of the
+// host. Each zero field has the default that its comment gives.
 type Config struct {
-	// Prefix4 and Prefix6 are the guest's networks, 10.0.2.0/24 as in QEMU's
-	// user network and fd00:7069:7468::/64. In each, the gateway's host number
-	// is 2, the name server's 3 and the guest's 15.
+	// Prefix4 and Prefix6 are the guest's networks. The defaults are 10.0.2.0/24,
+	// as in QEMU's user network, and fd00:7069:7468::/64. In both networks the
+	// gateway has host number 2, the name server 3 and the guest 15.
 	Prefix4, Prefix6 netip.Prefix
-	// MAC is the guest's Ethernet address, 52:54:00:12:34:56.
+	// MAC is the guest's Ethernet address, by default 52:54:00:12:34:56.
 	MAC net.HardwareAddr
-	// MTU of the link in bytes, 1500. Segmentation offload makes a larger one
-	// useful for UDP only.
+	// MTU is that of the link in bytes, by default 1500. With segmentation offload
+	// a larger one only helps UDP.
 	MTU int
 
-	// Resolvers are the name servers that queries are forwarded to; by
-	// default those of the host's /etc/resolv.conf. Where there are none,
-	// addresses come from the host's own resolver, /etc/hosts included.
+	// Resolvers are the name servers that get the guest's queries. nil: those of
+	// the host's /etc/resolv.conf. If there are none at all, the host's own
+	// resolver answers, which reads /etc/hosts.
 	Resolvers []netip.AddrPort
 
 	// NoLoopback forbids the guest to reach services on the host's loopback
-	// interface by the gateway's address.
+	// interface through the gateway's address.
 	NoLoopback bool
 	// Deny are networks that the guest may not reach.
 	Deny []netip.Prefix
 
-	// MaxTCP bounds the guest's TCP connections, 4096, and MaxUDP its UDP and
-	// ping flows, 1024, of which the least recently used make way.
+	// MaxTCP is the largest number of TCP connections, by default 4096. MaxUDP is
+	// the largest number of UDP and ping flows, by default 1024. A new flow
+	// replaces one that was not used for long.
 	MaxTCP, MaxUDP int
-	// MaxDNS bounds the name server's unanswered queries, 128.
+	// MaxDNS is the largest number of DNS queries in flight, by default 128.
 	MaxDNS int
-	// UDPTimeout ends a UDP flow that was idle for so long, two minutes. A
-	// flow that was never answered ends after a quarter of it.
+	// UDPTimeout is how long a UDP flow may be idle, by default two minutes. A flow
+	// that only one side has used ends after a quarter of it.
 	UDPTimeout time.Duration
 }
 
@@ -92,8 +93,8 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
-// Guest is the network device's static configuration for the guest's boot
-// parameters.
+// Guest returns the static configuration of the guest's network device, for its
+// boot parameters.
 func (g *Gateway) Guest() boot.Net {
 	a := g.addrs
 	return boot.Net{
@@ -107,14 +108,14 @@ func (g *Gateway) Guest() boot.Net {
 	}
 }
 
-// addresses are those of the guest's link.
+// addresses are the addresses on the guest's link.
 type addresses struct {
-	mac                tcpip.LinkAddress // the gateway's
+	mac                tcpip.LinkAddress // of the gateway
 	gateway4, gateway6 netip.Addr
 	dns4, dns6         netip.Addr
 	guest4, guest6     netip.Addr
-	linkLocal          netip.Addr     // the gateway's, the source of router advertisements
-	own                []netip.Prefix // all of the gateway's, with their networks
+	linkLocal          netip.Addr     // of the gateway, the source of router advertisements
+	own                []netip.Prefix // all addresses of the gateway, with their networks
 }
 
 func (c Config) addresses() addresses {
@@ -148,7 +149,7 @@ func (a *addresses) isGateway(x netip.Addr) bool { return x == a.gateway4 || x =
 
 func (a *addresses) isDNS(x netip.Addr) bool { return x == a.dns4 || x == a.dns6 }
 
-// gatewayFor is the gateway's address in x's family.
+// gatewayFor returns the gateway's address in the family of x.
 func (a *addresses) gatewayFor(x netip.Addr) netip.Addr {
 	if x.Is4() {
 		return a.gateway4
@@ -156,7 +157,7 @@ func (a *addresses) gatewayFor(x netip.Addr) netip.Addr {
 	return a.gateway6
 }
 
-// guestFor is the guest's address in x's family.
+// guestFor returns the guest's address in the family of x.
 func (a *addresses) guestFor(x netip.Addr) netip.Addr {
 	if x.Is4() {
 		return a.guest4
@@ -164,7 +165,7 @@ func (a *addresses) guestFor(x netip.Addr) netip.Addr {
 	return a.guest6
 }
 
-// nth is the address with the given host number in p.
+// nth returns the address with the given host number in p.
 func nth(p netip.Prefix, host uint32) netip.Addr {
 	if p.Addr().Is4() {
 		b := p.Addr().As4()
@@ -176,7 +177,7 @@ func nth(p netip.Prefix, host uint32) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// The stack's forms of addresses.
+// Conversions between addresses of net/netip and of the stack.
 
 func toStack(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
 

@@ -17,12 +17,12 @@ import (
 const (
 	dhcpServerPort = 67
 	dhcpClientPort = 68
-	// leaseTime needs no renewal in practice: the address has one owner.
+	// leaseTime is long, because the address has a single owner.
 	leaseTime = 24 * time.Hour
 )
 
-// handleDHCP answers a message to the DHCP server (RFC 2131), which has one
-// address to give, the guest's. Whoever asks on the link is the guest.
+// handleDHCP answers a message to the DHCP server (RFC 2131). The server has one
+// address, which is the guest's. Any client on the link is the guest.
 func (g *Gateway) handleDHCP(payload []byte) {
 	request, err := dhcpv4.FromBytes(payload)
 	if err != nil || request.OpCode != dhcpv4.OpcodeBootRequest || len(request.ClientHWAddr) != header.EthernetAddressSize {
@@ -32,8 +32,8 @@ func (g *Gateway) handleDHCP(payload []byte) {
 	if err != nil || reply == nil {
 		return
 	}
-	// A client without an address hears by broadcast or by its Ethernet
-	// address alone, so the reply does not go by the stack's routes.
+	// A client without an address only receives broadcasts and packets to its
+	// Ethernet address. So the reply does not use the stack's routes.
 	link, dst := tcpip.LinkAddress(request.ClientHWAddr), g.addrs.guest4
 	if request.IsBroadcast() || reply.MessageType() == dhcpv4.MessageTypeNak {
 		link, dst = header.EthernetBroadcastAddress, ipv4Broadcast
@@ -42,11 +42,11 @@ func (g *Gateway) handleDHCP(payload []byte) {
 	_ = g.stack.WritePacketToRemote(nicID, link, ipv4.ProtocolNumber, buffer.MakeWithData(packet))
 }
 
-// answerDHCP is the answer to a client's message, nil when there is none.
+// answerDHCP returns the answer to a client's message, or nil if it needs no answer.
 func (g *Gateway) answerDHCP(request *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
 	server, guest := g.addrs.gateway4.AsSlice(), g.addrs.guest4.AsSlice()
 	if id := request.ServerIdentifier(); id != nil && !id.Equal(server) {
-		return nil, nil // another server's client
+		return nil, nil // the client has chosen another server
 	}
 	mods := []dhcpv4.Modifier{
 		dhcpv4.WithServerIP(server),
@@ -81,7 +81,7 @@ func (g *Gateway) answerDHCP(request *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
 	return dhcpv4.NewReplyFromRequest(request, mods...)
 }
 
-// udp4 is an IPv4 packet with a UDP datagram.
+// udp4 returns an IPv4 packet with a UDP datagram.
 func udp4(src, dst tcpip.Address, srcPort, dstPort uint16, payload []byte) []byte {
 	length := uint16(header.UDPMinimumSize + len(payload))
 	packet := make([]byte, header.IPv4MinimumSize+int(length))

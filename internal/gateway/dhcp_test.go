@@ -26,7 +26,7 @@ type wire struct {
 	link link.Link
 }
 
-// newWire has a gateway serve a link that the test holds the other end of.
+// newWire returns the guest's end of a link that a gateway serves.
 func newWire(t testing.TB, cfg Config) *wire {
 	t.Helper()
 	checkLeaks(t)
@@ -53,7 +53,7 @@ func newWire(t testing.TB, cfg Config) *wire {
 
 var guestMAC = net.HardwareAddr{0x52, 0x54, 0, 0x12, 0x34, 0x56}
 
-// frame is a message of the link.
+// frame returns a message of the link.
 func frame(dst string, proto uint16, packet []byte) []byte {
 	b := make([]byte, boot.VirtioNetHeaderSize, boot.VirtioNetHeaderSize+ethernetSize+len(packet))
 	b = append(append(b, dst...), guestMAC...)
@@ -67,7 +67,7 @@ func (w *wire) send(dst string, proto uint16, packet []byte) {
 	}
 }
 
-// receive waits for a packet that is wanted; others are passed over.
+// receive waits for a packet that wanted accepts, and drops others.
 func (w *wire) receive(proto uint16, wanted func(packet []byte) bool) []byte {
 	w.t.Helper()
 	timeout := time.AfterFunc(10*time.Second, func() { w.link.Close() })
@@ -98,7 +98,7 @@ func TestDHCP(t *testing.T) {
 			return header.IPv4(p).Protocol() == uint8(udpProtocol) && h.SourcePort() == dhcpServerPort
 		})
 		if ip := header.IPv4(p); !ip.IsChecksumValid() {
-			t.Error("IPv4 checksum")
+			t.Error("the IPv4 checksum is wrong")
 		}
 		reply, err := dhcpv4.FromBytes(p[header.IPv4MinimumSize+header.UDPMinimumSize:])
 		if err != nil {
@@ -137,7 +137,7 @@ func TestDHCP(t *testing.T) {
 	}
 	request.UpdateOption(dhcpv4.OptRequestedIPAddress(net.IPv4(10, 0, 2, 99)))
 	if nak := exchange(request); nak.MessageType() != dhcpv4.MessageTypeNak {
-		t.Errorf("for another's address: %v, want a NAK", nak.MessageType())
+		t.Errorf("a request for another address: %v, want a NAK", nak.MessageType())
 	}
 }
 
@@ -147,7 +147,7 @@ func TestRouterAdvertisement(t *testing.T) {
 		return header.IPv6(p).NextHeader() == uint8(header.ICMPv6ProtocolNumber) &&
 			header.ICMPv6(p[header.IPv6MinimumSize:]).Type() == header.ICMPv6RouterAdvert
 	}
-	w.receive(uint16(ipv6.ProtocolNumber), is) // unasked
+	w.receive(uint16(ipv6.ProtocolNumber), is) // sent unasked
 	solicit := make([]byte, header.IPv6MinimumSize+8)
 	header.IPv6(solicit).Encode(&header.IPv6Fields{
 		PayloadLength: 8, TransportProtocol: header.ICMPv6ProtocolNumber, HopLimit: header.NDPHopLimit,
@@ -164,7 +164,7 @@ func TestRouterAdvertisement(t *testing.T) {
 	}
 	ra := header.NDPRouterAdvert(m.MessageBody())
 	if ra.RouterLifetime() != routerLifetime {
-		t.Errorf("lifetime %v", ra.RouterLifetime())
+		t.Errorf("router lifetime %v", ra.RouterLifetime())
 	}
 	it, err := ra.Options().Iter(true)
 	if err != nil {
@@ -198,8 +198,8 @@ func TestRouterAdvertisement(t *testing.T) {
 	}
 }
 
-// A spoofing stack would answer for every address: a guest that probes for its
-// own would find it taken.
+// A spoofing stack answers for every address. A guest that probes for its own
+// address would find it taken.
 func TestGatewayAnswersARPForItsOwnAddressesOnly(t *testing.T) {
 	w := newWire(t, Config{})
 	request := func(target netip.Addr) []byte {
@@ -217,6 +217,6 @@ func TestGatewayAnswersARPForItsOwnAddressesOnly(t *testing.T) {
 	}
 	p := w.receive(uint16(arp.ProtocolNumber), func(p []byte) bool { return header.ARP(p).Op() == header.ARPReply })
 	if got := addr4(header.ARP(p).ProtocolAddressSender()); got != w.g.addrs.dns4 {
-		t.Errorf("the first answer is for %s, want the last question's", got)
+		t.Errorf("the first answer is for %s, want the address of the last question", got)
 	}
 }

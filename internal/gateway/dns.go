@@ -12,30 +12,31 @@ import (
 
 const (
 	dnsPort = 53
-	// dnsTimeout is for one name server; the next one gets its own.
+	// dnsTimeout is how long each name server may take to answer.
 	dnsTimeout = 3 * time.Second
-	// dnsIdle ends a TCP connection to the name server (RFC 7766 §6.2.3).
+	// dnsIdle is how long the guest's TCP connection to the name server may be
+	// idle (RFC 7766 §6.2.3).
 	dnsIdle = 30 * time.Second
 	// dnsHeader is the size of a message's header (RFC 1035 §4.1.1).
 	dnsHeader = 12
 )
 
-// dnsForwarder is the name server on the guest's link. It passes messages to
-// the host's name servers and back without reading more than their headers;
-// local stubs such as 127.0.0.53 serve as well as any, for it is the host that
-// asks. Where the host has none, its own resolver answers.
+// dnsForwarder is the name server on the guest's link. It forwards messages to the
+// host's name servers and back, and reads only their headers. A stub resolver such
+// as 127.0.0.53 works too, because the query comes from the host. If the host has
+// no name server, its own resolver answers.
 type dnsForwarder struct {
 	g       *Gateway
-	pending atomic.Int32
+	pending atomic.Int32 // queries in flight
 	config  resolvConf
 }
 
 func (d *dnsForwarder) init(g *Gateway) { d.g = g }
 
-// handleUDP answers a query in a goroutine of its own.
+// handleUDP answers a query in a new goroutine.
 func (d *dnsForwarder) handleUDP(guest, server netip.AddrPort, query []byte) {
 	if !isQuery(query) || !d.acquire() {
-		return // resolvers ask again
+		return // the guest's resolver asks again
 	}
 	query = append([]byte(nil), query...)
 	if !d.g.begin(func(ctx context.Context) {
@@ -48,6 +49,8 @@ func (d *dnsForwarder) handleUDP(guest, server netip.AddrPort, query []byte) {
 	}
 }
 
+// acquire reserves a place for a query. It reports false if Config.MaxDNS queries
+// are in flight.
 func (d *dnsForwarder) acquire() bool {
 	if int(d.pending.Add(1)) > d.g.cfg.MaxDNS {
 		d.pending.Add(-1)
@@ -65,8 +68,8 @@ func (d *dnsForwarder) reply(guest, server netip.AddrPort, answer []byte) {
 	sendUDP(r, server.Port(), guest.Port(), answer)
 }
 
-// serveTCP answers queries on a connection of the guest, one after the other,
-// and closes it.
+// serveTCP answers the queries on a connection of the guest in order, and closes
+// it.
 func (d *dnsForwarder) serveTCP(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -87,7 +90,7 @@ func (d *dnsForwarder) serveTCP(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// resolve is the answer to query, nil when there is none in time.
+// resolve returns the answer to query, or nil if query is malformed.
 func (d *dnsForwarder) resolve(ctx context.Context, network string, query []byte) []byte {
 	servers := d.g.cfg.Resolvers
 	if servers == nil {
@@ -104,7 +107,7 @@ func (d *dnsForwarder) resolve(ctx context.Context, network string, query []byte
 	return failure(query)
 }
 
-// exchange sends query to a name server and waits for its answer.
+// exchange sends query to a name server and returns its answer.
 func exchange(ctx context.Context, network string, server netip.AddrPort, query []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
@@ -149,7 +152,7 @@ func exchange(ctx context.Context, network string, server netip.AddrPort, query 
 // opcode are zero.
 func isQuery(m []byte) bool { return len(m) >= dnsHeader && m[2]&0xf8 == 0 }
 
-// failure is query turned into an answer with RCODE SERVFAIL.
+// failure returns an answer to query with RCODE SERVFAIL.
 func failure(query []byte) []byte {
 	const response, recursionAvailable, serverFailure = 0x80, 0x80, 2
 	m := append([]byte(nil), query...)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nameServer answers, by UDP and TCP on one port of the loopback interface,
-// every question for an A record with 192.0.2.53.
+// nameServer starts a name server on one UDP and TCP port of the loopback interface.
+// It answers every question for an A record with 192.0.2.53.
 func nameServer(t *testing.T) netip.AddrPort {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -70,7 +70,7 @@ func nameServer(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(pc.LocalAddr().String())
 }
 
-// resolver is Go's resolver, asking the guest's name server.
+// resolver returns Go's resolver with the guest's name server.
 func (v *guest) resolver(t testing.TB, server netip.Addr, tcp bool) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
 		to := netip.AddrPortFrom(server, dnsPort)
@@ -88,7 +88,7 @@ func TestDNSIsForwarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead := netip.MustParseAddrPort(silent.LocalAddr().String())
-	silent.Close() // refuses
+	silent.Close() // its port now refuses queries
 	g.cfg.Resolvers = []netip.AddrPort{dead, nameServer(t)}
 	for _, server := range []netip.Addr{g.addrs.dns4, g.addrs.dns6} {
 		for _, tcp := range []bool{false, true} {

@@ -16,10 +16,10 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 )
 
-// handleEcho takes the guest's ICMP echo requests to hosts beyond the gateway.
-// Those to the gateway itself the stack answers. They go out by ping sockets,
-// which need no privilege where net.ipv4.ping_group_range admits the user
-// (icmp(7)); elsewhere the guest hears that they are prohibited.
+// handleEcho forwards the guest's ICMP echo requests to hosts beyond the gateway.
+// The stack itself answers those to the gateway. The gateway sends requests from
+// ping sockets, which need no privilege if net.ipv4.ping_group_range contains the
+// user's group (icmp(7)). Otherwise the guest gets "administratively prohibited".
 func (g *Gateway) handleEcho(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	dst := fromStack(id.LocalAddress)
 	if g.addrs.isOwn(dst) {
@@ -62,7 +62,7 @@ func isEchoRequest(typ byte, v6 bool) bool {
 	return header.ICMPv4Type(typ) == header.ICMPv4Echo
 }
 
-// echoRequest writes the header of an echo request.
+// echoRequest writes the header of an echo request to b.
 func echoRequest(b []byte, v6 bool, ident uint16) {
 	b[0] = byte(header.ICMPv4Echo)
 	if v6 {
@@ -71,6 +71,7 @@ func echoRequest(b []byte, v6 bool, ident uint16) {
 	binary.BigEndian.PutUint16(b[4:], ident)
 }
 
+// openEcho makes a flow with a ping socket.
 func (g *Gateway) openEcho(k flowKey) (*flow, verdict) {
 	to, v := g.target(k.peer)
 	if v != allow {
@@ -92,7 +93,7 @@ func (g *Gateway) openEcho(k flowKey) (*flow, verdict) {
 }
 
 // dialPing opens a ping socket (icmp(7)) to a host. The kernel chooses the
-// identifier and makes checksums.
+// identifier and computes checksums.
 func dialPing(to netip.Addr) (*net.UDPConn, error) {
 	family, proto := unix.AF_INET6, unix.IPPROTO_ICMPV6
 	var sa unix.Sockaddr = &unix.SockaddrInet6{Addr: to.As16()}
@@ -108,15 +109,15 @@ func dialPing(to netip.Addr) (*net.UDPConn, error) {
 	if err := unix.Connect(fd, sa); err != nil {
 		return nil, errors.Join(os.NewSyscallError("connect", err), file.Close())
 	}
-	conn, err := net.FilePacketConn(file) // of a copy of the descriptor
+	conn, err := net.FilePacketConn(file) // it duplicates the descriptor
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
 	}
 	return conn.(*net.UDPConn), nil
 }
 
-// sendEchoReply sends the guest the reply in message, under the identifier that
-// the guest used.
+// sendEchoReply sends the echo reply in message to the guest, with the identifier
+// that the guest used.
 func sendEchoReply(r *stack.Route, ident uint16, message []byte) {
 	v6 := r.NetProto() == ipv6.ProtocolNumber
 	if len(message) < echoSize ||

@@ -104,8 +104,7 @@ func TestPingOfADeniedNetworkIsProhibited(t *testing.T) {
 	})
 }
 
-// pingAllowed skips a test that needs a ping socket in an address's family where
-// there is none.
+// pingAllowed skips a test if the host allows no ping socket in an address's family.
 func pingAllowed(t *testing.T, like netip.Addr) {
 	t.Helper()
 	c, err := dialPing(loopback(like))

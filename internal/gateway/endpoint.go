@@ -15,21 +15,21 @@ import (
 
 const (
 	ethernetSize = header.EthernetMinimumSize
-	// copyBreak is the size up to which a received frame is copied into a
-	// buffer of its size; a larger one keeps the buffer it was read into.
+	// copyBreak is the largest packet in bytes that is copied to a buffer of its
+	// own size. A larger packet keeps the buffer that it was read into.
 	copyBreak = 8 << 10
-	// payloadSize holds the largest IP packet.
+	// payloadSize is the size of the largest IP packet.
 	payloadSize = 65535
 )
 
-// endpoint is the stack's link endpoint: Ethernet frames over a link.Link, with
-// large segments and partial checksums both ways. The link is memory, which
-// does not corrupt: received checksums are not verified, and what a hostile
-// guest gets wrong in its own segments harms itself.
+// endpoint is the stack's link endpoint. It moves Ethernet frames over a link.Link,
+// with large segments and partial checksums in both directions. The link is memory
+// and does not corrupt packets, so the stack does not verify received checksums. A
+// hostile guest that sends wrong data only harms itself.
 type endpoint struct {
-	// link is the present one; without any, packets are lost.
+	// link is the current one. If it is nil, packets are lost.
 	link atomic.Pointer[link.Link]
-	// accept sees each packet before the stack and refuses it with false.
+	// accept reports whether the stack may have a received packet.
 	accept func(proto tcpip.NetworkProtocolNumber, packet []byte) bool
 
 	addr      tcpip.LinkAddress
@@ -50,7 +50,7 @@ func newEndpoint(addr tcpip.LinkAddress, mtu uint32) *endpoint {
 	return e
 }
 
-// receive delivers the link's packets until it fails or ends.
+// receive delivers packets from the link until the link fails or ends.
 func (e *endpoint) receive(l link.Link) error {
 	var (
 		heads [link.Batch][boot.VirtioNetHeaderSize + ethernetSize]byte
@@ -99,8 +99,8 @@ func (e *endpoint) receive(l link.Link) error {
 	}
 }
 
-// parse reads the headers of a received frame: whether it is for this
-// interface, and of a kind that was offered.
+// parse reads the headers of a received frame. It reports false if the frame is not
+// for this interface, or uses an offload that was not offered.
 func (e *endpoint) parse(head []byte) (proto tcpip.NetworkProtocolNumber, typ tcpip.PacketType, ok bool) {
 	switch boot.ParseVnetHeader(head).GSOType &^ boot.VnetGSOECN {
 	case boot.VnetGSONone, boot.VnetGSOTCPv4, boot.VnetGSOTCPv6:
@@ -121,6 +121,7 @@ func (e *endpoint) parse(head []byte) (proto tcpip.NetworkProtocolNumber, typ tc
 	return eth.Type(), typ, true
 }
 
+// deliver gives a received packet to the stack.
 func (e *endpoint) deliver(proto tcpip.NetworkProtocolNumber, typ tcpip.PacketType, view *buffer.View) {
 	e.mu.RLock()
 	d := e.dispatcher
@@ -136,8 +137,8 @@ func (e *endpoint) deliver(proto tcpip.NetworkProtocolNumber, typ tcpip.PacketTy
 	pkt.DecRef()
 }
 
-// WritePackets implements stack.LinkWriter. The queue in front of it makes
-// batches of what several connections send, and takes what does not fit.
+// WritePackets implements stack.LinkWriter. The queueing discipline in front of it
+// collects the packets of several connections into batches.
 func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	l := e.link.Load()
 	if l == nil {
@@ -153,7 +154,7 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 	n := 0
 	for _, pkt := range pkts {
 		if pkt.Size() > boot.MaxFrame-boot.VirtioNetHeaderSize {
-			continue // no stack of a single MTU makes one
+			continue // the stack makes no such packet
 		}
 		h := &e.headers[n]
 		offload := e.offload(pkt)
@@ -177,13 +178,13 @@ func (e *endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 		clear(e.out[i])
 	}
 	if err != nil {
-		return 0, &tcpip.ErrClosedForSend{} // receive finds the same and reports it
+		return 0, &tcpip.ErrClosedForSend{} // receive gets the same error and reports it
 	}
 	return len(pkts), nil
 }
 
-// offload is the virtio-net header of an outgoing packet. The stack left the
-// checksum of a large segment partial and made all others.
+// offload returns the virtio-net header of an outgoing packet. The stack leaves the
+// checksum of a large segment partial and computes all others.
 func (e *endpoint) offload(pkt *stack.PacketBuffer) boot.VnetHeader {
 	h := boot.VnetHeader{NumBuffers: 1}
 	if e.noOffload.Load() {
@@ -266,16 +267,16 @@ func (e *endpoint) MaxHeaderLength() uint16 { return ethernetSize }
 // LinkAddress implements stack.LinkEndpoint.
 func (e *endpoint) LinkAddress() tcpip.LinkAddress { return e.addr }
 
-// SetLinkAddress implements stack.LinkEndpoint; the address is fixed.
+// SetLinkAddress implements stack.LinkEndpoint. The address is fixed.
 func (e *endpoint) SetLinkAddress(tcpip.LinkAddress) {}
 
 // ARPHardwareType implements stack.LinkEndpoint.
 func (e *endpoint) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareEther }
 
-// Wait implements stack.LinkEndpoint; the goroutines belong to Serve.
+// Wait implements stack.LinkEndpoint. The goroutines belong to Serve.
 func (e *endpoint) Wait() {}
 
-// Close implements stack.LinkEndpoint; the link belongs to Serve.
+// Close implements stack.LinkEndpoint. The link belongs to Serve.
 func (e *endpoint) Close() {}
 
 // SetOnCloseAction implements stack.LinkEndpoint.

@@ -13,8 +13,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// flowKey names datagrams between one port of the guest and one peer. For ICMP
-// echo the guest's port is the identifier and the peer's is zero.
+// flowKey identifies the datagrams between one port of the guest and one peer. For
+// ICMP echo the guest's port is the identifier and the peer's port is zero.
 type flowKey struct {
 	proto       tcpip.TransportProtocolNumber
 	guest, peer netip.AddrPort
@@ -24,15 +24,15 @@ type flowKey struct {
 type flow struct {
 	key   flowKey
 	table *flowTable
-	// out passes a datagram of the guest on to the peer.
+	// out sends a datagram of the guest to the peer.
 	out func(payload []byte) error
-	// socket is the flow's own; nil for a flow of a published port, whose
-	// socket all its flows share.
+	// socket is the flow's own socket. It is nil for a flow of a published port:
+	// all flows of the port share its socket.
 	socket *net.UDPConn
 
-	used     atomic.Int64 // when a datagram last passed, as time since table.start
-	sent     atomic.Bool  // by the guest
-	received atomic.Bool  // by the guest
+	used     atomic.Int64 // time of the last datagram, in nanoseconds since table.start
+	sent     atomic.Bool  // the guest has sent a datagram
+	received atomic.Bool  // the guest has received a datagram
 
 	mu      sync.RWMutex // held for reading while route is in use
 	route   *stack.Route // to the guest, from the peer's address
@@ -40,8 +40,8 @@ type flow struct {
 	stopped bool
 }
 
-// flowTable is the NAT table for UDP and ICMP echo. It holds at most
-// Config.MaxUDP flows; then one of those not used for long makes way.
+// flowTable is the NAT table for UDP and ICMP echo. It holds at most Config.MaxUDP
+// flows. A new flow then replaces one that was not used for long.
 type flowTable struct {
 	g     *Gateway
 	start time.Time
@@ -60,8 +60,8 @@ func (t *flowTable) get(k flowKey) *flow {
 	return t.flows[k]
 }
 
-// add puts f, whose key, out and socket are set, into the table. A flow of the
-// same key ends. When it fails, f's socket is closed.
+// add adds f, whose key, out and socket are set, to the table. It replaces a flow
+// with the same key. If add fails, it closes f's socket.
 func (t *flowTable) add(f *flow) error {
 	f.table = t
 	route, terr := t.g.stack.FindRoute(nicID, toStack(f.key.peer.Addr()), toStack(f.key.guest.Addr()),
@@ -95,8 +95,8 @@ func (t *flowTable) add(f *flow) error {
 	return nil
 }
 
-// idleLocked picks the least recently used of a few flows; iteration of a map
-// begins anywhere.
+// idleLocked returns the least recently used of a few flows. Iteration over a map
+// begins at a random element.
 func (t *flowTable) idleLocked() *flow {
 	const sample = 8
 	var idle *flow
@@ -112,8 +112,8 @@ func (t *flowTable) idleLocked() *flow {
 	return idle
 }
 
-// remove ends f and takes it out of the table, unless another flow has its
-// place there.
+// remove stops f and removes it from the table, unless another flow has replaced
+// it there.
 func (t *flowTable) remove(f *flow) {
 	t.mu.Lock()
 	if t.flows[f.key] == f {
@@ -123,6 +123,7 @@ func (t *flowTable) remove(f *flow) {
 	f.stop()
 }
 
+// closeAll stops and removes all flows.
 func (t *flowTable) closeAll() {
 	t.mu.Lock()
 	all := t.flows
@@ -135,7 +136,7 @@ func (t *flowTable) closeAll() {
 
 func (f *flow) touch() { f.used.Store(int64(time.Since(f.table.start))) }
 
-// left is the time until f expires.
+// left returns the time until f expires.
 func (f *flow) left() time.Duration {
 	timeout := f.table.g.cfg.UDPTimeout
 	if !f.sent.Load() || !f.received.Load() {
@@ -144,7 +145,8 @@ func (f *flow) left() time.Duration {
 	return timeout - (time.Since(f.table.start) - time.Duration(f.used.Load()))
 }
 
-// expire is called by f's timer.
+// expire runs when f's timer fires. It removes f, or sets the timer again if f was
+// used since.
 func (f *flow) expire() {
 	if left := f.left(); left > 0 {
 		f.mu.Lock()
@@ -157,7 +159,7 @@ func (f *flow) expire() {
 	f.table.remove(f)
 }
 
-// stop releases what f holds, and wakes receive.
+// stop releases the resources of f and wakes receive.
 func (f *flow) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,7 +169,7 @@ func (f *flow) stop() {
 	f.stopped = true
 	f.timer.Stop()
 	f.route.Release()
-	_ = f.closeSocket() // nothing is lost with a datagram socket
+	_ = f.closeSocket() // a datagram socket has no unsent data
 }
 
 func (f *flow) closeSocket() error {
@@ -177,10 +179,10 @@ func (f *flow) closeSocket() error {
 	return f.socket.Close()
 }
 
-// receive passes the peer's datagrams on to the guest until f ends.
+// receive forwards the peer's datagrams to the guest until f stops.
 func (f *flow) receive(context.Context) {
 	if f.socket == nil {
-		return // the published port receives
+		return // udpPort.serve receives
 	}
 	defer f.table.remove(f)
 	in, err := newReader(f.socket)
@@ -193,7 +195,7 @@ func (f *flow) receive(context.Context) {
 			return
 		}
 		if err != nil {
-			// The kernel reports an ICMP error that arrived.
+			// The kernel has received an ICMP error for the socket.
 			f.table.g.rejectLater(f.quote(), verdictOf(err))
 			continue
 		}
@@ -202,15 +204,15 @@ func (f *flow) receive(context.Context) {
 	}
 }
 
-// forward passes a datagram of the guest on. pkt is what to quote if the host
-// refuses.
+// forward sends a datagram of the guest to the peer. pkt is the packet that an ICMP
+// error for it quotes.
 func (f *flow) forward(payload []byte, pkt *stack.PacketBuffer) {
 	f.touch()
 	f.sent.Store(true)
 	err := f.out(payload)
 	if err != nil && verdictOf(err) == refuse {
-		// That was the answer to an earlier datagram (connect(2) of UDP:
-		// a pending error is reported once), so this one is still to be sent.
+		// The error belongs to an earlier datagram: the kernel reports a pending
+		// error once (udp(7)). This datagram has not been sent yet.
 		err = f.out(payload)
 	}
 	if err != nil {
@@ -218,7 +220,7 @@ func (f *flow) forward(payload []byte, pkt *stack.PacketBuffer) {
 	}
 }
 
-// deliver passes a datagram of the peer on to the guest.
+// deliver sends a datagram of the peer to the guest.
 func (f *flow) deliver(payload []byte) {
 	f.touch()
 	f.received.Store(true)

@@ -45,8 +45,8 @@ func (l *scriptLink) Offload() bool                    { return true }
 func (l *scriptLink) Done() <-chan struct{}            { return nil }
 func (l *scriptLink) Close() error                     { return nil }
 
-// FuzzFrames feeds arbitrary messages to the gateway, which must survive them.
-// Input is a sequence of messages, each after its length in two bytes.
+// FuzzFrames sends arbitrary messages to the gateway, which must survive them. The
+// input is a sequence of messages. Each has its length in front, in two bytes.
 func FuzzFrames(f *testing.F) {
 	script := func(messages ...[]byte) []byte {
 		var b []byte
@@ -74,7 +74,7 @@ func FuzzFrames(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Whatever is dialled, it is one of the servers above.
+		// The gateway dials only the servers above.
 		g.translate = func(dst netip.AddrPort) (netip.AddrPort, bool) {
 			if dst.Port()%2 == 0 {
 				return udp, true
@@ -97,7 +97,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// seedFrames are one message of each kind that the gateway understands.
+// seedFrames returns one message of each kind that the gateway understands.
 func seedFrames() [][]byte {
 	gw := string([]byte{0x52, 0x55, 10, 0, 2, 2})
 	guest4, gw4 := tcpip.AddrFrom4([4]byte{10, 0, 2, 15}), tcpip.AddrFrom4([4]byte{10, 0, 2, 2})
@@ -176,7 +176,7 @@ func seedFrames() [][]byte {
 	}
 }
 
-// What a hostile guest sends on the socket itself ends at most its own link.
+// A hostile guest can end its own link at most.
 func TestMalformedMessagesAreDropped(t *testing.T) {
 	w := newWire(t, Config{})
 	good := seedFrames()[0]
@@ -214,6 +214,6 @@ func TestServeEndsWithTheGuestsLink(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("Serve goes on")
+		t.Error("Serve has not returned")
 	}
 }

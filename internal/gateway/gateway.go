@@ -1,21 +1,21 @@
-// Package gateway is the user-mode network of the monitor: it joins one guest
-// to the host's network without any privilege, in the manner of slirp and
-// passt. A TCP/IP stack in the gateway (gVisor's) ends the guest's connections
-// and ordinary sockets of the host carry them on.
+// Package gateway is the user-mode network. It connects one guest to the host's
+// network without any privilege, as slirp and passt do. A TCP/IP stack in the
+// gateway (gVisor's) terminates the guest's connections. For each one the gateway
+// opens an ordinary socket of the host and copies the data.
 //
-// Towards the guest it is a router with DHCP (IPv4), router advertisements
-// (IPv6) and a DNS forwarder; towards the host it is a program that dials and
-// listens. It is a [link.Network]: it serves a [link.Link], which carries the
-// guest's Ethernet frames.
+// The guest sees a router with DHCP (IPv4), router advertisements (IPv6) and a DNS
+// forwarder. The host sees a program that dials and listens. A [Gateway] is a
+// [link.Network]: it serves a [link.Link], which carries the guest's Ethernet
+// frames.
 //
-// The guest is not trusted: what it can make the gateway hold is bounded by
-// [Config], and no frame may bring it down.
+// The guest is not trusted. [Config] bounds the resources that it can make the
+// gateway use, and no frame may crash the gateway.
 //
-// Three limits follow from ending connections here. The gateway's own address
-// stands for the host's loopback interface (Config.NoLoopback forbids that). A
-// UDP flow has a host socket of its own, which hears from its peer alone. The
-// guest hears that a connection was refused or unreachable, but not how far
-// away its peer is: TTL and path MTU end at the gateway.
+// Because connections end at the gateway, three things differ from a real router.
+// The gateway's own address stands for the host's loopback interface, unless
+// Config.NoLoopback is set. Each UDP flow has a host socket of its own, which
+// receives only from its peer. The guest learns that a peer refused a connection
+// or is unreachable, but not the TTL or path MTU beyond the gateway.
 package gateway
 
 import (
@@ -44,12 +44,13 @@ import (
 
 const (
 	nicID = 1
-	// queueLen is the number of packets that may wait for the guest to read
-	// them; later ones are lost, as on any network.
+	// queueLen is the number of packets that may wait for the guest to read them.
+	// Packets beyond it are lost, as on any network.
 	queueLen = 1024
-	// timeWait can be short: the link reorders nothing and delays little.
+	// timeWait can be short, because the link does not reorder packets and delays
+	// them little.
 	timeWait = 2 * time.Second
-	// abortEvery is a moment in which a handshake that began makes progress.
+	// abortEvery is how often abortConnections looks for new endpoints.
 	abortEvery = 5 * time.Millisecond
 )
 
@@ -63,28 +64,28 @@ type Gateway struct {
 	tcp     tcpTable
 	flows   flowTable
 	dns     dnsForwarder
-	serving sync.Mutex // held while a guest is served
+	serving sync.Mutex // held during Serve
 
-	mu        sync.Mutex // of what follows
-	guest     *session   // nil: none is served
+	mu        sync.Mutex // guards the fields below
+	guest     *session   // nil: Serve does not run
 	published []io.Closer
 	closed    bool
 
-	publishing sync.WaitGroup // goroutines of published ports
+	publishing sync.WaitGroup // the goroutines of published ports
 
-	// translate overrides where something goes that the guest addressed to
-	// dst, for tests, which must not leave the loopback interface.
+	// translate replaces the destination dst of the guest. Tests set it, because
+	// they must not leave the loopback interface.
 	translate func(dst netip.AddrPort) (to netip.AddrPort, ok bool)
 }
 
-// session is what belongs to one guest, from Serve's start to its end.
+// session is the state of one guest, from the start of Serve to its end.
 type session struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	work   sync.WaitGroup // goroutines that end with ctx
+	work   sync.WaitGroup // the goroutines that end with ctx
 }
 
-// New makes a gateway. It opens no socket and reads no file.
+// New returns a gateway. It opens no socket and reads no file.
 func New(cfg Config) (*Gateway, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -115,8 +116,8 @@ func New(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// configure gives the stack its interface, addresses, routes and options. The
-// interface is promiscuous and spoofing: it takes packets for any address and
+// configure sets the interface, addresses, routes and options of the stack. The
+// interface is promiscuous and spoofing: it accepts packets for any address and
 // answers from that address.
 func (g *Gateway) configure() error {
 	s := g.stack
@@ -159,12 +160,12 @@ func (g *Gateway) configure() error {
 }
 
 // Serve implements [link.Network]. It carries the guest's packets over l until
-// ctx ends or the guest closes the link, and closes it in any case. Then it
-// resets the guest's connections, and can serve another guest; published ports
-// stay. It returns nil unless the link failed.
+// ctx ends or the guest closes the link, and closes l in any case. Then it resets
+// the guest's connections. Published ports stay, and Serve can be called for
+// another guest. It returns nil unless the link failed.
 func (g *Gateway) Serve(ctx context.Context, l link.Link) error {
 	if !g.serving.TryLock() {
-		return errors.Join(errors.New("gateway: it serves a guest already"), l.Close())
+		return errors.Join(errors.New("gateway: it serves another guest"), l.Close())
 	}
 	defer g.serving.Unlock()
 
@@ -179,7 +180,7 @@ func (g *Gateway) Serve(ctx context.Context, l link.Link) error {
 	g.nic.noOffload.Store(!l.Offload())
 	g.nic.link.Store(&l)
 	g.guest = s
-	s.work.Add(1) // released below, so that others may add while it is held
+	s.work.Add(1) // keeps the count above zero until begin can add no more
 	g.mu.Unlock()
 
 	var closing sync.Once
@@ -212,10 +213,10 @@ func (g *Gateway) Serve(ctx context.Context, l link.Link) error {
 	return fmt.Errorf("gateway: %w", errors.Join(err, closeErr))
 }
 
-// abortConnections resets the connections of a guest that is gone and returns
-// when its work has ended. A handshake cannot be cancelled, only the endpoint
-// that it makes a moment after it began; so this looks for new ones until the
-// work is done.
+// abortConnections resets the connections of a guest that is gone, and returns when
+// the session's goroutines have ended. A handshake cannot be cancelled, only the
+// endpoint that it makes a moment later. So abortConnections looks for new
+// endpoints until the goroutines have ended.
 func (g *Gateway) abortConnections(s *session) {
 	done := make(chan struct{})
 	go func() {
@@ -242,8 +243,8 @@ func (g *Gateway) abortConnections(s *session) {
 	}
 }
 
-// begin starts work for the guest that is served, in a goroutine of its own
-// that ends soon after its context. It reports false when there is no guest.
+// begin runs work for the current guest in a new goroutine. work must return soon
+// after its context ends. begin reports false if there is no guest.
 func (g *Gateway) begin(work func(context.Context)) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -255,7 +256,7 @@ func (g *Gateway) begin(work func(context.Context)) bool {
 	return true
 }
 
-// Close ends everything: the guest's link, published ports, connections.
+// Close ends Serve, the published ports and all connections.
 func (g *Gateway) Close() error {
 	g.mu.Lock()
 	if g.closed {
@@ -275,7 +276,7 @@ func (g *Gateway) Close() error {
 		errs = append(errs, p.Close())
 	}
 	g.publishing.Wait()
-	g.serving.Lock() // Serve has returned, and will refuse to start again
+	g.serving.Lock() // waits until Serve has returned; a new Serve fails
 	defer g.serving.Unlock()
 	g.stack.Destroy()
 	return errors.Join(errs...)

@@ -28,21 +28,20 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// guest is a second stack at the other end of a gateway's link, in this
-// process.
+// guest is a second stack in this process, at the other end of a gateway's link.
 type guest struct {
 	stack *stack.Stack
 	nic   *endpoint
 }
 
-// newGuest starts a gateway and a guest with the static configuration that the
-// gateway names; both end with the test, and nothing of them may remain.
+// newGuest starts a gateway and a guest with the static configuration of
+// Gateway.Guest. Both end with the test and must leave nothing behind.
 func newGuest(t testing.TB, cfg Config) (*Gateway, *guest) {
 	t.Helper()
 	return newGuestOver(t, cfg, true)
 }
 
-// newGuestOver is newGuest with a link that has offload or not.
+// newGuestOver is newGuest over a link with or without offload.
 func newGuestOver(t testing.TB, cfg Config, offload bool) (*Gateway, *guest) {
 	t.Helper()
 	checkLeaks(t)
@@ -63,7 +62,7 @@ type plainLink struct{ link.Link }
 
 func (plainLink) Offload() bool { return false }
 
-// startGuest has g serve a new guest, over a link that has offload or not.
+// startGuest starts a guest that g serves over a link with or without offload.
 func startGuest(t testing.TB, g *Gateway, offload bool) *guest {
 	t.Helper()
 	host, far := linkPair(t)
@@ -141,7 +140,7 @@ func (v *guest) configure(t testing.TB, g *Gateway) {
 	})
 }
 
-// linkPair is a connected pair of links.
+// linkPair returns two connected links.
 func linkPair(t testing.TB) (a, b link.Link) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -156,11 +155,11 @@ func linkPair(t testing.TB) (a, b link.Link) {
 	return a, b
 }
 
-// checkLeaks fails the test if goroutines of this package or of the stack, or
-// more descriptors than now, are there when everything else of it has ended.
+// checkLeaks fails the test if, after its other cleanups, goroutines of this package
+// or of the stack remain, or more descriptors are open than now.
 func checkLeaks(t testing.TB) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // has the runtime open its own
+	l, err := net.Listen("tcp", "127.0.0.1:0") // makes the runtime open its own descriptors
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +211,7 @@ func (v *guest) mustDial(t testing.TB, addr netip.AddrPort) *gonet.TCPConn {
 	return c
 }
 
-// dialUDP is a connected UDP socket of the guest; port may be zero.
+// dialUDP returns a connected UDP socket of the guest. port may be zero.
 func (v *guest) dialUDP(t testing.TB, port uint16, addr netip.AddrPort) *gonet.UDPConn {
 	t.Helper()
 	remote := full(addr)
@@ -225,7 +224,7 @@ func (v *guest) dialUDP(t testing.TB, port uint16, addr netip.AddrPort) *gonet.U
 	return c
 }
 
-// dialEndpoint is mustDial for a test that needs more than a connection.
+// dialEndpoint is mustDial for a test that needs the endpoint itself.
 func (v *guest) dialEndpoint(t testing.TB, addr netip.AddrPort) (tcpip.Endpoint, *waiter.Queue) {
 	t.Helper()
 	wq := new(waiter.Queue)
@@ -248,8 +247,8 @@ func full(a netip.AddrPort) tcpip.FullAddress {
 	return tcpip.FullAddress{NIC: nicID, Addr: toStack(a.Addr()), Port: a.Port()}
 }
 
-// listenHost is a listener on the host's loopback interface and the address
-// under which the guest reaches it.
+// listenHost returns a listener on the host's loopback interface, and the address
+// that the guest reaches it at.
 func listenHost(t testing.TB, g *Gateway, v6 bool) (net.Listener, netip.AddrPort) {
 	t.Helper()
 	addr, gw := "127.0.0.1:0", g.addrs.gateway4

@@ -11,10 +11,10 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 )
 
-// accept sees each packet of the guest before the stack does. A promiscuous and
-// spoofing stack would take the whole world's addresses for its own: it must
-// not answer for them on the link, nor take packets that come from none of the
-// guest's.
+// accept reports whether the stack may have a packet of the guest. A promiscuous and
+// spoofing stack treats every address as its own. So accept drops ARP requests and
+// neighbor solicitations for addresses of others, and packets that do not come from
+// an address of the guest's networks.
 func (g *Gateway) accept(proto tcpip.NetworkProtocolNumber, packet []byte) bool {
 	switch proto {
 	case arp.ProtocolNumber:
@@ -60,8 +60,8 @@ func (g *Gateway) acceptICMPv6(h header.ICMPv6) bool {
 	return true
 }
 
-// isGuest reports whether a packet of the guest may come from a: any address of
-// its networks but the gateway's.
+// isGuest reports whether the guest may have address a. It may have any address of
+// its networks except the gateway's.
 func (g *Gateway) isGuest(a netip.Addr) bool {
 	if g.addrs.isOwn(a) || a.IsMulticast() {
 		return false
@@ -70,9 +70,10 @@ func (g *Gateway) isGuest(a netip.Addr) bool {
 		g.cfg.Prefix6.Contains(a) || a.Is6() && a.IsLinkLocalUnicast()
 }
 
+// addr4 returns the IPv4 address in the four bytes of b.
 func addr4(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b)) }
 
-// broadcast is the last address of the IPv4 network p.
+// broadcast returns the last address of the IPv4 network p.
 func broadcast(p netip.Prefix) netip.Addr {
 	b := p.Addr().As4()
 	n := binary.BigEndian.Uint32(b[:]) | 1<<(32-p.Bits()) - 1

@@ -15,19 +15,19 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
-// verdict is what becomes of a packet or a connection of the guest.
+// verdict is the decision about a packet or a connection of the guest.
 type verdict int
 
 const (
 	allow           verdict = iota
-	drop                    // silence: the guest's own timeout decides
+	drop                    // no answer: the guest runs into its own timeout
 	refuse                  // nobody listens: RST, or ICMP port unreachable
 	hostUnreachable         // ICMP
 	netUnreachable          // ICMP
 	prohibit                // ICMP, administratively prohibited
 )
 
-// target says where on the host what the guest sends to dst goes.
+// target returns the host address for the guest's destination dst.
 func (g *Gateway) target(dst netip.AddrPort) (to netip.AddrPort, v verdict) {
 	if g.translate != nil {
 		if to, ok := g.translate(dst); ok {
@@ -44,10 +44,10 @@ func (g *Gateway) target(dst netip.AddrPort) (to netip.AddrPort, v verdict) {
 	case g.addrs.isOwn(a):
 		return to, refuse
 	case g.cfg.Prefix4.Contains(a), g.cfg.Prefix6.Contains(a):
-		return to, hostUnreachable // no other host is on the link
+		return to, hostUnreachable // there is no other host on the link
 	case a.Is4In6(), a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.Is6() && a.IsLinkLocalUnicast(), a == ipv4Broadcast:
-		// The host would take some of these for its own loopback interface,
-		// and others mean nothing beyond a link.
+		// For the host, some of these mean its own loopback interface. Others have
+		// no meaning beyond a link.
 		return to, netUnreachable
 	}
 	for _, p := range g.cfg.Deny {
@@ -58,7 +58,7 @@ func (g *Gateway) target(dst netip.AddrPort) (to netip.AddrPort, v verdict) {
 	return dst, allow
 }
 
-// loopback is the host's loopback address in a's family.
+// loopback returns the loopback address in the family of a.
 func loopback(a netip.Addr) netip.Addr {
 	if a.Is4() {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -66,7 +66,7 @@ func loopback(a netip.Addr) netip.Addr {
 	return netip.IPv6Loopback()
 }
 
-// verdictOf is what an error of the host's sockets means for the guest.
+// verdictOf translates an error of a host socket.
 func verdictOf(err error) verdict {
 	switch {
 	case errors.Is(err, syscall.EHOSTUNREACH):
@@ -82,9 +82,9 @@ func verdictOf(err error) verdict {
 	return refuse
 }
 
-// reject tells the guest by ICMP what became of its packet pkt; v is not allow.
-// A refusal comes from the packet's destination, the rest from the gateway. The
-// stack limits the rate of such messages, and they may be lost as any.
+// reject sends the guest an ICMP error about its packet pkt. v is not allow. A
+// refusal has the packet's destination as its source, any other error the gateway.
+// The stack limits the rate of these messages.
 func (g *Gateway) reject(pkt *stack.PacketBuffer, v verdict) {
 	if v == drop {
 		return
@@ -104,8 +104,8 @@ var icmp4 = [...]stack.RejectIPv4WithICMPType{
 	prohibit:        stack.RejectIPv4WithICMPAdminProhibited,
 }
 
-// In IPv6 gVisor's own TCP, which runs in our guests, ends a connection attempt
-// on "no route" only and waits out the other codes.
+// gVisor's TCP, which also runs in our guests, only ends an IPv6 connection attempt
+// on "no route". After the other codes it waits for its timeout.
 var icmp6 = [...]stack.RejectIPv6WithICMPType{
 	refuse:          stack.RejectIPv6WithICMPPortUnreachable,
 	hostUnreachable: stack.RejectIPv6WithICMPNoRoute,
@@ -113,26 +113,26 @@ var icmp6 = [...]stack.RejectIPv6WithICMPType{
 	prohibit:        stack.RejectIPv6WithICMPNoRoute,
 }
 
-// quote is the part of a packet that an ICMP error about it must contain: its
-// network header and the first 8 bytes of its transport header.
+// quote is the part of a packet that an ICMP error about it must contain: the
+// network header and the first 8 bytes of the transport header.
 type quote struct {
 	network   [header.IPv6MinimumSize]byte
 	transport [8]byte
 	v6        bool
 }
 
-// quoteOf copies from pkt, whose headers the stack has parsed.
+// quoteOf returns the quote of pkt, whose headers the stack has parsed.
 func quoteOf(pkt *stack.PacketBuffer) quote {
 	q := quote{v6: pkt.NetworkProtocolNumber == ipv6.ProtocolNumber}
 	copy(q.network[:], pkt.NetworkHeader().Slice())
 	if !q.v6 {
-		header.IPv4(q.network[:]).SetHeaderLength(header.IPv4MinimumSize) // options are left out
+		header.IPv4(q.network[:]).SetHeaderLength(header.IPv4MinimumSize) // without options
 	}
 	copy(q.transport[:], pkt.TransportHeader().Slice())
 	return q
 }
 
-// rejectLater is reject for a packet of which only a quote was kept.
+// rejectLater is reject for a packet that is gone, except for its quote.
 func (g *Gateway) rejectLater(q *quote, v verdict) {
 	size, proto := header.IPv4MinimumSize, ipv4.ProtocolNumber
 	if q.v6 {
@@ -140,7 +140,7 @@ func (g *Gateway) rejectLater(q *quote, v verdict) {
 	}
 	payload := buffer.NewViewWithData(q.network[:size])
 	if _, err := payload.Write(q.transport[:]); err != nil {
-		panic(err) // a view grows as needed
+		panic(err) // cannot happen: a view grows as needed
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(payload)})
 	defer pkt.DecRef()

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// Publish makes a port of the guest reachable at hostAddr (HOST:PORT) of the
-// host, network being tcp, tcp4, tcp6, udp, udp4 or udp6. The guest sees the
-// true address of a client, except for clients on the host itself, which it
-// sees at the gateway's address. The port stays published, whoever the guest
-// is, until Close. Publish returns the address that it is bound to.
+// Publish forwards hostAddr (HOST:PORT) of the host to a port of the guest. network
+// is tcp, tcp4, tcp6, udp, udp4 or udp6. The guest sees the true address of a
+// client, but the gateway's address for a client on the host itself. The port stays
+// published until Close, also for later guests. Publish returns the address that
+// it listens on.
 func (g *Gateway) Publish(network, hostAddr string, guestPort uint16) (netip.AddrPort, error) {
 	addr, err := g.publish(network, hostAddr, guestPort)
 	if err != nil {
@@ -60,38 +60,40 @@ func (g *Gateway) publish(network, hostAddr string, guestPort uint16) (netip.Add
 	return netip.ParseAddrPort(addr.String())
 }
 
-// explain puts an error of bind(2) into words that say what to do.
+// explain adds to an error of bind(2) what the user can do.
 func explain(err error) error {
 	for _, c := range []struct {
 		errno syscall.Errno
-		words string
+		text  string
 	}{
 		{syscall.EADDRINUSE, "address already in use: choose another host port with -p"},
 		{syscall.EACCES, "permission denied: choose a host port of 1024 or above with -p"},
 		{syscall.EADDRNOTAVAIL, "the host has no such address: leave it out of -p, or use one that ip addr lists"},
 	} {
 		if errors.Is(err, c.errno) {
-			return explained{c.words, c.errno}
+			return explained{c.text, c.errno}
 		}
 	}
 	return err
 }
 
+// explained is an error with another text.
 type explained struct {
-	words string
+	text string
 	error
 }
 
-func (e explained) Error() string { return e.words }
+func (e explained) Error() string { return e.text }
 func (e explained) Unwrap() error { return e.error }
 
+// acceptBackoff is the pause after an error of accept(2).
 const acceptBackoff = 10 * time.Millisecond
 
-// Tap implements [link.Network]: a gateway is no interface of the host.
+// Tap implements [link.Network]: a gateway has no interface of the host.
 func (g *Gateway) Tap() (*os.File, bool) { return nil, false }
 
-// Accept implements [link.Network]. It gives the guest the connections of l, a
-// TCP listener, as to this port of its own, until l is closed.
+// Accept implements [link.Network]. It forwards the connections of l, a TCP
+// listener, to the given port of the guest until l is closed.
 func (g *Gateway) Accept(l net.Listener, port uint16) {
 	for {
 		conn, err := l.Accept()
@@ -99,7 +101,7 @@ func (g *Gateway) Accept(l net.Listener, port uint16) {
 			return
 		}
 		if err != nil {
-			time.Sleep(acceptBackoff) // one client's trouble, or descriptors are short
+			time.Sleep(acceptBackoff) // the client has gone, or descriptors are short
 			continue
 		}
 		host := conn.(*net.TCPConn)
@@ -117,16 +119,15 @@ func (g *Gateway) Accept(l net.Listener, port uint16) {
 	}
 }
 
-// accepted opens the guest's side of a connection to a published port. The
-// client was accepted before the guest was asked, so a refusal reaches it as a
-// reset.
+// accepted connects a client of a published port to the guest. The host has
+// accepted the client already, so the client sees a refusal as a reset.
 func (g *Gateway) accepted(ctx context.Context, conn *net.TCPConn, port uint16) {
 	client := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 	src, guest := g.clientAddr(client)
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	ep, wq, err := g.connect(dialing, src, netip.AddrPortFrom(guest, port))
 	if err != nil && guest.Is6() {
-		// The program may listen on IPv4 alone, and the client cannot know.
+		// The program may listen on IPv4 only, and the client cannot know that.
 		ep, wq, err = g.connect(dialing, netip.AddrPortFrom(g.addrs.gateway4, 0), netip.AddrPortFrom(g.addrs.guest4, port))
 	}
 	cancel()
@@ -137,8 +138,8 @@ func (g *Gateway) accepted(ctx context.Context, conn *net.TCPConn, port uint16) 
 	g.relay(ctx, ep, wq, conn)
 }
 
-// clientAddr is the address under which the guest sees a client of the host,
-// and the guest's own in the same family.
+// clientAddr returns the address that the guest sees for a client, and the guest's
+// own address in the same family.
 func (g *Gateway) clientAddr(client netip.AddrPort) (src netip.AddrPort, guest netip.Addr) {
 	a := client.Addr().Unmap().WithZone("")
 	guest = g.addrs.guestFor(a)

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpPort is a published UDP port. Each of its clients has a flow, by which the
-// guest's answers find back; they go out from the very address that the client
-// wrote to, which matters where the socket is bound to all of them.
+// udpPort is a published UDP port. Each client has a flow, which returns the guest's
+// answers to it. An answer is sent from the address that the client wrote to, even
+// if the socket is bound to all addresses.
 type udpPort struct {
 	g     *Gateway
 	conn  *net.UDPConn
-	guest uint16
+	guest uint16 // port
 }
 
 func (g *Gateway) listenUDP(network, hostAddr string, guestPort uint16) (*udpPort, error) {
@@ -35,7 +35,7 @@ func (g *Gateway) listenUDP(network, hostAddr string, guestPort uint16) (*udpPor
 
 func (p *udpPort) Close() error { return p.conn.Close() }
 
-// serve gives the guest the datagrams of clients until the port is closed.
+// serve forwards the datagrams of clients to the guest until the port is closed.
 func (p *udpPort) serve() {
 	buf := make([]byte, payloadSize)
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
@@ -57,14 +57,14 @@ func (p *udpPort) serve() {
 				return err
 			}}
 			if p.g.flows.add(f) != nil {
-				continue // no guest: as if nobody listened
+				continue // without a guest nobody listens
 			}
 		}
 		f.deliver(buf[:n])
 	}
 }
 
-// receiveDestination has conn tell the address that each datagram was sent to
+// receiveDestination makes conn report the destination address of each datagram
 // (IP_PKTINFO in ip(7), IPV6_RECVPKTINFO in ipv6(7)).
 func receiveDestination(conn *net.UDPConn) error {
 	raw, err := conn.SyscallConn()
@@ -80,9 +80,10 @@ func receiveDestination(conn *net.UDPConn) error {
 	return errors.Join(err, opterr)
 }
 
-// sourceMessage turns the control message of a received datagram into one that
-// sends from the address it was sent to. The interface is left to the routes,
-// except where an address means nothing without it.
+// sourceMessage returns the control message for an answer to a datagram that came
+// with the control messages oob: the answer's source is the datagram's destination.
+// It names an interface only for a link-local address. Otherwise the host's routes
+// choose one.
 func sourceMessage(oob []byte) []byte {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {

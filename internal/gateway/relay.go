@@ -16,17 +16,19 @@ import (
 )
 
 const (
-	bufferSize   = 128 << 10
+	// bufferSize is the size in bytes of one copy between two sockets.
+	bufferSize = 128 << 10
+	// closeTimeout is how long the guest may take to acknowledge the last data.
 	closeTimeout = 30 * time.Second
 )
 
-// buffers are for bytes on their way. They are taken when there is something to
-// read and given back before the next wait, so that idle connections hold none.
+// buffers holds copy buffers. A connection takes one when there is data to read, and
+// returns it before the next wait. So an idle connection holds no buffer.
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// relay joins a connection of the guest to one of the host until both ended.
-// What one peer does the other sees: end of stream as FIN, with the other
-// direction still open, and failure as RST.
+// relay copies between a connection of the guest and one of the host until both have
+// ended. It forwards the end of a stream as FIN and keeps the other direction open.
+// It forwards a failure as RST.
 func (g *Gateway) relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *net.TCPConn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -37,7 +39,7 @@ func (g *Gateway) relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue
 		reset(conn)
 	})
 
-	// The guest's RST must also end a direction that waits for the host.
+	// An RST of the guest must also end the direction that waits for the host.
 	failed := waiter.NewFunctionEntry(waiter.EventErr|waiter.EventHUp, func(waiter.EventMask) {
 		if ep.State() == uint32(tcp.StateError) {
 			cancel()
@@ -60,13 +62,13 @@ func (g *Gateway) relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue
 		<-aborted
 		return
 	}
-	_ = conn.Close() // both directions were shut down
+	_ = conn.Close() // both directions are shut down
 	finish(ctx, ep, wq)
 }
 
-// finish closes ep and waits until the guest has acknowledged all that it was
-// sent. Until then its buffer is full and the connection counts; a guest that
-// takes longer than closeTimeout is not waited for.
+// finish closes ep and waits until the guest has acknowledged all data. Until then
+// the connection holds memory, and so it counts against Config.MaxTCP. After
+// closeTimeout, finish aborts the connection.
 func finish(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue) {
 	entry, changed := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
 	wq.EventRegister(&entry)
@@ -91,8 +93,8 @@ func finish(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue) {
 	}
 }
 
-// toHost copies until the guest's end of stream and passes that on. It reports
-// false when the connection failed.
+// toHost copies from the guest to the host until the end of the stream, which it
+// forwards. It reports false if the connection failed.
 func toHost(conn *net.TCPConn, ep tcpip.Endpoint, wq *waiter.Queue) bool {
 	entry, ready := waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventErr | waiter.EventHUp)
 	wq.EventRegister(&entry)
@@ -121,7 +123,7 @@ func toHost(conn *net.TCPConn, ep tcpip.Endpoint, wq *waiter.Queue) bool {
 	}
 }
 
-// toGuest is toHost the other way round.
+// toGuest is toHost in the other direction.
 func toGuest(ep tcpip.Endpoint, wq *waiter.Queue, conn *net.TCPConn) bool {
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventErr | waiter.EventHUp)
 	wq.EventRegister(&entry)
@@ -154,8 +156,7 @@ func toGuest(ep tcpip.Endpoint, wq *waiter.Queue, conn *net.TCPConn) bool {
 	}
 }
 
-// reader reads from a socket of the host into buffers that it takes only when
-// there is something to read.
+// reader reads from a host socket. It takes a buffer only when there is data.
 type reader struct {
 	raw  syscall.RawConn
 	call func(fd uintptr) bool
@@ -186,8 +187,8 @@ func newReader(conn syscall.Conn) (*reader, error) {
 	return r, nil
 }
 
-// read waits for bytes or a datagram. The caller puts buf back into buffers.
-// A stream's end is a read of no bytes.
+// read waits for data or a datagram. If err is nil, the caller puts buf back into
+// buffers. n is 0 at the end of a stream.
 func (r *reader) read() (buf *[bufferSize]byte, n int, err error) {
 	if err := r.raw.Read(r.call); err != nil {
 		return nil, 0, err
@@ -195,8 +196,8 @@ func (r *reader) read() (buf *[bufferSize]byte, n int, err error) {
 	return r.buf, r.n, r.err
 }
 
-// reset closes conn so that its peer sees a failure, not an end.
+// reset closes conn with an RST, so that its peer sees a failure.
 func reset(conn *net.TCPConn) {
-	_ = conn.SetLinger(0) // as does closing: it fails only on a closed one
+	_ = conn.SetLinger(0) // both calls fail only if conn is closed
 	_ = conn.Close()
 }

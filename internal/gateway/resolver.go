@@ -17,31 +17,31 @@ import (
 // resolvConfPath is the host's resolver configuration (resolv.conf(5)).
 const resolvConfPath = "/etc/resolv.conf"
 
-// recheck is how long what was read from it holds, as in Go's own resolver.
+// recheck is how long the file's contents are cached, as in Go's own resolver.
 const recheck = 5 * time.Second
 
-// resolvConf knows the host's name servers.
+// resolvConf caches the host's name servers.
 type resolvConf struct {
 	mu   sync.Mutex
 	read time.Time
 	list []netip.AddrPort
 }
 
-// servers are the host's name servers at present.
+// servers returns the host's current name servers.
 func (c *resolvConf) servers() []netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.read.IsZero() || time.Since(c.read) > recheck {
 		text, err := os.ReadFile(resolvConfPath)
 		if err != nil {
-			text = nil // no configuration is as good as an empty one
+			text = nil // a file that cannot be read counts as empty
 		}
 		c.list, c.read = nameServers(text), time.Now()
 	}
 	return c.list
 }
 
-// nameServers are those that a resolv.conf names.
+// nameServers returns the name servers in the text of a resolv.conf.
 func nameServers(text []byte) []netip.AddrPort {
 	var list []netip.AddrPort
 	for line := range bytes.Lines(text) {
@@ -56,12 +56,13 @@ func nameServers(text []byte) []netip.AddrPort {
 	return list
 }
 
-// localTTL is short, since /etc/hosts may change.
+// localTTL is the TTL of local answers in seconds. It is short because /etc/hosts
+// may change.
 const localTTL = 10
 
-// answerLocally answers query by the host's resolver, which without a name
-// server means /etc/hosts. Only questions for addresses and names of addresses
-// can have an answer there.
+// answerLocally answers query through the host's resolver, which reads /etc/hosts
+// if there is no name server. It only answers A, AAAA and PTR questions. It
+// returns nil if query is malformed.
 func answerLocally(ctx context.Context, query []byte) []byte {
 	var p dnsmessage.Parser
 	h, err := p.Start(query)
@@ -97,6 +98,7 @@ func answerLocally(ctx context.Context, query []byte) []byte {
 	return answer
 }
 
+// lookup returns the resource records for q that the host's resolver finds.
 func lookup(ctx context.Context, q dnsmessage.Question) ([]dnsmessage.ResourceBody, error) {
 	var bodies []dnsmessage.ResourceBody
 	name := strings.TrimSuffix(q.Name.String(), ".")
@@ -134,8 +136,8 @@ func lookup(ctx context.Context, q dnsmessage.Question) ([]dnsmessage.ResourceBo
 	return nil, nil
 }
 
-// reverseName is the address that a name below in-addr.arpa or ip6.arpa stands
-// for (RFC 1035 §3.5, RFC 3596 §2.5).
+// reverseName returns the address of a name below in-addr.arpa (RFC 1035 §3.5) or
+// ip6.arpa (RFC 3596 §2.5). It reports false for other names.
 func reverseName(name string) (netip.Addr, bool) {
 	name = strings.ToLower(name)
 	if digits, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {

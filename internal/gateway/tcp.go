@@ -18,26 +18,28 @@ import (
 )
 
 const (
-	// dialTimeout is about what Linux itself takes to give up a connect.
+	// dialTimeout is about as long as Linux itself tries to connect.
 	dialTimeout = 2 * time.Minute
 
-	// A connection's buffers begin with startBuffer bytes each way and follow
-	// its speed up to maxBuffer; but the guest decides how full they are, so
-	// of many connections each may grow to its share of totalBuffer only.
+	// The buffers of a connection begin with startBuffer bytes in each direction
+	// and grow with its speed up to maxBuffer. The guest decides how full they
+	// are. So with many connections each may only grow to its share of totalBuffer.
 	minBuffer, startBuffer, maxBuffer = 32 << 10, 256 << 10, 4 << 20
 	totalBuffer                       = 256 << 20
 )
 
-// tcpTable admits the guest's TCP connections. A connection is answered only
-// once the host's is there, so that the guest sees the true outcome.
+// tcpTable admits the guest's TCP connections. It completes the handshake with the
+// guest only when the host's connection stands, so that the guest sees the true
+// outcome.
 type tcpTable struct {
 	g         *Gateway
 	forwarder *tcp.Forwarder
 	dialer    net.Dialer
 
 	mu    sync.Mutex
-	count int // connections, both ways
-	// dialing holds those whose outcome is open, with what an ICMP error needs.
+	count int // connections in both directions
+	// dialing holds the connection attempts that are in flight, each with the
+	// quote for an ICMP error.
 	dialing map[stack.TransportEndpointID]*quote
 }
 
@@ -46,7 +48,7 @@ func (t *tcpTable) init(g *Gateway) {
 	t.dialer.Timeout = dialTimeout
 	t.dialing = make(map[stack.TransportEndpointID]*quote)
 	t.sizeBuffersLocked()
-	// The table's own limit comes first.
+	// The limit of the forwarder is never reached: that of the table is lower.
 	t.forwarder = tcp.NewForwarder(g.stack, startBuffer, g.cfg.MaxTCP+1, func(r *tcp.ForwarderRequest) {
 		id := r.ID()
 		if !g.begin(func(ctx context.Context) { t.forward(ctx, r, id) }) {
@@ -57,7 +59,8 @@ func (t *tcpTable) init(g *Gateway) {
 	})
 }
 
-// acquire takes a place for a connection, release gives it back.
+// acquire reserves a place for a connection. It reports false if Config.MaxTCP
+// connections exist. release gives the place back.
 func (t *tcpTable) acquire() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,8 +85,8 @@ func (t *tcpTable) addLocked(n int) {
 	}
 }
 
-// sizeBuffersLocked tells the stack how far buffers may grow, at each doubling
-// of the number of connections.
+// sizeBuffersLocked sets how far the stack's buffers may grow. addLocked calls it
+// each time the number of connections doubles or halves.
 func (t *tcpTable) sizeBuffersLocked() {
 	most := max(minBuffer, min(maxBuffer, totalBuffer>>bits.Len(uint(t.count))))
 	start := min(startBuffer, most)
@@ -91,21 +94,21 @@ func (t *tcpTable) sizeBuffersLocked() {
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: start, Max: most}
 	for _, opt := range []tcpip.SettableTransportProtocolOption{&send, &receive} {
 		if err := t.g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, opt); err != nil {
-			panic(err.String()) // only for a range that is none
+			panic(err.String()) // cannot happen: the range is valid
 		}
 	}
 }
 
-// settle forgets a connection attempt. Until then further SYNs are ignored.
+// settle ends a connection attempt. Until then handle ignores further SYNs for it.
 func (t *tcpTable) settle(id stack.TransportEndpointID) {
 	t.mu.Lock()
 	delete(t.dialing, id)
 	t.mu.Unlock()
 }
 
-// handle takes segments that belong to no connection. What is no SYN is
-// answered with RST by the stack; a SYN beyond the limit is ignored, as when a
-// listener's queue is full.
+// handle handles a segment that belongs to no connection. If it is no SYN, the stack
+// answers with RST. A SYN beyond the limit is ignored, as when a listener's queue
+// is full.
 func (t *tcpTable) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	flags := header.TCP(pkt.TransportHeader().Slice()).Flags()
 	if !flags.Contains(header.TCPFlagSyn) || flags.Intersects(header.TCPFlagAck|header.TCPFlagRst|header.TCPFlagFin) {
@@ -128,7 +131,7 @@ func (t *tcpTable) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer)
 	return true
 }
 
-// forward carries one connection of the guest from its SYN to its end.
+// forward handles one connection of the guest from its SYN to its end.
 func (t *tcpTable) forward(ctx context.Context, r *tcp.ForwarderRequest, id stack.TransportEndpointID) {
 	defer t.release()
 	dst := netip.AddrPortFrom(fromStack(id.LocalAddress), id.LocalPort)
@@ -151,6 +154,7 @@ func (t *tcpTable) forward(ctx context.Context, r *tcp.ForwarderRequest, id stac
 	t.g.relay(ctx, ep, wq, conn)
 }
 
+// dial opens the host's side of a connection of the guest to dst.
 func (t *tcpTable) dial(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, verdict) {
 	to, v := t.g.target(dst)
 	if v != allow {
@@ -163,8 +167,8 @@ func (t *tcpTable) dial(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, 
 	return conn.(*net.TCPConn), allow
 }
 
-// answer completes the handshake with the guest. The endpoint is nil when the
-// guest gave up.
+// answer completes the handshake with the guest. It returns nil if the guest has
+// given up.
 func (t *tcpTable) answer(r *tcp.ForwarderRequest, id stack.TransportEndpointID) (tcpip.Endpoint, *waiter.Queue) {
 	defer t.settle(id)
 	wq := new(waiter.Queue)
@@ -176,7 +180,7 @@ func (t *tcpTable) answer(r *tcp.ForwarderRequest, id stack.TransportEndpointID)
 	return ep, wq
 }
 
-// decline tells the guest that there is no connection.
+// decline refuses a connection of the guest because of v.
 func (t *tcpTable) decline(r *tcp.ForwarderRequest, id stack.TransportEndpointID, v verdict) {
 	t.mu.Lock()
 	q := t.dialing[id]
@@ -188,8 +192,8 @@ func (t *tcpTable) decline(r *tcp.ForwarderRequest, id stack.TransportEndpointID
 	t.settle(id)
 }
 
-// connect opens a connection from src, which need not be the gateway's own
-// address, to a port of the guest.
+// connect opens a connection from src to a port of the guest. src may be any
+// address.
 func (g *Gateway) connect(ctx context.Context, src, dst netip.AddrPort) (tcpip.Endpoint, *waiter.Queue, error) {
 	wq := new(waiter.Queue)
 	ep, terr := g.stack.NewEndpoint(tcp.ProtocolNumber, protocolOf(dst.Addr()), wq)

@@ -17,7 +17,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
-// echoServer answers each connection with what it sends.
+// echoServer sends back what each connection sends.
 func echoServer(l net.Listener) {
 	for {
 		c, err := l.Accept()
@@ -26,7 +26,7 @@ func echoServer(l net.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			// Not as TCPConns, for which package net would keep pipes open.
+			// The structs hide the TCPConns, for which package net would keep pipes open.
 			io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 		}()
 	}
@@ -60,7 +60,7 @@ func TestGuestReachesHostLoopback(t *testing.T) {
 	}
 }
 
-func TestHalfCloseIsKeptBothWays(t *testing.T) {
+func TestHalfCloseWorksInBothDirections(t *testing.T) {
 	g, v := newGuest(t, Config{})
 	l, addr := listenHost(t, g, false)
 	c := v.mustDial(t, addr)
@@ -72,7 +72,7 @@ func TestHalfCloseIsKeptBothWays(t *testing.T) {
 	h.SetDeadline(time.Now().Add(10 * time.Second))
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 
-	// The guest ends its direction; the host answers all the same.
+	// The guest ends its direction, and the host can still answer.
 	io.WriteString(c, "question")
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestHalfCloseIsKeptBothWays(t *testing.T) {
 		t.Fatalf("guest read %q, %v", got, err)
 	}
 
-	// And the other way round.
+	// The same in the other direction.
 	c = v.mustDial(t, addr)
 	h, err = l.Accept()
 	if err != nil {
@@ -131,7 +131,7 @@ func TestResetReachesTheOtherSide(t *testing.T) {
 		defer h.Close()
 		c := gonet.NewTCPConn(wq, ep)
 		c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		for { // until every buffer on the way is full
+		for { // until all buffers are full
 			if _, err := c.Write(make([]byte, 1<<20)); err != nil {
 				break
 			}
@@ -165,13 +165,13 @@ func TestRefusalAndUnreachability(t *testing.T) {
 			c, err := v.dial(netip.MustParseAddrPort(tt.addr))
 			if err == nil {
 				c.Close()
-				t.Fatal("connected")
+				t.Fatal("the connection succeeded")
 			}
 			if !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %q, want %q in it", err, tt.want)
+				t.Errorf("error %q, want one with %q", err, tt.want)
 			}
 			if d := time.Since(start); d > 2*time.Second {
-				t.Errorf("took %v", d)
+				t.Errorf("the error took %v", d)
 			}
 		})
 	}
@@ -199,7 +199,7 @@ func TestLoopbackCanBeForbidden(t *testing.T) {
 	_, addr := listenHost(t, g, false)
 	if c, err := v.dial(addr); err == nil {
 		c.Close()
-		t.Fatal("connected")
+		t.Fatal("the connection succeeded")
 	}
 }
 
@@ -220,7 +220,7 @@ func TestConcurrentConnections(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			ready.Wait() // all are open at once
+			ready.Wait() // all connections are open at once
 			for range 10 {
 				if err := roundTrip(c, strings.Repeat(fmt.Sprint(i, " "), 1000)); err != nil {
 					errs <- err
@@ -255,12 +255,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}()
 	select {
 	case err := <-fourth:
-		t.Fatalf("a fourth connection came through: %v", err)
+		t.Fatalf("a fourth connection succeeded: %v", err)
 	case <-time.After(500 * time.Millisecond):
 	}
 	conns[0].Close()
 	if err := <-fourth; err != nil {
-		t.Errorf("after one had closed: %v", err)
+		t.Errorf("the fourth connection, after one has closed: %v", err)
 	}
 }
 

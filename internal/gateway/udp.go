@@ -14,8 +14,8 @@ import (
 
 const udpProtocol = udp.ProtocolNumber
 
-// handleUDP takes every UDP datagram of the guest. It runs on the goroutine
-// that reads the link: nothing in it waits long.
+// handleUDP handles every UDP datagram of the guest. It runs on the goroutine that
+// reads the link, so it must not wait long.
 func (g *Gateway) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	payload, ok := udpPayload(pkt)
 	if !ok {
@@ -47,7 +47,8 @@ func (g *Gateway) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffe
 
 var ipv4Broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// udpPayload is the datagram in pkt, if its length is right.
+// udpPayload returns the payload of the datagram in pkt. It reports false if the
+// length field is wrong.
 func udpPayload(pkt *stack.PacketBuffer) ([]byte, bool) {
 	h := header.UDP(pkt.TransportHeader().Slice())
 	size := int(h.Length()) - header.UDPMinimumSize
@@ -57,8 +58,8 @@ func udpPayload(pkt *stack.PacketBuffer) ([]byte, bool) {
 	return pkt.Data().PullUp(size)
 }
 
-// openUDP makes a flow with a socket that only its peer reaches, so that the
-// host's kernel tells of ICMP errors for it.
+// openUDP makes a flow with a connected socket, so that the host's kernel reports
+// ICMP errors for it.
 func (g *Gateway) openUDP(guest, dst netip.AddrPort) (*flow, verdict) {
 	to, v := g.target(dst)
 	if v != allow {
@@ -79,8 +80,7 @@ func (g *Gateway) openUDP(guest, dst netip.AddrPort) (*flow, verdict) {
 	return f, allow
 }
 
-// sendUDP sends a datagram to the guest. One that is lost on the way is lost,
-// as UDP has it.
+// sendUDP sends a datagram to the guest. Like any datagram it may be lost.
 func sendUDP(r *stack.Route, src, dst uint16, payload []byte) {
 	pkt := newPacket(r, header.UDPMinimumSize, payload)
 	if pkt == nil {
@@ -96,8 +96,8 @@ func sendUDP(r *stack.Route, src, dst uint16, payload []byte) {
 	_ = r.WritePacket(stack.NetworkHeaderParams{Protocol: udpProtocol, TTL: r.DefaultTTL()}, pkt)
 }
 
-// newPacket is a packet for r with room for headers, nil if it would be longer
-// than IP allows.
+// newPacket returns a packet for r with room for headers, or nil if it would be
+// longer than IP allows.
 func newPacket(r *stack.Route, transportSize int, payload []byte) *stack.PacketBuffer {
 	if header.IPv4MinimumSize+transportSize+len(payload) > payloadSize {
 		return nil
@@ -108,8 +108,8 @@ func newPacket(r *stack.Route, transportSize int, payload []byte) *stack.PacketB
 	})
 }
 
-// nonZero replaces a checksum of zero, which in UDP means none, by its equal
-// (RFC 768).
+// nonZero returns sum, or 0xffff for 0. In UDP a checksum of 0 means that there is
+// no checksum, and 0xffff is equivalent (RFC 768).
 func nonZero(sum uint16) uint16 {
 	if sum == 0 {
 		return 0xffff
@@ -117,7 +117,7 @@ func nonZero(sum uint16) uint16 {
 	return sum
 }
 
-// quote stands for any datagram of f that the guest sent.
+// quote returns a quote that stands for any datagram of the guest in f.
 func (f *flow) quote() *quote {
 	q := &quote{v6: f.key.guest.Addr().Is6()}
 	src, dst := toStack(f.key.guest.Addr()), toStack(f.key.peer.Addr())

@@ -12,7 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
-// udpEcho answers datagrams on the host's loopback interface.
+// udpEcho starts a server on the host's loopback interface that returns datagrams.
 func udpEcho(t testing.TB, addr string) *net.UDPConn {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", addr)
@@ -112,7 +112,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in 10 seconds: %s", what)
+			t.Fatalf("this did not happen in 10 seconds: %s", what)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func TestPublishedUDP(t *testing.T) {
 			if err != nil {
 				t.Skip("cannot bind:", err)
 			}
-			for range 3 { // clients at once
+			for range 3 { // concurrent clients
 				c, err := net.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr(tt.client), bound.Port()).String())
 				if err != nil {
 					t.Fatal(err)
@@ -252,12 +252,12 @@ func TestPublishSaysWhatToDo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := g.Publish("sctp", "127.0.0.1:0", 80); err == nil {
-		t.Error("sctp was published")
+		t.Error("Publish accepts sctp")
 	}
 	if err := g.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := g.Publish("tcp", "127.0.0.1:0", 80); err == nil {
-		t.Error("a closed gateway published a port")
+		t.Error("a closed gateway publishes a port")
 	}
 }

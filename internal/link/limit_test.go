@@ -12,13 +12,13 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// endless is a link that always has packets, of size bytes of frame each, and
-// room for more. It notes what passed.
+// endless is a link that always has packets and room for more. Its frames have size
+// bytes each. It counts what passes.
 type endless struct {
 	size     int
 	read     int // packets
 	written  int
-	next     byte // number of the packet that is written next
+	next     byte // number of the next packet that is written
 	disorder bool
 	done     chan struct{}
 	plain    bool
@@ -46,8 +46,8 @@ func (e *endless) Close() error          { return nil }
 func (e *endless) Done() <-chan struct{} { return e.done }
 func (e *endless) Offload() bool         { return !e.plain }
 
-// run reads from and writes to a link until it ends, and returns how many bytes
-// of frames passed each way within d.
+// run reads from and writes to a link until it ends or d has passed. It returns the
+// bytes of frames that passed in each direction.
 func run(l Link, size int, d time.Duration) (in, out int) {
 	ended := make(chan struct{}, 2)
 	end := time.Now().Add(d)
@@ -100,7 +100,7 @@ func TestLimitIsKeptAndUsed(t *testing.T) {
 				e := &endless{size: size}
 				seconds := 3 + 40_000_000/rate // many packets in any case
 				in, out := run(newLimited(e, uint64(rate)), size, time.Duration(seconds)*time.Second)
-				// What begins within the time may end after it.
+				// A batch that begins within the time may end after it.
 				burst, slack := max(rate/10, maxFrame), 2*Batch*size
 				for way, n := range map[string]int{"from": in, "to": out} {
 					if n > rate*seconds+burst || n < rate*seconds+burst-slack {
@@ -109,7 +109,7 @@ func TestLimitIsKeptAndUsed(t *testing.T) {
 					}
 				}
 				if e.disorder {
-					t.Errorf("%d bytes a second, frames of %d: packets are lost, or not in order", rate, size)
+					t.Errorf("%d bytes a second, frames of %d: packets are lost or reordered", rate, size)
 				}
 			})
 		}
@@ -129,13 +129,13 @@ func TestLimitSavesATenthOfASecond(t *testing.T) {
 			}
 		}
 		if d := time.Since(begin); d != 0 {
-			t.Errorf("a burst takes %v", d)
+			t.Errorf("a burst takes %v, want no time", d)
 		}
 		if err := l.WritePackets(pkt); err != nil {
 			t.Fatal(err)
 		}
 		if d, want := time.Since(begin), time.Second*size/rate; d < want || d > 2*want {
-			t.Errorf("the packet behind it takes %v, not %v", d, want)
+			t.Errorf("the packet after the burst takes %v, want %v", d, want)
 		}
 	})
 }
@@ -154,7 +154,7 @@ func TestLimitEndsWithItsLink(t *testing.T) {
 			synctest.Wait()
 			select {
 			case <-ended:
-				t.Fatal("it does not wait")
+				t.Fatal("the link ends early")
 			default:
 			}
 			if how == "it is closed" {
@@ -168,7 +168,7 @@ func TestLimitEndsWithItsLink(t *testing.T) {
 			}
 			<-ended
 			if d := time.Since(begin); d != 0 {
-				t.Errorf("%s: it ends after %v", how, d)
+				t.Errorf("%s: the link ends after %v, want at once", how, d)
 			}
 			if _, err := l.ReadPackets([]Packet{{make([]byte, 1)}}, make([]int, 1)); err != io.EOF {
 				t.Errorf("%s: ReadPackets: %v", how, err)

@@ -25,7 +25,7 @@ const minFrame = boot.VirtioNetHeaderSize + 14
 // deleted. It closes l in any case.
 func (t *Interface) Serve(ctx context.Context, l link.Link) error {
 	if !t.serving.TryLock() {
-		return errors.Join(fmt.Errorf("interface %s: it serves a guest already", t.name), l.Close())
+		return errors.Join(fmt.Errorf("interface %s: it serves another guest", t.name), l.Close())
 	}
 	defer t.serving.Unlock()
 	err := t.setOffload(l.Offload())
@@ -60,6 +60,7 @@ func (t *Interface) Serve(ctx context.Context, l link.Link) error {
 	return fmt.Errorf("interface %s: %w", t.name, errors.Join(first, closeErr))
 }
 
+// openStill returns err, or nil if err says that the file is closed.
 func openStill(err error) error {
 	if errors.Is(err, os.ErrClosed) {
 		return nil
@@ -165,7 +166,7 @@ func gone(errno syscall.Errno) error {
 	return errno
 }
 
-// transfer reads or writes one packet.
+// transfer calls read(2) or write(2) for one packet.
 func transfer(trap, fd uintptr, p []byte) (int, syscall.Errno) {
 	for {
 		n, _, e := unix.Syscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))

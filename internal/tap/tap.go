@@ -1,11 +1,10 @@
-// Package tap plugs a guest's network device into an interface of the host's
-// (Linux, Documentation/networking/tuntap.rst), in place of the gateway: what
-// the guest sends is received by the interface, and what is sent by the
-// interface the guest receives. Addresses, routes and firewall are the host's.
+// Package tap connects a guest's network device to a tap interface of the host
+// (Linux, Documentation/networking/tuntap.rst), in place of the gateway. The
+// interface receives what the guest sends, and the guest receives what the
+// interface sends. The host has the addresses, routes and firewall.
 //
-// Packets carry the virtio-net header, so that large segments and partial
-// checksums pass as they are. The host's kernel checks what the guest claims of
-// them.
+// Packets have the virtio-net header, so large segments and partial checksums pass
+// unchanged. The host's kernel checks the headers that the guest writes.
 package tap
 
 import (
@@ -34,8 +33,9 @@ type Interface struct {
 	serving sync.Mutex
 }
 
-// Open attaches to the interface of that name: one that the administrator made
-// for this user, or a new one that goes with Close, if this process may make it.
+// Open attaches to the tap interface with the given name. Either the administrator
+// has made it for this user, or Open makes it, if this process may do so. Close
+// removes an interface that Open made.
 func Open(name string) (*Interface, error) {
 	t, err := open(name)
 	if err != nil {
@@ -45,15 +45,15 @@ func Open(name string) (*Interface, error) {
 }
 
 func open(name string) (_ *Interface, err error) {
-	// The kernel would make a template of %.
+	// In a name with %, the kernel would replace %d by a number.
 	if name == "." || name == ".." || strings.ContainsAny(name, "/%: \t\n\x00") {
-		return nil, errors.New("this is no interface's name")
+		return nil, errors.New("this is not a valid name for an interface")
 	}
 	ifr, err := unix.NewIfreq(name)
 	if err != nil || name == "" {
 		return nil, fmt.Errorf("an interface's name has 1 to %d bytes", unix.IFNAMSIZ-1)
 	}
-	// Not by package os: before it is attached it cannot be polled.
+	// os.OpenFile would try to poll the file, which works only after the attach.
 	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, explainDevice(err)
@@ -82,33 +82,35 @@ func open(name string) (_ *Interface, err error) {
 	return &Interface{name: name, file: file, raw: raw}, nil
 }
 
+// explainDevice explains an error of opening /dev/net/tun.
 func explainDevice(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV):
-		return fmt.Errorf("this host has no %s; sudo modprobe tun makes it", device)
+		return fmt.Errorf("this host has no %s: sudo modprobe tun", device)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("this user may not open %s; it usually is everybody's: sudo chmod 666 %s", device, device)
+		return fmt.Errorf("this user may not open %s, which is usually open to all users: sudo chmod 666 %s", device, device)
 	}
 	return fmt.Errorf("open %s: %w", device, err)
 }
 
+// explainAttach explains an error of attaching to the interface.
 func explainAttach(name string, err error) error {
 	toMake := fmt.Sprintf("sudo ip tuntap add %s mode tap user $USER && sudo ip link set %s up", name, name)
 	_, missing := net.InterfaceByName(name)
 	switch {
 	case errors.Is(err, unix.EPERM) && missing != nil:
-		return fmt.Errorf("there is none, and only root may make it: %s", toMake)
+		return fmt.Errorf("the host has no such interface, and only root may make it: %s", toMake)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("it is not this user's: sudo ip link del %s && %s", name, toMake)
+		return fmt.Errorf("it belongs to another user: sudo ip link del %s && %s", name, toMake)
 	case errors.Is(err, unix.EBUSY):
 		return errors.New("another program is attached to it")
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("it is not a tap interface with one queue; one of another name is made by ip tuntap add NAME mode tap user $USER")
+		return errors.New("it is not a tap interface with one queue; make one with another name: sudo ip tuntap add NAME mode tap user $USER")
 	}
 	return fmt.Errorf("attach: %w", err)
 }
 
-// bringUp sets the interface up, which one that was just made is not.
+// bringUp sets the interface up. A new interface is down.
 func bringUp(name string) (err error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -134,10 +136,10 @@ func bringUp(name string) (err error) {
 	return os.NewSyscallError("SIOCSIFFLAGS", err)
 }
 
-// Name is the interface's name.
+// Name returns the name of the interface.
 func (t *Interface) Name() string { return t.name }
 
-// MTU is the interface's.
+// MTU returns the MTU of the interface in bytes.
 func (t *Interface) MTU() (int, error) {
 	i, err := net.InterfaceByName(t.name)
 	if err != nil {

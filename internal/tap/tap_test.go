@@ -23,7 +23,8 @@ import (
 
 var _ link.Network = (*Interface)(nil)
 
-// namespace moves the calling goroutine to a new network namespace, for good.
+// namespace moves the calling goroutine to a new network namespace for the rest of
+// its life.
 func namespace(t *testing.T) {
 	t.Helper()
 	for _, need := range []string{"ip"} {
@@ -101,18 +102,18 @@ func (l *guestLink) Close() error {
 	return nil
 }
 
-// serve begins to serve and returns what Serve returns.
+// serve calls Serve in a new goroutine. The channel gets its result.
 func serve(ctx context.Context, n link.Network, l link.Link) <-chan error {
 	ended := make(chan error, 1)
 	go func() { ended <- n.Serve(ctx, l) }()
 	return ended
 }
 
-// wiretap is a socket by which frames go to and from the interface as from the
-// host's own stack.
+// wiretap returns a packet socket that sends and receives frames on the interface,
+// as the host's own stack does.
 func wiretap(t *testing.T, name string) int {
 	t.Helper()
-	const all = 0x0300 // ETH_P_ALL in the network's order
+	const all = 0x0300 // ETH_P_ALL in network byte order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func wiretap(t *testing.T, name string) int {
 	return fd
 }
 
-// frame is an Ethernet frame of a kind that nobody else sends.
+// frame returns an Ethernet frame with an EtherType that nothing else uses.
 func frame(n int) []byte {
 	f := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 7, 0x88, 0xb5}, make([]byte, 46)...)
 	f[20] = byte(n)
@@ -150,7 +151,7 @@ func (l *guestLink) await(t *testing.T) []byte {
 				return p
 			}
 		case <-late:
-			t.Fatal("nothing comes to the guest")
+			t.Fatal("the guest receives no frame")
 		}
 	}
 }
@@ -175,7 +176,7 @@ func TestFramesGoBothWays(t *testing.T) {
 		}
 
 		for _, wrong := range [][]byte{{}, {1}, make([]byte, 25), append([]byte{1, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0}, frame(0)...)} {
-			l.toHost <- wrong // a header that lies is among them
+			l.toHost <- wrong // the last one has a malformed header
 		}
 		l.toHost <- append(make([]byte, 12), frame(100+n)...)
 		got := make([]byte, 2000)
@@ -193,20 +194,20 @@ func TestFramesGoBothWays(t *testing.T) {
 		}
 	}
 
-	// One guest at a time.
+	// Serve accepts one guest at a time.
 	second := newLink()
 	if err := i.Serve(ctx, second); err == nil || second.closes.Load() == 0 {
-		t.Errorf("a second guest is served: %v", err)
+		t.Errorf("Serve accepts a second guest: %v", err)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
 	if l.closes.Load() == 0 {
-		t.Error("the link stays open")
+		t.Error("Serve has not closed the link")
 	}
 
-	// Another guest, which leaves.
+	// Another guest closes its link.
 	l = newLink()
 	ended = serve(t.Context(), i, l)
 	if _, err := unix.Write(wire, frame(1)); err != nil {
@@ -252,7 +253,7 @@ func TestInterfaceIsDeleted(t *testing.T) {
 			t.Errorf("%s: Serve: %v", c.name, err)
 		}
 		if l.closes.Load() == 0 {
-			t.Errorf("%s: the link stays open", c.name)
+			t.Errorf("%s: Serve has not closed the link", c.name)
 		}
 	}
 }
@@ -302,13 +303,14 @@ func (c *counter) WritePackets(pkts []link.Packet) error {
 	return c.Link.WritePackets(pkts)
 }
 
-// noOffload is a link without offload.
+// noOffload is a link that has no offload.
 type noOffload struct{ link.Link }
 
 func (noOffload) Offload() bool { return false }
 
-// The kernel's stack is on one side of the interface, and on the other a
-// gateway's is the guest's.
+// The host's kernel has a connection through the interface to a gateway, which
+// stands for the guest. With offload the connection uses large segments. A rate
+// limit changes nothing about that.
 func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -323,7 +325,7 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := make(chan net.Listener)
-			go func() { // outside of the namespace
+			go func() { // outside of the network namespace
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
 					t.Error(err)
@@ -388,7 +390,7 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 			data := make([]byte, 4<<20)
 			rand.Read(data)
 			go func() {
-				_, _ = conn.Write(data) // what comes back tells
+				_, _ = conn.Write(data) // an error shows in what comes back
 				_ = conn.(*net.TCPConn).CloseWrite()
 			}()
 			got, err := io.ReadAll(conn)
@@ -402,7 +404,7 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 	}
 }
 
-// quiet is a link that tells what comes and goes, and allocates nothing.
+// quiet is a link that signals each frame and allocates nothing.
 type quiet struct {
 	*guestLink
 	send, sent chan struct{}
@@ -454,7 +456,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	for _, name := range []string{"", "0123456789abcdef", "a/b", "tap%d", ".", "..", "a b", "a\x00b"} {
 		if i, err := Open(name); err == nil {
 			_ = i.Close()
-			t.Errorf("%q is an interface", name)
+			t.Errorf("Open accepts the name %q", name)
 		}
 	}
 	namespace(t)
@@ -479,12 +481,12 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	if err := mine.Close(); err != nil {
 		t.Fatal(err)
 	}
-	attach(t, "mine") // a persistent one stays
+	attach(t, "mine") // a persistent interface stays after Close
 
 	dropCapabilities(t)
 	for _, c := range []struct{ name, want string }{
-		{"none", "interface none: there is none, and only root may make it: sudo ip tuntap add none mode tap user $USER && sudo ip link set none up"},
-		{"other", "interface other: it is not this user's: sudo ip link del other && sudo ip tuntap add other"},
+		{"none", "interface none: the host has no such interface, and only root may make it: sudo ip tuntap add none mode tap user $USER && sudo ip link set none up"},
+		{"other", "interface other: it belongs to another user: sudo ip link del other && sudo ip tuntap add other"},
 		{"down", "interface down: it is down: sudo ip link set down up"},
 	} {
 		if i, err := Open(c.name); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -493,8 +495,8 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// dropCapabilities drops those of the calling thread, which is locked, but for
-// that to open what is root's.
+// dropCapabilities drops all capabilities of the calling thread, which is locked,
+// except the one to open files of root.
 func dropCapabilities(t *testing.T) {
 	t.Helper()
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -527,6 +529,6 @@ func TestPublishedPortsAreRefused(t *testing.T) {
 	}
 	(&Interface{}).Accept(l, 80)
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("it is listened to: %v", err)
+		t.Errorf("Accept has not closed the listener: %v", err)
 	}
 }

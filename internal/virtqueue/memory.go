@@ -9,28 +9,28 @@ import (
 	"unsafe"
 )
 
-// regionAlign is what a region's two addresses and its length are multiples of,
-// so that a ring's aligned words lie wholly inside it. Mappings are of pages.
+// regionAlign divides both addresses of a region and its length, in bytes. So the
+// aligned 32 bits around a field of a ring lie inside the region. Mappings are of
+// whole pages, so this is no restriction.
 const regionAlign = 8
 
-// Region is a range of guest-physical addresses from Addr on, and where it is
-// mapped here.
+// Region is a range of guest memory.
 type Region struct {
-	Addr uint64
-	Mem  []byte
+	Addr uint64 // guest-physical address of the first byte
+	Mem  []byte // the mapping in this process
 }
 
-// Memory is what a guest has of memory. It does not change; a guest that gets
-// other memory gets queues anew.
+// Memory is the memory of a guest. It does not change: if the guest's memory
+// changes, the device makes a new Memory and new queues.
 type Memory struct {
-	regions []Region // by address
+	regions []Region // sorted by address
 }
 
-// NewMemory is the memory in regions, which do not overlap.
+// NewMemory returns the memory that consists of regions, which must not overlap.
 func NewMemory(regions []Region) (*Memory, error) {
 	sorted := slices.Clone(regions)
 	slices.SortFunc(sorted, func(a, b Region) int { return cmp.Compare(a.Addr, b.Addr) })
-	free := uint64(0) // the first address behind the region before
+	free := uint64(0) // the first address after the previous region
 	for i, r := range sorted {
 		n := uint64(len(r.Mem))
 		host := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(r.Mem))))
@@ -49,10 +49,11 @@ func NewMemory(regions []Region) (*Memory, error) {
 	return &Memory{regions: sorted}, nil
 }
 
-// Regions are those of the memory, by address. They are not to be changed.
+// Regions returns the regions, sorted by address. The caller must not change them.
 func (m *Memory) Regions() []Region { return m.regions }
 
-// from is the mapped memory from addr to its region's end, nil if there is none.
+// from returns the memory from addr to the end of its region, or nil if addr is in
+// no region.
 func (m *Memory) from(addr uint64) []byte {
 	for i := range m.regions {
 		r := &m.regions[i]
@@ -63,7 +64,8 @@ func (m *Memory) from(addr uint64) []byte {
 	return nil
 }
 
-// Slice is n bytes of guest memory at addr, which lie in one region.
+// Slice returns n bytes of guest memory at addr. It reports false unless all of them
+// lie in one region.
 func (m *Memory) Slice(addr, n uint64) ([]byte, bool) {
 	b := m.from(addr)
 	if n > uint64(len(b)) || b == nil {
@@ -74,8 +76,8 @@ func (m *Memory) Slice(addr, n uint64) ([]byte, bool) {
 
 var errOutside = errors.New("a buffer lies outside of guest memory")
 
-// appendTo appends n bytes of guest memory at addr to pieces: one piece, or
-// more where regions adjoin.
+// appendTo appends n bytes of guest memory at addr to pieces. It adds one piece for
+// each region that they lie in.
 func (m *Memory) appendTo(pieces [][]byte, addr, n uint64) ([][]byte, error) {
 	for {
 		b := m.from(addr)

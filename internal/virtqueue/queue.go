@@ -1,14 +1,15 @@
-// Package virtqueue is the device's side of split virtqueues (virtio 1.2 §2.7)
-// over guest memory that is mapped here. Devices stand on it; it knows neither
-// them nor who runs the guest: the vhost-user back end gives it what QEMU maps,
-// a monitor of our own its guest's memory.
+// Package virtqueue is the device's side of split virtqueues (virtio 1.2 §2.7) in
+// guest memory that this process has mapped. Devices use it. It knows neither the
+// devices nor the VM: the memory may be QEMU's, shared through vhost-user, or that
+// of our own VMM.
 //
-// The driver is not trusted. All that it writes is read once and checked: a lie
-// breaks the queue, which then refuses work with the same error until it is made
-// anew. What a chain's buffers hold may change while the device reads it: a
-// device copies what it decides on.
+// The driver is not trusted. The package reads each field that the driver writes
+// once, and checks it. After a lie the queue is broken: each call returns the same
+// error until the device makes a new queue. The driver may change the contents of
+// a buffer while the device reads it. So a device must copy the data that it makes
+// decisions on.
 //
-// In the steady state nothing is allocated.
+// Pop, Push and Flush do not allocate once a Chain's slices have grown.
 package virtqueue
 
 import (
@@ -29,19 +30,20 @@ const (
 
 	// MaxSize is the largest queue (§2.7).
 	MaxSize = 32768
-	// maxIndirect bounds an indirect table. The specification's bound is the
-	// queue's size, which Linux exceeds on small queues.
+	// maxIndirect is the largest number of entries of an indirect table. The
+	// specification's limit is the queue's size, which Linux exceeds on small
+	// queues.
 	maxIndirect = 1024
 )
 
-// Flags by which each side tells the other that it need not be notified
-// (§2.7.7, §2.7.10).
+// Flags of the available ring (§2.7.7) and of the used ring (§2.7.10). With them
+// each side tells the other that it needs no interrupt or notification.
 const (
 	availNoInterrupt = 1
 	usedNoNotify     = 1
 )
 
-// Layout is where a queue lies, in guest-physical addresses.
+// Layout is the place of a queue, in guest-physical addresses.
 type Layout struct {
 	Size   int    // entries, a power of two
 	Desc   uint64 // descriptor table
@@ -65,25 +67,26 @@ type Queue struct {
 	driver []byte // flags u16, idx u16, ring [size]u16, used_event u16
 	device []byte // flags u16, idx u16, ring [size]{id u32, len u32}, avail_event u16
 
-	next      uint16 // of the available ring
+	next      uint16 // index in the available ring that Pop takes next
 	avail     uint16 // the driver's index as last read
-	used      uint16 // of the used ring, for the next chain
-	published uint16 // the used ring's index as the driver sees it
-	flags     uint16 // of the used ring
-	err       error
+	used      uint16 // index in the used ring for the next Push
+	published uint16 // the used ring's index that the driver sees
+	flags     uint16 // flags of the used ring
+	err       error  // why the queue is broken, or nil
 }
 
-// Chain is one chain of buffers. Its slices are used again by the next Pop.
+// Chain is one chain of buffers. The next Pop into the same Chain reuses its slices.
 type Chain struct {
-	Out    [][]byte // what the device reads
-	In     [][]byte // what the device writes
-	OutLen int
-	InLen  int
+	Out    [][]byte // buffers that the device reads
+	In     [][]byte // buffers that the device writes
+	OutLen int      // bytes in Out
+	InLen  int      // bytes in In
 	head   uint16
 }
 
-// New is the queue at l, of which the device takes the chain number next of the
-// available ring next: 0 for a new queue, [Queue.Next] for one that goes on.
+// New returns the queue at l. The device takes the chain with index next of the
+// available ring first: 0 for a new queue, or the result of [Queue.Next] for one
+// that continues.
 func New(mem *Memory, l Layout, opts Options, next uint16) (*Queue, error) {
 	if l.Size <= 0 || l.Size > MaxSize || l.Size&(l.Size-1) != 0 {
 		return nil, fmt.Errorf("virtqueue: %d entries: not a power of two up to %d", l.Size, MaxSize)
@@ -112,24 +115,25 @@ func New(mem *Memory, l Layout, opts Options, next uint16) (*Queue, error) {
 	q.used = load16(q.device, 2)
 	q.published = q.used
 	if q.next-q.used > q.size {
-		return nil, fmt.Errorf("virtqueue: begins at available chain %d with %d used", q.next, q.used)
+		return nil, fmt.Errorf("virtqueue: the queue continues at available index %d, with used index %d", q.next, q.used)
 	}
 	return q, nil
 }
 
-// Size is the number of entries.
+// Size returns the number of entries.
 func (q *Queue) Size() int { return int(q.size) }
 
-// Next is the number of the chain that Pop takes next, modulo 1<<16.
+// Next returns the available index of the chain that Pop takes next, modulo 1<<16.
 func (q *Queue) Next() uint16 { return q.next }
 
+// broken marks the queue as broken and returns the error for all later calls.
 func (q *Queue) broken(err error) error {
 	q.err = fmt.Errorf("virtqueue: the driver lies: %w", err)
 	return q.err
 }
 
-// refresh reads how far the driver has come. Chains that it has not got back
-// are no more than the queue has entries.
+// refresh reads the available index. It breaks the queue if more chains are in
+// flight than the queue has entries.
 func (q *Queue) refresh() error {
 	idx := load16(q.driver, 2)
 	if int(idx-q.next)+int(q.next-q.used) > int(q.size) {
@@ -139,8 +143,8 @@ func (q *Queue) refresh() error {
 	return nil
 }
 
-// Pop takes the next chain that the driver made available, and reports false if
-// there is none.
+// Pop takes the next chain that the driver made available. It reports false if no
+// chain is available.
 func (q *Queue) Pop(c *Chain) (bool, error) {
 	if q.err != nil {
 		return false, q.err
@@ -161,8 +165,8 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 	return true, nil
 }
 
-// Unpop makes the last n chains that Pop took, and that were not pushed,
-// available again, in the same order.
+// Unpop returns the last n chains that Pop took to the available ring, in the same
+// order. None of them may have been pushed.
 func (q *Queue) Unpop(n int) { q.next -= uint16(n) }
 
 var (
@@ -233,8 +237,8 @@ func (q *Queue) follow(c *Chain) error {
 	}
 }
 
-// Push gives c back to the driver, with the first written bytes of c.In
-// written. The driver learns of it by Flush.
+// Push marks c as used, with the first written bytes of c.In written. The driver
+// sees it after Flush.
 func (q *Queue) Push(c *Chain, written int) {
 	e := q.device[4+usedElemSize*int(q.used&(q.size-1)):]
 	binary.LittleEndian.PutUint32(e[0:], uint32(c.head))
@@ -242,9 +246,9 @@ func (q *Queue) Push(c *Chain, written int) {
 	q.used++
 }
 
-// Flush shows the driver what was pushed, and reports whether it wants to be
-// notified of it.
-func (q *Queue) Flush() (notify bool) {
+// Flush makes the pushed chains visible to the driver. It reports whether the driver
+// wants an interrupt for them.
+func (q *Queue) Flush() (interrupt bool) {
 	before := q.published
 	if q.used == before {
 		return false
@@ -258,15 +262,15 @@ func (q *Queue) Flush() (notify bool) {
 	return load16(q.driver, 0)&availNoInterrupt == 0
 }
 
-// publish stores the used ring's flags and index, between all stores before it
-// and all loads after it.
+// publish stores the used ring's flags and index. Earlier stores are visible before
+// it, and later loads happen after it.
 func (q *Queue) publish() {
 	store32(q.device, 0, uint32(q.flags)|uint32(q.published)<<16)
 }
 
-// DisableNotify lets the driver know, if the features have a way, that it need
-// not notify of more chains. Notifications may come nevertheless. They are
-// enabled in a new queue.
+// DisableNotify tells the driver that it need not send notifications. It has no
+// effect with EventIndex. Notifications may come nevertheless. They are enabled in
+// a new queue.
 func (q *Queue) DisableNotify() {
 	if !q.opts.EventIndex {
 		q.flags |= usedNoNotify
@@ -274,9 +278,8 @@ func (q *Queue) DisableNotify() {
 	}
 }
 
-// EnableNotify asks the driver to notify of the first chain after those that
-// Pop has taken. It reports whether there is one already, of which no
-// notification may come.
+// EnableNotify asks the driver for a notification of the next chain. It reports
+// whether a chain is available already. For that one no notification may come.
 func (q *Queue) EnableNotify() (more bool) {
 	q.flags &^= usedNoNotify
 	if q.opts.EventIndex {

@@ -19,7 +19,7 @@ func at(addr uint64, n uint32) buffer { return buffer{Addr: addr, Len: n} }
 
 const (
 	base     = 0x10_0000 // the queue
-	low      = 0x20_0000 // two regions for buffers that adjoin
+	low      = 0x20_0000 // the first of two adjoining regions for buffers
 	high     = low + 0x1_0000
 	tables   = 0x40_0000 // indirect tables
 	pageSize = 4096
@@ -67,7 +67,7 @@ func TestChainsArriveWholeAndInOrder(t *testing.T) {
 	forOptions(t, func(t *testing.T, opts Options) {
 		d, q := setup(t, 8, opts)
 		var c Chain
-		// Often enough for the indexes to wrap.
+		// The 16-bit indexes wrap.
 		for i := range 70000 {
 			out := []buffer{at(low+uint64(i%1000), 10), at(high-4, 8)}
 			in := []buffer{at(high+100, 1), at(high+200, 2)}
@@ -83,14 +83,14 @@ func TestChainsArriveWholeAndInOrder(t *testing.T) {
 				t.Fatalf("chain %d: %d pieces of %d bytes out, %d of %d in", i, len(c.Out), c.OutLen, len(c.In), c.InLen)
 			}
 			if &c.Out[0][0] != &d.Bytes(out[0])[0] || &c.Out[2][0] != &d.Bytes(at(high, 4))[0] || &c.In[1][0] != &d.Bytes(in[1])[0] {
-				t.Fatalf("chain %d: other memory", i)
+				t.Fatalf("chain %d: its buffers are in other memory", i)
 			}
 			if ok, err := q.Pop(&c); ok || err != nil {
-				t.Fatalf("chain %d: a chain too many: %t, %v", i, ok, err)
+				t.Fatalf("chain %d: Pop takes one chain too many: %t, %v", i, ok, err)
 			}
 			q.Push(&c, 3)
 			if _, _, ok := d.Take(); ok {
-				t.Fatal("seen before Flush")
+				t.Fatal("the driver sees a used chain before Flush")
 			}
 			q.Flush()
 			if h, n, ok := d.Take(); !ok || h != head || n != 3 {
@@ -100,7 +100,7 @@ func TestChainsArriveWholeAndInOrder(t *testing.T) {
 	})
 }
 
-func TestUnpopTakesBackInOrder(t *testing.T) {
+func TestUnpopReturnsChainsInOrder(t *testing.T) {
 	d, q := setup(t, 4, Options{})
 	for i := range 3 {
 		d.Add([]buffer{at(low, uint32(i+1))}, nil)
@@ -115,7 +115,7 @@ func TestUnpopTakesBackInOrder(t *testing.T) {
 	}
 }
 
-func TestTheDriverIsNotifiedWhenItAsked(t *testing.T) {
+func TestDriverIsInterruptedWhenItAsked(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		opts   Options
@@ -141,7 +141,7 @@ func TestTheDriverIsNotifiedWhenItAsked(t *testing.T) {
 					q.Push(&c, 0)
 				}
 				if got := q.Flush(); got != test.want[i] {
-					t.Errorf("batch %d: notify = %t", i, got)
+					t.Errorf("batch %d: Flush reports %t", i, got)
 				}
 				for range n {
 					d.Take()
@@ -165,12 +165,12 @@ func TestTheDriverIsNotifiedWhenItAsked(t *testing.T) {
 		}
 		q.Push(&c, 0)
 		if q.Flush() {
-			t.Error("notified")
+			t.Error("Flush reports an interrupt that the driver does not want")
 		}
 	})
 }
 
-func TestTheDeviceIsNotifiedWhenItAsked(t *testing.T) {
+func TestDeviceIsNotifiedWhenItAsked(t *testing.T) {
 	forOptions(t, func(t *testing.T, opts Options) {
 		d, q := setup(t, 8, opts)
 		var c Chain
@@ -208,7 +208,7 @@ func TestTheDeviceIsNotifiedWhenItAsked(t *testing.T) {
 			t.Error("disabled: notification")
 		}
 		if !q.EnableNotify() {
-			t.Error("enabled with chains there: they go unnoticed")
+			t.Error("EnableNotify does not report the chains that are available")
 		}
 		q.DisableNotify()
 		drain()
@@ -217,7 +217,7 @@ func TestTheDeviceIsNotifiedWhenItAsked(t *testing.T) {
 		}
 		drain()
 		if q.EnableNotify() {
-			t.Error("enabled with nothing there: more")
+			t.Error("EnableNotify reports a chain, and none is available")
 		}
 		if !add() {
 			t.Error("enabled: no notification")
@@ -225,7 +225,7 @@ func TestTheDeviceIsNotifiedWhenItAsked(t *testing.T) {
 	})
 }
 
-func TestALieBreaksTheQueue(t *testing.T) {
+func TestLieBreaksTheQueue(t *testing.T) {
 	type lie struct {
 		name string
 		opts Options
@@ -296,13 +296,13 @@ func TestALieBreaksTheQueue(t *testing.T) {
 			}
 			clear(d.Avail)
 			if ok, again := q.Pop(&c); ok || again != err {
-				t.Errorf("the broken queue goes on: %t, %v", ok, again)
+				t.Errorf("Pop of the broken queue: %t, %v", ok, again)
 			}
 		})
 	}
 }
 
-func TestAChainIsShorterThan4GiB(t *testing.T) {
+func TestChainIsShorterThan4GiB(t *testing.T) {
 	const size = 1 << 32
 	huge, err := unix.Mmap(-1, 0, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
@@ -331,7 +331,7 @@ func TestAChainIsShorterThan4GiB(t *testing.T) {
 	}
 }
 
-func TestAQueueLiesWhereItMay(t *testing.T) {
+func TestNewChecksThePlaceOfTheQueue(t *testing.T) {
 	m := memory(t, 8)
 	good := virtqueuetest.New(m, base, 8, false).Layout
 	for _, test := range []struct {
@@ -340,7 +340,7 @@ func TestAQueueLiesWhereItMay(t *testing.T) {
 		next   uint16
 		ok     bool
 	}{
-		{"as it should", func(*Layout) {}, 0, true},
+		{"correct", func(*Layout) {}, 0, true},
 		{"an even driver area", func(l *Layout) { l.Driver = low + 2 }, 0, true},
 		{"no entries", func(l *Layout) { l.Size = 0 }, 0, false},
 		{"no power of two", func(l *Layout) { l.Size = 6 }, 0, false},
@@ -351,9 +351,9 @@ func TestAQueueLiesWhereItMay(t *testing.T) {
 		{"driver area unaligned", func(l *Layout) { l.Driver = low + 1 }, 0, false},
 		{"device area cut off", func(l *Layout) { l.Device = high + 0x1_0000 - 64 }, 0, false},
 		{"device area unaligned", func(l *Layout) { l.Device = low + 2 }, 0, false},
-		{"goes on with chains unused", func(*Layout) {}, 8, true},
-		{"goes on with more than there are", func(*Layout) {}, 9, false},
-		{"goes on before the used", func(*Layout) {}, 0xffff, false},
+		{"continues with unused chains", func(*Layout) {}, 8, true},
+		{"continues with more chains than entries", func(*Layout) {}, 9, false},
+		{"continues before the used index", func(*Layout) {}, 0xffff, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := good
@@ -365,7 +365,7 @@ func TestAQueueLiesWhereItMay(t *testing.T) {
 	}
 }
 
-func TestMemoryIsOfWholeRegions(t *testing.T) {
+func TestNewMemoryChecksRegions(t *testing.T) {
 	page := make([]byte, 2*pageSize)
 	for _, test := range []struct {
 		name    string
@@ -391,7 +391,7 @@ func TestMemoryIsOfWholeRegions(t *testing.T) {
 	}
 }
 
-func TestTheSteadyStateAllocatesNothing(t *testing.T) {
+func TestSteadyStateAllocatesNothing(t *testing.T) {
 	d, q := setup(t, 8, Options{EventIndex: true})
 	d.Add([]buffer{at(low, 10), at(high-5, 10)}, []buffer{at(low, 10)})
 	d.Publish()
@@ -408,7 +408,8 @@ func TestTheSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzLyingDriver lets the fuzzer write the queue's memory between operations.
+// FuzzLyingDriver lets the fuzzer write the queue's memory between operations. The
+// queue must never return memory outside of the guest's.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add(uint8(2), uint8(3), []byte{0, 1, 2, 3})
 	f.Add(uint8(3), uint8(2), bytes.Repeat([]byte{1, 0, 0, 16, 0, 1, 4}, 30))
@@ -454,7 +455,7 @@ func FuzzLyingDriver(f *testing.F) {
 				if held < size {
 					ok, err := q.Pop(&c)
 					if broken && (ok || err == nil) {
-						t.Fatal("a broken queue goes on")
+						t.Fatal("a broken queue continues")
 					}
 					broken = err != nil
 					if ok {
@@ -462,22 +463,22 @@ func FuzzLyingDriver(f *testing.F) {
 						n := 0
 						for _, p := range c.Out {
 							if !inside(p) {
-								t.Fatal("a piece to read is outside of memory")
+								t.Fatal("a buffer to read lies outside of memory")
 							}
 							n += len(p)
 						}
 						if n != c.OutLen {
-							t.Fatalf("%d bytes to read, and %d said", n, c.OutLen)
+							t.Fatalf("%d bytes to read, and OutLen is %d", n, c.OutLen)
 						}
 						n = 0
 						for _, p := range c.In {
 							if !inside(p) {
-								t.Fatal("a piece to write is outside of memory")
+								t.Fatal("a buffer to write lies outside of memory")
 							}
 							n += len(p)
 						}
 						if n != c.InLen {
-							t.Fatalf("%d bytes to write, and %d said", n, c.InLen)
+							t.Fatalf("%d bytes to write, and InLen is %d", n, c.InLen)
 						}
 					}
 				}

@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/device/vsock"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/kvm/probe"
@@ -26,7 +27,6 @@ import (
 	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/monitor/jail"
-	"github.com/pith-os/pith/internal/vhostuser"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,8 +93,8 @@ type running struct {
 	answers *json.Decoder
 	failure chan error // receives once: how the VMM says that it failed, or nil
 	control guest.Control
-	link    link.Link        // of the network card; nil: no card, or the kernel moves its packets
-	front   *vhostuser.Front // what the VMM connects to for it, or nil
+	link    link.Link         // of the network card; nil: no card, or the kernel moves its packets
+	front   *vhostuser.Server // what the VMM connects to for it, or nil
 	folders []*folders.Server
 	broker  *vsock.Broker // of the vsock device, or nil
 }

@@ -6,11 +6,11 @@ import (
 	"os"
 
 	"github.com/pith-os/pith/internal/device"
-	"github.com/pith-os/pith/internal/device/vhost"
+	virtionet "github.com/pith-os/pith/internal/device/net"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 )
 
 // vhostNet is the device by which the host's kernel moves a card's packets.
@@ -28,7 +28,7 @@ func (r *running) network(l *instance.Launch, fds *files, cpus int) (*netRequest
 			return req, f, nil
 		}
 	}
-	card, err := virtionet.New(req.Pairs)
+	card, err := backend.New(req.Pairs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,16 +46,16 @@ func (v *vmm) card(r *netRequest) (device.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	card := vhost.Card{MAC: mac, Pairs: r.Pairs, MTU: r.MTU}
+	card := virtionet.Config{MAC: mac, Pairs: r.Pairs, MTU: r.MTU}
 	if k := r.Kernel; k != nil {
 		v.fds.VhostNet, v.fds.Tap = k.VhostNet, k.Tap
-		return vhost.NewKernel(os.NewFile(uintptr(k.VhostNet), vhostNet), os.NewFile(uintptr(k.Tap), "tap"), v.memory.queue, card)
+		return virtionet.NewKernel(os.NewFile(uintptr(k.VhostNet), vhostNet), os.NewFile(uintptr(k.Tap), "tap"), v.memory.queue, card)
 	}
 	var shared []vhostuser.Region
 	for _, s := range v.memory.ram {
 		shared = append(shared, vhostuser.Region{Addr: s.addr, Size: uint64(len(s.mem)), File: v.memory.file, Offset: offset(s.addr)})
 	}
-	d, err := vhost.NewUser(os.NewFile(uintptr(r.Socket), "network"), v.memory.queue, shared, card)
+	d, err := virtionet.NewUser(os.NewFile(uintptr(r.Socket), "network"), v.memory.queue, shared, card)
 	if err != nil {
 		return nil, fmt.Errorf("network card: %w", err)
 	}

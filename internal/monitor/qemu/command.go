@@ -8,11 +8,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -265,7 +265,7 @@ func (q *command) ports(vm *machine, c *instance.Launch) error {
 }
 
 // network adds the network card. QEMU passes the card's queues on to this process
-// (internal/vhostuser). On PCI without KVM it passes frames on instead: there,
+// (internal/device/net/vhostuser). On PCI without KVM it passes frames on instead: there,
 // QEMU 7.2 crashes with vhost-user if the driver uses MSI-X.
 func (q *command) network(vm *machine, accel string, c *instance.Launch) error {
 	properties := []string{q.noROM(), "netdev=net", "mac=" + c.Boot.Net.MAC}
@@ -288,11 +288,11 @@ func (q *command) network(vm *machine, accel string, c *instance.Launch) error {
 
 // queues adds the back end of a card whose network works on the queues itself.
 func (q *command) queues(vm *machine, pairs int, property string) error {
-	card, err := virtionet.New(pairs)
+	card, err := backend.New(pairs)
 	if err != nil {
 		return err
 	}
-	if vm.front, err = vhostuser.Attach(card); err != nil {
+	if vm.front, err = vhostuser.Listen(card); err != nil {
 		return err
 	}
 	vm.link = card

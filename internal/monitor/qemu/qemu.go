@@ -16,10 +16,10 @@ import (
 	"os/signal"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/internal/vhostuser"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -111,8 +111,8 @@ type machine struct {
 	debugControl *os.File
 	exit         int // exit code that the image has sent; noExit: none
 	output       output
-	link         link.Link        // of the network card; nil: no card
-	front        *vhostuser.Front // what QEMU connects to for it, or nil
+	link         link.Link         // of the network card; nil: no card
+	front        *vhostuser.Server // what QEMU connects to for it, or nil
 }
 
 func (vm *machine) How() string                 { return vm.how }

@@ -1,6 +1,6 @@
-// Package virtqueuetest is a small driver's side of a split virtqueue (virtio
-// 1.2 §2.7), honest as far as its methods go, for tests of package virtqueue and
-// of the devices on it. What it does not do, a test does to its memory.
+// Package virtqueuetest is the driver's side of a split virtqueue (virtio 1.2 §2.7),
+// for tests of package virtqueue and of the devices that use it. Its methods are
+// honest. A test that needs a lie writes to the queue's memory itself.
 package virtqueuetest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// Buffer is a range of guest-physical memory.
+// Buffer is a range of guest-physical addresses.
 type Buffer struct {
 	Addr uint64
 	Len  uint32
@@ -21,34 +21,35 @@ type Buffer struct {
 type Driver struct {
 	Layout     virtqueue.Layout
 	EventIndex bool
-	// Indirect is where an indirect table for each descriptor lies, of
-	// IndirectLen entries each; 0 for none.
+	// Indirect is the guest-physical address of the indirect tables. There is one
+	// of IndirectLen entries for each descriptor. 0: the driver uses none.
 	Indirect uint64
 
 	Desc, Avail, Used []byte
 	mem               *virtqueue.Memory
 
-	free  []uint16 // descriptors
-	owned map[uint16][]uint16
-	avail uint16
-	kicks uint16 // avail index of the last Kick
-	taken uint16
-	fence uint32
+	free      []uint16            // descriptors
+	owned     map[uint16][]uint16 // descriptors of a chain, by its head
+	avail     uint16
+	published uint16 // avail at the last Publish
+	taken     uint16
+	fence     uint32
 }
 
 // IndirectLen is the number of entries of each indirect table.
 const IndirectLen = 32
 
-// Size is how much memory a queue of n entries takes with New.
+// Size returns the bytes of memory that New uses for a queue of n entries.
 func Size(n int) uint64 {
 	const page = 4096
 	return uint64(16*n+6+2*n+8*n+6+2*page) &^ (page - 1)
 }
 
-// IndirectSize is how much memory the indirect tables of n entries take.
+// IndirectSize returns the bytes of memory that the indirect tables of n entries
+// take.
 func IndirectSize(n int) uint64 { return uint64(n * IndirectLen * 16) }
 
-// New is the driver of a queue of n entries in mem at addr, a multiple of 16.
+// New returns the driver of a queue of n entries in mem at addr, a multiple of 16.
 func New(mem *virtqueue.Memory, addr uint64, n int, eventIndex bool) *Driver {
 	driver := addr + uint64(16*n)
 	device := (driver + uint64(6+2*n) + 3) &^ 3
@@ -70,7 +71,7 @@ func New(mem *virtqueue.Memory, addr uint64, n int, eventIndex bool) *Driver {
 	return d
 }
 
-// Bytes is the memory of b, which lies in one region.
+// Bytes returns the memory of b, which must lie in one region.
 func (d *Driver) Bytes(b Buffer) []byte {
 	p, ok := d.mem.Slice(b.Addr, uint64(b.Len))
 	if !ok {
@@ -88,8 +89,8 @@ func SetDesc(table []byte, i int, addr uint64, n uint32, flags, next uint16) {
 	binary.LittleEndian.PutUint16(e[14:], next)
 }
 
-// Add makes a chain available that the device sees after the next Publish. It
-// returns the chain's head, and false if the queue is full.
+// Add adds a chain to the available ring, for the next Publish. It returns the head
+// of the chain, and reports false if the queue is full.
 func (d *Driver) Add(out, in []Buffer) (head uint16, ok bool) {
 	n := len(out) + len(in)
 	table, indexes := d.Desc, []uint16(nil)
@@ -131,13 +132,13 @@ func (d *Driver) Add(out, in []Buffer) (head uint16, ok bool) {
 	return used[0], true
 }
 
-// Publish shows the device what was added, and reports whether it wants to be
-// notified.
-func (d *Driver) Publish() (kick bool) {
-	before := d.kicks
-	d.kicks = d.avail
-	// The available ring may lie at any even address; the flags of a test's
-	// driver do not change while the device runs.
+// Publish makes the added chains available to the device. It reports whether the
+// device wants a notification.
+func (d *Driver) Publish() (notify bool) {
+	before := d.published
+	d.published = d.avail
+	// The index may lie at an address that is not a multiple of four, so flags and
+	// index are stored as one. The flags do not change while the device runs.
 	flags := binary.LittleEndian.Uint16(d.Avail)
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(&d.Avail[0])), uint32(flags)|uint32(d.avail)<<16)
 	if d.avail == before {
@@ -150,7 +151,8 @@ func (d *Driver) Publish() (kick bool) {
 	return d.load(d.Used, 0)&1 == 0
 }
 
-// Take returns the next chain that the device used.
+// Take returns the head of the next used chain and the number of bytes that the
+// device wrote. It reports false if no chain is used.
 func (d *Driver) Take() (head uint16, n uint32, ok bool) {
 	if d.load(d.Used, 2) == d.taken {
 		return 0, 0, false
@@ -164,8 +166,8 @@ func (d *Driver) Take() (head uint16, n uint32, ok bool) {
 	return head, n, true
 }
 
-// Listen asks to be notified of the next chain that the device uses, and
-// reports whether there is one already.
+// Listen asks for an interrupt when the device uses the next chain. It reports
+// whether there is a used chain already.
 func (d *Driver) Listen() (more bool) {
 	if d.EventIndex {
 		binary.LittleEndian.PutUint16(d.Avail[4+2*d.Layout.Size:], d.taken)
@@ -174,6 +176,7 @@ func (d *Driver) Listen() (more bool) {
 	return d.load(d.Used, 2) != d.taken
 }
 
+// load returns the 16-bit field at an even offset of ring.
 func (d *Driver) load(ring []byte, off int) uint16 {
 	p := unsafe.Pointer(&ring[off])
 	odd := uintptr(p) & 2

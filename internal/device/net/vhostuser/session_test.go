@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 
@@ -21,14 +23,14 @@ import (
 
 const (
 	entries = 64
-	userGap = 0x7f00_0000_0000 // the front end has guest address a at userGap+a
+	userGap = 0x7f00_0000_0000 // the front end maps guest-physical address a at userGap+a
 	memSize = 1 << 20
 	bufAddr = memSize / 2 // queues are below, buffers above
 
-	features = featureProtocol | featureVersion1 | featureEventIdx | featureIndirect | 1<<15
+	features = featureProtocol | device.FeatureVersion1 | device.FeatureEventIdx | device.FeatureIndirect | 1<<15
 )
 
-// frontEnd is one in this process, with the driver of a card of one pair.
+// frontEnd is a front end in this process, with the driver of a card of one pair.
 type frontEnd struct {
 	*testing.T
 	conn   *net.UnixConn
@@ -40,29 +42,29 @@ type frontEnd struct {
 	calls  [2]int
 }
 
-// connect attaches a back end for dev and connects to it.
-func connect(t *testing.T, dev Device) (*net.UnixConn, *Front) {
+// connect starts a server for b and connects to it.
+func connect(t *testing.T, b Backend) (*net.UnixConn, *Server) {
 	t.Helper()
-	front, err := Attach(dev)
+	server, err := Listen(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d", front.File().Fd()), Net: "unix"})
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d", server.File().Fd()), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = conn.Close() // a test may have done so
-		if err := front.Close(); err != nil {
+		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return conn, front
+	return conn, server
 }
 
-func newFrontEnd(t *testing.T, dev Device) *frontEnd {
+func newFrontEnd(t *testing.T, b Backend) *frontEnd {
 	t.Helper()
-	conn, _ := connect(t, dev)
+	conn, _ := connect(t, b)
 	f := &frontEnd{T: t, conn: conn}
 	f.memfd, f.guest = sealed(t, memSize)
 	var err error
@@ -76,7 +78,7 @@ func newFrontEnd(t *testing.T, dev Device) *frontEnd {
 	return f
 }
 
-// sealed is a memfd as QEMU's, and its mapping.
+// sealed returns a memfd like QEMU's, and its mapping.
 func sealed(t testing.TB, size int) (fd int, mem []byte) {
 	t.Helper()
 	fd, err := unix.MemfdCreate("guest", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -120,7 +122,7 @@ func u64s(v ...uint64) (b []byte) {
 	return b
 }
 
-// region is one of a memory table that has it alone.
+// region returns a memory table of one region.
 func region(guest, size, user, offset uint64) []byte {
 	return append(u32s(1, 0), u64s(guest, size, user, offset)...)
 }
@@ -135,7 +137,7 @@ func send(conn *net.UnixConn, flags uint32, r request, payload []byte, fds ...in
 	return err
 }
 
-// send sends a message without an answer.
+// send sends a message that has no reply.
 func (f *frontEnd) send(r request, payload []byte, fds ...int) {
 	f.Helper()
 	if err := send(f.conn, version, r, payload, fds...); err != nil {
@@ -143,7 +145,7 @@ func (f *frontEnd) send(r request, payload []byte, fds ...int) {
 	}
 }
 
-// ask sends a message and returns the payload of its answer.
+// ask sends a message and returns the payload of its reply.
 func (f *frontEnd) ask(flags uint32, r request, payload []byte, fds ...int) []byte {
 	f.Helper()
 	if err := send(f.conn, version|flags, r, payload, fds...); err != nil {
@@ -186,8 +188,7 @@ func (f *frontEnd) share() {
 	}
 }
 
-// startQueue starts queue i at the available chain next. The last message is
-// the one that starts it.
+// startQueue starts queue i at available chain next. The last message starts it.
 func (f *frontEnd) startQueue(i int, next uint32) {
 	f.Helper()
 	l := f.queues[i].Layout
@@ -200,7 +201,7 @@ func (f *frontEnd) startQueue(i int, next uint32) {
 	f.send(setVringKick, u64s(uint64(i)), f.kicks[i])
 }
 
-// publish shows the device what was added to queue i.
+// publish makes the chains that were added to queue i available.
 func (f *frontEnd) publish(i int) {
 	f.Helper()
 	if f.queues[i].Publish() {
@@ -210,7 +211,7 @@ func (f *frontEnd) publish(i int) {
 	}
 }
 
-// wait waits until the device calls for queue i, and used something.
+// wait waits until queue i has a used chain and an interrupt has come.
 func (f *frontEnd) wait(i int) {
 	f.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !f.queues[i].Listen(); {
@@ -219,9 +220,9 @@ func (f *frontEnd) wait(i int) {
 			f.Fatal(err)
 		}
 		var b [8]byte
-		_, _ = unix.Read(f.calls[i], b[:]) // EAGAIN when it was not signalled
+		_, _ = unix.Read(f.calls[i], b[:]) // EAGAIN: it was not signalled
 		if time.Now().After(deadline) {
-			f.Fatalf("queue %d: the device uses nothing, or does not say so", i)
+			f.Fatalf("queue %d: no chain is used, or no interrupt comes", i)
 		}
 	}
 }
@@ -230,36 +231,36 @@ func buffer(off, n int) []virtqueuetest.Buffer {
 	return []virtqueuetest.Buffer{{Addr: uint64(bufAddr + off), Len: uint32(n)}}
 }
 
-// exchange moves a packet each way, size bytes long.
-func (f *frontEnd) exchange(card *virtionet.Device, size int) {
+// exchange moves one packet of size bytes in each direction.
+func (f *frontEnd) exchange(card *backend.Link, size int) {
 	f.Helper()
 	want := bytes.Repeat([]byte{byte(size)}, size)
 	clear(want[:12]) // no offload
 	copy(f.guest[bufAddr:], want)
 	f.queues[1].Add(buffer(0, size), nil)
 	f.publish(1)
-	pkts, sizes := []virtionet.Packet{{make([]byte, 2000)}}, make([]int, 1)
+	pkts, sizes := []link.Packet{{make([]byte, 2000)}}, make([]int, 1)
 	n, err := card.ReadPackets(pkts, sizes)
 	if err != nil || n != 1 || !bytes.Equal(pkts[0][0][:sizes[0]], want) {
-		f.Fatalf("transmitted %d packets of %d bytes, %v", n, sizes, err)
+		f.Fatalf("the back end read %d packets of %v bytes, %v", n, sizes, err)
 	}
 	f.wait(1)
 	f.queues[1].Take()
 
 	f.queues[0].Add(nil, buffer(4096, 2000))
 	f.publish(0)
-	if err := card.WritePackets([]virtionet.Packet{{want}}); err != nil {
+	if err := card.WritePackets([]link.Packet{{want}}); err != nil {
 		f.Fatal(err)
 	}
 	f.wait(0)
 	if _, used, _ := f.queues[0].Take(); int(used) != size || !bytes.Equal(f.guest[bufAddr+4096+12:][:size-12], want[12:]) {
-		f.Fatalf("received %d bytes", used)
+		f.Fatalf("the guest received %d bytes", used)
 	}
 }
 
-func newCard(t *testing.T) *virtionet.Device {
+func newCard(t *testing.T) *backend.Link {
 	t.Helper()
-	card, err := virtionet.New(1)
+	card, err := backend.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,16 +280,16 @@ func TestPacketsGoThroughSharedMemory(t *testing.T) {
 			f.exchange(card, 60+size)
 		}
 
-		// The driver is told by another event from now on.
+		// The driver gets interrupts through another eventfd from now on.
 		f.calls[0] = eventFD(t)
 		f.send(setVringCall, u64s(0), f.calls[0])
 		f.exchange(card, 100)
 
-		// The memory is mapped anew while the queues run.
+		// The back end maps the memory again while the queues run.
 		f.share()
 		f.exchange(card, 101)
 
-		// Both stop, and go on where they were.
+		// Both queues stop, and continue where they were.
 		for i := range 2 {
 			got := f.ask(0, getVringBase, u32s(uint32(i), 0))
 			if want := u32s(uint32(i), 202); !bytes.Equal(got, want) {
@@ -303,7 +304,7 @@ func TestPacketsGoThroughSharedMemory(t *testing.T) {
 		if err := f.conn.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := card.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1)); err != io.EOF {
+		if _, err := card.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); err != io.EOF {
 			t.Errorf("ReadPackets: %v", err)
 		}
 	})
@@ -368,21 +369,21 @@ func TestWithoutProtocolFeaturesQueuesStartEnabled(t *testing.T) {
 	f.exchange(card, 60)
 }
 
-func TestNobodyConnects(t *testing.T) {
+func TestCloseEndsTheWaitForAFrontEnd(t *testing.T) {
 	card := newCard(t)
-	front, err := Attach(card)
+	server, err := Listen(card)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := front.Close(); err != nil {
+	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := card.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1)); err != io.EOF {
+	if _, err := card.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); err != io.EOF {
 		t.Errorf("ReadPackets: %v", err)
 	}
 }
 
-func TestAWrongMessageEndsTheConnection(t *testing.T) {
+func TestWrongMessageEndsTheConnection(t *testing.T) {
 	small, _ := sealed(t, 4096)
 	unsealed, err := unix.MemfdCreate("guest", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -430,11 +431,11 @@ func TestAWrongMessageEndsTheConnection(t *testing.T) {
 		{"a base too large", func(f *frontEnd) { f.send(setVringBase, u32s(0, 65536)) }, "base 65536"},
 		{"a state of neither kind", func(f *frontEnd) { f.send(setVringEnable, u32s(0, 2)) }, "state 2"},
 		{"a log", func(f *frontEnd) { f.send(setVringAddr, append(u32s(0, 1), u64s(0, 0, 0, 0)...)) }, "flags 0x1"},
-		{"a kick to be polled", func(f *frontEnd) { f.send(setVringKick, u64s(vringNoFD)) }, "to be polled"},
+		{"a kick without a descriptor, for polling", func(f *frontEnd) { f.send(setVringKick, u64s(vringNoFD)) }, "has no eventfd"},
 		{"a kick without its event", func(f *frontEnd) { f.send(setVringKick, u64s(0)) }, "with 0 descriptors"},
 		{"an event that is not one", func(f *frontEnd) { f.send(setVringCall, u64s(0), int(null.Fd())) }, "not an eventfd"},
 		{"a queue of unknown bits", func(f *frontEnd) { f.send(setVringCall, u64s(1<<9), event) }, "queue 0x200"},
-		{"a start before all is known", func(f *frontEnd) { f.send(setVringKick, u64s(0), event) }, "before its memory"},
+		{"a start before the memory", func(f *frontEnd) { f.send(setVringKick, u64s(0), event) }, "before its memory"},
 		{"no table", func(f *frontEnd) { f.send(setMemTable, nil) }, "cut off"},
 		{"an empty table", func(f *frontEnd) { f.send(setMemTable, u32s(0, 0)) }, "0 regions"},
 		{"a table without descriptors", func(f *frontEnd) { f.send(setMemTable, region(0, 4096, 0, 0)) }, "0 descriptors"},
@@ -445,9 +446,9 @@ func TestAWrongMessageEndsTheConnection(t *testing.T) {
 		{"a region around the end", func(f *frontEnd) { f.send(setMemTable, region(0, 4096, ^uint64(0)-100, 0), small) }, "at the front end's"},
 		{"guest memory around the end", func(f *frontEnd) { f.send(setMemTable, region(^uint64(0)-7, 4096, 0, 0), small) }, "beyond the last address"},
 		{"a file that can shrink", func(f *frontEnd) { f.send(setMemTable, region(0, 4096, 0, 0), unsealed) }, "not a memfd that is sealed"},
-		{"a file that is none", func(f *frontEnd) { f.send(setMemTable, region(0, 4096, 0, 0), int(null.Fd())) }, "not a memfd that is sealed"},
+		{"a device file", func(f *frontEnd) { f.send(setMemTable, region(0, 4096, 0, 0), int(null.Fd())) }, "not a memfd that is sealed"},
 		{"an old driver", func(f *frontEnd) {
-			f.negotiate(features &^ featureVersion1)
+			f.negotiate(features &^ device.FeatureVersion1)
 			f.share()
 			f.startQueue(0, 0)
 		}, "VIRTIO_F_VERSION_1"},
@@ -473,9 +474,9 @@ func TestAWrongMessageEndsTheConnection(t *testing.T) {
 			f.negotiate(features)
 			f.share()
 			f.startQueue(0, 0)
-			f.send(setFeatures, u64s(features&^featureIndirect))
+			f.send(setFeatures, u64s(features&^device.FeatureIndirect))
 		}, "while queue 0 runs"},
-		{"memory without a running queue", func(f *frontEnd) {
+		{"new memory that lacks a running queue", func(f *frontEnd) {
 			f.negotiate(features)
 			f.share()
 			f.startQueue(0, 0)
@@ -488,12 +489,12 @@ func TestAWrongMessageEndsTheConnection(t *testing.T) {
 				card := newCard(t)
 				f := newFrontEnd(t, card)
 				test.send(f)
-				_, err := card.ReadPackets([]virtionet.Packet{{nil}}, make([]int, 1))
+				_, err := card.ReadPackets([]link.Packet{{nil}}, make([]int, 1))
 				if err == nil || !strings.Contains(err.Error(), test.want) {
-					t.Errorf("%v, not %q", err, test.want)
+					t.Errorf("the link ends with %v, want %q", err, test.want)
 				}
 				if _, err := io.Copy(io.Discard, f.conn); err != nil && !errors.Is(err, unix.ECONNRESET) {
-					t.Error(err) // it is closed
+					t.Error(err)
 				}
 			})
 			if after := openFiles(t); after != before {

@@ -6,26 +6,27 @@ import (
 	"os"
 	"testing"
 
-	"github.com/pith-os/pith/internal/virtionet"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 
 	"golang.org/x/sys/unix"
 )
 
-// script is messages for FuzzMessages: for each its request, its flags, what
-// descriptors come with it and the size of its payload, a byte each, and the
-// payload.
+// script is a sequence of messages for FuzzMessages. Each has its request, its
+// flags, the kinds of its descriptors and the size of its payload, one byte each,
+// and then the payload.
 type script []byte
 
 func (s script) add(r request, flags, fds byte, payload []byte) script {
 	return append(append(s, byte(r), flags, fds, byte(len(payload))), payload...)
 }
 
-// FuzzMessages sends any messages with descriptors of the right kinds: the back
-// end neither panics nor hangs, and it ends with the connection.
+// FuzzMessages sends arbitrary messages with descriptors of known kinds. The
+// session must neither panic nor hang, and must end with the connection.
 func FuzzMessages(f *testing.F) {
-	const memory, event, other = 1, 2, 3 // descriptors, in two bits each
+	const memory, event, other = 1, 2, 3 // kinds of descriptors, two bits each
 	memfd, guest := sealed(f, memSize)
 	kick := eventFD(f)
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
@@ -57,22 +58,22 @@ func FuzzMessages(f *testing.F) {
 	f.Add([]byte(session.add(setVringCall, version, 0, u64s(1|vringNoFD))))
 	f.Add([]byte(session.add(setMemTable, version, memory|other<<2, append(region(0, 4096, 0, 0), u64s(4096, 4096, 4096, 4096)...))))
 	f.Fuzz(func(t *testing.T, messages []byte) {
-		card, err := virtionet.New(1)
+		card, err := backend.New(1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		front, back := socketPair(t)
 		ended := make(chan struct{}, 3)
 		go func() {
-			card.End(newBackend(back, card).serve())
+			card.End(newSession(back, card).serve())
 			ended <- struct{}{}
 		}()
 		go func() {
-			_, _ = io.Copy(io.Discard, front) // it may be reset
+			_, _ = io.Copy(io.Discard, front) // the connection may be reset
 			ended <- struct{}{}
 		}()
 		go func() {
-			pkts, sizes := []virtionet.Packet{{make([]byte, 2000)}}, make([]int, 1)
+			pkts, sizes := []link.Packet{{make([]byte, 2000)}}, make([]int, 1)
 			for {
 				if _, err := card.ReadPackets(pkts, sizes); err != nil {
 					break
@@ -96,10 +97,10 @@ func FuzzMessages(f *testing.F) {
 				}
 			}
 			if send(front, uint32(flags), request(r), payload, fds...) != nil {
-				break // it has ended
+				break // the session has ended
 			}
 		}
-		_ = front.CloseWrite() // it may have ended
+		_ = front.CloseWrite() // the session may have ended
 		for range cap(ended) {
 			<-ended
 		}

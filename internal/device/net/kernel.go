@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"encoding/binary"
@@ -9,13 +9,15 @@ import (
 	"unsafe"
 
 	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/virtqueue"
+	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
 
-// Requests of ioctl(2) on /dev/vhost-net, by linux/vhost.h.
+// ioctl(2) requests of /dev/vhost-net (linux/vhost.h).
 const (
 	vhostGetFeatures   = 0x8008af00
 	vhostSetFeatures   = 0x4008af00
@@ -32,30 +34,27 @@ const (
 // vringState is struct vhost_vring_state.
 type vringState struct{ index, num uint32 }
 
-// vringFile is struct vhost_vring_file; descriptor -1 is none.
+// vringFile is struct vhost_vring_file. Descriptor -1 is none.
 type vringFile struct {
 	index uint32
 	fd    int32
 }
 
-// vringAddr is struct vhost_vring_addr, with addresses of this process.
+// vringAddr is struct vhost_vring_addr, with virtual addresses of this process.
 type vringAddr struct {
 	index, flags                  uint32
 	desc, device, driver, logging uint64
 }
 
-// headerSize is that of struct virtio_net_hdr with VERSION_1 (§5.1.6).
-const headerSize = 12
-
-// NewKernel is a card whose packets the host's kernel moves, between the queues
-// of one pair and tap, an interface with virtio-net headers (IFF_VNET_HDR) of
-// which vhostNet, an open /dev/vhost-net, is given the other side. The card owns
-// both files, also when it fails. The process that calls it is the one whose
-// memory is mem. When the interface is deleted, the device has failed.
+// NewKernel returns a card whose packets the host's kernel moves between one
+// pair of queues and a tap interface. vhostNet is an open /dev/vhost-net. tap is
+// the open interface, with virtio-net headers (IFF_VNET_HDR). The card owns both
+// files, also if NewKernel fails. mem must be mapped in the calling process. If
+// the interface is deleted, the device fails.
 //
-// It follows linux/vhost.h and has not been run: no machine with /dev/vhost-net
-// was at hand. Its tests cover what can be without.
-func NewKernel(vhostNet, tap *os.File, mem *virtqueue.Memory, card Card) (*Device, error) {
+// The code follows linux/vhost.h and has not run yet, because no host with
+// /dev/vhost-net was at hand. Its tests cover what needs none.
+func NewKernel(vhostNet, tap *os.File, mem *virtqueue.Memory, card Config) (*Device, error) {
 	k := &kernel{vhost: vhostNet, tap: tap, mem: mem, down: make(chan struct{}), watched: make(chan struct{})}
 	err := card.check()
 	if err == nil && card.Pairs != 1 {
@@ -78,7 +77,7 @@ func NewKernel(vhostNet, tap *os.File, mem *virtqueue.Memory, card Card) (*Devic
 	return d, nil
 }
 
-// kernel is vhost-net.
+// kernel is the dataPath through vhost-net.
 type kernel struct {
 	vhost, tap *os.File
 	mem        *virtqueue.Memory
@@ -86,13 +85,14 @@ type kernel struct {
 
 	down     chan struct{} // closed when the interface is gone
 	stopping *event.Event
-	watched  chan struct{} // closed when watch has ended
+	watched  chan struct{} // closed when watch has returned
 	closing  sync.Once
 }
 
-// begin gives vhost-net the memory, and the interface the header.
+// begin sets the size of the interface's header and gives vhost-net the guest's
+// memory.
 func (k *kernel) begin() error {
-	size := int32(headerSize)
+	size := int32(boot.VirtioNetHeaderSize)
 	if err := ioctl(k.tap, unix.TUNSETVNETHDRSZ, unsafe.Pointer(&size)); err != nil {
 		return fmt.Errorf("interface's header of %d bytes (TUNSETVNETHDRSZ): %w", size, err)
 	}
@@ -109,8 +109,9 @@ func (k *kernel) begin() error {
 	return nil
 }
 
-// memoryTable is struct vhost_memory: nregions u32, padding u32, and for each
-// region its guest address, size, address here and flags, each u64.
+// memoryTable returns struct vhost_memory: nregions u32, padding u32, and for each
+// region its guest-physical address, size, address in this process and flags,
+// each u64.
 func memoryTable(mem *virtqueue.Memory) []byte {
 	ne := binary.NativeEndian
 	regions := mem.Regions()
@@ -124,15 +125,16 @@ func memoryTable(mem *virtqueue.Memory) []byte {
 	return b
 }
 
-// features: offloads are the interface's matter.
-func (k *kernel) features() uint64 { return k.offered&^featuresOffload | featuresOffload }
+// features implements dataPath. The interface does the offloads, so vhost-net
+// need not offer them.
+func (k *kernel) features() uint64 { return k.offered | feature.Offload }
 
 func (k *kernel) start(features uint64, queues []device.Queue) error {
-	// By value (linux/if_tun.h), unlike all others.
+	// Unlike the others, this request takes its argument by value (linux/if_tun.h).
 	if err := ioctlInt(k.tap, unix.TUNSETOFFLOAD, offloads(features)); err != nil {
 		return fmt.Errorf("interface's offloads (TUNSETOFFLOAD): %w", err)
 	}
-	accepted := features & k.offered &^ featuresOffload
+	accepted := features & k.offered &^ feature.Offload
 	if err := ioctl(k.vhost, vhostSetFeatures, unsafe.Pointer(&accepted)); err != nil {
 		return fmt.Errorf("vhost-net: VHOST_SET_FEATURES %#x: %w", accepted, err)
 	}
@@ -149,17 +151,17 @@ func (k *kernel) start(features uint64, queues []device.Queue) error {
 	return nil
 }
 
-// offloads are the interface's flags for what the driver takes. Without
-// checksums there are no large segments.
+// offloads returns the interface's flags for the packets that the driver accepts.
+// Large segments need partial checksums.
 func offloads(features uint64) int {
-	if features&featureGuestCsum == 0 {
+	if features&feature.GuestCsum == 0 {
 		return 0
 	}
 	flags := unix.TUN_F_CSUM
-	if features&featureGuestTSO4 != 0 {
+	if features&feature.GuestTSO4 != 0 {
 		flags |= unix.TUN_F_TSO4
 	}
-	if features&featureGuestTSO6 != 0 {
+	if features&feature.GuestTSO6 != 0 {
 		flags |= unix.TUN_F_TSO6
 	}
 	return flags
@@ -187,25 +189,26 @@ func (k *kernel) setQueue(i uint32, q *device.Queue) error {
 	return nil
 }
 
-// address is where the guest's address is here. It lies in memory: queues are
-// checked.
+// address returns the address in this process of a guest-physical address. Start
+// has checked that all queues lie in guest memory.
 func (k *kernel) address(guest uint64) uint64 {
 	b, _ := k.mem.Slice(guest, 1)
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 }
 
-// attach has queue i work with an interface; -1: with none, which stops it.
+// attach connects queue i to the tap interface with descriptor fd. A descriptor
+// of -1 stops the queue.
 func (k *kernel) attach(i uint32, fd int) error {
 	f := vringFile{i, int32(fd)}
 	return ioctl(k.vhost, vhostNetSetBackend, unsafe.Pointer(&f))
 }
 
-// enable is for cards of several pairs.
+// enable implements dataPath. A card of one pair never calls it.
 func (k *kernel) enable(int, bool) error { return errors.ErrUnsupported }
 
 func (k *kernel) stop() {
 	for i := range uint32(2) {
-		// It fails for a queue that never had an interface.
+		// It fails for a queue that was never attached.
 		_ = k.attach(i, -1)
 	}
 }
@@ -214,8 +217,11 @@ func (k *kernel) gone() <-chan struct{} { return k.down }
 
 func (k *kernel) err() error { return errors.New("the host's network interface is gone") }
 
-// watch waits for the interface's end, of which vhost-net says nothing. Its
-// packets do not wake it up, as they would the runtime's poller.
+func (k *kernel) descriptor() int { return -1 }
+
+// watch waits until the interface is deleted, which vhost-net does not report. It
+// polls for no event, so packets do not wake it. The runtime's poller would wake
+// for each packet.
 func (k *kernel) watch() {
 	defer close(k.watched)
 	fds := []unix.PollFd{{Fd: int32(descriptorOf(k.tap))}, {Fd: int32(k.stopping.FD()), Events: unix.POLLIN}}
@@ -242,11 +248,12 @@ func (k *kernel) close() {
 	})
 }
 
-// descriptorOf is that of f, which stays as it is: Fd would let it block.
+// descriptorOf returns the descriptor of f, or -1 if f is closed. Unlike
+// os.File.Fd, it leaves f non-blocking.
 func descriptorOf(f *os.File) int {
 	fd := -1
 	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(n uintptr) { fd = int(n) }) // it fails for a closed one
+		_ = raw.Control(func(n uintptr) { fd = int(n) })
 	}
 	return fd
 }

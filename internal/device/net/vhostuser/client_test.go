@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/device"
 	"github.com/pith-os/pith/internal/virtqueue"
 
 	"golang.org/x/sys/unix"
 )
 
-// liar is a back end that answers as told. It has the features that it needs
-// to be believed at first.
+// liar returns a connection to a back end that calls answer for each message.
 func liar(t testing.TB, answer func(m *message, conn *net.UnixConn) error) *os.File {
 	t.Helper()
 	theirs, ours, err := connectedPair()
@@ -34,7 +34,7 @@ func liar(t testing.TB, answer func(m *message, conn *net.UnixConn) error) *os.F
 			err = answer(&m, ours)
 			m.close()
 			if err != nil {
-				_ = ours.Close() // at the end of the test it is closed
+				_ = ours.Close()
 				return
 			}
 		}
@@ -46,7 +46,7 @@ func liar(t testing.TB, answer func(m *message, conn *net.UnixConn) error) *os.F
 	return theirs
 }
 
-// honest is the answer of a back end of two pairs.
+// honest answers as a back end of two pairs does.
 func honest(m *message, conn *net.UnixConn) error {
 	number := uint64(0)
 	switch m.request {
@@ -66,9 +66,9 @@ func honest(m *message, conn *net.UnixConn) error {
 	return reply(conn, m.request, le.AppendUint64(nil, number))
 }
 
-// use is a session, with the first error.
+// use starts and stops a queue, and returns the first error.
 func use(c *Client, kick int) error {
-	if err := c.SetFeatures(featureVersion1); err != nil {
+	if err := c.SetFeatures(device.FeatureVersion1); err != nil {
 		return err
 	}
 	if err := c.StartQueue(1, virtqueue.Layout{Size: entries}, kick, kick, true); err != nil {
@@ -80,7 +80,7 @@ func use(c *Client, kick int) error {
 	return c.StopQueue(1)
 }
 
-func TestClientChecksWhatTheBackEndAnswers(t *testing.T) {
+func TestClientChecksReplies(t *testing.T) {
 	kick := eventFD(t)
 	number := func(n uint64) []byte { return le.AppendUint64(nil, n) }
 	raw := func(request, flags, size uint32, payload ...byte) []byte {
@@ -89,14 +89,14 @@ func TestClientChecksWhatTheBackEndAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		to   request
-		send []byte // in place of an answer; nil: it hangs up
+		send []byte // in place of the reply; nil: it hangs up
 		want string
 	}{
 		{"nothing", 0, nil, ""},
 		{"hangs up at the first question", getFeatures, nil, "hung up"},
 		{"hangs up at the memory", setMemTable, nil, "hung up"},
 		{"hangs up in an answer", getQueueNum, raw(17, 5, 8, 1), "hung up"},
-		{"no protocol features", getFeatures, raw(1, 5, 8, number(featureVersion1)...), "protocol features"},
+		{"no protocol features", getFeatures, raw(1, 5, 8, number(device.FeatureVersion1)...), "protocol features"},
 		{"no acknowledgements", getProtocolFeatures, raw(15, 5, 8, number(protocolMQ)...), "protocol features"},
 		{"another request's answer", getFeatures, raw(2, 5, 8, number(0)...), "GET_FEATURES is answered by SET_FEATURES"},
 		{"an unknown request's answer", getFeatures, raw(99, 5, 8, number(0)...), "message 99"},
@@ -136,19 +136,19 @@ func TestClientChecksWhatTheBackEndAnswers(t *testing.T) {
 				client.Close()
 				return
 			}
-			if err == nil && c.name == "two answers" { // the second may come late
+			if err == nil && c.name == "two answers" { // the second one may come late
 				<-client.Gone()
 				err = client.Err()
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v, which does not say %q", err, c.want)
+				t.Errorf("error %v, want %q", err, c.want)
 			}
 			if client == nil {
 				return
 			}
 			<-client.Gone()
 			if again := client.Enable(0, true); again == nil || again.Error() != client.Err().Error() {
-				t.Errorf("gone because of %v, then %v", client.Err(), again)
+				t.Errorf("Err is %v, and Enable then returns %v", client.Err(), again)
 			}
 		})
 	}
@@ -180,7 +180,7 @@ func TestClientDoesNotWaitForever(t *testing.T) {
 	<-c.Gone()
 }
 
-func TestClientEndsWhatItWaitsFor(t *testing.T) {
+func TestCloseEndsAnExchange(t *testing.T) {
 	asked := make(chan struct{})
 	conn := liar(t, func(m *message, conn *net.UnixConn) error {
 		if m.request == setFeatures {
@@ -202,9 +202,8 @@ func TestClientEndsWhatItWaitsFor(t *testing.T) {
 	}
 }
 
-// FuzzAnswers is a back end that answers each question with the next of the
-// given bytes, or honestly if the first of them is even: the client neither
-// panics nor hangs.
+// FuzzAnswers answers each message with the next bytes of the script, or honestly
+// if the first of them is even. The client must neither panic nor hang.
 func FuzzAnswers(f *testing.F) {
 	kick := eventFD(f)
 	memfd, _ := sealed(f, memSize)
@@ -225,7 +224,7 @@ func FuzzAnswers(f *testing.F) {
 			_, err := conn.Write(script[2 : 2+n])
 			script = script[2+n:]
 			if len(script) == 0 {
-				err = io.EOF // it says no more
+				err = io.EOF // hang up at the end of the script
 			}
 			return err
 		})

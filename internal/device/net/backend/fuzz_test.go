@@ -1,15 +1,17 @@
-package virtionet
+package backend
 
 import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// FuzzLyingDriver lets the fuzzer write a driver's memory while packets go both
-// ways: the device stays within it and neither panics nor hangs.
+// FuzzLyingDriver lets the fuzzer write the driver's memory while packets move in
+// both directions. The link must stay within guest memory, and must neither panic
+// nor hang.
 func FuzzLyingDriver(f *testing.F) {
 	f.Add(uint8(0xff), []byte{1, 2, 3, 4})
 	f.Add(uint8(0), []byte("\x03\x02\x10\x10\x05\x00\x00\x01\x04\x00\x00\x00\x03\x00\x20\x00\x01\x02\x10\x03"))
@@ -50,8 +52,8 @@ func FuzzLyingDriver(f *testing.F) {
 			card.Enable(i, true)
 			card.Start(i, q, features, func() {})
 		}
-		out, sizes := []Packet{{make([]byte, 26), make([]byte, 2000)}, {make([]byte, 26), make([]byte, 2000)}}, make([]int, 2)
-		in := []Packet{{pattern(60)}, {large4}, {large6}, {partial}, {pattern(3000)}}
+		out, sizes := []link.Packet{{make([]byte, 26), make([]byte, 2000)}, {make([]byte, 26), make([]byte, 2000)}}, make([]int, 2)
+		in := []link.Packet{{pattern(60)}, {large4}, {large6}, {partial}, {pattern(3000)}}
 		exchange := func() error {
 			n, err := card.transmitted(out, sizes)
 			for i := range n {
@@ -85,7 +87,7 @@ func FuzzLyingDriver(f *testing.F) {
 		}
 		for _, b := range around {
 			if b != 0xa5 {
-				t.Fatal("the device wrote beyond the guest's memory")
+				t.Fatal("the link wrote beyond the guest's memory")
 			}
 		}
 	})

@@ -1,38 +1,38 @@
-package virtionet
+package backend
 
 import (
 	"encoding/binary"
 	"fmt"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device/net/feature"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue"
+	"github.com/pith-os/pith/libos/boot"
 )
 
-// headerSize is that of struct virtio_net_hdr with VERSION_1 (§5.1.6).
-const headerSize = 12
-
-// ring is one queue, as the device uses it. Between two holders of mu nothing
-// is unpublished and no chain is taken.
+// ring is one queue. When nobody holds mu, all used chains are published and no
+// chain is taken.
 type ring struct {
-	mu       sync.Mutex
-	q        *virtqueue.Queue // nil: stopped
-	features uint64
-	notify   func()
-	enabled  bool
+	mu        sync.Mutex
+	q         *virtqueue.Queue // nil: stopped
+	features  uint64
+	interrupt func()
+	enabled   bool
 
 	chains []virtqueue.Chain
 }
 
-// flush gives back what was pushed. Only one who holds mu calls it.
+// flush publishes the chains that were pushed. The caller holds mu.
 func (r *ring) flush() {
 	if r.q.Flush() {
-		r.notify()
+		r.interrupt()
 	}
 }
 
-// take copies packets that the driver transmits to pkts. It returns zero, with
-// notifications enabled, when there are none.
-func (r *ring) take(pkts []Packet, sizes []int) (n int, err error) {
+// take copies packets that the driver transmits to pkts, and returns their number.
+// If there are none, it returns 0 and has enabled notifications.
+func (r *ring) take(pkts []link.Packet, sizes []int) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.q == nil {
@@ -68,10 +68,10 @@ func (r *ring) take(pkts []Packet, sizes []int) (n int, err error) {
 	return n, nil
 }
 
-// give copies packets to the buffers that the driver receives into, and returns
-// how many were dealt with. Fewer than all says that notifications are enabled,
-// or that Start or Enable will say when to try again.
-func (r *ring) give(pkts []Packet, plain *plainer) (n int, err error) {
+// give copies packets to the buffers of the driver, and returns how many it
+// delivered or dropped. If these are fewer than all, a notification, Start or
+// Enable will follow when it is worth trying again.
+func (r *ring) give(pkts []link.Packet, plain *plainer) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.q == nil || !r.enabled {
@@ -97,10 +97,10 @@ func (r *ring) give(pkts []Packet, plain *plainer) (n int, err error) {
 	return n, nil
 }
 
-// put copies one packet, to several chains if the driver merges (§5.1.6.4). It
-// reports false, with notifications enabled, when there is no room. A packet
-// for which all of the queue has no room is lost.
-func (r *ring) put(pkt Packet) (bool, error) {
+// put copies one packet, to several chains if the driver accepted mergeable
+// buffers (§5.1.6.4). If there is no room now, it enables notifications and
+// reports false. It drops a packet that is larger than the whole queue.
+func (r *ring) put(pkt link.Packet) (bool, error) {
 	need, room, k := length(pkt), 0, 0
 	for room < need {
 		if k == len(r.chains) {
@@ -115,30 +115,30 @@ func (r *ring) put(pkt Packet) (bool, error) {
 			if r.q.EnableNotify() {
 				continue
 			}
-			lost := k == r.q.Size()
+			tooLarge := k == r.q.Size()
 			r.q.Unpop(k)
-			return lost, nil
+			return tooLarge, nil
 		}
 		if k == 0 {
 			r.q.DisableNotify()
 		}
-		if c.InLen < headerSize {
+		if c.InLen < boot.VirtioNetHeaderSize {
 			return false, fmt.Errorf("the driver lies: a buffer of %d bytes to receive into", c.InLen)
 		}
 		k++
 		room += c.InLen
-		if r.features&featureMrgRxbuf == 0 && room < need {
+		if r.features&feature.Mergeable == 0 && room < need {
 			r.q.Unpop(k)
 			return true, nil
 		}
 	}
 
-	var header [headerSize]byte
+	var header [boot.VirtioNetHeaderSize]byte
 	gather([][]byte{header[:]}, pkt)
 	binary.LittleEndian.PutUint16(header[10:], uint16(k)) // num_buffers
 	to := scatterer{chains: r.chains[:k]}
 	to.write(header[:])
-	skip := headerSize
+	skip := boot.VirtioNetHeaderSize
 	for _, piece := range pkt {
 		n := min(skip, len(piece))
 		skip -= n
@@ -153,7 +153,7 @@ func (r *ring) put(pkt Packet) (bool, error) {
 	return true, nil
 }
 
-// scatterer writes to the buffers of chains that have room for all.
+// scatterer writes to the buffers of chains, which must have room for all of it.
 type scatterer struct {
 	chains     []virtqueue.Chain
 	piece, off int
@@ -175,7 +175,7 @@ func (s *scatterer) write(p []byte) {
 	}
 }
 
-// gather copies src to dst until one of them ends.
+// gather copies the bytes of src to dst until one of them ends.
 func gather(dst, src [][]byte) {
 	i, off := 0, 0
 	for _, p := range src {
@@ -193,6 +193,7 @@ func gather(dst, src [][]byte) {
 	}
 }
 
+// length returns the number of bytes in pieces.
 func length(pieces [][]byte) (n int) {
 	for _, p := range pieces {
 		n += len(p)

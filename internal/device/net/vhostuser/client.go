@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pith-os/pith/internal/virtqueue"
@@ -16,43 +17,45 @@ import (
 )
 
 const (
-	// patience is how long the back end may take for an answer. It is a
-	// moment's work for it.
+	// patience is how long an exchange with the back end may take. The back end
+	// needs only a moment.
 	patience = 10 * time.Second
-	// maxExchange is how many messages wait for their answers at most.
+	// maxExchange is the largest number of messages in flight.
 	maxExchange = 8
-	// answerSize is that of each answer a Client asks for: a number, or a
-	// queue's number and a number.
+	// answerSize is the size in bytes of each reply that a Client asks for. Its
+	// payload is a u64, or a queue's index and a number, both u32.
 	answerSize = headerSize + 8
 )
 
-// Region is a part of the guest's memory, and where it is in a file: a memfd
-// that is sealed against shrinking. The guest's addresses are also the front
-// end's, which the protocol has room for and no use.
+// Region is a part of the guest's memory and its place in a file, which is a memfd
+// that is sealed against shrinking. The protocol has a second address for each
+// region, the front end's own. A Client sends the guest-physical address for both.
 type Region struct {
-	Addr, Size uint64
-	File       *os.File
-	Offset     uint64
+	Addr   uint64 // guest-physical address
+	Size   uint64 // in bytes
+	File   *os.File
+	Offset uint64 // in File, in bytes
 }
 
-// Client is the front end's side of a connection. The back end is not trusted:
-// what it answers is checked, and it has a time to do so. A Client that had an
-// error is gone for good, and its connection is closed.
+// Client is the front end's side of a connection. The back end is not trusted: the
+// Client checks each reply and waits for it no longer than patience. After an
+// error the connection is closed and all calls fail.
 type Client struct {
 	conn     *net.UnixConn
-	features uint64 // that the back end offers
+	features uint64 // offered by the back end
 	pairs    int
 	patience time.Duration
 
-	mu      sync.Mutex // held during an exchange
-	awaited atomic.Int32
+	mu      sync.Mutex   // held during an exchange
+	awaited atomic.Int32 // replies that have not come
 	answers chan answer
 
 	ending sync.Once
 	gone   chan struct{}
-	err    error // why, once gone is closed
+	err    error // set before gone is closed
 }
 
+// answer is a reply of the back end.
 type answer struct {
 	request request
 	number  uint64
@@ -63,12 +66,12 @@ type question struct {
 	request request
 	payload []byte
 	fds     []int
-	result  *uint64 // where the number of the answer goes; nil: it is an acknowledgement
-	silent  bool    // there is no answer
+	result  *uint64 // for the number of the reply; nil: the reply is an acknowledgement
+	silent  bool    // the message has no reply
 }
 
-// NewClient is the front end on conn, a connected stream socket, which it owns,
-// also when it fails. It shares the guest's memory with the back end.
+// NewClient returns a front end on conn, a connected stream socket, and shares the
+// guest's memory with the back end. The Client owns conn, also if NewClient fails.
 func NewClient(conn *os.File, memory []Region) (*Client, error) {
 	return newClient(conn, memory, patience)
 }
@@ -86,7 +89,7 @@ func newClient(conn *os.File, memory []Region, patience time.Duration) (*Client,
 	return c, nil
 }
 
-// begin agrees on the protocol and shares the memory.
+// begin negotiates the protocol features and shares the memory.
 func (c *Client) begin(memory []Region) error {
 	if len(memory) > maxRegions {
 		return fmt.Errorf("%d regions of memory: at most %d are possible", len(memory), maxRegions)
@@ -95,7 +98,7 @@ func (c *Client) begin(memory []Region) error {
 		return err
 	}
 	if c.features&featureProtocol == 0 {
-		return errors.New("the back end knows no protocol features")
+		return errors.New("the back end does not offer protocol features")
 	}
 	var protocol, pairs uint64
 	if err := c.exchange(question{request: getProtocolFeatures, result: &protocol}); err != nil {
@@ -103,7 +106,7 @@ func (c *Client) begin(memory []Region) error {
 	}
 	const need = protocolMQ | protocolReplyAck
 	if protocol&need != need {
-		return fmt.Errorf("the back end has the protocol features %#x, and these are needed: %#x", protocol, need)
+		return fmt.Errorf("the back end offers the protocol features %#x and needs to offer %#x", protocol, need)
 	}
 	table := le.AppendUint32(le.AppendUint32(nil, uint32(len(memory))), 0)
 	var fds []int
@@ -122,40 +125,33 @@ func (c *Client) begin(memory []Region) error {
 	return err
 }
 
-// descriptor is that of f, which stays as it is: Fd would let it block.
-func descriptor(f *os.File) (fd int) {
-	fd = -1
-	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(n uintptr) { fd = int(n) }) // it fails for a closed one
-	}
-	return fd
-}
-
-// Features are the bits that the back end offers for the device and its queues.
-func (c *Client) Features() uint64 { return c.features &^ featureProtocol }
-
-// Descriptor is the connection's, or -1 once that is closed.
-func (c *Client) Descriptor() int {
+// descriptor returns the descriptor of c, or -1 if c is closed. Unlike os.File.Fd,
+// it leaves the file non-blocking.
+func descriptor(c syscall.Conn) int {
 	fd := -1
-	raw, err := c.conn.SyscallConn()
-	if err == nil {
-		// It fails for a closed one.
+	if raw, err := c.SyscallConn(); err == nil {
 		_ = raw.Control(func(n uintptr) { fd = int(n) })
 	}
 	return fd
 }
 
-// Pairs is how many pairs of queues the back end has at most.
+// Features returns the bits that the back end offers for the device and its queues.
+func (c *Client) Features() uint64 { return c.features &^ featureProtocol }
+
+// Descriptor returns the descriptor of the connection, or -1 if it is closed.
+func (c *Client) Descriptor() int { return descriptor(c.conn) }
+
+// Pairs returns the number of queue pairs that the back end has.
 func (c *Client) Pairs() int { return c.pairs }
 
-// SetFeatures tells which of them the driver accepted. No queue runs.
+// SetFeatures sets the features that the driver accepted. No queue may run.
 func (c *Client) SetFeatures(f uint64) error {
 	return c.exchange(question{request: setFeatures, payload: le.AppendUint64(nil, f|featureProtocol)})
 }
 
-// StartQueue has the back end work on queue i, which is new. The driver
-// notifies it by the eventfd kick, and it the driver by call. A queue that is
-// not enabled delivers nothing until Enable.
+// StartQueue gives queue i, which is new, to the back end. The driver notifies the
+// back end through the eventfd kick. The back end interrupts the driver through
+// the eventfd call. A queue that is not enabled moves no packet until Enable.
 func (c *Client) StartQueue(i int, l virtqueue.Layout, kick, call int, enabled bool) error {
 	addr := ringState(i, 0)
 	for _, part := range [...]uint64{l.Desc, l.Device, l.Driver, 0} {
@@ -176,7 +172,7 @@ func (c *Client) Enable(i int, on bool) error {
 	return c.exchange(question{request: setVringEnable, payload: ringState(i, state(on))})
 }
 
-// StopQueue takes queue i back, which the back end does not touch any more.
+// StopQueue takes queue i back. The back end does not use it after StopQueue.
 func (c *Client) StopQueue(i int) error {
 	var got uint64
 	err := c.exchange(question{request: getVringBase, payload: ringState(i, 0), result: &got})
@@ -197,36 +193,28 @@ func state(on bool) uint32 {
 	return 0
 }
 
-// FD is the connection's descriptor.
-func (c *Client) FD() int {
-	fd := -1
-	if raw, err := c.conn.SyscallConn(); err == nil {
-		_ = raw.Control(func(n uintptr) { fd = int(n) }) // it fails when there was an error
-	}
-	return fd
-}
-
-// Gone is closed when the back end has hung up, or there was an error.
+// Gone returns a channel that is closed when the back end has hung up or an
+// exchange has failed.
 func (c *Client) Gone() <-chan struct{} { return c.gone }
 
-// Err says why the back end is gone.
+// Err returns the reason once Gone is closed.
 func (c *Client) Err() error { return c.err }
 
-// Close hangs up.
+// Close closes the connection.
 func (c *Client) Close() { _ = c.fail(net.ErrClosed) }
 
-// fail ends the connection because of err, and returns why it ended.
+// fail closes the connection because of err, and returns the first such error.
 func (c *Client) fail(err error) error {
 	c.ending.Do(func() {
 		c.err = fmt.Errorf("vhost-user: %w", err)
-		_ = c.conn.Close() // nobody else does
+		_ = c.conn.Close()
 		close(c.gone)
 	})
 	<-c.gone
 	return c.err
 }
 
-// exchange sends questions and awaits their answers.
+// exchange sends messages and waits for their replies.
 func (c *Client) exchange(qs ...question) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -269,6 +257,7 @@ func (c *Client) exchange(qs ...question) error {
 	return nil
 }
 
+// send sends one message.
 func (c *Client) send(q *question) error {
 	flags := uint32(version)
 	if q.result == nil && !q.silent {
@@ -288,12 +277,12 @@ func (c *Client) send(q *question) error {
 	return err
 }
 
-// read passes the back end's answers on until it hangs up.
+// read passes replies to exchange until the back end hangs up.
 func (c *Client) read() {
 	for {
 		var b [answerSize]byte
 		if _, err := io.ReadFull(c.conn, b[:]); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) {
 				err = errors.New("the back end has hung up")
 			}
 			_ = c.fail(err)
@@ -306,9 +295,9 @@ func (c *Client) read() {
 			_ = c.fail(fmt.Errorf("an answer to %v with flags %#x and %d bytes", a.request, flags, size))
 			return
 		case c.awaited.Add(-1) < 0:
-			_ = c.fail(fmt.Errorf("an answer to %v, which was not asked", a.request))
+			_ = c.fail(fmt.Errorf("an answer to %v, which was not asked for", a.request))
 			return
 		}
-		c.answers <- a // there is room for all that are awaited
+		c.answers <- a // does not block: at most maxExchange replies are awaited
 	}
 }

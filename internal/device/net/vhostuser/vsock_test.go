@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/vhostuser"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/virtqueue"
 	lin "github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -22,16 +22,17 @@ import (
 
 const vsockGuest, vsockHost = 42, 2
 
-// vsockDevice is a socket device (virtio 1.2 §5.10) whose other end are the
-// sockets of a vsock.Network, the host's. Its event queue is QEMU's own.
+// vsockDevice is the back end of a socket device (virtio 1.2 §5.10). It connects the
+// guest to the sockets of a vsock.Network, which stands for the host. QEMU itself
+// has the event queue.
 type vsockDevice struct {
 	*vsock.Network
-	t      *testing.T
-	mu     sync.Mutex
-	queues [2]*virtqueue.Queue // to receive, and to transmit, as the guest sees it
-	notify [2]func()
-	late   [][]byte // packets for which the guest had no buffer
-	kicks  chan bool
+	t         *testing.T
+	mu        sync.Mutex
+	queues    [2]*virtqueue.Queue // receive and transmit queue of the guest
+	interrupt [2]func()
+	late      [][]byte // packets that wait for a buffer of the guest
+	kicks     chan bool
 }
 
 func newVsockDevice(t *testing.T) *vsockDevice {
@@ -63,11 +64,11 @@ func (d *vsockDevice) End(err error) {
 	d.Down()
 }
 
-func (d *vsockDevice) Start(i int, q *virtqueue.Queue, _ uint64, notify func()) {
+func (d *vsockDevice) Start(i int, q *virtqueue.Queue, _ uint64, interrupt func()) {
 	d.mu.Lock()
-	d.queues[i], d.notify[i] = q, notify
+	d.queues[i], d.interrupt[i] = q, interrupt
 	d.mu.Unlock()
-	d.Kick(i)
+	d.Notify(i)
 }
 
 func (d *vsockDevice) Stop(i int) {
@@ -76,7 +77,7 @@ func (d *vsockDevice) Stop(i int) {
 	d.queues[i] = nil
 }
 
-func (d *vsockDevice) Kick(int) {
+func (d *vsockDevice) Notify(int) {
 	select {
 	case d.kicks <- true:
 	default:
@@ -99,7 +100,7 @@ func (d *vsockDevice) Send(h *vsock.Header, fill func(p []byte)) bool {
 	return true
 }
 
-// deliver gives the guest what there is and what it has buffers for.
+// deliver moves waiting packets to the guest while it has buffers.
 func (d *vsockDevice) deliver() {
 	q := d.queues[0]
 	var c virtqueue.Chain
@@ -119,11 +120,11 @@ func (d *vsockDevice) deliver() {
 		q.Push(&c, n)
 	}
 	if q != nil && q.Flush() {
-		d.notify[0]()
+		d.interrupt[0]()
 	}
 }
 
-// work takes what the guest sends.
+// work handles the packets that the guest has sent.
 func (d *vsockDevice) work() {
 	for {
 		d.mu.Lock()
@@ -156,12 +157,12 @@ func (d *vsockDevice) take() []byte {
 	p := bytes.Join(c.Out, nil)
 	q.Push(&c, 0)
 	if q.Flush() {
-		d.notify[1]()
+		d.interrupt[1]()
 	}
 	return p
 }
 
-// await makes do until it returns something else than EAGAIN.
+// await repeats do until it returns something other than EAGAIN.
 func await(t *testing.T, s socket.Socket, do func() lin.Errno) {
 	t.Helper()
 	var w platform.Waiter
@@ -189,7 +190,7 @@ func vsockAddr(cid, port uint32) []byte {
 	return sa
 }
 
-// vsockPair is a connection from one network to the other.
+// vsockPair returns both ends of a connection from one network to the other.
 func vsockPair(t *testing.T, from, to *vsock.Network, cid uint32) (client, server socket.Socket) {
 	t.Helper()
 	l, _ := to.New(lin.SOCK_STREAM, 0)
@@ -204,13 +205,13 @@ func vsockPair(t *testing.T, from, to *vsock.Network, cid uint32) (client, serve
 	return client, server
 }
 
-// echo sends data there and back.
+// echo sends data from client to server and back.
 func echo(t *testing.T, client, server socket.Socket, data []byte) {
 	var done sync.WaitGroup
 	done.Go(func() { vsockSend(t, client, data) })
 	done.Go(func() { vsockSend(t, server, vsockReceive(t, server)) })
 	if got := vsockReceive(t, client); !bytes.Equal(got, data) {
-		t.Errorf("%d bytes came back of %d, or others", len(got), len(data))
+		t.Errorf("%d of %d bytes came back, or they differ", len(got), len(data))
 	}
 	done.Wait()
 }
@@ -246,28 +247,28 @@ func vsockReceive(t *testing.T, s socket.Socket) (all []byte) {
 	}
 }
 
-// The library OS's driver of sockets, with QEMU's device between it and a back
-// end.
+// The test runs the library OS's socket driver against QEMU's device, and QEMU's
+// device against vsockDevice.
 func TestVsockDriverOnQEMU(t *testing.T) {
 	d := newVsockDevice(t)
-	front, err := vhostuser.Attach(d)
+	server, err := vhostuser.Listen(d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := front.Close(); err != nil {
+		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	m := qemutest.Start(t,
-		"-chardev", fmt.Sprintf("socket,id=vsock,path=/proc/%d/fd/%d", os.Getpid(), front.File().Fd()),
+		"-chardev", fmt.Sprintf("socket,id=vsock,path=/proc/%d/fd/%d", os.Getpid(), server.File().Fd()),
 		"-device", "vhost-user-vsock-device,chardev=vsock")
 	guest, errno := virtiovsock.Open(m.Device(virtio.IDSocket))
 	if errno != 0 {
 		t.Fatal(errno.Name())
 	}
 	if guest.CID() != vsockGuest {
-		t.Errorf("the guest is %d", guest.CID())
+		t.Errorf("the guest's CID is %d", guest.CID())
 	}
 	data := bytes.Repeat([]byte("0123456789abcdefg"), 100_000)
 	c, s := vsockPair(t, guest.Network, d.Network, vsockHost)

@@ -13,8 +13,8 @@ import (
 // request is a kind of message from the front end.
 type request uint32
 
-// Front-end message types, by their numbers in the specification. Those that
-// only features that are not offered allow are left out.
+// Front-end message types of the specification. Those that need a feature which
+// the back end does not offer are left out.
 const (
 	getFeatures         request = 1
 	setFeatures         request = 2
@@ -35,20 +35,17 @@ const (
 	getConfig           request = 24
 )
 
-// Feature bits: of the device's features, and of the protocol's.
+// Feature bits: VHOST_USER_F_PROTOCOL_FEATURES, and those of the protocol.
 const (
-	featureIndirect = 1 << 28
-	featureEventIdx = 1 << 29
 	featureProtocol = 1 << 30
-	featureVersion1 = 1 << 32
 
 	protocolMQ       = 1 << 0
 	protocolReplyAck = 1 << 3
 	protocolConfig   = 1 << 9
 )
 
-// Header of a message: request u32, flags u32, size u32, in the order of the
-// machine's bytes; then size bytes.
+// A message has a header, request u32, flags u32 and size u32 in the host's byte
+// order, and then size bytes of payload.
 const (
 	headerSize = 12
 
@@ -57,23 +54,23 @@ const (
 	flagReply     = 1 << 2
 	flagNeedReply = 1 << 3
 
-	// In the number of a queue that comes with a descriptor.
+	// In the payload of a message that has a queue's index and a descriptor.
 	vringIndexMask = 0xff
 	vringNoFD      = 1 << 8
 
 	maxRegions = 8
 	regionSize = 32
-	// maxPayload is that of the largest message, setMemTable.
+	// maxPayload is the payload size of the largest message, setMemTable.
 	maxPayload = 8 + maxRegions*regionSize
 )
 
 var le = binary.LittleEndian
 
-// kind is what a message of each type looks like.
+// kind is the form of the messages of one type.
 type kind struct {
 	name     string
-	size     int // of the payload; -1 for what its reader checks
-	fds      int // most
+	size     int // of the payload in bytes; -1: the handler checks it
+	fds      int // at most
 	hasReply bool
 }
 
@@ -104,15 +101,16 @@ func (r request) String() string {
 	return fmt.Sprintf("message %d", uint32(r))
 }
 
-// message is one from the front end, of the form that its kind has.
+// message is a message from the front end that has the form of its kind.
 type message struct {
 	request request
 	flags   uint32
 	payload []byte
-	fds     []int // owned by the message until someone takes them
+	fds     []int // owned by the message until takeFD
 }
 
-// takeFD returns the message's only descriptor, -1 if it has none.
+// takeFD passes the message's only descriptor to the caller. It returns -1 if there
+// is no descriptor.
 func (m *message) takeFD() int {
 	if len(m.fds) == 0 {
 		return -1
@@ -122,7 +120,7 @@ func (m *message) takeFD() int {
 	return fd
 }
 
-// close closes the descriptors that nobody took.
+// close closes the descriptors that takeFD has not taken.
 func (m *message) close() {
 	for _, fd := range m.fds {
 		_ = unix.Close(fd)
@@ -134,10 +132,11 @@ func (m *message) close() {
 type reader struct {
 	conn    *net.UnixConn
 	payload [maxPayload]byte
-	oob     [256]byte // of more descriptors than any message has
+	oob     [256]byte // room for more descriptors than any message has
 }
 
-// next reads one message. io.EOF says that the front end hung up between two.
+// next reads one message. The error is io.EOF if the front end hung up between two
+// messages.
 func (r *reader) next() (m message, err error) {
 	defer func() {
 		if err != nil {
@@ -180,8 +179,8 @@ func (r *reader) next() (m message, err error) {
 	return m, r.full(m.payload)
 }
 
-// full reads the rest of a message. It has no descriptors: a sender attaches
-// them to a message's first byte.
+// full reads the rest of a message. Descriptors only come with the first byte of a
+// message.
 func (r *reader) full(p []byte) error {
 	if _, err := io.ReadFull(r.conn, p); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -192,8 +191,8 @@ func (r *reader) full(p []byte) error {
 	return nil
 }
 
-// descriptors returns those in the control messages oob, none if there is an
-// error.
+// descriptors returns the descriptors in the control messages oob. If err is not
+// nil or oob is malformed, it closes them and returns the error.
 func descriptors(oob []byte, err error) ([]int, error) {
 	msgs, parseErr := unix.ParseSocketControlMessage(oob)
 	err = errors.Join(err, parseErr)
@@ -212,7 +211,7 @@ func descriptors(oob []byte, err error) ([]int, error) {
 	return all, nil
 }
 
-// reply answers a message with payload.
+// reply sends a reply with payload to a message of type to.
 func reply(conn *net.UnixConn, to request, payload []byte) error {
 	b := make([]byte, headerSize, headerSize+len(payload))
 	le.PutUint32(b[0:], uint32(to))

@@ -1,4 +1,4 @@
-package vhost
+package net
 
 import (
 	"encoding/binary"
@@ -8,13 +8,14 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/virtqueue"
 
 	"golang.org/x/sys/unix"
 )
 
-func TestRequestsAreThoseOfTheHeader(t *testing.T) {
+func TestRequestNumbersMatchTheKernelHeader(t *testing.T) {
 	const ( // linux/ioctl.h
 		none  = 0
 		write = 1
@@ -55,7 +56,7 @@ func TestRequestsAreThoseOfTheHeader(t *testing.T) {
 	}
 }
 
-func TestKernelIsToldWhereTheMemoryIsHere(t *testing.T) {
+func TestKernelGetsAddressesOfThisProcess(t *testing.T) {
 	low, high := make([]byte, 4096), make([]byte, 8192)
 	mem, err := virtqueue.NewMemory([]virtqueue.Region{{Addr: 4 << 30, Mem: high}, {Addr: 0, Mem: low}})
 	if err != nil {
@@ -77,16 +78,16 @@ func TestKernelIsToldWhereTheMemoryIsHere(t *testing.T) {
 	}
 }
 
-func TestInterfaceLeavesToTheDriverWhatItTakes(t *testing.T) {
+func TestInterfaceOffloadsWhatTheDriverAccepts(t *testing.T) {
 	for _, c := range []struct {
 		features uint64
 		want     int
 	}{
 		{0, 0},
-		{featureGuestTSO4 | featureGuestTSO6, 0},
-		{featureGuestCsum, unix.TUN_F_CSUM},
-		{featureGuestCsum | featureGuestTSO4, unix.TUN_F_CSUM | unix.TUN_F_TSO4},
-		{featuresOffload, unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6},
+		{feature.GuestTSO4 | feature.GuestTSO6, 0},
+		{feature.GuestCsum, unix.TUN_F_CSUM},
+		{feature.GuestCsum | feature.GuestTSO4, unix.TUN_F_CSUM | unix.TUN_F_TSO4},
+		{feature.Offload, unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6},
 	} {
 		if got := offloads(c.features); got != c.want {
 			t.Errorf("%#x: %#x, not %#x", c.features, got, c.want)
@@ -94,7 +95,7 @@ func TestInterfaceLeavesToTheDriverWhatItTakes(t *testing.T) {
 	}
 }
 
-func TestOtherFilesAreNoVhostNet(t *testing.T) {
+func TestNewKernelRefusesOtherFiles(t *testing.T) {
 	m := newMachine(t, 0, 0)
 	for _, pairs := range []int{1, 2} {
 		var null [2]*os.File
@@ -104,7 +105,7 @@ func TestOtherFilesAreNoVhostNet(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := NewKernel(null[0], null[1], m.mem, Card{Pairs: pairs}); err == nil || !strings.HasPrefix(err.Error(), "network card: ") {
+		if _, err := NewKernel(null[0], null[1], m.mem, Config{Pairs: pairs}); err == nil || !strings.HasPrefix(err.Error(), "network card: ") {
 			t.Errorf("%d pairs: %v", pairs, err)
 		}
 		for _, f := range null {
@@ -115,7 +116,7 @@ func TestOtherFilesAreNoVhostNet(t *testing.T) {
 	}
 }
 
-func TestKernelCardEndsWithItsInterface(t *testing.T) {
+func TestKernelCardFailsWhenItsInterfaceIsDeleted(t *testing.T) {
 	for _, hangsUp := range []bool{true, false} {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -132,7 +133,7 @@ func TestKernelCardEndsWithItsInterface(t *testing.T) {
 		}
 		k := &kernel{vhost: null, tap: ours, down: make(chan struct{}), watched: make(chan struct{}), stopping: stopping}
 		go k.watch()
-		if _, err := theirs.Write([]byte("a packet")); err != nil { // which is vhost-net's
+		if _, err := theirs.Write([]byte("a packet")); err != nil { // vhost-net would read it
 			t.Fatal(err)
 		}
 		if hangsUp {
@@ -149,6 +150,6 @@ func TestKernelCardEndsWithItsInterface(t *testing.T) {
 			}
 		default:
 		}
-		_ = theirs.Close() // it is closed, if it hung up
+		_ = theirs.Close() // it may be closed
 	}
 }

@@ -1,78 +1,73 @@
-package virtionet
+package backend
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// Fields of struct virtio_net_hdr (§5.1.6).
-const (
-	flagNeedsCsum = 1
-	flagDataValid = 2
-
-	gsoNone  = 0
-	gsoTCPv4 = 1
-	gsoTCPv6 = 4
+	"github.com/pith-os/pith/internal/device/net/feature"
+	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/libos/boot"
 )
 
-// accepts reports whether a driver with these features takes pkt as it is
+// accepts reports whether a driver with the given features accepts pkt as it is
 // (§5.1.6.4.1).
-func accepts(features uint64, pkt Packet) bool {
-	const all = featureGuestCsum | featureGuestTSO4 | featureGuestTSO6
-	if features&all == all {
+func accepts(features uint64, pkt link.Packet) bool {
+	if features&feature.GuestOffload == feature.GuestOffload {
 		return true
 	}
-	var h [2]byte
+	var h [2]byte // flags, gso_type
 	gather([][]byte{h[:]}, pkt)
 	switch h[1] {
-	case gsoTCPv4:
-		return features&featureGuestTSO4 != 0
-	case gsoTCPv6:
-		return features&featureGuestTSO6 != 0
+	case boot.VnetGSOTCPv4:
+		return features&feature.GuestTSO4 != 0
+	case boot.VnetGSOTCPv6:
+		return features&feature.GuestTSO6 != 0
 	}
-	return h[0]&(flagNeedsCsum|flagDataValid) == 0 || features&featureGuestCsum != 0
+	return h[0]&(boot.VnetNeedsCsum|boot.VnetDataValid) == 0 || features&feature.GuestCsum != 0
 }
 
-// plainer makes packets that any driver takes: with their checksums, and large
-// segments cut. Few drivers need it, so it is short rather than fast.
+// plainer makes packets that any driver accepts: it computes checksums and cuts
+// large segments. Few drivers need it, so it is short rather than fast.
 type plainer struct {
 	whole []byte
-	// done is how many segments of a packet the driver got when there was no
-	// more room: the packet comes again.
+	// done is how many segments of the current packet the driver has. If the
+	// queue was full then, the packet is put again.
 	done int
 }
 
-// put is ring.put for a packet that the driver does not accept. What is no
-// packet of the gateway's stack is lost.
-func (p *plainer) put(r *ring, pkt Packet) (bool, error) {
+// put is ring.put for a packet that the driver does not accept as it is. It drops
+// malformed packets.
+func (p *plainer) put(r *ring, pkt link.Packet) (bool, error) {
 	n := length(pkt)
 	if cap(p.whole) < n {
 		p.whole = make([]byte, n)
 	}
 	b := p.whole[:n]
 	gather([][]byte{b}, pkt)
-	if n < headerSize {
+	if n < boot.VirtioNetHeaderSize {
 		return true, nil
 	}
-	var h [headerSize]byte
+	var h [boot.VirtioNetHeaderSize]byte
 	copy(h[:], b)
-	clear(b[:headerSize])
+	clear(b[:boot.VirtioNetHeaderSize])
 	le := binary.LittleEndian
-	if h[1] != gsoNone {
+	if h[1] != boot.VnetGSONone {
 		return p.segments(r, b, int(le.Uint16(h[4:])))
 	}
-	if h[0]&flagNeedsCsum != 0 {
-		start, off := headerSize+int(le.Uint16(h[6:])), int(le.Uint16(h[8:]))
+	if h[0]&boot.VnetNeedsCsum != 0 {
+		start, off := boot.VirtioNetHeaderSize+int(le.Uint16(h[6:])), int(le.Uint16(h[8:]))
 		if start+off+2 > n {
 			return true, nil
 		}
 		putSum(b[start+off:], sum(0, b[start:]))
 	}
-	return r.put(Packet{b})
+	return r.put(link.Packet{b})
 }
 
-// segments cuts the TCP segment in b, which begins with a cleared header, into
-// ones of mss bytes of data.
+// segments cuts the TCP segment in b into segments with mss bytes of data each. b
+// begins with a virtio-net header of zeros.
 func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 	const (
-		ip  = headerSize + 14
+		ip  = boot.VirtioNetHeaderSize + 14
 		fin = 0x01
 		psh = 0x08
 		cwr = 0x80
@@ -120,7 +115,7 @@ func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 		const protocolTCP = 6
 		be.PutUint16(b[tcp+16:], 0)
 		putSum(b[tcp+16:], sum(sum(pseudo+protocolTCP+uint32(l4), b[tcp:data]), payload))
-		ok, err := r.put(Packet{b[:data], payload})
+		ok, err := r.put(link.Packet{b[:data], payload})
 		if !ok || err != nil {
 			p.done = i
 			return ok, err
@@ -130,8 +125,8 @@ func (p *plainer) segments(r *ring, b []byte, mss int) (bool, error) {
 	return true, nil
 }
 
-// sum adds b, of which only the last part of a packet has an odd length, to a
-// sum of the internet checksum (RFC 1071).
+// sum adds b to a partial internet checksum (RFC 1071) and returns the result.
+// Only the last part of a packet may have an odd length.
 func sum(s uint32, b []byte) uint32 {
 	for ; len(b) >= 2; b = b[2:] {
 		s += uint32(b[0])<<8 | uint32(b[1])
@@ -143,4 +138,5 @@ func sum(s uint32, b []byte) uint32 {
 	return s&0xffff + s>>16
 }
 
+// putSum stores the checksum of a sum that is complete.
 func putSum(b []byte, s uint32) { binary.BigEndian.PutUint16(b, ^uint16(s&0xffff+s>>16)) }

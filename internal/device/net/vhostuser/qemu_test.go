@@ -16,15 +16,15 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/bench/linuxguest"
+	"github.com/pith-os/pith/internal/device/net/backend"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/vhostuser"
-	"github.com/pith-os/pith/internal/virtionet"
 
 	"golang.org/x/sys/unix"
 )
 
-// linux is a kernel and an initial RAM disk with testdata/guest.
+// linux is the paths of a kernel and of an initial RAM disk with testdata/guest.
 type linux struct{ kernel, initrd string }
 
 var buildLinux = sync.OnceValues(func() (linux, error) {
@@ -53,7 +53,7 @@ var buildLinux = sync.OnceValues(func() (linux, error) {
 	return l, os.WriteFile(l.initrd, disk, 0o644)
 })
 
-var linuxDir string // what buildLinux made, "" for nothing
+var linuxDir string // the directory that buildLinux made, or ""
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -64,8 +64,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// Linux, whose driver is the one that matters, on the two kinds of machine and
-// with fewer features than there are.
+// Linux has the driver that matters most. It runs on both machine types of QEMU and
+// with subsets of the features.
 func TestLinuxOnQEMU(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it boots Linux on an emulated processor")
@@ -80,7 +80,7 @@ func TestLinuxOnQEMU(t *testing.T) {
 		mtu     int
 		options string // of the device
 	}{
-		// Without vectors, and so with a pin: see the package comment.
+		// Without vectors, so with an interrupt pin: see the package comment.
 		{"q35", "q35", 1, 0, ",vectors=0"},
 		{"microvm", "microvm", 1, 0, ""},
 		{"two pairs", "microvm", 2, 0, ",mq=on"},
@@ -109,22 +109,22 @@ func TestLinuxOnQEMU(t *testing.T) {
 	}
 }
 
-// network is how a guest's card reaches a gateway.
+// network connects a guest's card to a gateway.
 type network struct {
 	gateway gateway.Config
 	link    link.Link
-	args    []string     // of QEMU, without the device's
+	args    []string     // of QEMU, without those of the device
 	file    *os.File     // QEMU's descriptor 3
-	close   func() error // when QEMU has ended
+	close   func() error // called when QEMU has ended
 }
 
 func vhostUser(t *testing.T, pairs int) network {
 	t.Helper()
-	card, err := virtionet.New(pairs)
+	card, err := backend.New(pairs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, err := vhostuser.Attach(card)
+	server, err := vhostuser.Listen(card)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,12 +135,12 @@ func vhostUser(t *testing.T, pairs int) network {
 	return network{
 		link:  card,
 		args:  []string{"-chardev", "socket,id=net,path=/proc/self/fd/3", "-netdev", netdev},
-		file:  front.File(),
-		close: front.Close,
+		file:  server.File(),
+		close: server.Close,
 	}
 }
 
-// frames is the network of link.NewFrames.
+// frames returns the network of link.NewFrames.
 func frames(t *testing.T, mtu int) network {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)

@@ -11,17 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory is what the front end shares of its guest's memory.
+// memory is the guest memory that the front end shares.
 type memory struct {
 	*virtqueue.Memory
 	ranges []userRange
 	maps   [][]byte
 }
 
-// userRange is where the front end has a part of the memory.
+// userRange maps size bytes from the front end's address user to the
+// guest-physical address guest.
 type userRange struct{ user, guest, size uint64 }
 
-// guest is the guest-physical address of an address of the front end's.
+// guest returns the guest-physical address of an address of the front end. It
+// reports false if the address is in no region.
 func (m *memory) guest(user uint64) (uint64, bool) {
 	for _, r := range m.ranges {
 		if user >= r.user && user-r.user < r.size {
@@ -31,9 +33,9 @@ func (m *memory) guest(user uint64) (uint64, bool) {
 	return 0, false
 }
 
-// mapMemory maps the regions of a SET_MEM_TABLE message: nregions u32, padding
-// u32, and for each region its guest address, size, front end's address and
-// offset in its file, each u64. The files stay the message's.
+// mapMemory maps the regions of a SET_MEM_TABLE message: nregions u32, padding u32,
+// and for each region its guest-physical address, size, front end's address and
+// offset in its file, each u64. The descriptors stay the message's.
 func mapMemory(table []byte, fds []int) (_ *memory, err error) {
 	if len(table) < 8 {
 		return nil, errors.New("the table is cut off")
@@ -67,8 +69,8 @@ func mapMemory(table []byte, fds []int) (_ *memory, err error) {
 	return m, err
 }
 
-// mapRegion maps a part of a file that cannot shrink: to touch what a file no
-// longer has is SIGBUS.
+// mapRegion maps a part of a file. The file must be sealed against shrinking,
+// because an access beyond its end would raise SIGBUS.
 func mapRegion(fd int, offset, size uint64) ([]byte, error) {
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
@@ -85,13 +87,13 @@ func mapRegion(fd int, offset, size uint64) ([]byte, error) {
 	return b, os.NewSyscallError("mmap", err)
 }
 
-// unmap gives the memory back. No queue in it is in use.
+// unmap unmaps the memory. No queue in it may be in use.
 func (m *memory) unmap() {
 	if m == nil {
 		return
 	}
 	for _, b := range m.maps {
-		_ = unix.Munmap(b) // it fails for what is no mapping
+		_ = unix.Munmap(b) // cannot fail: b is a whole mapping
 	}
 	m.maps = nil
 }

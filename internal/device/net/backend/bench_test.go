@@ -1,26 +1,27 @@
-package virtionet
+package backend
 
 import (
 	"fmt"
 	"testing"
 
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// A packet of a size, one copy: what the guest transmits and what it receives
-// into merged buffers of a page.
+// BenchmarkPackets copies packets that the guest transmits, and packets that it
+// receives into mergeable buffers of one page.
 func BenchmarkPackets(b *testing.B) {
 	for _, size := range []int{12 + 60, 12 + 1514, 12 + 14 + 65535} {
 		b.Run(fmt.Sprintf("transmit/%d", size), func(b *testing.B) {
 			g := newGuest(b, 1, all)
 			d := g.queues[1]
 			out := []virtqueuetest.Buffer{g.alloc(size)}
-			pkts, sizes := []Packet{{make([]byte, 26), make([]byte, 65535)}}, []int{0}
+			pkts, sizes := []link.Packet{{make([]byte, 26), make([]byte, 65535)}}, []int{0}
 			b.SetBytes(int64(size))
 			for b.Loop() {
 				d.Add(out, nil)
 				if d.Publish() {
-					g.card.Kick(1)
+					g.card.Notify(1)
 				}
 				if n, err := g.card.ReadPackets(pkts, sizes); n != 1 || err != nil {
 					b.Fatal(n, err)
@@ -32,7 +33,7 @@ func BenchmarkPackets(b *testing.B) {
 			g := newGuest(b, 1, all)
 			d := g.queues[0]
 			in := g.post(0, 32, 4096)
-			pkts := []Packet{{pattern(size)}}
+			pkts := []link.Packet{{pattern(size)}}
 			b.SetBytes(int64(size))
 			for b.Loop() {
 				if err := g.card.WritePackets(pkts); err != nil {

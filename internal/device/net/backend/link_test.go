@@ -1,4 +1,4 @@
-package virtionet
+package backend
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var _ link.Link = (*Device)(nil)
+var _ link.Link = (*Link)(nil)
 
 const (
 	csum, guestCsum, guestTSO4, guestTSO6, hostTSO4, mrgRxbuf = 1 << 0, 1 << 1, 1 << 7, 1 << 8, 1 << 11, 1 << 15
@@ -25,20 +25,20 @@ const (
 	all = csum | guestCsum | guestTSO4 | guestTSO6 | hostTSO4 | mrgRxbuf | eventIdx | version1
 
 	entries = 256
-	buffers = 0x1000_0000 // where the guest has them
-	space   = 1 << 20     // how many bytes
+	buffers = 0x1000_0000 // guest-physical address of the buffers
+	space   = 1 << 20     // bytes of buffers
 )
 
 type buffer = virtqueuetest.Buffer
 
-// guest is a driver with its memory, and the device.
+// guest is a driver with its memory, and the link.
 type guest struct {
 	testing.TB
-	card   *Device
+	card   *Link
 	mem    *virtqueue.Memory
-	queues []*virtqueuetest.Driver // as the device counts them
-	calls  []int                   // how often each queue's driver was notified
-	free   uint64                  // where buffers are given from
+	queues []*virtqueuetest.Driver // numbered as in Link
+	calls  []int                   // interrupts per queue
+	free   uint64                  // bytes of buffers in use
 }
 
 func newGuest(t testing.TB, pairs int, features uint64) *guest {
@@ -64,8 +64,9 @@ func newGuest(t testing.TB, pairs int, features uint64) *guest {
 	return g
 }
 
-// mapped is memory as a guest's is: what device and driver do at the same time
-// is ordered by the specification, of which the race detector knows nothing.
+// mapped returns n bytes outside the Go heap, like a guest's memory. The virtio
+// specification orders concurrent accesses to it, and the race detector does not
+// see them.
 func mapped(t testing.TB, n int) []byte {
 	t.Helper()
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -91,14 +92,14 @@ func (g *guest) start(i int, features uint64, next uint16) *virtqueue.Queue {
 	return q
 }
 
-// alloc is n bytes of the guest's memory.
+// alloc returns n unused bytes of the guest's memory.
 func (g *guest) alloc(n int) buffer {
 	b := buffer{Addr: buffers + g.free, Len: uint32(n)}
 	g.free += uint64(n)
 	return b
 }
 
-// post makes count buffers of n bytes available to receive into.
+// post adds count buffers of n bytes to a receive queue.
 func (g *guest) post(queue, count, n int) (posted []buffer) {
 	g.Helper()
 	d := g.queues[queue]
@@ -110,12 +111,12 @@ func (g *guest) post(queue, count, n int) (posted []buffer) {
 		posted = append(posted, b)
 	}
 	if d.Publish() {
-		g.card.Kick(queue)
+		g.card.Notify(queue)
 	}
 	return posted
 }
 
-// send makes a chain available that transmits pieces.
+// send transmits one packet in pieces.
 func (g *guest) send(queue int, pieces ...[]byte) {
 	g.Helper()
 	var out []buffer
@@ -128,18 +129,19 @@ func (g *guest) send(queue int, pieces ...[]byte) {
 		g.Fatal("the queue is full")
 	}
 	if g.queues[queue].Publish() {
-		g.card.Kick(queue)
+		g.card.Notify(queue)
 	}
 }
 
-// received takes what the device put into the posted buffers, one packet.
+// received returns the next packet that the link put into the posted buffers, and
+// the buffers that are left.
 func (g *guest) received(queue int, posted []buffer) (packet []byte, left []buffer) {
 	g.Helper()
 	d := g.queues[queue]
 	for n := 1; n > 0; n-- {
 		_, size, ok := d.Take()
 		if !ok {
-			g.Fatal("a packet is not whole")
+			g.Fatal("a packet is cut off")
 		}
 		b := d.Bytes(posted[0])[:size]
 		posted = posted[1:]
@@ -151,11 +153,11 @@ func (g *guest) received(queue int, posted []buffer) (packet []byte, left []buff
 	return packet, posted
 }
 
-func (g *guest) read(max int) (pkts []Packet, sizes []int) {
+func (g *guest) read(max int) (pkts []link.Packet, sizes []int) {
 	g.Helper()
-	pkts, sizes = make([]Packet, max), make([]int, max)
+	pkts, sizes = make([]link.Packet, max), make([]int, max)
 	for i := range pkts {
-		pkts[i] = Packet{make([]byte, 26), make([]byte, 65535)}
+		pkts[i] = link.Packet{make([]byte, 26), make([]byte, 65535)}
 	}
 	n, err := g.card.ReadPackets(pkts, sizes)
 	if err != nil {
@@ -164,7 +166,7 @@ func (g *guest) read(max int) (pkts []Packet, sizes []int) {
 	return pkts[:n], sizes[:n]
 }
 
-// pattern is a packet of n bytes, header included, without offload.
+// pattern returns a packet of n bytes without offload. n includes the header.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := 12; i < n; i++ {
@@ -174,7 +176,7 @@ func pattern(n int) []byte {
 	return b
 }
 
-func join(p Packet, n int) []byte { return bytes.Join(p, nil)[:n] }
+func join(p link.Packet, n int) []byte { return bytes.Join(p, nil)[:n] }
 
 func TestTransmittedPacketsArriveWhole(t *testing.T) {
 	g := newGuest(t, 1, all)
@@ -199,15 +201,15 @@ func TestTransmittedPacketsArriveWhole(t *testing.T) {
 		}
 	}
 	if g.calls[1] == 0 {
-		t.Error("the driver was not notified")
+		t.Error("the driver got no interrupt")
 	}
 }
 
-func TestAPacketTooLongIsLost(t *testing.T) {
+func TestPacketThatIsTooLongIsDropped(t *testing.T) {
 	g := newGuest(t, 1, all)
 	g.send(1, make([]byte, 12+14+65536))
 	if _, sizes := g.read(1); sizes[0] != 0 {
-		t.Errorf("%d bytes", sizes[0])
+		t.Errorf("the packet has %d bytes, want 0", sizes[0])
 	}
 	if _, _, ok := g.queues[1].Take(); !ok {
 		t.Error("its chain is not used")
@@ -218,7 +220,7 @@ func TestReceivedPacketsAreMerged(t *testing.T) {
 	g := newGuest(t, 1, all)
 	posted := g.post(0, 100, 1500)
 	want := [][]byte{pattern(70), pattern(12 + 14 + 65535), pattern(3000), pattern(3001)}
-	if err := g.card.WritePackets([]Packet{{want[0]}, {want[1][:5], want[1][5:26], want[1][26:]}, {want[2]}, {want[3][:12], want[3][12:]}}); err != nil {
+	if err := g.card.WritePackets([]link.Packet{{want[0]}, {want[1][:5], want[1][5:26], want[1][26:]}, {want[2]}, {want[3][:12], want[3][12:]}}); err != nil {
 		t.Fatal(err)
 	}
 	for i, n := range []int{1, 44, 2, 3} {
@@ -230,7 +232,7 @@ func TestReceivedPacketsAreMerged(t *testing.T) {
 		}
 	}
 	if g.calls[0] != 1 {
-		t.Errorf("notified %d times of one batch", g.calls[0])
+		t.Errorf("%d interrupts for one batch, want 1", g.calls[0])
 	}
 }
 
@@ -239,15 +241,15 @@ func TestReceivingWaitsForRoom(t *testing.T) {
 		g := newGuest(t, 1, features)
 		posted := g.post(0, 2, 1000)
 		done := make(chan error)
-		go func() { done <- g.card.WritePackets([]Packet{{pattern(900)}, {pattern(2500)}, {pattern(50)}}) }()
+		go func() { done <- g.card.WritePackets([]link.Packet{{pattern(900)}, {pattern(2500)}, {pattern(50)}}) }()
 		for g.queues[0].Listen(); ; {
 			select {
 			case <-done:
-				t.Fatal("written without room")
+				t.Fatal("WritePackets returned without room")
 			case <-time.After(time.Millisecond):
 			}
 			if g.queues[0].Listen() {
-				break // the first is there
+				break // the first packet has come
 			}
 		}
 		first, posted := g.received(0, posted)
@@ -268,11 +270,11 @@ func TestReceivingWaitsForRoom(t *testing.T) {
 	}
 }
 
-func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
+func TestPacketThatCannotFitIsDropped(t *testing.T) {
 	t.Run("not merged", func(t *testing.T) {
 		g := newGuest(t, 1, all&^mrgRxbuf)
 		posted := g.post(0, 1, 1000)
-		if err := g.card.WritePackets([]Packet{{pattern(1001)}, {pattern(1000)}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{pattern(1001)}, {pattern(1000)}}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := g.received(0, posted); len(got) != 1000 {
@@ -282,7 +284,7 @@ func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
 	t.Run("merged", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		posted := g.post(0, entries, 100)
-		if err := g.card.WritePackets([]Packet{{pattern(100*entries + 1)}, {pattern(100 * entries)}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{pattern(100*entries + 1)}, {pattern(100 * entries)}}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := g.received(0, posted); len(got) != 100*entries {
@@ -291,23 +293,23 @@ func TestAPacketThatNoRoomIsEnoughForIsLost(t *testing.T) {
 	})
 }
 
-func TestADisabledQueueDeliversNothing(t *testing.T) {
+func TestDisabledQueueDeliversNothing(t *testing.T) {
 	g := newGuest(t, 1, all)
 	g.card.Enable(0, false)
 	g.card.Enable(1, false)
 	g.send(1, pattern(60))
 	if _, sizes := g.read(1); sizes[0] != 0 {
-		t.Error("transmitted")
+		t.Error("a packet came from a disabled queue")
 	}
 	if _, _, ok := g.queues[1].Take(); !ok {
-		t.Error("what is not transmitted is not given back")
+		t.Error("the chain of the dropped packet is not used")
 	}
 	posted := g.post(0, 1, 1000)
 	done := make(chan error)
-	go func() { done <- g.card.WritePackets([]Packet{{pattern(60)}}) }()
+	go func() { done <- g.card.WritePackets([]link.Packet{{pattern(60)}}) }()
 	select {
 	case <-done:
-		t.Fatal("received")
+		t.Fatal("a packet went to a disabled queue")
 	case <-time.After(20 * time.Millisecond):
 	}
 	g.card.Enable(0, true)
@@ -317,16 +319,16 @@ func TestADisabledQueueDeliversNothing(t *testing.T) {
 	g.received(0, posted)
 }
 
-func TestAStoppedQueueGoesOnWhereItWas(t *testing.T) {
+func TestStoppedQueueContinuesWhereItWas(t *testing.T) {
 	g := newGuest(t, 1, all)
 	q := g.start(1, all, 0)
 	g.send(1, pattern(60))
 	g.read(1)
 	g.card.Stop(1)
 	g.send(1, pattern(70))
-	g.card.Kick(1)
+	g.card.Notify(1)
 	if n := q.Next(); n != 1 {
-		t.Fatalf("next is %d", n)
+		t.Fatalf("Next is %d, want 1", n)
 	}
 	g.start(1, all, q.Next())
 	if _, sizes := g.read(1); sizes[0] != 70 {
@@ -334,25 +336,25 @@ func TestAStoppedQueueGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-func TestTheEndReachesBothDirections(t *testing.T) {
+func TestEndReachesBothDirections(t *testing.T) {
 	cause := errors.New("cause")
 	for _, test := range []struct {
 		name string
-		end  func(d *Device)
+		end  func(l *Link)
 		want error
 	}{
-		{"Close", func(d *Device) { _ = d.Close() }, io.EOF},
-		{"End", func(d *Device) { d.End(nil) }, io.EOF},
-		{"End with a cause", func(d *Device) { d.End(cause); _ = d.Close() }, cause},
+		{"Close", func(l *Link) { _ = l.Close() }, io.EOF},
+		{"End", func(l *Link) { l.End(nil) }, io.EOF},
+		{"End with a cause", func(l *Link) { l.End(cause); _ = l.Close() }, cause},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGuest(t, 1, all)
 			errs := make(chan error)
 			go func() {
-				_, err := g.card.ReadPackets([]Packet{{make([]byte, 100)}}, make([]int, 1))
+				_, err := g.card.ReadPackets([]link.Packet{{make([]byte, 100)}}, make([]int, 1))
 				errs <- err
 			}()
-			go func() { errs <- g.card.WritePackets([]Packet{{pattern(60)}}) }()
+			go func() { errs <- g.card.WritePackets([]link.Packet{{pattern(60)}}) }()
 			test.end(g.card)
 			for range 2 {
 				if err := <-errs; err != test.want {
@@ -363,33 +365,33 @@ func TestTheEndReachesBothDirections(t *testing.T) {
 	}
 }
 
-func TestALieEndsTheLinkAndIsNamed(t *testing.T) {
+func TestLieEndsTheLinkAndIsNamed(t *testing.T) {
 	t.Run("transmitting", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		binary.LittleEndian.PutUint16(g.queues[1].Avail[2:], 1000)
-		g.card.Kick(1)
-		_, err := g.card.ReadPackets([]Packet{{nil}}, make([]int, 1))
+		g.card.Notify(1)
+		_, err := g.card.ReadPackets([]link.Packet{{nil}}, make([]int, 1))
 		if err == nil || !strings.Contains(err.Error(), "the driver lies") {
 			t.Error(err)
 		}
-		if again := g.card.WritePackets([]Packet{{pattern(60)}}); again != err {
+		if again := g.card.WritePackets([]link.Packet{{pattern(60)}}); again != err {
 			t.Errorf("WritePackets: %v", again)
 		}
 	})
 	t.Run("a buffer without room for the header", func(t *testing.T) {
 		g := newGuest(t, 1, all)
 		g.post(0, 10, 11)
-		err := g.card.WritePackets([]Packet{{pattern(60)}})
+		err := g.card.WritePackets([]link.Packet{{pattern(60)}})
 		if err == nil || !strings.Contains(err.Error(), "the driver lies") {
 			t.Error(err)
 		}
-		if _, again := g.card.ReadPackets([]Packet{{nil}}, make([]int, 1)); again != err {
+		if _, again := g.card.ReadPackets([]link.Packet{{nil}}, make([]int, 1)); again != err {
 			t.Errorf("ReadPackets: %v", again)
 		}
 	})
 }
 
-func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
+func TestFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 	g := newGuest(t, 3, all)
 	udp := func(src, dst byte, from, to uint16) []byte {
 		b := make([]byte, 12+14+28)
@@ -410,32 +412,32 @@ func TestAFlowStaysWithThePairThatTransmitsIt(t *testing.T) {
 	}
 	for pair := range 3 {
 		reply := udp(2, 1, 53, 100+uint16(pair))
-		if err := g.card.WritePackets([]Packet{{reply}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{reply}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, ok := g.queues[2*pair].Take(); !ok {
-			t.Errorf("the answer to pair %d is elsewhere", pair)
+			t.Errorf("the answer to pair %d came on another pair", pair)
 		}
 	}
 	g.card.Enable(2, false)
-	if err := g.card.WritePackets([]Packet{{udp(2, 1, 53, 101)}}); err != nil {
+	if err := g.card.WritePackets([]link.Packet{{udp(2, 1, 53, 101)}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok := g.queues[0].Take(); !ok {
-		t.Error("a disabled pair's flow is not with the first")
+		t.Error("the flow of a disabled pair did not move to the first pair")
 	}
 }
 
-func TestTheSteadyStateAllocatesNothing(t *testing.T) {
+func TestSteadyStateAllocatesNothing(t *testing.T) {
 	g := newGuest(t, 1, all)
 	rx, tx := g.queues[0], g.queues[1]
 	in, out := g.post(0, 8, 2000), []buffer{g.alloc(12 + 1514)}
-	packet := []Packet{{pattern(12 + 5000)}}
-	pkts, sizes := []Packet{{make([]byte, 26), make([]byte, 65535)}}, []int{0}
+	packet := []link.Packet{{pattern(12 + 5000)}}
+	pkts, sizes := []link.Packet{{make([]byte, 26), make([]byte, 65535)}}, []int{0}
 	step := func() {
 		tx.Add(out, nil)
 		if tx.Publish() {
-			g.card.Kick(1)
+			g.card.Notify(1)
 		}
 		if n, err := g.card.ReadPackets(pkts, sizes); n != 1 || err != nil {
 			t.Fatal(n, err)
@@ -446,17 +448,17 @@ func TestTheSteadyStateAllocatesNothing(t *testing.T) {
 		}
 		for range 3 {
 			if _, _, ok := rx.Take(); !ok {
-				t.Fatal("a packet is not whole")
+				t.Fatal("a packet is cut off")
 			}
 			rx.Add(nil, in[:1])
 		}
 		if rx.Publish() {
-			g.card.Kick(0)
+			g.card.Notify(0)
 		}
 	}
 	other := newGuest(t, 1, all).queues[0]
 	add := testing.AllocsPerRun(100, func() { other.Add(out, nil) })
 	if n := testing.AllocsPerRun(100, step); n > 4*add {
-		t.Errorf("%v allocations, of which the test's driver has %v", n, 4*add)
+		t.Errorf("%v allocations; the driver of the test makes %v of them", n, 4*add)
 	}
 }

@@ -1,10 +1,15 @@
-// Package vhost is a network card (virtio 1.2 §5.1) whose packets somebody else
-// moves: another process, which is a vhost-user back end ([NewUser]), or the
-// host's kernel with an interface of its own ([NewKernel]). They are given the
-// queues, with the events that the driver and the queues notify each other by,
-// so this process has no part in a packet. What is left here is the
-// configuration, and the control queue of a card with several pairs of queues.
-package vhost
+// Package net is the network card of a virtual machine (virtio 1.2 §5.1). The
+// device here has the configuration and the control queue. It does not touch
+// packets. Those are moved by another process, which is a vhost-user back end
+// ([NewUser]), or by the host's kernel through a tap interface ([NewKernel]).
+// Either gets the queues, and the eventfds by which the driver and the queues
+// notify each other.
+//
+// Package vhostuser, below this one, is the protocol between this process and a
+// back end. Package backend is the back end: it works on the queues and is the
+// link.Link that a network serves. QEMU has a card of its own and uses the same
+// back end.
+package net
 
 import (
 	"errors"
@@ -13,45 +18,31 @@ import (
 	"slices"
 
 	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/virtqueue"
 )
 
-// Feature bits (§5.1.3).
-const (
-	featureCsum      = 1 << 0
-	featureGuestCsum = 1 << 1
-	featureMTU       = 1 << 3
-	featureMAC       = 1 << 5
-	featureGuestTSO4 = 1 << 7
-	featureGuestTSO6 = 1 << 8
-	featureHostTSO4  = 1 << 11
-	featureHostTSO6  = 1 << 12
-	featureMergeable = 1 << 15
-	featureControl   = 1 << 17
-	featureQueues    = 1 << 22
-
-	featuresOffload = featureCsum | featureGuestCsum | featureGuestTSO4 | featureGuestTSO6 | featureHostTSO4 | featureHostTSO6
-	// featuresPassed are those that are the back end's to offer.
-	featuresPassed = featuresOffload | featureMergeable | device.FeaturesOfQueues
-)
+// dataPathFeatures are the bits that the device offers if the data path does.
+const dataPathFeatures = feature.Offload | feature.Mergeable | device.FeaturesOfQueues
 
 const (
-	// queueSize is that of each queue of packets.
+	// queueSize is the size of each packet queue.
 	queueSize = 256
-	// maxPairs is far more than CPUs that one back end keeps busy.
+	// maxPairs is far more than the CPUs that one data path keeps busy.
 	maxPairs = 64
-	minMTU   = 68 // §5.1.4.1
+	// minMTU is the smallest MTU in bytes (§5.1.4.1).
+	minMTU = 68
 )
 
-// Card is what the driver reads of its card.
-type Card struct {
-	MAC   net.HardwareAddr // none: the driver has one of its own
-	MTU   int              // of the network; 0: as usual
-	Pairs int              // of queues, at least 1
+// Config is what the driver reads of its card.
+type Config struct {
+	MAC   net.HardwareAddr // empty: the driver chooses an address
+	MTU   int              // of the network, in bytes; 0: not told to the driver
+	Pairs int              // of packet queues, at least 1
 }
 
-// config is struct virtio_net_config (§5.1.4).
-func (c *Card) config() []byte {
+// encode returns struct virtio_net_config (§5.1.4).
+func (c *Config) encode() []byte {
 	b := make([]byte, 12)
 	copy(b, c.MAC)
 	b[8], b[9] = byte(c.Pairs), byte(c.Pairs>>8)
@@ -59,7 +50,7 @@ func (c *Card) config() []byte {
 	return b
 }
 
-func (c *Card) check() error {
+func (c *Config) check() error {
 	switch {
 	case c.Pairs < 1 || c.Pairs > maxPairs:
 		return fmt.Errorf("%d pairs of queues: 1 to %d are possible", c.Pairs, maxPairs)
@@ -71,43 +62,49 @@ func (c *Card) check() error {
 	return nil
 }
 
-// backend is who moves the packets.
-type backend interface {
-	// features are the bits that it offers.
+// dataPath moves the packets of a card.
+type dataPath interface {
+	// features returns the bits that it offers.
 	features() uint64
-	// start has it work on the queues of packets, two for each pair, both
-	// of size 0 for a pair that is not there. Only the first pair is on.
+	// start begins work on the packet queues. There are two for each pair. Both
+	// have size 0 if the driver has not set up the pair. Only the first pair is
+	// enabled.
 	start(features uint64, queues []device.Queue) error
 	// enable turns a pair on or off.
 	enable(pair int, on bool) error
-	// stop takes the queues back, also from a start that failed.
+	// stop takes the queues back, also after a start that failed.
 	stop()
-	// gone is closed when no packet will be moved any more, because of err.
+	// gone returns a channel that is closed when the data path has failed for
+	// good. err then says why.
 	gone() <-chan struct{}
 	err() error
+	// descriptor returns the descriptor of the connection to another process, or
+	// -1 if there is no such process.
+	descriptor() int
+	// close releases all that the data path owns. It comes after stop.
 	close()
 }
 
-// Device is a device.Device.
+// Device is a network card. It is a [device.Device].
 type Device struct {
 	mem    *virtqueue.Memory
-	back   backend
-	card   Card
+	path   dataPath
+	card   Config
 	config []byte
 	queues []int
 
-	// Of what Start began.
-	running  []device.Queue // of packets
+	// Set by Start.
+	running  []device.Queue // packet queues
 	control  *device.Worker // nil: the driver has no control queue
 	stopping chan struct{}
-	watched  chan struct{} // closed when watch has ended
+	watched  chan struct{} // closed when watch has returned
 }
 
-func newDevice(mem *virtqueue.Memory, back backend, card Card) (*Device, error) {
-	if back.features()&device.FeatureVersion1 == 0 {
+func newDevice(mem *virtqueue.Memory, path dataPath, card Config) (*Device, error) {
+	if path.features()&device.FeatureVersion1 == 0 {
 		return nil, errors.New("the back end is older than virtio 1.0")
 	}
-	d := &Device{mem: mem, back: back, card: card, config: card.config()}
+	d := &Device{mem: mem, path: path, card: card, config: card.encode()}
 	d.queues = slices.Repeat([]int{queueSize}, 2*card.Pairs)
 	if card.Pairs > 1 {
 		d.queues = append(d.queues, controlSize)
@@ -120,15 +117,15 @@ func (d *Device) ID() uint32 { return device.IDNet }
 
 // Features implements device.Device.
 func (d *Device) Features() uint64 {
-	f := d.back.features() & featuresPassed
+	f := d.path.features() & dataPathFeatures
 	if len(d.card.MAC) > 0 {
-		f |= featureMAC
+		f |= feature.MAC
 	}
 	if d.card.MTU > 0 {
-		f |= featureMTU
+		f |= feature.MTU
 	}
 	if d.card.Pairs > 1 {
-		f |= featureControl | featureQueues
+		f |= feature.Control | feature.Multi
 	}
 	return f
 }
@@ -139,7 +136,7 @@ func (d *Device) Queues() []int { return d.queues }
 // Config implements device.Device.
 func (d *Device) Config() []byte { return d.config }
 
-// SetConfig implements device.Device: nothing is the driver's to write.
+// SetConfig implements device.Device. The driver can write no field.
 func (d *Device) SetConfig(int, []byte) {}
 
 // Start implements device.Device.
@@ -155,8 +152,8 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 		}
 	}
 	d.running = packets
-	if err := d.back.start(features&(featuresPassed|featureQueues), packets); err != nil {
-		d.back.stop()
+	if err := d.path.start(features&(dataPathFeatures|feature.Multi), packets); err != nil {
+		d.path.stop()
 		return fmt.Errorf("network card: %w", err)
 	}
 	if d.control != nil {
@@ -167,18 +164,19 @@ func (d *Device) Start(features uint64, queues []device.Queue, bus device.Bus) e
 	return nil
 }
 
-// divide tells the queues of packets, which it checks, from the control queue,
-// whose number depends on what the driver accepted (§5.1.2).
+// divide separates the packet queues, which it checks, from the control queue.
+// The number of the control queue depends on the features that the driver
+// accepted (§5.1.2). control is nil if the driver has none.
 func (d *Device) divide(features uint64, queues []device.Queue) (packets []device.Queue, control *device.Queue, err error) {
 	if len(queues) != len(d.queues) || features&^d.Features() != 0 {
 		return nil, nil, fmt.Errorf("%d queues of %d, features %#x of %#x", len(queues), len(d.queues), features, d.Features())
 	}
 	pairs := 1
-	if features&featureQueues != 0 {
+	if features&feature.Multi != 0 {
 		pairs = d.card.Pairs
 	}
-	switch features & (featureControl | featureQueues) {
-	case featureQueues: // §5.1.3.1
+	switch features & (feature.Control | feature.Multi) {
+	case feature.Multi: // §5.1.3.1
 		return nil, nil, errors.New("the driver wants several pairs of queues without a control queue")
 	case 0:
 	default:
@@ -196,7 +194,8 @@ func (d *Device) divide(features uint64, queues []device.Queue) (packets []devic
 			continue
 		}
 		for j := range pair {
-			// A lie is the driver's matter, and not to end the back end.
+			// The check is here because a lie of the driver would make a back end
+			// hang up for good.
 			if _, err := virtqueue.New(d.mem, pair[j].Layout, opts, 0); err != nil {
 				return nil, nil, fmt.Errorf("queue %d: %w", i+j, err)
 			}
@@ -208,12 +207,12 @@ func (d *Device) divide(features uint64, queues []device.Queue) (packets []devic
 	return packets, control, nil
 }
 
-// watch tells the driver when the back end is gone.
+// watch reports to the driver that the data path is gone.
 func (d *Device) watch(bus device.Bus) {
 	defer close(d.watched)
 	select {
-	case <-d.back.gone():
-		bus.Fail(fmt.Errorf("network card: %w", d.back.err()))
+	case <-d.path.gone():
+		bus.Fail(fmt.Errorf("network card: %w", d.path.err()))
 	case <-d.stopping:
 	}
 }
@@ -225,26 +224,13 @@ func (d *Device) Stop() {
 	if d.control != nil {
 		d.control.Stop()
 	}
-	d.back.stop()
+	d.path.stop()
 }
 
-// Socket is the descriptor of the connection to the back end, for who confines
-// this process; -1: there is none.
-func (d *Device) Socket() int {
-	if u, ok := d.back.(*user); ok {
-		return u.FD()
-	}
-	return -1
-}
+// Descriptor returns the descriptor of the connection to a back end in another
+// process, for the code that confines this process. It is -1 if there is no such
+// connection, or no longer.
+func (d *Device) Descriptor() int { return d.path.descriptor() }
 
-// Descriptor is that of the connection to a back end which is another process,
-// or -1.
-func (d *Device) Descriptor() int {
-	if u, ok := d.back.(*user); ok {
-		return u.Client.Descriptor()
-	}
-	return -1
-}
-
-// Close ends the back end's work for good. It comes after Stop.
-func (d *Device) Close() { d.back.close() }
+// Close ends the data path for good. It comes after Stop.
+func (d *Device) Close() { d.path.close() }

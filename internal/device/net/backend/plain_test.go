@@ -1,4 +1,4 @@
-package virtionet
+package backend
 
 import (
 	"bytes"
@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pith-os/pith/internal/link"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// segment is a TCP segment as the gateway's stack writes it: the checksum is
-// that of the pseudo-header, and there is more data than mss if that is not 0.
+// segment returns a TCP segment as the gateway's stack writes it. Its checksum is
+// partial. If mss is not 0, the segment is large and is to be cut at mss bytes.
 func segment(v4 bool, data []byte, mss int) []byte {
 	const options = 12
 	tcpLen := header.TCPMinimumSize + options
@@ -57,11 +59,11 @@ func segment(v4 bool, data []byte, mss int) []byte {
 	return b
 }
 
-// checkSegment checks all that a receiver does, and returns the data.
+// checkSegment checks a segment as a receiver does, and returns its data.
 func checkSegment(t *testing.T, v4 bool, b []byte, seq uint32, first, last bool) []byte {
 	t.Helper()
 	if !bytes.Equal(b[:10], make([]byte, 10)) {
-		t.Errorf("a header that asks for offload: % x", b[:12])
+		t.Errorf("the virtio-net header asks for offload: % x", b[:12])
 	}
 	var src, dst tcpip.Address
 	var tcp header.TCP
@@ -97,12 +99,12 @@ func checkSegment(t *testing.T, v4 bool, b []byte, seq uint32, first, last bool)
 	return tcp.Payload()
 }
 
-func TestADriverWithoutOffloadGetsPlainPackets(t *testing.T) {
+func TestDriverWithoutOffloadGetsPlainPackets(t *testing.T) {
 	for _, v4 := range []bool{true, false} {
 		for _, size := range []int{0, 1, 1447, 1448, 1449, 20001} {
 			t.Run(fmt.Sprintf("v4=%t,%d bytes", v4, size), func(t *testing.T) {
 				g := newGuest(t, 1, version1)
-				// Room for some of the segments at first.
+				// At first there is room for some of the segments.
 				posted := g.post(0, 3, 1600)
 				data := pattern(12 + size)[12:]
 				mss := 1448
@@ -110,7 +112,7 @@ func TestADriverWithoutOffloadGetsPlainPackets(t *testing.T) {
 					mss = 0
 				}
 				done := make(chan error)
-				go func() { done <- g.card.WritePackets([]Packet{{segment(v4, data, mss)}}) }()
+				go func() { done <- g.card.WritePackets([]link.Packet{{segment(v4, data, mss)}}) }()
 				posted = append(posted, g.post(0, 20, 1600)...)
 				if err := <-done; err != nil {
 					t.Fatal(err)
@@ -123,17 +125,17 @@ func TestADriverWithoutOffloadGetsPlainPackets(t *testing.T) {
 					got = append(got, checkSegment(t, v4, b, 0xfffffff0+uint32(len(got)), first, last)...)
 				}
 				if !bytes.Equal(got, data) {
-					t.Error("other data")
+					t.Error("the data differs")
 				}
 				if _, _, ok := g.queues[0].Take(); ok {
-					t.Error("a segment too many")
+					t.Error("there is one segment too many")
 				}
 			})
 		}
 	}
 }
 
-func TestADriverGetsTheOffloadThatItAccepted(t *testing.T) {
+func TestDriverGetsTheOffloadThatItAccepted(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		features uint64
@@ -149,7 +151,7 @@ func TestADriverGetsTheOffloadThatItAccepted(t *testing.T) {
 			g := newGuest(t, 1, version1|mrgRxbuf|test.features)
 			posted := g.post(0, 20, 1600)
 			want := segment(test.v4, pattern(3000), 1448)
-			if err := g.card.WritePackets([]Packet{{want}}); err != nil {
+			if err := g.card.WritePackets([]link.Packet{{want}}); err != nil {
 				t.Fatal(err)
 			}
 			got, _ := g.received(0, posted)
@@ -166,7 +168,7 @@ func TestADriverGetsTheOffloadThatItAccepted(t *testing.T) {
 		posted := g.post(0, 1, 1600)
 		p := pattern(100)
 		p[0] = 2
-		if err := g.card.WritePackets([]Packet{{p}}); err != nil {
+		if err := g.card.WritePackets([]link.Packet{{p}}); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := g.received(0, posted); got[0] != 0 || !bytes.Equal(got[12:], p[12:]) {

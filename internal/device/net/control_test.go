@@ -1,21 +1,22 @@
-package vhost
+package net
 
 import (
 	"errors"
 	"testing"
 
 	"github.com/pith-os/pith/internal/device"
+	"github.com/pith-os/pith/internal/device/net/feature"
 	"github.com/pith-os/pith/internal/virtqueue"
 	"github.com/pith-os/pith/internal/virtqueue/virtqueuetest"
 )
 
-// pairsOn is a back end that notes which pairs are on.
+// pairsOn is a dataPath that records which pairs are enabled.
 type pairsOn struct {
 	on  []bool
-	bad error // of enable
+	bad error // what enable returns
 }
 
-func (b *pairsOn) features() uint64 { return featuresPassed }
+func (b *pairsOn) features() uint64 { return dataPathFeatures }
 func (b *pairsOn) start(_ uint64, queues []device.Queue) error {
 	b.on = make([]bool, len(queues)/2)
 	return nil
@@ -27,24 +28,25 @@ func (b *pairsOn) enable(pair int, on bool) error {
 func (b *pairsOn) stop()                 {}
 func (b *pairsOn) gone() <-chan struct{} { return nil }
 func (b *pairsOn) err() error            { return nil }
+func (b *pairsOn) descriptor() int       { return -1 }
 func (b *pairsOn) close()                {}
 
-func TestCommandFailsWithTheBackEnd(t *testing.T) {
+func TestCommandFailsIfTheBackEndFails(t *testing.T) {
 	m := newMachine(t, 5, 16)
-	d, err := newDevice(m.mem, &pairsOn{bad: errors.New("gone")}, Card{Pairs: 2})
+	d, err := newDevice(m.mem, &pairsOn{bad: errors.New("gone")}, Config{Pairs: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.start(d, features|featureControl|featureQueues)
+	m.start(d, features|feature.Control|feature.Multi)
 	defer d.Stop()
 	if got := m.command(4, 4, 0, 2, 0); got != statusError {
-		t.Errorf("two pairs of a back end that is gone: %d", got)
+		t.Errorf("status %d for a back end that is gone, want %d", got, statusError)
 	}
 }
 
-// FuzzControl has a driver write anything to the control queue's memory, 4 KiB
-// of which the first part is the queue: no command panics, and pairs that the
-// driver has not set up stay as they are.
+// FuzzControl lets the fuzzer write the first 4 KiB of memory, which begin with
+// the control queue. No command may panic. Pairs that the driver has not set up
+// must stay off.
 func FuzzControl(f *testing.F) {
 	const size, pairs, absent = 8, 4, 2
 	memory := func() (*virtqueue.Memory, []byte, *virtqueuetest.Driver) {
@@ -67,8 +69,8 @@ func FuzzControl(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, written []byte) {
 		mem, b, driver := memory()
-		back := &pairsOn{on: make([]bool, pairs)}
-		d, err := newDevice(mem, back, Card{Pairs: pairs})
+		path := &pairsOn{on: make([]bool, pairs)}
+		d, err := newDevice(mem, path, Config{Pairs: pairs})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +83,7 @@ func FuzzControl(f *testing.F) {
 		copy(b[:4096], written)
 		q, err := virtqueue.New(mem, driver.Layout, virtqueue.Options{Indirect: true}, 0)
 		if err != nil {
-			return // its used ring was not empty
+			return // the used ring was not empty
 		}
 		var c virtqueue.Chain
 		for {
@@ -94,12 +96,12 @@ func FuzzControl(f *testing.F) {
 				break
 			}
 			if n != 1 {
-				t.Fatalf("an answer of %d bytes", n)
+				t.Fatalf("a status of %d bytes", n)
 			}
 			q.Push(&c, n)
 		}
-		if back.on[absent] || back.on[absent+1] {
-			t.Fatalf("pairs that are on: %v", back.on)
+		if path.on[absent] || path.on[absent+1] {
+			t.Fatalf("enabled pairs: %v", path.on)
 		}
 	})
 }

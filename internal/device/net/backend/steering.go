@@ -1,17 +1,20 @@
-package virtionet
+package backend
 
 import (
 	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/libos/boot"
 )
 
-// steering chooses the pair that receives a packet: the one that last
-// transmitted for its flow (§5.1.6.5.6), or another while that is disabled.
-// Flows are kept apart as well as a small table does.
+// steering chooses the pair that receives a packet: the one that transmitted the
+// last packet of the same flow (§5.1.6.5.6). While that pair is disabled it is
+// another one. Flows with the same hash share a pair.
 type steering struct {
-	pairs   [256]atomic.Uint32 // by a hash of the flow
-	enabled atomic.Uint64      // a bit for each pair that receives
+	pairs   [256]atomic.Uint32 // by hash of the flow
+	enabled atomic.Uint64      // one bit for each pair
 }
 
 func (s *steering) enable(pair int, on bool) {
@@ -22,15 +25,15 @@ func (s *steering) enable(pair int, on bool) {
 	}
 }
 
-// learn notes that pkt was transmitted by pair.
-func (s *steering) learn(pkt Packet, pair int) {
+// learn records that the guest transmitted pkt on pair.
+func (s *steering) learn(pkt link.Packet, pair int) {
 	if e := &s.pairs[flow(pkt)]; e.Load() != uint32(pair) {
 		e.Store(uint32(pair))
 	}
 }
 
 // choose returns the pair for pkt.
-func (s *steering) choose(pkt Packet) int {
+func (s *steering) choose(pkt link.Packet) int {
 	enabled := s.enabled.Load()
 	if enabled <= 1 {
 		return 0
@@ -41,22 +44,22 @@ func (s *steering) choose(pkt Packet) int {
 	return bits.TrailingZeros64(enabled)
 }
 
-// run returns the pair for the first of pkts, and how many in front have the
-// same one.
-func (s *steering) run(pkts []Packet) (pair, n int) {
+// run returns the pair for the first of pkts, and the number of packets from the
+// first on that go to this pair.
+func (s *steering) run(pkts []link.Packet) (pair, n int) {
 	pair = s.choose(pkts[0])
 	for n = 1; n < len(pkts) && s.choose(pkts[n]) == pair; n++ {
 	}
 	return pair, n
 }
 
-// flow is a hash of a packet's addresses and ports, the same for both
-// directions. What it makes of other packets than whole TCP and UDP is of no
-// matter, as long as it is the same each time.
-func flow(pkt Packet) uint8 {
+// flow returns a hash of a packet's addresses and ports. It is the same for both
+// directions. For a packet that is not a whole TCP or UDP packet, it only matters
+// that equal packets have equal hashes.
+func flow(pkt link.Packet) uint8 {
 	const (
 		ethernet = 14
-		ipv4     = headerSize + ethernet
+		ipv4     = boot.VirtioNetHeaderSize + ethernet
 		size     = ipv4 + 44
 	)
 	var b [size]byte
@@ -79,7 +82,7 @@ func flow(pkt Packet) uint8 {
 	return uint8(sum * 0x9e3779b1 >> 24)
 }
 
-// symmetric is two ports as one number, whichever comes first.
+// symmetric returns two ports as one number that does not depend on their order.
 func symmetric(b []byte) uint32 {
 	x, y := uint32(binary.BigEndian.Uint16(b)), uint32(binary.BigEndian.Uint16(b[2:]))
 	return min(x, y)<<16 | max(x, y)
