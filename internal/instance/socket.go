@@ -13,20 +13,8 @@ import (
 // not blocking, not listening. An invalid IP address means all addresses of the
 // host, and port 0 any free port. The caller closes the socket.
 func Bind(host netip.AddrPort) (socket int, err error) {
-	socket, err = bind(host)
-	for tries := 0; err == nil && host.Port() == 0; tries++ {
-		// A socket keeps a port that it asked for. It would lose one that the
-		// kernel chose for it, when it stops listening.
-		var chosen netip.AddrPort
-		if chosen, err = boundTo(socket); err == nil {
-			unix.Close(socket)
-			const maxTries = 16
-			socket, err = bind(netip.AddrPortFrom(host.Addr(), chosen.Port()))
-			if !errors.Is(err, unix.EADDRINUSE) || tries == maxTries {
-				break
-			}
-			socket, err = bind(host) // somebody else was faster
-		}
+	if socket, err = bind(host); err == nil && host.Port() == 0 {
+		socket, err = keepPort(host.Addr(), socket)
 	}
 	if err != nil {
 		name := host.String()
@@ -38,7 +26,18 @@ func Bind(host netip.AddrPort) (socket int, err error) {
 	return socket, nil
 }
 
-// bind is Bind without a port that lasts, and without words for the user.
+// keepPort returns a socket with the port of the given one, which it closes. The
+// given socket would lose this port when it stops listening, as the kernel chose it.
+// A socket keeps a port that it asked for.
+func keepPort(addr netip.Addr, socket int) (int, error) {
+	chosen, err := boundTo(socket)
+	if err := errors.Join(err, unix.Close(socket)); err != nil {
+		return -1, err
+	}
+	return bind(netip.AddrPortFrom(addr, chosen.Port()))
+}
+
+// bind makes a socket for Bind, with the error of the system call.
 func bind(host netip.AddrPort) (socket int, err error) {
 	switch ip := host.Addr(); {
 	case !ip.IsValid():

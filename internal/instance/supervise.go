@@ -68,7 +68,10 @@ func (i *Instance) supervise(ctx context.Context) {
 	}
 	cancel()
 	final, err := i.measure()
-	err = errors.Join(failure, err, r.Stop())
+	if err != nil { // no reason to call the instance a failure
+		i.launch.Log("statistics: %v", err)
+	}
+	err = errors.Join(failure, r.Stop())
 	tasks.Wait()
 	i.ports.close()
 	i.end(final, errors.Join(err, i.closeNetwork()))
