@@ -44,24 +44,24 @@ func (l *Lab) Start(ctx context.Context, m Monitor, p Program) (*Instance, error
 	return i, nil
 }
 
-// Addr is the host address at which the published guest port answers.
+// Addr returns the host's address at which the published guest port answers.
 func (i *Instance) Addr(guest string) string {
 	return net.JoinHostPort("127.0.0.1", i.hosts[guest])
 }
 
-// PID is the process id of the program or, for an image, of its monitor.
+// PID returns the process id of the program or, for an image, of pith run.
 func (i *Instance) PID() int { return i.cmd.Process.Pid }
 
-// Stdout is what the program has written so far.
+// Stdout returns what the program has written to standard output so far.
 func (i *Instance) Stdout() string { return i.stdout.String() }
 
-// Stderr is what the program has written so far.
+// Stderr returns what the program has written to standard error so far.
 func (i *Instance) Stderr() string { return i.stderr.String() }
 
-// Signal sends a signal to the program or, for an image, to its monitor.
+// Signal sends a signal to the program or, for an image, to pith run.
 func (i *Instance) Signal(s os.Signal) error { return i.cmd.Process.Signal(s) }
 
-// errEnded is why Await gives up early: nobody is left to answer.
+// errEnded says why Await gives up early: the program cannot answer any more.
 var errEnded = errors.New("the program has ended")
 
 // Await calls probe until it succeeds, the program ends or timeout passes.
@@ -95,8 +95,8 @@ func (i *Instance) AwaitTCP(timeout time.Duration, guest string) error {
 	})
 }
 
-// Wait waits for the program's end and returns its exit code; a death by
-// signal N is 128+N, as a shell has it and as an image's monitor exits.
+// Wait waits for the program's end and returns its exit code. A program that signal N
+// has ended has 128+N, as in a shell and as pith run exits.
 func (i *Instance) Wait(timeout time.Duration) (int, error) {
 	select {
 	case <-i.done:
@@ -122,7 +122,7 @@ func (i *Instance) Stop(sig os.Signal, timeout time.Duration) (int, error) {
 	return i.Wait(timeout)
 }
 
-// Kill ends the program at once, if it has not ended.
+// Kill kills the program, if it has not ended.
 func (i *Instance) Kill() error {
 	if err := i.Signal(os.Kill); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err

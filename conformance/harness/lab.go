@@ -14,8 +14,7 @@ import (
 	"sync"
 )
 
-// Lab is a directory in which programs are built, each once for each form,
-// and run.
+// Lab is a directory where programs are built, once in each form, and run.
 type Lab struct {
 	dir string
 
@@ -24,7 +23,7 @@ type Lab struct {
 	built map[string]result
 }
 
-// result is what a build came to; a failure is as final as a success.
+// result is the result of a build. A failure is final, as a success is.
 type result struct {
 	path string
 	err  error
@@ -39,10 +38,10 @@ func NewLab() (*Lab, error) {
 	return &Lab{dir: dir, built: make(map[string]result)}, nil
 }
 
-// Close removes the lab and all that was built.
+// Close removes the lab and all that it has built.
 func (l *Lab) Close() error { return os.RemoveAll(l.dir) }
 
-// Plain is the path of the program built by the go command, stripped and
+// Plain returns the path of the program that the go command has built, stripped and
 // without cgo, as an image is.
 func (l *Lab) Plain(ctx context.Context, p Program) (string, error) {
 	return l.build(ctx, p, "plain", func(out string) ([]string, error) {
@@ -50,7 +49,7 @@ func (l *Lab) Plain(ctx context.Context, p Program) (string, error) {
 	})
 }
 
-// Image is the path of the program built by pith.
+// Image returns the path of the image that pith has built of the program.
 func (l *Lab) Image(ctx context.Context, p Program) (string, error) {
 	return l.build(ctx, p, "image", func(out string) ([]string, error) {
 		pith, err := l.pithCommand(ctx)
@@ -65,7 +64,7 @@ func (l *Lab) Image(ctx context.Context, p Program) (string, error) {
 	})
 }
 
-// Pith is the path of the pith command, built from this source tree.
+// Pith returns the path of the pith command, built from this source tree.
 func (l *Lab) Pith(ctx context.Context) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,8 +75,8 @@ func (l *Lab) pithCommand(ctx context.Context) (string, error) {
 	if l.pith != "" {
 		return l.pith, nil
 	}
-	// Another module's tests must not choose the versions of pith's modules:
-	// it is built in its own.
+	// Pith is built in its own module, so that the module of another's tests
+	// does not choose the versions of its dependencies.
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/pith-os/pith").Output()
 	if err != nil {
 		return "", fmt.Errorf("find pith's module: %w", err)
@@ -107,7 +106,7 @@ func (l *Lab) build(ctx context.Context, p Program, form string, argv func(out s
 	return out, err
 }
 
-// command runs argv in dir; its output is in the error, if any.
+// command runs argv in dir. An error has the command's output.
 func command(ctx context.Context, dir string, argv ...string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir

@@ -6,30 +6,32 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
-	"github.com/pith-os/pith/internal/kvm/probe"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/monitor"
 )
 
 // Monitor is a way to run a program.
 type Monitor struct {
 	Name string
-	// Image says that it runs the image and not the plain binary.
+	// Image reports whether it runs the image, and not the plain binary.
 	Image bool
-	// Machine says that the image is a virtual machine.
+	// Machine reports whether the image runs as a virtual machine.
 	Machine bool
-	// Flags are those of pith run that choose it.
+	// Flags are the flags of pith run that choose it.
 	Flags []string
-	// Kinds are the flags of each kind of machine that it makes.
+	// Kinds are the flags of each kind of virtual machine that it makes.
 	Kinds [][]string
-	// missing says why it runs nothing on this machine; nil: it runs
+	// missing returns why it runs nothing on this host; nil: it runs
 	// everywhere.
 	missing func() error
-	// ofHost says that nobody can install what is missing: not even CI must
-	// have it.
+	// ofHost reports whether nobody can install what is missing. Then even CI
+	// need not have it.
 	ofHost bool
-	// command prepares the start of a program that is to be reached at hosts,
+	// command prepares the start of a program that clients reach at hosts,
 	// the host ports by guest port.
 	command func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error)
 }
@@ -37,41 +39,44 @@ type Monitor struct {
 // Plain runs the plain binary as an ordinary Linux process.
 var Plain = Monitor{Name: "plain", command: plainCommand}
 
-// Monitors are all ways to run a program, the plain one first. A new monitor
-// of pith joins every test by one line here.
-var Monitors = []Monitor{
-	Plain,
-	imageMonitor(Monitor{Name: "process"}, "--monitor", "process"),
-	imageMonitor(Monitor{Name: "kvm", Machine: true, Kinds: [][]string{nil}, missing: kvmMissing, ofHost: true}, "--monitor", "kvm"),
-	qemuMonitor("microvm"),
-	qemuMonitor("q35"),
+// Monitors are all ways to run a program, the plain one first: each monitor of
+// pith, or each type of virtual machine that it makes.
+var Monitors = allMonitors()
+
+func allMonitors() []Monitor {
+	list := []Monitor{Plain}
+	for _, m := range monitor.All() {
+		d := m.Describe()
+		flags := []string{"--monitor", d.Name}
+		if len(d.MachineTypes) == 0 {
+			list = append(list, imageMonitor(d.Name, m, flags))
+		}
+		for _, t := range d.MachineTypes {
+			list = append(list, imageMonitor(t, m, append(slices.Clone(flags), "--machine", t)))
+		}
+	}
+	return list
 }
 
-// qemuMonitor runs the image on a machine type of QEMU.
-func qemuMonitor(machine string) Monitor {
-	kinds := [][]string{{"--cpu-model", "max"}, {"--cpu-model", "qemu64"}}
-	return imageMonitor(Monitor{Name: machine, Machine: true, Kinds: kinds, missing: qemuMissing},
-		"--monitor", "qemu", "--machine", machine)
-}
-
-// kvmMissing and qemuMissing try once.
-var (
-	kvmMissing = sync.OnceValue(func() error {
-		_, err := probe.Run(context.Background())
+// imageMonitor runs the image on a monitor of pith with these flags.
+func imageMonitor(name string, of instance.Monitor, flags []string) Monitor {
+	d := of.Describe()
+	m := Monitor{Name: name, Image: true, Machine: d.VM, Flags: flags, command: imageCommand(flags...)}
+	m.ofHost = !slices.ContainsFunc(d.Needs, func(r instance.Requirement) bool { return r.Install != "" })
+	m.missing = sync.OnceValue(func() error { // tries once
+		_, err := of.Ready(context.Background())
 		return err
 	})
-	qemuMissing = sync.OnceValue(func() error {
-		_, err := exec.LookPath("qemu-system-x86_64")
-		return err
-	})
-)
-
-func imageMonitor(m Monitor, flags ...string) Monitor {
-	m.Image, m.Flags, m.command = true, flags, imageCommand(flags...)
+	for _, model := range d.CPUModels {
+		m.Kinds = append(m.Kinds, []string{"--cpu-model", model})
+	}
+	if d.VM && len(m.Kinds) == 0 {
+		m.Kinds = [][]string{nil}
+	}
 	return m
 }
 
-// Missing says why the monitor does not run on this machine; nil: it does.
+// Missing returns why the monitor does not run on this host; nil: it runs.
 func (m Monitor) Missing() error {
 	if m.missing == nil {
 		return nil
@@ -79,11 +84,11 @@ func (m Monitor) Missing() error {
 	return m.missing()
 }
 
-// SelectEnv names the environment variable that limits a test run to some
-// monitors, by name and separated by commas.
+// SelectEnv is the environment variable that limits a test run to some monitors:
+// their names, separated by commas.
 const SelectEnv = "PITH_TEST_MONITORS"
 
-// Selected are the monitors that SelectEnv asks for: all, when it is not set.
+// Selected returns the monitors that SelectEnv asks for, or all if it is not set.
 func Selected() []Monitor {
 	names, ok := os.LookupEnv(SelectEnv)
 	if !ok {
@@ -100,12 +105,12 @@ func Selected() []Monitor {
 	return chosen
 }
 
-// gateway is the address of the user-mode network's gateway, which stands for
-// the host's loopback.
+// gateway is the address of the user-mode network's gateway. It stands for the host's
+// loopback interface.
 const gateway = "10.0.2.2"
 
-// Command prepares the program's start on monitor m. hosts are the host ports
-// by guest port, as Instance.Addr needs them.
+// Command prepares the program's start on monitor m. It returns the host ports by guest
+// port, for Instance.Addr.
 func (l *Lab) Command(ctx context.Context, m Monitor, p Program) (cmd *exec.Cmd, hosts map[string]string, err error) {
 	hosts, err = freePorts(p.Ports)
 	if err != nil {
@@ -138,13 +143,14 @@ func plainCommand(ctx context.Context, l *Lab, p Program, hosts map[string]strin
 	}
 	cmd := exec.CommandContext(ctx, bin, where.fill(p.Args)...)
 	cmd.Dir = root
-	// An image brings time zones along; a machine may have none.
+	// An image brings time zones along; the host may have none.
 	zones := filepath.Join(strings.TrimSpace(string(goroot)), "lib/time/zoneinfo.zip")
 	cmd.Env = append(where.fill(p.Env), "ZONEINFO="+zones, "TMPDIR="+filepath.Join(root, "tmp"))
 	return cmd, nil
 }
 
-// imageCommand prepares the image's start by pith run with these flags.
+// imageCommand returns a function that prepares the image's start by pith run with
+// these flags.
 func imageCommand(flags ...string) func(context.Context, *Lab, Program, map[string]string) (*exec.Cmd, error) {
 	return func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
 		image, err := l.Image(ctx, p)

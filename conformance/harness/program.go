@@ -1,7 +1,7 @@
-// Package harness runs one program on several monitors and lets one client
-// check them all: the plain Linux binary says what is true, the image must
-// answer the same. The tests of examples and conformance and the benchmarks
-// call it; it calls the go command and the pith command, as a user would.
+// Package harness runs one program on several monitors, and one client checks them
+// all. The plain Linux binary shows what is right, and the image must answer the
+// same. The tests of examples and conformance and the benchmarks call this package.
+// It calls the go command and the pith command, as a user does.
 package harness
 
 import (
@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// Program is a main package and the way it is started. In Args and Env,
-// ${root} is the root of the program's files, ${port:N} the port that the
-// program must listen on to be reached by Instance.Addr(N), and ${host} the
-// address by which the program reaches servers on this machine's loopback.
+// Program is a main package and how to start it. Args and Env may have placeholders.
+// ${root} is the root of the program's files. ${port:N} is the port on which the
+// program must listen, for clients to reach it at Instance.Addr(N). ${host} is the
+// address of the host's loopback servers, as the program reaches them.
 type Program struct {
 	Package string            // as go build takes it
 	Dir     string            // where the go command runs; empty: the working directory
@@ -27,7 +27,7 @@ type Program struct {
 	Flags   []string          // further flags of pith run
 }
 
-// place is how a program's placeholders read on one monitor.
+// place has the values of a program's placeholders on one monitor.
 type place struct {
 	root  string
 	host  string
@@ -36,11 +36,11 @@ type place struct {
 
 // fill replaces the placeholders in each of list.
 func (p place) fill(list []string) []string {
-	words := []string{"${root}", p.root, "${host}", p.host}
+	pairs := []string{"${root}", p.root, "${host}", p.host}
 	for guest, port := range p.ports {
-		words = append(words, "${port:"+guest+"}", port)
+		pairs = append(pairs, "${port:"+guest+"}", port)
 	}
-	r := strings.NewReplacer(words...)
+	r := strings.NewReplacer(pairs...)
 	out := make([]string, len(list))
 	for i, s := range list {
 		out[i] = r.Replace(s)
@@ -79,7 +79,7 @@ func freeAddr(udp bool) (net.Addr, error) {
 	return l.Addr(), l.Close()
 }
 
-// populate makes a root folder as an image would have it: /tmp and files.
+// populate makes a root folder as an image has it: /tmp and files.
 func populate(root string, files map[string]string) error {
 	if err := os.MkdirAll(filepath.Join(root, "tmp"), 0o777); err != nil {
 		return err

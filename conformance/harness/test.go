@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Timeout is how long a test waits for a program that should answer or end
-// soon; it is generous because machines of CI are slow.
+// Timeout is how long a test waits for a program that should answer or end soon. It is
+// generous because CI is slow.
 const Timeout = 30 * time.Second
 
 // shared is the lab of this process's tests.
 var shared *Lab
 
-// Main runs a package's tests with a lab of their own: call it from TestMain.
+// Main runs a package's tests with a lab of their own. TestMain calls it.
 func Main(m *testing.M) int {
 	lab, err := NewLab()
 	if err != nil {
@@ -30,16 +30,16 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Each starts p on every selected monitor, one subtest each, and checks it.
-// The program is ended after the check, if the check has not done so.
+// Each starts p on every selected monitor, in a subtest, and checks it. After the
+// check it kills the program, if that has not ended.
 func Each(t *testing.T, p Program, check func(t *testing.T, i *Instance)) {
 	for _, m := range Selected() {
 		t.Run(m.Name, func(t *testing.T) { check(t, Start(t, m, p)) })
 	}
 }
 
-// Serve is Each for a server: the check begins when the first of p.Ports
-// accepts connections, and after it SIGINT must end the program with code.
+// Serve is Each for a server. The check begins when the first of p.Ports accepts
+// connections. After the check, SIGINT must end the program with code.
 func Serve(t *testing.T, p Program, code int, check func(t *testing.T, i *Instance)) {
 	Each(t, p, func(t *testing.T, i *Instance) {
 		if err := i.AwaitTCP(Timeout, p.Ports[0]); err != nil {
@@ -56,9 +56,9 @@ func Serve(t *testing.T, p Program, code int, check func(t *testing.T, i *Instan
 	})
 }
 
-// Start starts p on monitor m for the time of the test; what the program
-// wrote is shown when the test fails. A test whose monitor is missing is
-// skipped, except on CI, where it fails unless only the host can have it.
+// Start starts p on monitor m for the time of the test. It shows the program's output
+// if the test fails. It skips a test whose monitor is missing. On CI such a test
+// fails, unless nobody can install what the monitor needs.
 func Start(t *testing.T, m Monitor, p Program) *Instance {
 	t.Helper()
 	require(t, m)
@@ -77,8 +77,8 @@ func Start(t *testing.T, m Monitor, p Program) *Instance {
 	return i
 }
 
-// Pith is the path of the pith command, for a test on monitor m, which is
-// skipped as by Start.
+// Pith returns the path of the pith command, for a test on monitor m. It skips the test
+// as Start does.
 func Pith(t *testing.T, m Monitor) string {
 	t.Helper()
 	require(t, m)
@@ -89,8 +89,8 @@ func Pith(t *testing.T, m Monitor) string {
 	return pith
 }
 
-// require skips a test whose monitor is missing, except on CI, where it fails
-// for what CI installs.
+// require skips a test whose monitor is missing. On CI the test fails if the monitor
+// could be installed.
 func require(t *testing.T, m Monitor) {
 	t.Helper()
 	err := m.Missing()

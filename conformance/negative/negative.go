@@ -20,7 +20,7 @@ type Attempt struct {
 // End is how an image must end.
 type End int
 
-// Ends, by exit code (see monitor.Monitor).
+// Ends, by exit code (see libos/boot).
 const (
 	// Forbidden: killed for a system call that is not permitted.
 	Forbidden = End(128 + unix.SIGSYS)

@@ -6,13 +6,12 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/conformance/harness"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/process"
-	"github.com/pith-os/pith/libos/boot"
 )
 
-// monitors are all that run images on this machine.
-var monitors = []monitor.Monitor{process.Monitor{}}
+// monitors are those under test.
+var monitors = []instance.Monitor{process.Monitor{}}
 
 func TestMain(m *testing.M) {
 	process.Main()
@@ -21,9 +20,9 @@ func TestMain(m *testing.M) {
 
 func TestAttemptsEndAsTheyMust(t *testing.T) {
 	for _, mon := range monitors {
-		t.Run(mon.Name(), func(t *testing.T) {
+		t.Run(mon.Describe().Name, func(t *testing.T) {
 			if how, err := mon.Probe(t.Context()); err != nil {
-				t.Skipf("this machine cannot run images: %v", err)
+				t.Skipf("this host cannot run images: %v", err)
 			} else {
 				t.Log(how)
 			}
@@ -34,7 +33,7 @@ func TestAttemptsEndAsTheyMust(t *testing.T) {
 	}
 }
 
-func try(t *testing.T, mon monitor.Monitor, a Attempt) {
+func try(t *testing.T, mon instance.Monitor, a Attempt) {
 	name := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(name, a.Image(), 0o755); err != nil {
 		t.Fatal(err)
@@ -44,10 +43,8 @@ func try(t *testing.T, mon monitor.Monitor, a Attempt) {
 		t.Fatal(err)
 	}
 	defer image.Close()
-	code, err := mon.Run(t.Context(), &monitor.Config{
-		Image: image,
-		Args:  []string{a.Name},
-		Boot:  boot.Config{CPUs: 1, Memory: 16 << 20},
+	code, err := instance.Run(t.Context(), &instance.Spec{
+		Monitor: mon, Image: image, Args: []string{a.Name}, CPUs: 1, Memory: 16 << 20,
 	})
 	switch {
 	case err != nil:

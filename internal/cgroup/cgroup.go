@@ -1,6 +1,5 @@
-// Package cgroup places processes that are started in a cgroup (cgroups(7)) that
-// the user has made, of version 2 or, where a host still has them, of version 1.
-// Monitors place what they start.
+// Package cgroup starts processes in a cgroup (cgroups(7)) that the user has made,
+// of version 2 or, on hosts that still have it, of version 1. Monitors use it.
 package cgroup
 
 import (
@@ -17,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cgroup is an open cgroup. A nil one is the own.
+// Cgroup is an open cgroup. A nil Cgroup is the caller's.
 type Cgroup struct {
 	dir *os.File
 	v2  bool
 }
 
-// Open opens the cgroup of a path: of its folder, or from the root of version
-// 2's hierarchy. It is nil for an empty path.
+// Open opens the cgroup at a path: an absolute one is a folder's, a relative one
+// begins at the root of version 2's hierarchy. It returns nil for an empty path.
 func Open(path string) (*Cgroup, error) {
 	if path == "" {
 		return nil, nil
@@ -32,13 +31,13 @@ func Open(path string) (*Cgroup, error) {
 	if !filepath.IsAbs(path) {
 		root, err := unified("/proc/self/mountinfo")
 		if err != nil {
-			return nil, fmt.Errorf("cgroup %s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		path = filepath.Join(root, path)
 	}
 	dir, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_PATH, 0)
 	if err != nil {
-		return nil, fmt.Errorf("cgroup: %w", err)
+		return nil, err
 	}
 	var fs unix.Statfs_t
 	err = unix.Fstatfs(int(dir.Fd()), &fs)
@@ -46,13 +45,13 @@ func Open(path string) (*Cgroup, error) {
 		err = errors.New("it is not a folder of a cgroup file system")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", path, errors.Join(err, dir.Close()))
+		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, dir.Close()))
 	}
 	return &Cgroup{dir, fs.Type == unix.CGROUP2_SUPER_MAGIC}, nil
 }
 
-// unified is where version 2's hierarchy is mounted (proc_pid_mountinfo(5): the
-// fifth field is the place, the one behind " - " the type).
+// unified returns where version 2's hierarchy is mounted. In
+// proc_pid_mountinfo(5), the fifth field is the place, and the type follows " - ".
 func unified(mountinfo string) (string, error) {
 	f, err := os.Open(mountinfo)
 	if err != nil {
@@ -70,10 +69,10 @@ func unified(mountinfo string) (string, error) {
 	if err := lines.Err(); err != nil {
 		return "", err
 	}
-	return "", errors.New("this host has no cgroups of version 2: give the absolute path of a folder")
+	return "", errors.New("the host has no cgroups of version 2: give the absolute path of a folder")
 }
 
-// String is the folder.
+// String returns the path of the folder.
 func (c *Cgroup) String() string { return c.dir.Name() }
 
 // Close closes what Open opened.
@@ -84,8 +83,8 @@ func (c *Cgroup) Close() error {
 	return c.dir.Close()
 }
 
-// Thread calls f in a goroutine of its own, on a thread that ends with it: one
-// for Place.
+// Thread calls f in a goroutine of its own, on a thread that ends when f returns.
+// Such a thread may call Place.
 func Thread(f func()) {
 	go func() {
 		runtime.LockOSThread()
@@ -93,8 +92,9 @@ func Thread(f func()) {
 			f()
 			return
 		}
-		// The process's first thread stays, and its memory is counted where
-		// that is. While this goroutine has it, another gets another one.
+		// The process's first thread does not end, and the process's memory is
+		// counted in the cgroup of this thread. While this goroutine holds it,
+		// another goroutine gets another thread.
 		locked := make(chan struct{})
 		go func() {
 			runtime.LockOSThread()
@@ -106,8 +106,8 @@ func Thread(f func()) {
 	}()
 }
 
-// Place has a process that is started with attr, by this thread, begin in the
-// cgroup. The thread, one of Thread's, may be placed there itself.
+// Place has the process that this thread starts with attr begin in the cgroup. It
+// may place the thread there, too: Thread has made it.
 func (c *Cgroup) Place(attr *syscall.SysProcAttr) error {
 	switch {
 	case c == nil:
@@ -116,8 +116,8 @@ func (c *Cgroup) Place(attr *syscall.SysProcAttr) error {
 		attr.UseCgroupFD, attr.CgroupFD = true, int(c.dir.Fd())
 		return nil
 	}
-	// A child is where the thread is that makes it, which in version 1 need
-	// not be where its process is.
+	// A child begins in the cgroup of the thread that makes it. In version 1,
+	// this need not be the cgroup of the thread's process.
 	tasks, err := unix.Openat(int(c.dir.Fd()), "tasks", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		_, err = unix.Write(tasks, strconv.AppendInt(nil, int64(unix.Gettid()), 10))

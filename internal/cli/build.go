@@ -14,7 +14,7 @@ import (
 	"github.com/pith-os/pith/internal/toolchain"
 )
 
-// buildFlags are the flags of build; run has those too that say what to build.
+// buildFlags are the flags of build. Run has those that say what to build.
 type buildFlags struct {
 	tags     string
 	ldflags  string
@@ -23,17 +23,17 @@ type buildFlags struct {
 	verbose  bool
 }
 
-// register adds the flags; verbose is a letter for the last, or none.
+// register adds the flags. verbose is a letter for the last flag, or none.
 func (b *buildFlags) register(f *pflag.FlagSet, verbose string) {
 	f.StringVar(&b.tags, "tags", "", "build `TAGS`, separated by commas")
 	f.StringVar(&b.ldflags, "ldflags", "", "`FLAGS` for the Go linker; without them the image has no symbol table")
-	f.BoolVar(&b.trimpath, "trimpath", true, "leave the paths of this machine out of the image")
+	f.BoolVar(&b.trimpath, "trimpath", true, "leave the host's paths out of the image")
 	f.StringArrayVar(&b.files, "file", nil, "add a file or folder to the image's root, `SRC:DST`; repeatable")
 	f.BoolVarP(&b.verbose, "verbose", verbose, false, "print the names of packages as they are compiled")
 }
 
-// changed is the name of a given flag that has a meaning only when something is
-// built, if there is one. (--verbose has one in a run, too.)
+// changed returns the name of a given flag that has a meaning only for a build; empty:
+// there is none. (--verbose has a meaning for a run, too.)
 func (*buildFlags) changed(f *pflag.FlagSet) string {
 	for _, name := range []string{"tags", "ldflags", "trimpath", "file"} {
 		if f.Changed(name) {
@@ -52,7 +52,7 @@ func (s *session) buildCommand() *cobra.Command {
 		Short: "Build a Go program as an image",
 		Long: `Build a main package as an image. PACKAGE is what go run takes: an import path,
 a folder, a file, or a path with a version. ARGS and the variables of -e are the
-image's defaults: pith run uses them unless it is given others.`,
+image's defaults: pith run uses them unless it gets others.`,
 		Example: `  pith build ./cmd/web -o web.pith
   pith build --file ./site:/srv/site example.com/web@v1.2.3`,
 		Args: oneArg("PACKAGE"),
@@ -92,7 +92,7 @@ func (b *buildFlags) options(pkg string, f *pflag.FlagSet) (image.Options, error
 	return o, nil
 }
 
-// build builds an image and says what of it will not work.
+// build builds an image and warns of what in it will not work.
 func (s *session) build(ctx context.Context, o image.Options) (*image.Result, error) {
 	report, done := s.progress()
 	defer done()
@@ -114,8 +114,8 @@ func (s *session) build(ctx context.Context, o image.Options) (*image.Result, er
 	return r, nil
 }
 
-// report gives go's own words, which are complete. A single line gets ours
-// before it; with -v the words have been printed as they came.
+// report passes on the go command's own message, which is complete. A single line
+// gets a prefix. printed reports whether the user has seen the message (-v).
 func (s *session) report(e *image.GoError, printed bool) error {
 	text := strings.TrimSpace(e.Output)
 	if text != "" && !strings.Contains(text, "\n") {
@@ -129,7 +129,7 @@ func (s *session) report(e *image.GoError, printed bool) error {
 	return &exitError{code: exitUser}
 }
 
-// warn names the functions that may end the program when they are executed.
+// warn names the functions that may end the program when it calls them.
 func (s *session) warn(m *image.Manifest) {
 	if len(m.Traps) == 0 {
 		return
@@ -142,6 +142,6 @@ func (s *session) warn(m *image.Manifest) {
 	if n := len(m.Traps) - shown; n > 0 {
 		names = append(names, fmt.Sprintf("%d more (pith inspect lists them)", n))
 	}
-	fmt.Fprintf(s.stderr, "pith: warning: system call instructions of its own in %s: the library OS does not see them, and a call that the monitor forbids ends the program\n",
+	fmt.Fprintf(s.stderr, "pith: warning: %s: these functions have system call instructions that the library OS does not see; a call that the monitor forbids ends the program\n",
 		strings.Join(names, ", "))
 }

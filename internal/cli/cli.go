@@ -1,5 +1,5 @@
-// Package cli is pith's command line. Each command is a file: it reads flags,
-// calls the package that does the work (image, monitor, gateway, doctor) and
+// Package cli is pith's command line. Each command is a file. It reads flags,
+// calls the package that does the work (image, instance, doctor, toolchain) and
 // turns errors into one line for the user. cmd/pith calls Main.
 package cli
 
@@ -16,16 +16,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/version"
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
 )
 
-// Exit codes besides the program's own.
-const (
-	exitUser        = 1   // what the user asked for cannot be done
-	exitInterrupted = 130 // ended by a signal before the program ran
-)
+// exitUser is the exit code when the user asked for what cannot be done. Other
+// exit codes besides the program's own are in libos/boot.
+const exitUser = 1
 
-// progressDelay is how long something takes before it gets a progress line.
+// progressDelay is how long a step takes before the user gets a progress line.
 const progressDelay = time.Second
 
 // session is what the commands share.
@@ -34,8 +36,8 @@ type session struct {
 	exitCode              int // of the program that ran
 }
 
-// exitError is an error with an exit code of its own. One without an err was
-// reported already.
+// exitError is an error with an exit code of its own. If err is nil, the user
+// has been told already.
 type exitError struct {
 	code int
 	err  error
@@ -64,7 +66,7 @@ func Main(args []string, stdin, stdout, stderr *os.File) int {
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return exitInterrupted
+		return boot.ExitSignal(int(unix.SIGINT)) // before the program ran
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "pith: "+oneLine(err.Error()))
@@ -72,7 +74,7 @@ func Main(args []string, stdin, stdout, stderr *os.File) int {
 	return code
 }
 
-// oneLine keeps an error on a line of its own, whatever it wraps.
+// oneLine puts an error on one line, whatever it wraps.
 func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
@@ -82,9 +84,9 @@ func (s *session) rootCommand() *cobra.Command {
 		Use:   "pith",
 		Short: "Build unmodified Go programs as unikernels and run them",
 		Long: `Pith turns an unmodified Go program into a unikernel: the program, the Go
-runtime and a library OS, linked into one image. It runs as a process that may
-do almost nothing, without root, a container or a virtual machine; or, the same
-file, as a virtual machine with nothing beneath it.`,
+runtime and a library OS, linked into one image. The image runs as a process that
+may do almost nothing, without root, a container or a virtual machine. The same
+file also runs as a virtual machine of its own, without an operating system.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith build ./cmd/web -o web.pith && pith run web.pith -p 8080:80`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -108,7 +110,7 @@ file, as a virtual machine with nothing beneath it.`,
 	return root
 }
 
-// oneArg has a command take exactly one argument, called what.
+// oneArg makes a command take exactly one argument, which messages call what.
 func oneArg(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		n := len(args)
@@ -125,10 +127,10 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// progress prints what is being done once that takes a while, on a terminal
-// only. The function it returns ends it.
+// progress returns a function that reports the current step, and one that ends the
+// report. A step is printed once it takes a while, and only on a terminal.
 func (s *session) progress() (report func(string), done func()) {
-	if !isTerminal(s.stderr) {
+	if !instance.IsTerminal(s.stderr) {
 		return func(string) {}, func() {}
 	}
 	var timer *time.Timer

@@ -1,14 +1,15 @@
 package cli
 
 import (
-	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/network"
 )
 
 func TestDevicesAreAsTheFlagsSay(t *testing.T) {
@@ -23,45 +24,33 @@ func TestDevicesAreAsTheFlagsSay(t *testing.T) {
 	if code, stderr := runMain(t, &r, args...); code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
-	if want := []monitor.Disk{{Path: disk}, {Path: disk, ReadOnly: true}}; !slices.Equal(r.config.Disks, want) {
-		t.Errorf("disks %+v", r.config.Disks)
+	if want := []instance.Disk{{Path: disk, Rate: 10 << 20, IOPS: 500}, {Path: disk, ReadOnly: true, Rate: 10 << 20, IOPS: 500}}; !slices.Equal(r.launch.Disks, want) {
+		t.Errorf("disks %+v", r.launch.Disks)
 	}
-	if want := (monitor.Limits{DiskRate: 10 << 20, DiskIOPS: 500, HugePages: true}); r.config.Limits != want {
-		t.Errorf("limits %+v", r.config.Limits)
+	if !r.launch.HugePages {
+		t.Error("no huge pages")
 	}
-	if r.config.Vsock != socket {
-		t.Errorf("vsock %s", r.config.Vsock)
+	if r.launch.Vsock != socket {
+		t.Errorf("vsock %s", r.launch.Vsock)
 	}
 }
 
 func TestNetworks(t *testing.T) {
 	for in, want := range map[string]struct {
-		there, ok bool
-		tap       string
+		network instance.Network
+		ok      bool
 	}{
-		"user": {there: true, ok: true}, "none": {ok: true}, "tap:tap0": {there: true, ok: true, tap: "tap0"},
-		"": {}, "tap": {}, "tap:": {}, "bridge": {}, "User": {},
+		"user": {network.User{Rate: 1 << 20}, true}, "tap:tap0": {network.TAP{Interface: "tap0", Rate: 1 << 20}, true},
+		"": {}, "tap": {}, "tap:": {}, "bridge": {}, "User": {}, "none": {},
 	} {
-		there, tap, err := parseNetwork(in)
-		if there != want.there || tap != want.tap || (err == nil) != want.ok {
-			t.Errorf("%q: %t, %q, %v", in, there, tap, err)
+		d := deviceFlags{net: in, netRate: "1M"}
+		if n, err := d.network(); !reflect.DeepEqual(n, want.network) || (err == nil) != want.ok {
+			t.Errorf("%q: %v, %v", in, n, err)
 		}
 	}
-}
-
-func TestAddressAtAnInterfaceIsAlwaysTheSame(t *testing.T) {
-	first, err := net.ParseMAC(tapAddress("tap0").String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if first[0]&3 != 2 {
-		t.Errorf("%s is not a locally administered address of one station", first)
-	}
-	if again := tapAddress("tap0"); again.String() != first.String() {
-		t.Errorf("%s and %s", first, again)
-	}
-	if other := tapAddress("tap1"); other.String() == first.String() {
-		t.Errorf("two interfaces have %s", other)
+	d := deviceFlags{net: "none"}
+	if n, err := d.network(); n != nil || err != nil {
+		t.Errorf("none: %v, %v", n, err)
 	}
 }
 

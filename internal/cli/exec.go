@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pith-os/pith/internal/image"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/toolchain"
 )
 
-// testMemory is what tests get unless they ask for something else: they are
-// many in one program, and memory is taken when it is touched.
+// testMemory is the default memory of tests. One program has many tests, and the host
+// gives memory only when it is touched.
 const testMemory = "2G"
 
 func (s *session) execCommand() *cobra.Command {
@@ -25,13 +25,13 @@ func (s *session) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] BINARY [ARGS]",
 		Short: "Run an executable that pith's Go linked, as a unikernel",
-		Long: `Run an executable that pith's Go linked, a test for example, as an image: go test
-and go run call it with -exec. Arguments and environment are the executable's as
-they are. It starts in the current folder and sees these folders of the host at
-their own paths: the module's that the current folder is in, go's work folder
-for the executable, those that its -test flags say to write to, and, to read,
-the executable's and the Go distribution's. It runs as a confined process unless
---monitor, or a flag that takes a virtual machine, says otherwise.`,
+		Long: `Run an executable that pith's Go linked, such as a test, as an image. go test and
+go run call it with -exec. The executable gets the arguments and the environment
+unchanged. It starts in the current folder and sees these folders of the host at
+their own paths: the module around the current folder, go's work folder for the
+executable, the folders that its -test flags say to write to, and, to read, the
+executable's folder and the Go distribution. It runs as a confined process unless
+--monitor, or a flag that needs a virtual machine, says otherwise.`,
 		Example: `  pith test ./...
   pith go test -exec "pith exec --monitor qemu" ./...
   pith go test -c -o x.test ./x && pith exec x.test -test.v`,
@@ -42,10 +42,10 @@ the executable's and the Go distribution's. It runs as a confined process unless
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inst, err := f.instance(cmd.Context(), processes)
+			p, err := f.plan(cmd.Context(), processes)
 			if err == nil {
-				inst.verbose = verbose
-				err = s.exec(cmd.Context(), inst, args)
+				p.verbose = verbose
+				err = s.exec(cmd.Context(), p, args)
 			}
 			if err != nil {
 				return fmt.Errorf("exec: %w", err)
@@ -61,7 +61,7 @@ the executable's and the Go distribution's. It runs as a confined process unless
 	return cmd
 }
 
-func (s *session) exec(ctx context.Context, inst *instance, args []string) error {
+func (s *session) exec(ctx context.Context, p *plan, args []string) error {
 	executable, err := filepath.Abs(args[0])
 	if err != nil {
 		return err
@@ -96,14 +96,13 @@ func (s *session) exec(ctx context.Context, inst *instance, args []string) error
 		return err
 	}
 	defer img.Close()
-	inst.args, inst.env = args, os.Environ()
-	inst.boot.Dir = dir
-	inst.folders = append(inst.folders, foldersOf(dir, executable, goroot, args[1:])...)
-	return s.start(ctx, inst, img)
+	p.Args, p.Env, p.Dir = args, os.Environ(), dir
+	p.Folders = append(p.Folders, foldersOf(dir, executable, goroot, args[1:])...)
+	return s.start(ctx, p, img)
 }
 
-// emptyFolders gives the image the folders that the variables name, as far as
-// they are set, without what is in them.
+// emptyFolders returns empty folders for the image, at the paths that the variables
+// have.
 func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err error) {
 	empty := filepath.Join(tmp, "empty")
 	if err := os.Mkdir(empty, 0o755); err != nil {
@@ -117,8 +116,8 @@ func emptyFolders(tmp string, variables ...string) (files []image.Mapping, err e
 	return files, nil
 }
 
-// foldersOf are the folders that an executable sees.
-func foldersOf(dir, executable, goroot string, args []string) []monitor.Folder {
+// foldersOf returns the folders that an executable sees.
+func foldersOf(dir, executable, goroot string, args []string) []instance.Folder {
 	var l folders
 	module := moduleRoot(dir)
 	l.add(module, within(goroot, module)) // the distribution's files are shared with others
@@ -139,10 +138,10 @@ func foldersOf(dir, executable, goroot string, args []string) []monitor.Folder {
 	return l
 }
 
-// folders are shared at their own paths.
-type folders []monitor.Folder
+// folders are shared folders that have the same path on the host and in the guest.
+type folders []instance.Folder
 
-// add shares a folder, unless it is in one that is, or is none.
+// add shares a folder, unless it is in a shared one already, or is no folder.
 func (l *folders) add(path string, readOnly bool) {
 	for _, f := range *l {
 		if within(f.Host, path) && (readOnly || !f.ReadOnly) {
@@ -150,18 +149,18 @@ func (l *folders) add(path string, readOnly bool) {
 		}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		*l = append(*l, monitor.Folder{Host: path, Guest: path, ReadOnly: readOnly})
+		*l = append(*l, instance.Folder{Host: path, Guest: path, ReadOnly: readOnly})
 	}
 }
 
-// within says whether path is dir or in it.
+// within reports whether path is dir or in it.
 func within(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// moduleRoot is the nearest folder around dir that has a go.mod; dir when there
-// is none.
+// moduleRoot returns the nearest folder around dir that has a go.mod; dir if there is
+// none.
 func moduleRoot(dir string) string {
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
@@ -173,8 +172,9 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// outputs are the folders that a test is told to write to, by -test.NAME=VALUE
-// as the go command gives it or -test.NAME VALUE (see go help testflag).
+// outputs returns the folders that a test writes to. They are in flags
+// -test.NAME=VALUE, as the go command gives them, or -test.NAME VALUE (see go help
+// testflag).
 func outputs(dir string, args []string) (paths []string) {
 	into := dir
 	for i, arg := range args {

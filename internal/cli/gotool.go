@@ -18,16 +18,16 @@ func (s *session) testCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "test [flags] [PACKAGES] [flags of the test binary]",
 		Short: "Run Go tests in unikernels",
-		Long: `Run the tests of packages as go test does, each package's in an image of its
-own. Flags, output and exit codes are go test's: see go help test and go help
+		Long: `Run the tests of packages as go test does, each package in an image of its own.
+Flags, output and exit codes are those of go test: see go help test and go help
 testflag. These flags of pith run say what the images run in:
 
   ` + strings.Join(testFlags, " ") + `
 
-Tests start in their package's folder and see their module's. Coverage,
-profiles, -json, -timeout, seeds of fuzz tests and benchmarks work as with go
-test. As with every -exec, results are not cached. The race detector needs cgo,
-and fuzzing needs more processes: for these there is go test.`,
+Tests start in the folder of their package and see the folder of their module.
+Coverage, profiles, -json, -timeout, seeds of fuzz tests and benchmarks work as
+with go test. As with every -exec, go does not cache the results. The race
+detector needs cgo, and fuzzing needs more processes: use go test for these.`,
 		Example: `  pith test ./...
   pith test --monitor qemu -run TestX -v -count=3 ./pkg
   pith test -cover -bench . -json ./...`,
@@ -49,10 +49,10 @@ func (s *session) goCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "go COMMAND [ARGS]",
 		Short: "Run the go command of the derived distribution",
-		Long: `Run the go command of the distribution that Pith derives from yours, as an
-ordinary one. What it builds runs as an image: go test and go run do so by
-themselves, with pith exec; see there for the rest. The tools of pith go tool
-run here, and are your own distribution's.`,
+		Long: `Run the go command of the distribution that Pith derives from yours. Programs that
+it builds run as images: go test and go run start them by themselves, with pith
+exec. The tools of pith go tool are those of your own distribution, and run on
+the host.`,
 		Example: `  pith go vet ./...
   pith go env GOROOT
   pith go test -exec "pith exec --monitor qemu" ./...`,
@@ -70,13 +70,13 @@ func isHelp(args []string) bool {
 	return len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0])
 }
 
-// testFlags are the flags of exec that test has, too. The others would be taken
-// for go test's, which has a -trace and a -v.
+// testFlags are the flags of exec that test has, too. Others have the name of a flag of
+// go test, such as -trace and -v.
 var testFlags = []string{"--monitor", "--machine", "--accel", "--cpu-model", "--memory", "--cpus", "--hostname",
 	"--net", "--net-rate", "--disk", "--disk-rate", "--disk-iops", "--vsock", "--hugepages", "--cgroup"}
 
-// splitTestFlags tells the flags for pith exec from go's, and refuses those of
-// go's that no image can do.
+// splitTestFlags separates the flags for pith exec from those for go, and refuses
+// flags of go test that no image can do.
 func splitTestFlags(args []string) (own, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -86,7 +86,7 @@ func splitTestFlags(args []string) (own, rest []string, err error) {
 			rest = append(rest, arg)
 		case name == "--args":
 			return own, append(rest, args[i:]...), nil
-		case name == "--hugepages" && !valued: // the one that needs no value
+		case name == "--hugepages" && !valued: // the only one that needs no value
 			own = append(own, name)
 		case slices.Contains(testFlags, name) && !valued && i+1 == len(args):
 			return nil, nil, fmt.Errorf("%s has no value: see pith test --help", arg)
@@ -106,8 +106,8 @@ func splitTestFlags(args []string) (own, rest []string, err error) {
 	return own, rest, nil
 }
 
-// fromHere has a path lead where it leads from the current folder: tests start in
-// their packages'.
+// fromHere makes a path absolute: tests start in the folders of their packages, and
+// not in the current one.
 func fromHere(flag, value string) string {
 	if flag != "--disk" && flag != "--vsock" {
 		return value
@@ -119,8 +119,8 @@ func fromHere(flag, value string) string {
 	return abs
 }
 
-// becomeGo executes the go command of the derived distribution in place of
-// pith. What go test and go run start, pith exec runs, with the given flags.
+// becomeGo executes the go command of the derived distribution in place of pith. Go
+// test and go run start programs with pith exec and the given flags.
 func (s *session) becomeGo(ctx context.Context, execFlags, args []string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *session) becomeGo(ctx context.Context, execFlags, args []string) error 
 		return err
 	}
 	done()
-	at := 0 // of the command's name: go has one flag before it
+	at := 0 // the place of the command's name; one flag may stand before it
 	if args[0] == "-C" {
 		at = 2
 	} else if strings.HasPrefix(args[0], "-C") {
@@ -155,8 +155,8 @@ func (s *session) becomeGo(ctx context.Context, execFlags, args []string) error 
 	return nil
 }
 
-// quoteWords joins words as the go command splits the value of -exec: a word
-// with spaces stands in quotes, in which nothing is special.
+// quoteWords joins words in the way in which the go command splits the value of -exec:
+// a word with spaces stands in quotes, in which no character is special.
 func quoteWords(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {

@@ -15,7 +15,7 @@ func (s *session) inspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "inspect FILE",
 		Short:   "Print what an image is made of",
-		Long:    "Check an image's digest and print its manifest as JSON.",
+		Long:    "Check the digest of an image and print its manifest as JSON.",
 		Example: "  pith inspect web.pith",
 		Args:    oneArg("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -6,23 +6,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor"
-	"github.com/pith-os/pith/internal/monitor/kvm"
-	"github.com/pith-os/pith/internal/monitor/process"
-	"github.com/pith-os/pith/internal/monitor/qemu"
 )
 
-// monitors are all that there are. --monitor auto tries the command's preferred
-// one first, then the others in this order.
-var monitors = []monitor.Monitor{process.Monitor{}, kvm.Monitor{}, qemu.Monitor{}}
+// monitors are all monitors. --monitor auto tries the command's preferred one
+// first, then the others in this order.
+var monitors = monitor.All()
 
 // auto is the value of --monitor that leaves the choice to pith.
 const auto = "auto"
 
-// Which monitors commands prefer. A program gets a virtual machine where there
-// can be one without further ado. A test gets a process: it is one of many, each
-// of which starts faster as a process than as a machine, and it goes on the same
-// way wherever it runs.
+// The monitors that commands prefer. A program gets a virtual machine where the
+// host can run one without preparation. A test gets a process: tests are many, a
+// process starts faster than a virtual machine, and processes run on every host.
 const (
 	machines  = "kvm"
 	processes = "process"
@@ -31,33 +28,33 @@ const (
 func monitorNames() []string {
 	names := []string{auto}
 	for _, m := range monitors {
-		names = append(names, m.Name())
+		names = append(names, m.Describe().Name)
 	}
 	return names
 }
 
-// choice is a monitor and why it is that one.
+// choice is a monitor, and the reasons for choosing it.
 type choice struct {
-	monitor.Monitor
+	instance.Monitor
 	why []string
 }
 
 func (c choice) String() string {
 	if len(c.why) == 0 {
-		return c.Name()
+		return c.Describe().Name
 	}
-	return c.Name() + ": " + strings.Join(c.why, "; ")
+	return c.Describe().Name + ": " + strings.Join(c.why, "; ")
 }
 
-// chooseMonitor is the monitor that was asked for, which must be able to do what
-// is needed.
-func chooseMonitor(ctx context.Context, name, preferred string, needs []monitor.Need) (choice, error) {
+// chooseMonitor returns the monitor of the given name, or the first one that is
+// ready for auto. The monitor can do all that is needed.
+func chooseMonitor(ctx context.Context, name, preferred string, needs []instance.Part) (choice, error) {
 	if name == auto {
 		return firstReady(ctx, preferred, needs)
 	}
-	named := func(m monitor.Monitor) bool { return m.Name() == name }
+	named := func(m instance.Monitor) bool { return m.Describe().Name == name }
 	n := slices.IndexFunc(monitors, named)
-	able := slices.DeleteFunc(slices.Clone(monitors), func(m monitor.Monitor) bool { return len(lacks(m, needs)) > 0 })
+	able := slices.DeleteFunc(slices.Clone(monitors), func(m instance.Monitor) bool { return len(lacks(m, needs)) > 0 })
 	switch {
 	case n < 0:
 		return choice{}, fmt.Errorf("--monitor %s is not known: choose one of %s", name, strings.Join(monitorNames(), ", "))
@@ -66,21 +63,21 @@ func chooseMonitor(ctx context.Context, name, preferred string, needs []monitor.
 	case !slices.ContainsFunc(able, named):
 		names := make([]string, len(able))
 		for i, m := range able {
-			names[i] = m.Name()
+			names[i] = m.Describe().Name
 		}
-		return choice{}, fmt.Errorf("%s is not for monitor %s: use --monitor %s", lacks(monitors[n], needs)[0], name, strings.Join(names, " or "))
+		return choice{}, fmt.Errorf("%s is not for monitor %s: use --monitor %s", flagOf[lacks(monitors[n], needs)[0]], name, strings.Join(names, " or "))
 	}
 	return choice{Monitor: monitors[n]}, nil
 }
 
-// firstReady is the first monitor that can do what is needed, and is ready to.
-func firstReady(ctx context.Context, preferred string, needs []monitor.Need) (choice, error) {
+// firstReady returns the first monitor that can do what is needed and runs here.
+func firstReady(ctx context.Context, preferred string, needs []instance.Part) (choice, error) {
 	order := slices.Clone(monitors)
-	slices.SortStableFunc(order, func(a, b monitor.Monitor) int {
+	slices.SortStableFunc(order, func(a, b instance.Monitor) int {
 		switch {
-		case a.Name() == preferred && b.Name() != preferred:
+		case a.Describe().Name == preferred && b.Describe().Name != preferred:
 			return -1
-		case b.Name() == preferred && a.Name() != preferred:
+		case b.Describe().Name == preferred && a.Describe().Name != preferred:
 			return 1
 		}
 		return 0
@@ -89,7 +86,7 @@ func firstReady(ctx context.Context, preferred string, needs []monitor.Need) (ch
 	able := false
 	for _, m := range order {
 		if l := lacks(m, needs); len(l) > 0 {
-			why = append(why, fmt.Sprintf("%s cannot do %s", m.Name(), join(l)))
+			why = append(why, fmt.Sprintf("%s cannot do %s", m.Describe().Name, flagList(l)))
 			continue
 		}
 		able = true
@@ -98,7 +95,7 @@ func firstReady(ctx context.Context, preferred string, needs []monitor.Need) (ch
 			return choice{}, ctx.Err()
 		}
 		if err != nil {
-			why = append(why, fmt.Sprintf("%s cannot run here: %v", m.Name(), err))
+			why = append(why, fmt.Sprintf("%s cannot run here: %v", m.Describe().Name, err))
 			continue
 		}
 		if has != "" {
@@ -112,9 +109,9 @@ func firstReady(ctx context.Context, preferred string, needs []monitor.Need) (ch
 	return choice{}, fmt.Errorf("nothing here can run this: %s", strings.Join(why, "; "))
 }
 
-// explainAuto says what --monitor auto is on this machine, and why.
+// explainAuto says which monitor --monitor auto chooses on this host, and why.
 func explainAuto(ctx context.Context) (string, error) {
-	var words []string
+	var lines []string
 	for _, command := range []struct{ name, preferred, since string }{
 		{"pith run", machines, "it works here"},
 		{"pith test, exec and go", processes, "it starts fastest"},
@@ -124,27 +121,20 @@ func explainAuto(ctx context.Context) (string, error) {
 			return "", err
 		}
 		since := command.since
-		if c.Name() != command.preferred {
+		if c.Describe().Name != command.preferred {
 			since = command.preferred + " cannot run here"
 		}
-		words = append(words, fmt.Sprintf("%s: %s, since %s", command.name, c.Name(), since))
+		lines = append(lines, fmt.Sprintf("%s: %s, since %s", command.name, c.Describe().Name, since))
 	}
-	return strings.Join(words, "; "), nil
+	return strings.Join(lines, "; "), nil
 }
 
-// lacks is what the monitor cannot do of what is needed.
-func lacks(m monitor.Monitor, needs []monitor.Need) []monitor.Need {
-	return slices.DeleteFunc(slices.Clone(needs), m.Can)
+// lacks returns what the monitor cannot do of what is needed.
+func lacks(m instance.Monitor, needs []instance.Part) []instance.Part {
+	can := m.Describe().Can
+	return slices.DeleteFunc(slices.Clone(needs), func(p instance.Part) bool { return slices.Contains(can, p) })
 }
 
-func noneCan(needs []monitor.Need) error {
-	return fmt.Errorf("no monitor can do all of %s: leave some of it out", join(needs))
-}
-
-func join(needs []monitor.Need) string {
-	words := make([]string, len(needs))
-	for i, n := range needs {
-		words[i] = string(n)
-	}
-	return strings.Join(words, ", ")
+func noneCan(needs []instance.Part) error {
+	return fmt.Errorf("no monitor can do all of %s: leave some of it out", flagList(needs))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pith-os/pith/internal/image"
+	"github.com/pith-os/pith/internal/network"
 )
 
 type runFlags struct {
@@ -40,15 +41,16 @@ func (s *session) runCommand() *cobra.Command {
 		Use:   "run [flags] PACKAGE|IMAGE [-- ARGS]",
 		Short: "Run a Go program or an image as a unikernel",
 		Long: `Run an image that pith build wrote, or build a main package and run it. The
-program has standard input, output and error, and its exit code is pith's.
-Ctrl-C sends it SIGINT; a second one ends it.
+program has pith's standard input, output and error, and pith exits with the
+program's exit code. Ctrl-C sends it SIGINT; a second Ctrl-C kills it.
 
-It runs as a virtual machine where KVM runs code, else as a confined process; a
-flag that one of them cannot do leaves the others. --monitor chooses, --verbose
-says what was chosen and why.
+It runs as a virtual machine if KVM runs code on the host, else as a confined
+process. If a flag needs something that one of them cannot do, another one runs
+it. --monitor chooses, and --verbose says what was chosen and why.
 
-Exit code: the program's own; 1 for a mistake in what was asked for; 125 when
-the program could not be started.`,
+Exit code: the program's own; 128 plus the number of the signal that ended it;
+137 if it ran out of memory; 125 if it could not be run; 1 for a mistake in the
+command line.`,
 		Example: `  pith run ./cmd/web -p 8080:80
   pith run web.pith -p 8080:80 -e GREETING=hi -- -flag arg
   pith run example.com/tool@latest --net none -- -h
@@ -64,8 +66,8 @@ the program could not be started.`,
 }
 
 func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []string) (err error) {
-	// Everything that can be wrong in the flags is found before a build.
-	inst, err := r.check(cmd.Context())
+	// Mistakes in the flags are found before a build.
+	p, err := r.check(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -80,16 +82,16 @@ func (s *session) run(cmd *cobra.Command, r *runFlags, what string, args []strin
 	if len(args) == 0 {
 		args = img.Manifest.Args
 	}
-	inst.args = append([]string{programName(img.Manifest.Package)}, args...)
-	inst.env = mergeEnv(inst.defaultEnv(), img.Manifest.Env, inst.env)
-	if err := s.start(cmd.Context(), inst, img); err != nil {
+	p.Args = append([]string{programName(img.Manifest.Package)}, args...)
+	p.Env = mergeEnv(p.defaultEnv(), img.Manifest.Env, p.Env)
+	if err := s.start(cmd.Context(), p, img); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	return nil
 }
 
-// openOrBuild opens the image what, or builds the package of that name. The
-// image of a package is in no folder by the time it runs.
+// openOrBuild opens the image what, or builds the package of that name. The image of
+// a package has lost its name by the time it runs.
 func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *pflag.FlagSet) (*image.Image, error) {
 	if isImage(what) {
 		if flag := r.changed(f); flag != "" {
@@ -124,7 +126,8 @@ func (s *session) openOrBuild(ctx context.Context, r *runFlags, what string, f *
 	return image.Open(opts.Output)
 }
 
-// isImage tells an image from a package: an image is a file, and no Go file.
+// isImage reports whether name is an image, and not a package: it is a file, and no
+// Go file.
 func isImage(name string) bool {
 	if strings.HasSuffix(name, ".go") {
 		return false
@@ -136,42 +139,53 @@ func isImage(name string) bool {
 	return !fi.IsDir()
 }
 
-// programName is os.Args[0]: the command's name, as go build chooses it.
+// programName returns os.Args[0]: the command's name, as go build chooses it.
 func programName(pkg string) string {
 	name := path.Base(pkg)
 	if v, ok := strings.CutPrefix(name, "v"); ok && path.Dir(pkg) != "." {
-		if n, err := strconv.Atoi(v); err == nil && n > 1 {
-			name = path.Base(path.Dir(pkg)) // the major version of a module's path
+		if n, err := strconv.Atoi(v); err == nil && n > 1 { // a module's major version
+			name = path.Base(path.Dir(pkg))
 		}
 	}
 	return name
 }
 
-// check reads the flags.
-func (r *runFlags) check(ctx context.Context) (*instance, error) {
-	inst, err := r.instance(ctx, machines)
+// check reads the flags and finds what is wrong with them.
+func (r *runFlags) check(ctx context.Context) (*plan, error) {
+	p, err := r.plan(ctx, machines)
 	if err != nil {
 		return nil, err
 	}
-	inst.verbose = r.verbose
-	switch {
-	case len(r.publish) == 0:
-	case inst.devices.tap != "":
-		return nil, fmt.Errorf("-p %s: an instance with --net tap has its ports at an address of its own: leave -p out", r.publish[0])
-	case !inst.devices.net:
-		return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
-	}
-	if inst.ports, err = parsePorts(r.publish); err != nil {
+	p.verbose = r.verbose
+	ports, err := parsePorts(r.publish)
+	if err != nil {
 		return nil, err
+	}
+	if len(ports) > 0 {
+		user, ok := p.Network.(network.User)
+		switch {
+		case p.Network == nil:
+			return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
+		case !ok:
+			return nil, fmt.Errorf("-p %s: an instance with --net tap has its ports at an address of its own: leave -p out", r.publish[0])
+		}
+		for _, m := range ports {
+			if m.udp {
+				user.Datagrams = append(user.Datagrams, network.Datagrams{Host: m.host, Guest: m.guest})
+			} else {
+				p.publish = append(p.publish, m)
+			}
+		}
+		p.Network = user
 	}
 	for _, name := range r.envFiles {
 		vars, err := readEnvFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("--env-file: %w", err)
 		}
-		inst.env = append(inst.env, vars...)
+		p.Env = append(p.Env, vars...)
 	}
 	vars, err := hostEnv(r.env)
-	inst.env = append(inst.env, vars...)
-	return inst, err
+	p.Env = append(p.Env, vars...)
+	return p, err
 }

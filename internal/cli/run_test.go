@@ -12,24 +12,56 @@ import (
 	"testing"
 
 	"github.com/pith-os/pith/internal/image"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/link"
+	"golang.org/x/sys/unix"
 )
 
-// recorder is a monitor that only keeps what it was asked to run.
+// recorder is a monitor that keeps what it was asked to run, and whose instances
+// end at once with code.
 type recorder struct {
-	config *monitor.Config
+	launch *instance.Launch
 	code   int
 	err    error
 }
 
-func (*recorder) Name() string                          { return "recorder" }
-func (*recorder) Can(monitor.Need) bool                 { return true }
+func (*recorder) Describe() *instance.Description {
+	return &instance.Description{
+		Name: "recorder", MachineTypes: []string{"q35"}, Accelerators: []string{"tcg"},
+		Can: []instance.Part{instance.Disks, instance.Vsock, instance.TAP, instance.HugePages,
+			instance.MachineType, instance.Accelerator, instance.CPUModel, instance.Debugger},
+	}
+}
 func (*recorder) Ready(context.Context) (string, error) { return "", nil }
 func (*recorder) Probe(context.Context) (string, error) { return "", nil }
-func (r *recorder) Run(_ context.Context, c *monitor.Config) (int, error) {
-	r.config = c
-	return r.code, r.err
+func (r *recorder) Start(_ context.Context, l *instance.Launch) (instance.Running, error) {
+	r.launch = l
+	if r.err != nil {
+		return nil, r.err
+	}
+	ended := make(chan struct{})
+	close(ended)
+	return finished{ended, r.code}, nil
 }
+
+// finished is an instance that has ended.
+type finished struct {
+	ended chan struct{}
+	code  int
+}
+
+func (finished) How() string                          { return "" }
+func (finished) Processes() []int                     { return nil }
+func (finished) Signal(unix.Signal)                   {}
+func (f finished) Ended() <-chan struct{}             { return f.ended }
+func (finished) Tasks() []func(context.Context) error { return nil }
+func (finished) Receive(func(string))                 {}
+func (finished) Acknowledge(string)                   {}
+func (finished) Accepts() bool                        { return true }
+func (finished) Link() link.Link                      { return nil }
+func (finished) Unplug() error                        { return nil }
+func (finished) Stop() error                          { return nil }
+func (f finished) Result() (int, error)               { return f.code, nil }
 
 // stock stands in for a derived distribution: the test's module has the one
 // package of the library OS that an image needs.
@@ -71,7 +103,7 @@ func buildImage(t *testing.T, args, env []string) string {
 func runMain(t *testing.T, r *recorder, args ...string) (code int, stderr string) {
 	t.Helper()
 	saved := monitors
-	monitors = []monitor.Monitor{r}
+	monitors = []instance.Monitor{r}
 	defer func() { monitors = saved }()
 	f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
@@ -107,7 +139,7 @@ func TestRunGivesTheProgramWhatWasAskedFor(t *testing.T) {
 		if code != 7 || stderr != "" {
 			t.Fatalf("%s: exit %d: %s", test.args, code, stderr)
 		}
-		c := r.config
+		c := r.launch
 		if !slices.Equal(c.Args, test.wantArgs) {
 			t.Errorf("%s: arguments %q", test.args, c.Args)
 		}
@@ -131,13 +163,13 @@ func TestRunAsksForTheVirtualMachineOfItsFlags(t *testing.T) {
 	if code, stderr := runMain(t, &r, append([]string{"run", path}, args...)...); code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
-	want := monitor.Machine{Type: "q35", Accel: "tcg", CPU: "qemu64", GDB: "127.0.0.1:1234"}
-	if r.config.Machine != want {
-		t.Errorf("%+v", r.config.Machine)
+	want := instance.Machine{Type: "q35", Accelerator: "tcg", CPUModel: "qemu64", Debugger: "127.0.0.1:1234"}
+	if r.launch.Machine != want {
+		t.Errorf("%+v", r.launch.Machine)
 	}
-	folders := []monitor.Folder{{Host: folder, Guest: "/data"}, {Host: folder, Guest: "/ro", ReadOnly: true}}
-	if !slices.Equal(r.config.Folders, folders) {
-		t.Errorf("%+v", r.config.Folders)
+	folders := []instance.Folder{{Host: folder, Guest: "/data"}, {Host: folder, Guest: "/ro", ReadOnly: true}}
+	if !slices.Equal(r.launch.Folders, folders) {
+		t.Errorf("%+v", r.launch.Folders)
 	}
 }
 

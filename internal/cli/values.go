@@ -32,10 +32,10 @@ func parseSize(s string) (uint64, error) {
 	return n << by, nil
 }
 
-// portMapping is a port of the program that is published on the host.
+// portMapping is a published port.
 type portMapping struct {
 	udp   bool
-	host  netip.AddrPort // an invalid address: all of the host's
+	host  netip.AddrPort // an invalid IP address: all addresses of the host
 	guest uint16
 }
 
@@ -53,7 +53,7 @@ func parsePorts(list []string) ([]portMapping, error) {
 		}
 		key := guest{p.udp, p.guest}
 		if other, ok := seen[key]; ok {
-			return nil, fmt.Errorf("-p %s: port %d of the program is published by -p %s already: leave one out", s, p.guest, other)
+			return nil, fmt.Errorf("-p %s: port %d of the program is published by -p %s already: leave one of them out", s, p.guest, other)
 		}
 		seen[key] = s
 		ports = append(ports, p)
@@ -103,27 +103,8 @@ func portNumber(s string) (uint16, bool) {
 	return uint16(n), err == nil && n > 0
 }
 
-// checkHostname accepts what RFC 1123 §2.1 does, up to the 64 bytes of
-// sethostname(2).
-func checkHostname(s string) error {
-	const maxHostname, maxLabel = 64, 63
-	if len(s) > maxHostname {
-		return fmt.Errorf("it is longer than %d characters", maxHostname)
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		ok := label != "" && len(label) <= maxLabel && label[0] != '-' && label[len(label)-1] != '-'
-		for _, r := range label {
-			ok = ok && (r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
-		}
-		if !ok {
-			return errors.New("use letters, digits and hyphens, in words separated by dots")
-		}
-	}
-	return nil
-}
-
-// hostEnv resolves variables as they are given to -e: K=V, or K for the value
-// that it has here. As in docker run, a K that is not set here is left out.
+// hostEnv resolves the variables of -e: K=V, or K for the value that pith's own
+// environment has. As with docker run, a K that is not set there is left out.
 func hostEnv(vars []string) ([]string, error) {
 	var env []string
 	for _, v := range vars {
@@ -143,8 +124,8 @@ func hostEnv(vars []string) ([]string, error) {
 	return env, nil
 }
 
-// readEnvFile reads variables as hostEnv does, one a line. Empty lines and
-// those that begin with # are left out.
+// readEnvFile reads variables as hostEnv does, one a line. It skips empty lines and
+// lines that begin with #.
 func readEnvFile(name string) ([]string, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -169,8 +150,8 @@ func readEnvFile(name string) ([]string, error) {
 	return hostEnv(vars)
 }
 
-// mergeEnv joins environments; a later variable replaces an earlier one where
-// that stands.
+// mergeEnv joins environments. A later variable takes the place of an earlier one of
+// the same name.
 func mergeEnv(lists ...[]string) []string {
 	var env []string
 	at := map[string]int{}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/toolchain"
 )
 
@@ -20,27 +21,25 @@ func checkGo(ctx context.Context) Check {
 	goroot, version, err := toolchain.Find(ctx, "")
 	if err != nil {
 		c.Status, c.Found = Missing, err.Error()
-		c.Advice = "images that are built already can be run, but none be built"
+		c.Advice = "images that are built already run, but pith cannot build any"
 		return c
 	}
 	c.Found = version + " in " + goroot
 	return c
 }
 
-func checkProcess(ctx context.Context, probe Probe) Check {
-	c := Check{Name: "process monitor"}
-	how, err := probe(ctx)
-	if err != nil {
-		c.Status, c.Found = Missing, err.Error()
-		c.Advice = "images cannot run on this machine"
-		return c
+// checkMonitor has a monitor run its trial.
+func checkMonitor(ctx context.Context, m instance.Monitor) Check {
+	d := m.Describe()
+	c := checkLimited(d.Name+" monitor", ctx, m.Probe, d.Without)
+	if c.Status != OK && d.Essential {
+		c.Status = Missing
 	}
-	c.Found = how
 	return c
 }
 
-// Settings that forbid user namespaces to ordinary users, with the value that
-// does, and what allows them.
+// namespaceSettings are settings of the host that may forbid user namespaces to
+// ordinary users: the value that forbids them, and how to allow them.
 var namespaceSettings = []struct{ file, forbids, advice string }{
 	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 (as root) allows them"},
 	{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 (as root) allows them"},
@@ -60,7 +59,7 @@ func checkNamespaces() Check {
 		return c
 	}
 	c.Status, c.Found = Limited, err.Error()
-	c.Advice = "images run, but in the namespaces of this machine: only the seccomp filter and their empty environment confine them"
+	c.Advice = "images run in the namespaces of the host: only the seccomp filter and their empty environment confine them"
 	for _, s := range namespaceSettings {
 		if b, err := os.ReadFile(s.file); err == nil && strings.TrimSpace(string(b)) == s.forbids {
 			c.Advice += "; " + s.advice
@@ -77,31 +76,31 @@ func checkSeccomp() Check {
 	b, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
 	if err != nil || !strings.Contains(string(b), "kill_process") {
 		c.Status, c.Found = Missing, "the kernel has no filters that end a process"
-		c.Advice = "images do not run without: use Linux 4.14 or later with CONFIG_SECCOMP_FILTER"
+		c.Advice = "images do not run without them: use Linux 4.14 or later with CONFIG_SECCOMP_FILTER"
 	}
 	return c
 }
 
-// checkMemory compares what is free with pith run's default.
+// checkMemory compares the free memory with the default of pith run.
 func checkMemory() Check {
 	const enough = 256 << 20
 	c := Check{Name: "memory"}
 	free, err := availableMemory()
 	if err != nil {
 		c.Status, c.Found = Limited, err.Error()
-		c.Advice = "give pith run a --memory that this machine has"
+		c.Advice = "give pith run a --memory that the host has"
 		return c
 	}
 	c.Found = fmt.Sprintf("%d MiB available", free>>20)
 	if free < enough {
 		c.Status = Limited
-		c.Advice = "an instance may use 256M unless told otherwise: give pith run less with --memory"
+		c.Advice = "by default an instance may use 256M: give pith run less with --memory"
 	}
 	return c
 }
 
-// availableMemory is MemAvailable of proc_meminfo(5), in bytes, or what the
-// control group still allows (cgroup v2 memory.max, memory.current).
+// availableMemory returns MemAvailable of proc_meminfo(5) in bytes, or what the cgroup
+// still allows if that is less (memory.max and memory.current of version 2).
 func availableMemory() (uint64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -134,7 +133,8 @@ func readNumber(file string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
 
-// checkLimited looks for what images run without, too; without says how.
+// checkLimited runs a trial of something that images run without, too. without is
+// the advice if it fails.
 func checkLimited(name string, ctx context.Context, probe Probe, without string) Check {
 	c := Check{Name: name}
 	how, err := probe(ctx)
@@ -146,8 +146,8 @@ func checkLimited(name string, ctx context.Context, probe Probe, without string)
 	return c
 }
 
-// standsAlone looks whether this program needs files to start, as it does when it
-// was built with cgo (elf(5), PT_INTERP).
+// standsAlone reports whether this program starts without other files. One that
+// was built with cgo does not (elf(5), PT_INTERP).
 func standsAlone(context.Context) (string, error) {
 	f, err := elf.Open("/proc/self/exe")
 	if err != nil {

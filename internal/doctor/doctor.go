@@ -1,15 +1,19 @@
-// Package doctor tells what a machine can build and run images on, and how to
-// get more. It only looks; the command line's doctor prints what it found.
+// Package doctor says what a host can build and run images on, and how to get
+// more. It only looks. The command line's doctor prints what it found.
 package doctor
 
-import "context"
+import (
+	"context"
 
-// Check is one thing that was looked at.
+	"github.com/pith-os/pith/internal/instance"
+)
+
+// Check is the result of one check.
 type Check struct {
 	Name   string
 	Status Status
 	Found  string
-	Advice string // what its absence means and how to get it; empty when all is well
+	Advice string // what a lack means and how to end it; empty if Status is OK
 }
 
 // Status is the outcome of a check.
@@ -24,27 +28,18 @@ const (
 
 func (s Status) String() string { return [...]string{"ok", "limited", "missing"}[s] }
 
-// Probes start trial images, each as monitor.Monitor's Probe.
-type Probes struct {
-	Process, KVM, QEMU Probe
-	// Auto says which of them --monitor auto is, and why.
-	Auto Probe
-}
-
-// Probe says in a few words what a trial image ran on, or why it did not.
+// Probe says in a few words what a trial ran on. An error says why it did not run.
 type Probe func(context.Context) (string, error)
 
-// Run makes all checks.
-func Run(ctx context.Context, probes Probes) []Check {
-	return []Check{
-		checkGo(ctx),
-		checkProcess(ctx, probes.Process),
-		checkNamespaces(),
-		checkSeccomp(),
-		checkMemory(),
-		checkLimited("KVM monitor", ctx, probes.KVM, "pith run starts processes instead, and virtual machines need QEMU, which translates their code (TCG): much slower"),
-		checkLimited("QEMU monitor", ctx, probes.QEMU, "images do not run as PCs, with PCI or a debugger; pith run does without"),
-		checkLimited("--monitor auto", ctx, probes.Auto, "choose a monitor by --monitor"),
-		checkLimited("pith itself", ctx, standsAlone, "the KVM monitor's jail keeps this machine's root, denied by Landlock: with CGO_ENABLED=0 go install, it is empty"),
+// Run makes all checks. monitors are all monitors; auto says which of them pith
+// chooses by itself, and why.
+func Run(ctx context.Context, monitors []instance.Monitor, auto Probe) []Check {
+	checks := []Check{checkGo(ctx), checkNamespaces(), checkSeccomp(), checkMemory()}
+	for _, m := range monitors {
+		checks = append(checks, checkMonitor(ctx, m))
 	}
+	return append(checks,
+		checkLimited("--monitor auto", ctx, auto, "choose a monitor by --monitor"),
+		checkLimited("pith itself", ctx, standsAlone, "the KVM monitor's jail keeps the host's root, denied by Landlock: with CGO_ENABLED=0 go install, it is empty"),
+	)
 }

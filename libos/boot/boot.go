@@ -1,13 +1,13 @@
-// Package boot is the contract between a monitor and the image it starts:
-// the boot parameters, the descriptors of the process platform and the
-// messages of the control channel. Both sides import it; it imports nothing
-// that the library OS could not.
+// Package boot is the contract between a monitor and the image that it starts:
+// the boot parameters, the descriptors of a confined process, the control
+// messages and the exit codes. Both sides import it. It imports only what the
+// library OS may import.
 //
-// The boot parameters are one line of space-separated words, KEY=VALUE, values
-// percent-encoded, so that the same line serves as the value of [EnvVar] of a
-// confined process and as the kernel command line of a virtual machine. What
-// is too long for that is a boot module, which goes on where the command line
-// ends. A virtual machine that is started by hand needs no parameters.
+// The boot parameters are one line of fields, KEY=VALUE, separated by spaces.
+// Values are percent-encoded. The same line is the value of [EnvVar] for a
+// confined process, and the kernel command line for a virtual machine. Fields
+// that are too many for a command line go on in a boot module. A virtual machine
+// that is started by hand needs no boot parameters.
 package boot
 
 import (
@@ -17,12 +17,12 @@ import (
 )
 
 // EnvVar is the environment variable that carries the boot parameters of a
-// confined process. It is always the first one, and the runtime removes it
+// confined process. It is always the first variable. The runtime removes it
 // before the program can see it.
 const EnvVar = "PITH_BOOT"
 
-// Descriptors of a confined process. The jail places them before the image's
-// first instruction, and the seccomp filter knows them by number.
+// Descriptors of a confined process. They are in place before the image's first
+// instruction, and the seccomp filter knows their numbers.
 const (
 	FDStdin   = 0
 	FDStdout  = 1
@@ -33,75 +33,75 @@ const (
 	FDWake    = 6 // eventfd, non-blocking, registered by the runtime in FDEpoll
 	FDRandom  = 7 // /dev/urandom
 	FDFiles   = 8 // SOCK_SEQPACKET to the server of Config.Mounts: one message, one of 9P2000.L
-	// FDListen is the first listening socket: one for each of
-	// Config.Publish, in its order, bound by the monitor. Descriptors of
-	// connections accepted from them follow the last.
+	// FDListen is the first of the listening sockets. There is one for each
+	// port of Config.Publish, in the same order, and each is bound. The
+	// connections that the image accepts get the descriptors after the last.
 	FDListen = 9
 )
 
-// MaxFilesMessage is the longest message on FDFiles, in bytes: data of 64 KiB.
-// The kernel finds memory for it in pieces of any size, and it fits the buffer
-// that a socket has anyway; longer ones would hardly be faster.
+// MaxFilesMessage is the length in bytes of the longest message on FDFiles: it has
+// 64 KiB of data. The kernel finds memory for it in pieces of any size, and it fits
+// the buffer that a socket has by default. Longer messages would hardly be faster.
 const MaxFilesMessage = 64<<10 + 24
 
 // MaxCPUs is the largest number of CPUs of an instance.
 const MaxCPUs = 64
 
-// DoorbellVector is the interrupt vector of Config.Doorbell: the one by which an
-// image's CPUs interrupt each other.
+// DoorbellVector is the interrupt vector of Config.Doorbell. An image's vCPUs
+// interrupt each other with it.
 const DoorbellVector = 0x71
 
-// MaxLine is the longest line of boot parameters, in bytes.
+// MaxLine is the length in bytes of the longest line of boot parameters.
 const MaxLine = 1<<20 - 1
 
 // Config are the boot parameters.
 type Config struct {
-	PID      int      // process platform: the image's process id in its own namespace; 1 unless given
-	CPUs     int      // 1 to MaxCPUs; 0: not given, all that there are
-	Memory   uint64   // bytes; 0: not given, all that there is
+	PID      int      // confined process: its id in its own namespace; 1 unless given
+	CPUs     int      // 1 to MaxCPUs; 0: as many as there are
+	Memory   uint64   // bytes; 0: as much as there is
 	Hostname string   // RFC 1123 label(s)
-	Net      *Net     // nil: no network device, loopback only; a virtual machine looks for one
-	Publish  []uint16 // guest TCP ports whose listening sockets start at FDListen
+	Net      *Net     // nil: a process has the loopback interface only, a VM looks for a network card
+	Publish  []uint16 // published TCP ports; a process has their listening sockets from FDListen on
 	Trace    bool     // print system calls to standard error
-	Dir      string   // working directory at the start, made where there is none; empty: /
+	Dir      string   // working directory at the start, made if it does not exist; empty: /
 	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
 
-	Mounts []Mount // folders of the host, in the order in which they are mounted
+	Mounts []Mount // shared folders, in the order of mounting
 
-	// Clock is the time of day when a virtual machine's time stamp counter
-	// had a value; zero: it has to ask.
+	// Clock is a time of day and the value of the time stamp counter at that
+	// time. If it is zero, a VM asks for the time.
 	Clock Clock
 
-	// Doorbell is the physical address of a page where a 32-bit write of a
-	// CPU's number interrupts that CPU by DoorbellVector, which is faster
-	// than the local APIC's way; 0: there is none.
+	// Doorbell is the guest-physical address of a page; 0: there is none. A
+	// 32-bit write of a vCPU's number there interrupts that vCPU by
+	// DoorbellVector. This is faster than the way of the local APIC.
 	Doorbell uint64
 
-	// Virtual machines only: a process has them from execve(2), or not.
-	Args []string // arguments of the program, its name first
-	Env  []string // environment of the program, KEY=VALUE
-	// Devices are the words of the line that hypervisors add for the
-	// kernel, as they stand: virtio_mmio.device=512@0xfeb00e00:12.
+	// Args, Env and Devices are for a VM only. A process has the first two
+	// from execve(2).
+	Args []string // the program's arguments; its name comes first
+	Env  []string // the program's environment, KEY=VALUE
+	// Devices are the fields that hypervisors add for a kernel, unchanged:
+	// virtio_mmio.device=512@0xfeb00e00:12.
 	Devices []string
 }
 
-// Clock is a time of day and the value that the time stamp counter had then.
+// Clock is a time of day and the value of the time stamp counter at that time.
 type Clock struct {
 	Time int64 // nanoseconds since the Unix epoch
 	TSC  uint64
 }
 
-// Mount is a folder of the host, shared by 9P.
+// Mount is a shared folder, served by 9P.
 type Mount struct {
-	// Tag is what the folder is called (no colon): by a virtual machine's 9P
-	// device (virtio 1.2 §5.12.4), by a process that attaches to it on
-	// FDFiles (aname of Tattach).
+	// Tag names the folder and contains no colon. It is the mount_tag of a
+	// VM's 9P device, and aname of a process's Tattach on FDFiles.
 	Tag      string
-	Path     string // where the program sees it: absolute, no colon
+	Path     string // in the guest: absolute, without a colon
 	ReadOnly bool
 }
 
-// String is the mount as a boot parameter has it, TAG:PATH[:ro].
+// String returns the mount as a boot parameter: TAG:PATH[:ro].
 func (m Mount) String() string {
 	s := m.Tag + ":" + m.Path
 	if m.ReadOnly {
@@ -119,8 +119,8 @@ func parseMount(s string) (Mount, error) {
 	return Mount{tag, path, optional}, nil
 }
 
-// Net is the static configuration of the network device. Addresses are in
-// their usual text forms.
+// Net is the static configuration of the network card. Addresses are in their
+// usual text forms.
 type Net struct {
 	MAC      string // aa:bb:cc:dd:ee:ff
 	Addr4    string // CIDR, 10.0.2.15/24
@@ -131,13 +131,13 @@ type Net struct {
 	MTU      int
 }
 
-// Addressed says whether addresses are given; a virtual machine asks the
-// network for them otherwise. n may be nil.
+// Addressed reports whether addresses are given. If not, a VM asks the network
+// for them. n may be nil.
 func (n *Net) Addressed() bool { return n != nil && (n.Addr4 != "" || n.Addr6 != "") }
 
-// String is the line that Parse reads.
+// String returns the line that Parse reads.
 func (c Config) String() string {
-	var w words
+	var w line
 	w.add(versionKey, strconv.Itoa(Version))
 	w.add("pid", strconv.Itoa(c.PID))
 	if c.CPUs != 0 {
@@ -191,28 +191,28 @@ func (c Config) String() string {
 		w.put("mount", m.String())
 	}
 	for _, d := range c.Devices {
-		w.word(d)
+		w.field(d)
 	}
 	return w.String()
 }
 
-// Parse reads a line of boot parameters. Unknown keys are errors: the line has the
-// version of the contract, so one would be a mistake. Those that are Linux's by their
-// form are a hypervisor's and go to Config.Devices.
+// Parse reads a line of boot parameters. An unknown key is an error, because the
+// line has the version of the contract. Keys that have the form of Linux's
+// parameters come from a hypervisor and go to Config.Devices.
 func Parse(line string) (Config, error) {
 	c := Config{PID: 1}
 	if len(line) > MaxLine {
 		return c, errors.New("boot parameters: longer than " + strconv.Itoa(MaxLine) + " bytes")
 	}
 	var n Net
-	for word := range strings.FieldsFuncSeq(line, isSpace) {
-		key, enc, ok := strings.Cut(word, "=")
+	for field := range strings.FieldsFuncSeq(line, isSpace) {
+		key, enc, ok := strings.Cut(field, "=")
 		if isHypervisors(key) {
-			c.Devices = append(c.Devices, word)
+			c.Devices = append(c.Devices, field)
 			continue
 		}
 		if !ok {
-			return c, errors.New("boot parameter " + shown(word) + " has no value")
+			return c, errors.New("boot parameter " + shown(field) + " has no value")
 		}
 		val, err := unescape(enc)
 		if err == nil {
@@ -231,11 +231,10 @@ func Parse(line string) (Config, error) {
 	return c, nil
 }
 
-// isSpace tells what separates words: a line may have come from a file.
+// isSpace reports whether r separates fields. A line may have come from a file.
 func isSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 
-// shown is s as an error shows it: quoted, and no more than its beginning. What
-// was given as a line may be anything.
+// shown returns the beginning of s, quoted, for an error. s may be anything.
 func shown(s string) string {
 	const most = 60
 	if len(s) > most {
@@ -244,8 +243,8 @@ func shown(s string) string {
 	return strconv.Quote(s)
 }
 
-// isHypervisors tells what a hypervisor adds to the line: parameters of
-// Linux's drivers, DRIVER.NAME, and Firecracker's pci=off.
+// isHypervisors reports whether a hypervisor adds this key to the line: parameters
+// of Linux's drivers, DRIVER.NAME, and Firecracker's pci=off.
 func isHypervisors(key string) bool { return strings.Contains(key, ".") || key == "pci" }
 
 func (c *Config) set(n *Net, key, val string) (err error) {
@@ -307,7 +306,7 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 		}
 	case "arg", "env":
 		if strings.Contains(val, "\x00") {
-			return errors.New("contains a null byte") // which no string of execve(2) can
+			return errors.New("contains a null byte") // no string of execve(2) does
 		}
 		if key == "arg" {
 			c.Args = append(c.Args, val)
@@ -333,19 +332,19 @@ func split(s string) []string {
 	return strings.Split(s, ",")
 }
 
-// words builds a line.
-type words struct{ strings.Builder }
+// line builds a line of fields.
+type line struct{ strings.Builder }
 
-// add appends a parameter, unless its value is empty.
-func (w *words) add(key, val string) {
+// add appends a field, unless its value is empty.
+func (w *line) add(key, val string) {
 	if val != "" {
 		w.put(key, val)
 	}
 }
 
-// put appends a parameter.
-func (w *words) put(key, val string) {
-	w.word(key)
+// put appends a field.
+func (w *line) put(key, val string) {
+	w.field(key)
 	w.WriteByte('=')
 	const hex = "0123456789ABCDEF"
 	for i := 0; i < len(val); i++ {
@@ -359,8 +358,8 @@ func (w *words) put(key, val string) {
 	}
 }
 
-// word begins a word of the line, as it stands.
-func (w *words) word(s string) {
+// field appends the beginning of a field, unchanged.
+func (w *line) field(s string) {
 	if w.Len() > 0 {
 		w.WriteByte(' ')
 	}

@@ -81,12 +81,12 @@ func TestListenMessage(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
-	for _, c := range []interface{ String() string }{Signal(15), Signal(64), Time(0), Time(1 << 62), Listen{80, true}, Listen{1, false}} {
+	for _, c := range []interface{ String() string }{Signal(15), Signal(64), Time(0), Time(1 << 62), Listen{80, true}, Listen{1, false}, NetworkEnd{}} {
 		if got, err := ParseCommand(c.String()); err != nil || got != c {
 			t.Errorf("%q: got %v, %v", c.String(), got, err)
 		}
 	}
-	for _, s := range []string{"", "signal", "signal 0", "signal 65", "signal -1", "time", "time -1", "time 99999999999999999999", "time?"} {
+	for _, s := range []string{"", "signal", "signal 0", "signal 65", "signal -1", "time", "time -1", "time 99999999999999999999", "time?", "network", "network end "} {
 		if c, err := ParseCommand(s); err == nil {
 			t.Errorf("%q: no error, %v", s, c)
 		}

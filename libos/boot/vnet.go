@@ -10,7 +10,7 @@ const MaxFrame = VirtioNetHeaderSize + 14 + 65535
 
 // Values of VnetHeader.Flags.
 const (
-	VnetNeedsCsum = 1 // the checksum is to be completed: its field has the pseudo-header's sum
+	VnetNeedsCsum = 1 // the receiver completes the checksum: its field has the pseudo-header's sum
 	VnetDataValid = 2 // the checksum has been verified
 )
 
@@ -22,20 +22,20 @@ const (
 	VnetGSOECN   = 0x80 // or-ed to the type: the segment has CWR set
 )
 
-// VnetHeader is struct virtio_net_hdr (virtio 1.2 §5.1.6): what the two sides
-// of a network device leave each other to do for a frame.
+// VnetHeader is struct virtio_net_hdr (virtio 1.2 §5.1.6): the work on a frame that
+// one side of a network card leaves to the other.
 type VnetHeader struct {
 	Flags      uint8
 	GSOType    uint8
 	HdrLen     uint16 // of the headers before the payload of a large segment
-	GSOSize    uint16 // payload of each segment that it stands for
-	CsumStart  uint16 // of what the checksum covers, from the beginning of the frame
-	CsumOffset uint16 // of the checksum, from CsumStart
-	NumBuffers uint16 // that a received frame is spread over
+	GSOSize    uint16 // payload of each of the segments that the frame becomes
+	CsumStart  uint16 // where the checksummed bytes begin in the frame
+	CsumOffset uint16 // where the checksum is, from CsumStart
+	NumBuffers uint16 // number of buffers that a received frame is spread over
 }
 
-// Put writes the header as it stands before a frame, little endian. b has
-// VirtioNetHeaderSize bytes at least.
+// Put writes the header in its little-endian form to the first
+// VirtioNetHeaderSize bytes of b.
 func (h *VnetHeader) Put(b []byte) {
 	_ = b[VirtioNetHeaderSize-1]
 	b[0], b[1] = h.Flags, h.GSOType
@@ -46,8 +46,8 @@ func (h *VnetHeader) Put(b []byte) {
 	b[10], b[11] = byte(h.NumBuffers), byte(h.NumBuffers>>8)
 }
 
-// ParseVnetHeader reads what Put writes. The other side is not trusted: it is
-// for the reader to judge the values.
+// ParseVnetHeader reads what Put writes. It does not judge the values: the caller
+// does, if it does not trust the other side.
 func ParseVnetHeader(b []byte) VnetHeader {
 	_ = b[VirtioNetHeaderSize-1]
 	return VnetHeader{

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/virtio"
 	"github.com/pith-os/pith/libos/virtio/rng"
@@ -29,13 +30,10 @@ func Start() {
 	g := new(generator)
 	if !g.start(instructions(), devices()) {
 		warn("there is no source of random numbers: the virtual machine needs a CPU with RDRAND (QEMU: -cpu max) or an entropy device (-device virtio-rng-device, virtio-rng-pci)")
-		platform.Exit(exitCode)
+		platform.Exit(boot.ExitFailure)
 	}
 	platform.SetEntropy(g.fill)
 }
-
-// exitCode is the exit code of an image that cannot start.
-const exitCode = 125
 
 func warn(line string) { platform.ConsoleWrite(2, []byte("pith: "+line+"\n")) }
 

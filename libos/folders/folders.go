@@ -29,9 +29,8 @@ func Start() {
 		errno = mount(newSocket(host), mounts)
 	}
 	if errno != 0 {
-		const exitCode = 125 // exit code of an image that cannot start
 		platform.ConsoleWrite(2, []byte("pith: cannot mount the shared folders: "+errno.Name()+"\n"))
-		platform.Exit(exitCode)
+		platform.Exit(boot.ExitFailure)
 	}
 }
 

@@ -51,7 +51,7 @@ func startVM(cfg *boot.Net) {
 	}
 	if err := checkAddresses(cfg); err != nil {
 		platform.ConsoleWrite(2, []byte("pith: boot parameter "+err.Error()+"\n"))
-		platform.Exit(125)
+		platform.Exit(boot.ExitFailure)
 	}
 }
 

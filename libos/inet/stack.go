@@ -102,6 +102,7 @@ const datagramBufferMax = 16 << 20
 // route for that.
 func addLink(s *stack.Stack, l *link) []tcpip.Route {
 	l.gone = func() { unplug(s, l) }
+	platform.OnNetworkEnd(l.dev.Close)
 	must(s.CreateNICWithOptions(etherNIC, l, stack.NICOptions{Name: etherName, QDisc: l, DeliverLinkPackets: true, Context: l}))
 	linkLocal := header.LinkLocalAddr(l.addr).As16()
 	return []tcpip.Route{addAddress(s, etherNIC, netip.PrefixFrom(netip.AddrFrom16(linkLocal), 64))}

@@ -16,9 +16,6 @@ const timeTimeout = 30e6
 // busy monitor answers late. A monitor that knows no answers never does.
 const answerTimeout = 1e9
 
-// maxCommand is more than the length of the longest control message, in bytes.
-const maxCommand = 128
-
 // control is the control channel between the monitor and the image: lines of text
 // (boot.PortControl).
 type control struct {
@@ -89,7 +86,7 @@ func (c *control) awaitTime() {
 // receive applies control messages until the channel ends.
 func (c *control) receive() {
 	var line []byte
-	buf := make([]byte, maxCommand)
+	buf := make([]byte, boot.MaxMessage)
 	for {
 		n, errno := c.port.Read(buf)
 		if n == 0 || errno != 0 {
@@ -103,7 +100,7 @@ func (c *control) receive() {
 			c.apply(string(line))
 			line = line[:0]
 		}
-		if len(line) > maxCommand {
+		if len(line) > boot.MaxMessage {
 			warn("a message of the monitor has no end: control messages are no longer read")
 			return
 		}
@@ -124,6 +121,8 @@ func (c *control) apply(line string) {
 		c.timed.Wake()
 	case boot.Listen:
 		c.answer(line)
+	case boot.NetworkEnd:
+		platform.EndNetwork()
 	}
 }
 

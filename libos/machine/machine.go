@@ -47,10 +47,6 @@ func Start() {
 	}
 }
 
-// exitCode is the exit code of an image that cannot start, as with invalid boot
-// parameters.
-const exitCode = 125
-
 // delay is how long after the start the devices start that no program waits for, in
 // nanoseconds.
 const delay = 100e6
@@ -78,7 +74,7 @@ func mountFolders(mounts []boot.Mount) {
 	for _, m := range mounts {
 		if err := ninep.Mount(m); err != nil {
 			warn(err.Error())
-			platform.Exit(exitCode)
+			platform.Exit(boot.ExitFailure)
 		}
 	}
 }

@@ -141,7 +141,7 @@ func TestControlMessagesAreApplied(t *testing.T) {
 	if errno := platform.Control("listen 80"); errno != 0 || !open.Load() {
 		t.Errorf("%s, before the monitor's answer: %v", errno.Name(), !open.Load())
 	}
-	d.Type(1, strings.Repeat("x", 200))
+	d.Type(1, strings.Repeat("x", boot.MaxMessage+1))
 	if got := receive(t, lines); !strings.Contains(got, "no end") {
 		t.Errorf("warned %q", got)
 	}

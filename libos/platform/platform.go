@@ -10,6 +10,7 @@
 package platform
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/pith-os/pith/libos/boot"
@@ -156,6 +157,14 @@ import (
 // func SetControl(send func(msg string) linux.Errno)
 //     VM only. Control calls send from then on. Called once, during initialisation.
 //     A process has a descriptor for its messages.
+//
+// func OnNetworkEnd(f func())
+//     Has f called once, when the monitor says that the network has failed: at once if
+//     it has said so before.
+//
+// func EndNetwork()
+//     Calls the function of OnNetworkEnd. The receiver of the monitor's control
+//     messages calls it.
 //
 // The end
 //
@@ -381,6 +390,29 @@ type Segment struct {
 func SetControl(send func(msg string) linux.Errno) { controlDriver = send }
 
 var controlDriver func(msg string) linux.Errno
+
+// OnNetworkEnd sets the function that is called, once, when the monitor says that
+// the instance's network has failed. It is called at once if the monitor has said so.
+func OnNetworkEnd(f func()) {
+	networkEnd.Store(&f)
+	if networkEnded.Load() {
+		EndNetwork()
+	}
+}
+
+// EndNetwork calls the function of OnNetworkEnd: the monitor has said that the
+// network has failed.
+func EndNetwork() {
+	networkEnded.Store(true)
+	if f := networkEnd.Swap(nil); f != nil {
+		(*f)()
+	}
+}
+
+var (
+	networkEnd   atomic.Pointer[func()]
+	networkEnded atomic.Bool
+)
 
 // SetEntropy sets the source of Random in a virtual machine, which has no host to
 // ask.

@@ -62,7 +62,7 @@ func init() {
 	if err != nil {
 		msg := "pith: " + err.Error() + "\n"
 		ConsoleWrite(2, []byte(msg))
-		exit(125)
+		exit(boot.ExitFailure)
 	}
 	fillIn(&c)
 	config = c

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 )
@@ -112,7 +113,6 @@ func makeDir(path string) (*Dentry, linux.Errno) {
 // that it was promised. The user chooses the path, which may lead into a shared
 // folder.
 func fail(what string, errno linux.Errno) {
-	const exitCode = 125 // exit code of an image that cannot start
 	platform.ConsoleWrite(2, []byte("pith: cannot "+what+": "+errno.Name()+"\n"))
-	platform.Exit(exitCode)
+	platform.Exit(boot.ExitFailure)
 }

@@ -1,5 +1,5 @@
-// Package folders serves the host's folders to an instance, by 9P on a socket:
-// package ninep's server as the monitors use it.
+// Package folders serves folders of the host to an instance by 9P on a socket.
+// Monitors use it. It stands on the server of package ninep.
 package folders
 
 import (
@@ -12,31 +12,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketOverhead is what a message must be shorter than the send buffer
-// (unix_dgram_sendmsg in Linux's net/unix/af_unix.c).
+// socketOverhead is the number of bytes of the send buffer that a message cannot
+// use (unix_dgram_sendmsg in Linux's net/unix/af_unix.c).
 const socketOverhead = 32
 
-// buffer is the size that is asked for a socket's send buffer, which bounds the
-// messages of a unix socket: some tens of the largest. The kernel gives less to
-// an unprivileged monitor.
+// buffer is the size in bytes that is asked for a socket's send buffer. This buffer
+// bounds the messages in flight on a unix socket, here to some tens of the largest.
+// The kernel gives less to an unprivileged monitor.
 const buffer = 4 << 20
 
-// GrowBuffer enlarges a socket's send buffer as far as the host allows. A
-// smaller one is slower and no more.
+// GrowBuffer enlarges a socket's send buffer as far as the host allows. A smaller
+// buffer is slower, but works.
 func GrowBuffer(fd int) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, buffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, buffer)
 	}
 }
 
-// Server serves folders on one end of a SOCK_SEQPACKET socket, a message of
-// 9P2000.L each.
+// Server serves folders on one end of a SOCK_SEQPACKET socket: each packet is a
+// message of 9P2000.L.
 type Server struct {
 	*ninep.Server
 	fd int // blocking
 }
 
-// New is the server of what is exported. It takes over fd.
+// New returns a server of the exported folders. It owns fd.
 func New(fd int, exports []ninep.Folder) (*Server, error) {
 	GrowBuffer(fd)
 	room, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
@@ -50,7 +50,7 @@ func New(fd int, exports []ninep.Folder) (*Server, error) {
 	return &Server{server, fd}, nil
 }
 
-// Serve answers the instance until it ends, or Stop.
+// Serve answers the instance until the instance ends or Stop is called.
 func (s *Server) Serve() error {
 	if err := s.Server.Serve(s.fd); err != nil {
 		return fmt.Errorf("folders: %w", err)
@@ -58,10 +58,10 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Stop has Serve return.
+// Stop makes Serve return.
 func (s *Server) Stop() { _ = unix.Shutdown(s.fd, unix.SHUT_RDWR) }
 
-// Close frees what the server has, after Serve.
+// Close releases what the server holds, after Serve has returned.
 func (s *Server) Close() {
 	s.Server.Close()
 	unix.Close(s.fd)

@@ -1,83 +1,73 @@
-// Package guest is what the monitors of virtual machines share: the boot
-// parameters, the control channel, and published ports that the network's
-// gateway serves.
+// Package guest is what the monitors of virtual machines share on the host's
+// side: boot parameters, the control channel, and what a VM asks of the host's
+// memory. Packages kvm and qemu call it.
 package guest
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io"
 	"os"
 	"time"
 
 	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
 )
 
-// Control is the port for lines both ways (boot.PortControl). What is said to an image that does
-// not listen is lost once the queue is full.
+// Control is the host's end of boot.PortControl, a channel of lines both ways.
 type Control struct {
 	Port  *os.File
 	queue chan string
 }
 
-// NewControl is a channel of which Port is to be set.
+// NewControl returns a Control without a Port, which the caller sets.
 func NewControl() Control { return Control{queue: make(chan string, 64)} }
 
-// Say sends the image a line.
-func (c *Control) Say(line string) {
+// Send sends the image a control message. It does not wait: an image that does
+// not read loses messages once the queue is full.
+func (c *Control) Send(message string) {
 	select {
-	case c.queue <- line + "\n":
+	case c.queue <- message + "\n":
 	default:
 	}
 }
 
-// Serve writes what is said until ctx is done.
-func (c *Control) Serve(ctx context.Context) {
+// Signal sends the program a signal, by way of the image. SIGKILL, SIGSTOP and
+// SIGCONT act on the VM's process, by way of process. SIGCONT does both, as
+// a program may handle it.
+func (c *Control) Signal(sig unix.Signal, process func(unix.Signal)) {
+	switch sig {
+	case unix.SIGKILL, unix.SIGSTOP:
+		process(sig)
+		return
+	case unix.SIGCONT:
+		process(sig)
+	}
+	c.Send(boot.Signal(sig).String())
+}
+
+// Serve writes what is sent, until ctx is done or the VM has ended.
+func (c *Control) Serve(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case line := <-c.queue:
 			if _, err := c.Port.WriteString(line); err != nil {
-				return // the machine has ended
+				return nil // the VM has ended
 			}
 		}
 	}
 }
 
-// Hear answers questions for the time and hands other lines on, until the
-// machine's end.
-func (c *Control) Hear(other func(string)) {
+// Receive answers requests for the time and calls handle with each other
+// message, until the VM has ended. It closes Port.
+func (c *Control) Receive(handle func(message string)) {
 	defer c.Port.Close()
-	Lines(c.Port, func(line string) {
+	ReadLines(c.Port, func(line string) {
 		if line == boot.TimeRequest {
-			c.Say(boot.Time(time.Now().UnixNano()).String())
+			c.Send(boot.Time(time.Now().UnixNano()).String())
 			return
 		}
-		other(line)
+		handle(line)
 	})
-}
-
-// MaxLine is the longest line that an image has to say.
-const MaxLine = 256
-
-// Lines calls hear for each line, until the end. Lines that are too long and
-// one that has no end are left out: the image is not trusted.
-func Lines(from io.Reader, hear func(string)) {
-	r := bufio.NewReaderSize(from, MaxLine)
-	whole := true
-	for {
-		line, err := r.ReadSlice('\n')
-		switch {
-		case err == nil && whole:
-			hear(string(line[:len(line)-1]))
-		case err == nil:
-			whole = true
-		case errors.Is(err, bufio.ErrBufferFull):
-			whole = false
-		default:
-			return
-		}
-	}
 }

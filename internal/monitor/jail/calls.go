@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call is a row of a table of permitted system calls: what the filter checks,
-// and why it is needed. docs/security.md shows the tables. A system call may
-// have several rows: one of them must permit it.
+// Call is a row of a table of permitted system calls: what the filter checks, and
+// why the call is needed. docs/security.md shows the tables. A system call may have
+// several rows; one of them must permit it.
 type Call struct {
 	Number uint32
 	Name   string
@@ -16,20 +16,20 @@ type Call struct {
 	Bound
 }
 
-// Permit is a row.
+// Permit returns a row.
 func Permit(number uint32, name, reason string, b Bound) Call { return Call{number, name, reason, b} }
 
-// Bound is what a row asks of the arguments.
+// Bound is what a row demands of the arguments.
 type Bound struct {
-	Words string         // what Rules say; empty: nothing to check
+	Words string         // the Rules in words; empty: no rules
 	Rules []seccomp.Rule // all must hold
 }
 
 // Filter compiles a table.
 //
-// restart_syscall is not permitted but answered: the kernel makes it in the
-// place of a timed futex wait that SIGSTOP or a debugger interrupted
-// (restart_syscall(2)). The waiter sees EINTR, as from any early wake-up.
+// The filter does not permit restart_syscall, but answers it with EINTR. The kernel
+// makes this call in place of a timed futex wait that SIGSTOP or a debugger
+// interrupted (restart_syscall(2)). The waiter sees an early wake-up.
 func Filter(table []Call, answers ...seccomp.Answer) ([]unix.SockFilter, error) {
 	var calls []seccomp.Call
 	for _, c := range table {
@@ -38,7 +38,7 @@ func Filter(table []Call, answers ...seccomp.Answer) ([]unix.SockFilter, error) 
 	return seccomp.Compile(calls, append(answers, seccomp.Answer{Number: unix.SYS_RESTART_SYSCALL, Errno: unix.EINTR}))
 }
 
-// The kernel's names that package unix does not have.
+// Names of the kernel's that package unix does not have.
 const (
 	futexWaitPrivate = 0 | 128 // FUTEX_WAIT | FUTEX_PRIVATE_FLAG, linux/futex.h
 	futexWakePrivate = 1 | 128 // FUTEX_WAKE | FUTEX_PRIVATE_FLAG
@@ -58,10 +58,10 @@ const (
 		unix.MAP_POPULATE | unix.MAP_STACK
 )
 
-// Where is a bound of the given words and rules.
+// Where returns a bound of the given words and rules.
 func Where(words string, rules ...seccomp.Rule) Bound { return Bound{words, rules} }
 
-// Bounds of what the Go runtime does.
+// Bounds for the system calls of the Go runtime.
 var (
 	AnyArguments = Bound{}
 

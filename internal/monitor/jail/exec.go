@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Execution is the call of execveat(2) that ends a jail's preparation. What it points to is on
-// the heap and does not move.
+// Execution is the call of execveat(2) that ends a jail's preparation. Its strings
+// are on the heap and do not move.
 type Execution struct {
 	doing      string
 	fd         int
@@ -20,7 +20,8 @@ type Execution struct {
 	argv, envp []*byte
 }
 
-// NewExecution is that of the open file fd; errors call it what.
+// NewExecution prepares the execution of the open file fd. Errors call the file
+// what.
 func NewExecution(what string, fd int, args, env [][]byte) (e Execution, err error) {
 	e = Execution{doing: "execute " + what, fd: fd, path: new(byte)}
 	if e.argv, err = cStrings(args); err != nil {
@@ -32,15 +33,15 @@ func NewExecution(what string, fd int, args, env [][]byte) (e Execution, err err
 	return e, nil
 }
 
-// Pointers are the call's arguments 1 to 3.
+// Pointers returns the call's arguments 1 to 3.
 func (e *Execution) Pointers() (path, argv, envp uintptr) {
 	return uintptr(unsafe.Pointer(e.path)), uintptr(unsafe.Pointer(&e.argv[0])), uintptr(unsafe.Pointer(&e.envp[0]))
 }
 
-// Exec sets limits, loads a filter for this thread alone and executes. It
-// returns on failure only. Nothing here allocates or gives the processor away:
-// with a limit or the filter in place, the Go runtime must not need memory or a
-// thread (see environment).
+// Exec sets limits, loads a filter for this thread alone and executes the file. It
+// returns on failure only. It neither allocates nor yields the CPU: once a limit
+// or the filter is in place, the Go runtime must not need memory or a thread (see
+// environment).
 func (e *Execution) Exec(limits []Limit, code []unix.SockFilter) error {
 	path, argv, envp := e.Pointers()
 	doing, errno := "limit resources", setLimits(limits)
@@ -59,13 +60,13 @@ func (e *Execution) Exec(limits []Limit, code []unix.SockFilter) error {
 func loadFilter(code []unix.SockFilter, flags uintptr) unix.Errno {
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
 	r, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
-	if errno == 0 && r != 0 { // the thread that cannot have it
+	if errno == 0 && r != 0 { // the id of a thread that cannot load it
 		return unix.ESRCH
 	}
 	return errno
 }
 
-// cStrings is a vector of strings as execve(2) takes it.
+// cStrings returns a vector of strings as execve(2) takes it.
 func cStrings(list [][]byte) ([]*byte, error) {
 	vector := make([]*byte, 0, len(list)+1)
 	for _, s := range list {
@@ -78,8 +79,8 @@ func cStrings(list [][]byte) ([]*byte, error) {
 	return append(vector, nil), nil
 }
 
-// KeepOnly has execution close the descriptors from first to last, and closes
-// all that are above.
+// KeepOnly has the execution close the descriptors from first to last, and closes
+// all higher ones now.
 func KeepOnly(first, last int) error {
 	for fd := first; fd <= last; fd++ {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
@@ -110,7 +111,7 @@ func closeFrom(first int) error {
 		if fd < first {
 			continue
 		}
-		// The directory's own descriptor is on its list, closed by now.
+		// The list has the directory's own descriptor, which is closed by now.
 		if err := unix.Close(fd); err != nil && !errors.Is(err, unix.EBADF) {
 			return err
 		}

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Executable returns image or, where the jail's user could not execute it, a
-// copy in memory: no permission for that user, or a file system mounted
-// noexec. The caller closes what is not image.
+// Executable returns image. If the jail's user could not execute it, Executable
+// returns a copy in memory, which the caller closes. The user may lack the
+// permission, or the file system may be mounted noexec.
 func Executable(image *os.File, uid int) (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(image.Fd()), &st); err != nil {
@@ -37,7 +37,8 @@ func Executable(image *os.File, uid int) (*os.File, error) {
 	return InMemory(io.NewSectionReader(image, 0, st.Size))
 }
 
-// InMemory is an executable file with the bytes of r that is on no file system.
+// InMemory returns an executable file with the bytes of r that is on no file
+// system.
 func InMemory(r io.Reader) (*os.File, error) {
 	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
@@ -47,7 +48,7 @@ func InMemory(r io.Reader) (*os.File, error) {
 		return nil, fmt.Errorf("copy the program to memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "program")
-	defer f.Close() // a file open for writing is not executed (ETXTBSY)
+	defer f.Close() // a file that is open for writing cannot be executed (ETXTBSY)
 	if _, err := io.Copy(f, r); err != nil {
 		return nil, fmt.Errorf("copy the program to memory: %w", err)
 	}

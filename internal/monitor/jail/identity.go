@@ -9,17 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unprivileged is the user and group that root's jails run as: nobody, by
-// convention (and the kernel's overflowuid).
+// Unprivileged is the user and group of a jail that root starts: by convention
+// nobody, which is also the kernel's overflowuid.
 const Unprivileged = 65534
 
-// Identity says who a jail runs as.
+// Identity is the user and group of a jail.
 type Identity struct {
 	UID, GID int  // to change to; 0: stay
 	asRoot   bool // the monitor is root and can change to them
 }
 
-// ChooseIdentity is the one with the least rights that this process can give.
+// ChooseIdentity returns the identity with the least rights that this process can
+// give.
 func ChooseIdentity() Identity {
 	if os.Geteuid() == 0 && CanChangeUser(Unprivileged, Unprivileged) {
 		return Identity{Unprivileged, Unprivileged, true}
@@ -27,8 +28,8 @@ func ChooseIdentity() Identity {
 	return Identity{}
 }
 
-// CanChangeUser says whether this process may change to uid and gid: it has
-// the capabilities, and its user namespace knows both.
+// CanChangeUser reports whether this process may change to uid and gid: it has the
+// capabilities, and its user namespace has both ids.
 func CanChangeUser(uid, gid int) bool {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
@@ -39,8 +40,8 @@ func CanChangeUser(uid, gid int) bool {
 	return caps[0].Effective&need == need && mapped("/proc/self/uid_map", uid) && mapped("/proc/self/gid_map", gid)
 }
 
-// mapped says whether an id is in a map (user_namespaces(7): each line is
-// first id inside, first id outside, count).
+// mapped reports whether an id is in a map. Each line of the map has the first id
+// inside, the first id outside, and a count (user_namespaces(7)).
 func mapped(file string, id int) bool {
 	f, err := os.Open(file)
 	if err != nil {
@@ -59,8 +60,9 @@ func mapped(file string, id int) bool {
 	return false
 }
 
-// attributes are those of the jail's process in the given namespaces. Its
-// session is its own: what a terminal sends reaches the monitor only.
+// attributes returns the attributes of the jail's process in the given namespaces.
+// The jail has a session of its own, so that signals of a terminal reach the
+// monitor only.
 func (id Identity) attributes(set Namespaces) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{
 		Cloneflags: set.flags(),

@@ -14,9 +14,9 @@ type Limit struct {
 	value    unix.Rlimit
 }
 
-// Limits are resource limits by number, as far as the monitor's own are not
-// lower, and 0 for what nothing in a jail needs: core dumps, locked memory,
-// message queues, priorities.
+// Limits returns resource limits for a jail: most, by number, or the monitor's own
+// limit if that is lower. Resources that nothing in a jail needs get 0: core dumps,
+// locked memory, message queues, priorities.
 func Limits(most map[int]uint64) ([]Limit, error) {
 	limits := make([]Limit, 0, len(most)+5)
 	add := func(resource int, n uint64) error {
@@ -41,7 +41,7 @@ func Limits(most map[int]uint64) ([]Limit, error) {
 	return limits, nil
 }
 
-// setLimits sets them for this process, without a need for memory.
+// setLimits sets limits for this process. It does not allocate memory.
 func setLimits(limits []Limit) unix.Errno {
 	for i := range limits {
 		_, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(limits[i].resource),
@@ -53,10 +53,10 @@ func setLimits(limits []Limit) unix.Errno {
 	return 0
 }
 
-// ThreadLimit is RLIMIT_NPROC for a jail of up to n threads. Linux counts
-// threads by user: in a user namespace of its own, from 5.14 on, only the
-// jail's. Elsewhere the limit leaves room for the user's other processes, now
-// and later.
+// ThreadLimit returns RLIMIT_NPROC for a jail of up to n threads. Linux counts
+// threads by user. From 5.14 on, it counts only the jail's threads if the jail has a
+// user namespace of its own. Otherwise the limit leaves room for the user's other
+// processes, now and later.
 func (r Request) ThreadLimit(n uint64) (uint64, error) {
 	if r.OwnUser && kernelAtLeast(5, 14) {
 		return n, nil
@@ -74,7 +74,7 @@ func (r Request) ThreadLimit(n uint64) (uint64, error) {
 	return 2*all + 16*n, nil
 }
 
-// kernelAtLeast says whether this is Linux major.minor or later.
+// kernelAtLeast reports whether the host runs Linux major.minor or later.
 func kernelAtLeast(major, minor int) bool {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {

@@ -18,8 +18,8 @@ type Namespace struct {
 // Namespaces is a set of them.
 type Namespaces []Namespace
 
-// AllNamespaces are the kinds that a jail tries to get, the least important
-// last: user is what lets the others be had without privilege.
+// AllNamespaces are the kinds that a jail tries to get, the least important last. A
+// user namespace lets an unprivileged process have the others.
 var AllNamespaces = Namespaces{
 	{"user", unix.CLONE_NEWUSER},
 	{"mnt", unix.CLONE_NEWNS},
@@ -30,9 +30,9 @@ var AllNamespaces = Namespaces{
 	{"cgroup", unix.CLONE_NEWCGROUP},
 }
 
-// attempts are the sets of namespaces to try, strongest first: all that the
-// kernel knows, then fewer, then the same without a user namespace (which
-// takes privilege), then none.
+// attempts returns the sets of namespaces to try, strongest first: all that the
+// kernel knows, then fewer, then the same without a user namespace, which needs
+// privilege, then none.
 func attempts() []Namespaces {
 	var known Namespaces
 	for _, ns := range AllNamespaces {
@@ -53,8 +53,8 @@ func attempts() []Namespaces {
 	return append(sets, nil)
 }
 
-// refused says whether err means that the host does not allow a set of
-// namespaces, so that a smaller one is worth a try (clone(2), "ERRORS").
+// refused reports whether err means that the host does not allow a set of
+// namespaces. Then a smaller set is worth a try (clone(2), "ERRORS").
 func refused(err error) bool {
 	for _, e := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS} {
 		if errors.Is(err, e) {
@@ -71,7 +71,7 @@ func (set Namespaces) flags() (flags uintptr) {
 	return flags
 }
 
-// String names them.
+// String returns the names of the namespaces.
 func (set Namespaces) String() string {
 	if len(set) == 0 {
 		return "none"

@@ -13,9 +13,9 @@ const securebits = 1<<0 | 1<<1 | // SECBIT_NOROOT, SECBIT_NOROOT_LOCKED
 	1<<5 | // SECBIT_KEEP_CAPS_LOCKED
 	1<<6 | 1<<7 // SECBIT_NO_CAP_AMBIENT_RAISE and its lock
 
-// Enter gives up what the process has, on this thread: the root directory, but
-// for the open file program, and every privilege. It says what is there for a
-// root directory. From here on it ends when the monitor does.
+// Enter gives up what this thread has: the root directory, except for the open file
+// program, and every privilege. It returns what the root directory is now. From
+// here on, the process ends when the monitor does.
 func (r Request) Enter(program int) (root string, err error) {
 	return r.enter(program, nil)
 }
@@ -25,22 +25,22 @@ func (r Request) enter(program int, libraries []string) (root string, err error)
 	if err := dropPrivileges(r.UID, r.GID); err != nil {
 		return "", err
 	}
-	// Not before now: a change of user clears it (prctl(2)). If the monitor
-	// has ended already, the report has no receiver.
+	// A change of user would clear this (prctl(2)), so it comes last. If the
+	// monitor has ended already, the report that follows fails.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return "", fmt.Errorf("end with the monitor: %w", err)
 	}
 	return root, nil
 }
 
-// dropPrivileges leaves this thread without a capability and without a way to
-// one, as user uid when that is not 0. The system calls are made for this
-// thread alone; package unix would make them for all.
+// dropPrivileges leaves this thread without a capability and without a way to get
+// one. If uid is not 0, the thread becomes that user. The system calls are made for
+// this thread alone; package unix would make them for all threads.
 func dropPrivileges(uid, gid int) error {
 	if err := dropBoundingSet(); err != nil {
 		return err
 	}
-	// Without CAP_SETPCAP there was no capability to lose.
+	// Without CAP_SETPCAP, the thread had no capability to lose.
 	err := unix.Prctl(unix.PR_SET_SECUREBITS, securebits, 0, 0, 0)
 	if err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("set secure bits: %w", err)
@@ -58,9 +58,9 @@ func dropPrivileges(uid, gid int) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
-	// Writable memory of the jail never becomes executable, not by its
-	// program headers either. Linux has it since 6.3; the filter refuses
-	// PROT_EXEC everywhere.
+	// Writable memory of the jail never becomes executable, not even by program
+	// headers. Linux has this since 6.3. The filter refuses PROT_EXEC on every
+	// kernel.
 	err = unix.Prctl(unix.PR_SET_MDWE, unix.PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
 	if err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("deny writable and executable memory: %w", err)
@@ -68,13 +68,13 @@ func dropPrivileges(uid, gid int) error {
 	return nil
 }
 
-// dropBoundingSet empties the bounding set. Where that is not permitted,
+// dropBoundingSet empties the bounding set. If the host does not permit this,
 // no_new_privs still keeps execveat from giving capabilities.
 func dropBoundingSet() error {
 	for c := uintptr(0); ; c++ {
 		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) {
-			return nil // the kernel has no more
+			return nil // the kernel has no further capability
 		}
 		if err == nil && has == 1 {
 			err = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)

@@ -17,24 +17,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Program is this program, to be executed again in a jail. It begins there
-// without a privilege, on each of its threads, and loads its filter itself, once
-// it has what it needs: [ConfineProcess].
+// Program is this program, for another execution in a jail. There it begins without
+// a privilege on each of its threads. It loads its filter itself once it has what it
+// needs: [ConfineProcess].
 type Program struct {
-	Name   string // argument 0, by which it knows what it is
+	Name   string // argument 0, by which the program knows what it is
 	Args   []string
 	Env    []string
 	Files  []int          // its descriptors, by number
 	Limits map[int]uint64 // resource limits, beside those of every jail
-	// Threads is how many threads there are at most, those of the kernel's
-	// that work for the program among them.
+	// Threads is the largest number of threads, including the kernel's threads
+	// that work for the program.
 	Threads uint64
 	Cgroup  *cgroup.Cgroup
 }
 
-// programName is the argument 0 of the jail of a Program. The one other
-// argument is the number of its descriptors; the program and the status socket
-// are behind them.
+// programName is argument 0 of the jail of a Program. Its only other argument is the
+// number of the program's descriptors. The program's file and the status socket
+// follow these descriptors.
 const programName = "pith-jail-again"
 
 type programRequest struct {
@@ -44,7 +44,7 @@ type programRequest struct {
 	Threads   uint64
 }
 
-// Start executes p in a jail and says how that confines it.
+// Start executes p in a jail and says in a few words how it is confined.
 func Start(ctx context.Context, p Program) (*Process, string, error) {
 	id := ChooseIdentity()
 	self, err := os.Open("/proc/self/exe")
@@ -97,8 +97,8 @@ func byteStrings(list []string) [][]byte {
 	return out
 }
 
-// Main becomes the jail of a Program when this process was started as one, and
-// returns at once when it was not. It must be among the first calls of main.
+// Main becomes the jail of a Program if this process was started as one. Otherwise
+// it returns at once. It must be among the first calls of main.
 func Main() {
 	if len(os.Args) != 2 || os.Args[0] != programName {
 		return
@@ -107,7 +107,7 @@ func Main() {
 	program, err := strconv.Atoi(os.Args[1])
 	if err == nil {
 		err = enterProgram(program, program+1)
-		// When the monitor is gone there is nobody to tell.
+		// If the monitor is gone, nobody reads this.
 		_ = Tell(program+1, Report{Error: err.Error()})
 	}
 	os.Exit(1)
@@ -154,10 +154,9 @@ func enterProgram(program, status int) error {
 	return exec.Exec(limits, nil)
 }
 
-// libraries are the files beside its own that this program needs to start: none
-// unless it was built with cgo, which package net uses where there is a C
-// compiler. Then there is a dynamic linker in its memory (proc_pid_maps(5): the
-// sixth field is the file).
+// libraries returns the files that this program needs to start besides its own. It
+// needs some only if it was built with cgo, which package net uses if there is a C
+// compiler. They are mapped into memory: the sixth field of proc_pid_maps(5).
 func libraries() ([]string, error) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -180,8 +179,8 @@ func libraries() ([]string, error) {
 	return files, nil
 }
 
-// ConfineProcess has all threads of this process, present and future, make no
-// system call but those of a table, and nobody of its user trace it.
+// ConfineProcess limits all threads of this process, present and future, to the
+// system calls of a table, and forbids its user to trace it.
 func ConfineProcess(table []Call) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
@@ -189,8 +188,8 @@ func ConfineProcess(table []Call) error {
 	return load(table, unix.SECCOMP_FILTER_FLAG_TSYNC)
 }
 
-// ConfineThread has this thread make no system call but those of a table that
-// its present filter permits, too. The goroutine stays on the thread.
+// ConfineThread limits this thread to the system calls of a table that its present
+// filter permits, too. The goroutine stays on the thread.
 func ConfineThread(table []Call) error {
 	runtime.LockOSThread()
 	return load(table, 0)
@@ -198,8 +197,7 @@ func ConfineThread(table []Call) error {
 
 // load loads the filter of a table.
 func load(table []Call, flags uintptr) error {
-	// A C library that cannot have clone3(2) uses clone, whose flags a filter
-	// sees.
+	// Without clone3(2), a C library uses clone, whose flags a filter sees.
 	code, err := Filter(table, seccomp.Answer{Number: unix.SYS_CLONE3, Errno: unix.ENOSYS})
 	if err != nil {
 		return err

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emptyRoot leaves the jail without a file system, in the strongest way that
-// the host allows, and says which. The filter permits no call that takes a
-// path; this is for the day when something is wrong with the filter. What is
-// to be executed, program, may need libraries: then the root stays the host's.
+// emptyRoot leaves the jail without a file system, in the strongest way that the
+// host allows, and returns this way. The filter permits no call that takes a path,
+// so emptyRoot matters only if the filter has a fault. If the program needs
+// libraries, the root stays the host's.
 func emptyRoot(ownMounts bool, program int, libraries []string) string {
 	alone := len(libraries) == 0
 	if alone && ownMounts && pivotToEmpty() == nil {
@@ -28,8 +28,8 @@ func emptyRoot(ownMounts bool, program int, libraries []string) string {
 }
 
 // pivotToEmpty makes an empty read-only file system the root of this mount
-// namespace and detaches the host's. /proc serves as the mount point because
-// it is there: this program was executed through it.
+// namespace and detaches the host's. The mount point is /proc, which exists for
+// sure: this program was executed through it.
 func pivotToEmpty() error {
 	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -51,8 +51,8 @@ func pivotToEmpty() error {
 	return unix.Chdir("/")
 }
 
-// chrootToRemoved needs CAP_SYS_CHROOT only. A removed directory is empty and
-// stays so.
+// chrootToRemoved needs only CAP_SYS_CHROOT. A removed directory is empty and stays
+// empty.
 func chrootToRemoved() error {
 	dir, err := os.MkdirTemp("", "pith-")
 	if err != nil {
@@ -74,9 +74,9 @@ func chrootToRemoved() error {
 	return unix.Chroot(".")
 }
 
-// denyFiles needs no privilege, but Linux 5.13 with Landlock: all access to
-// files is denied to this thread and what it executes (landlock(7)), except
-// that the program may be executed, and its libraries.
+// denyFiles denies this thread, and what it executes, all access to files
+// (landlock(7)). Only the program and its libraries may be executed. It needs no
+// privilege, but Linux 5.13 with Landlock.
 func denyFiles(program int, libraries []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
@@ -119,7 +119,7 @@ func allowFile(ruleset, fd int, access uint64) error {
 	allowed := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
 	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH,
 		uintptr(unsafe.Pointer(&allowed)), 0, 0, 0)
-	if errno != 0 && errno != unix.EBADFD { // EBADFD: a file in memory only, which Landlock leaves alone
+	if errno != 0 && errno != unix.EBADFD { // EBADFD: a file in memory, which Landlock does not restrict
 		return errno
 	}
 	return nil

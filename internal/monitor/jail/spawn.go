@@ -1,13 +1,13 @@
-// Package jail starts processes that can do almost nothing, and has what such
-// a process does to become one: namespaces, an empty root, an unprivileged
-// user, no capability, limits, and a filter of system calls by table (package
-// seccomp). It stands on Linux alone. Package process has images run in a jail,
-// and the virtual machine monitor (package kvm) is in one itself.
+// Package jail starts processes that can do almost nothing, and has the steps by
+// which a process becomes one: namespaces, an empty root, an unprivileged user,
+// no capability, limits, and a filter of system calls by table (package
+// seccomp). It stands on Linux alone. Package process runs images in a jail, and
+// the VMM of package kvm is in one itself.
 //
-// What is given up belongs to a thread: capabilities, user, filter. So this
-// program is executed again as the jail, which gives it all up on one thread
-// and then executes what is to be in the jail: every thread of that begins
-// without it.
+// Capabilities, user and filter belong to a thread. So this program is executed
+// again as the jail. The jail gives everything up on one thread and then executes
+// the program that belongs in the jail. Each thread of that program begins
+// without privileges.
 package jail
 
 import (
@@ -28,9 +28,10 @@ type Child struct {
 	Cgroup *cgroup.Cgroup
 }
 
-// environment has the Go runtime of a jail do what [Exec] relies on: no other
-// thread runs Go code, no goroutine is preempted, no garbage is collected. The
-// rest saves reading what the host's cgroup allows, and names for memory.
+// environment has the Go runtime of a jail do what [Execution.Exec] relies on: no
+// other thread runs Go code, no goroutine is preempted, no garbage is collected.
+// The rest saves time: the runtime does not read the limits of the host's cgroup,
+// and gives memory no names.
 var environment = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0,decoratemappings=0"}
 
 // Process is a started child. Its process id stays its own until Reap, so that
@@ -38,30 +39,34 @@ var environment = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=
 type Process struct {
 	Namespaces Namespaces
 	PID        int
-	Ended      <-chan error // receives once, when the process has ended
+	Ended      <-chan struct{} // closed when the process has ended
+
+	err error // of the wait for the end; valid once Ended is closed
 }
 
-// Signal sends sig. That the process has ended already is no error.
+// Signal sends sig. It is no error if the process has ended already.
 func (p *Process) Signal(sig unix.Signal) { _ = unix.Kill(p.PID, sig) }
 
-// Reap forgets a process that has ended and says how it did.
+// Reap releases the process id of a process that has ended and returns how it
+// ended.
 func (p *Process) Reap() (status unix.WaitStatus, err error) {
+	<-p.Ended
 	_, err = unix.Wait4(p.PID, &status, 0, nil)
-	return status, err
+	return status, errors.Join(p.err, err)
 }
 
-// Kill ends and forgets a process that has not ended, or has by itself.
+// Kill ends the process, if it has not ended, and releases its id.
 func (p *Process) Kill() error {
 	p.Signal(unix.SIGKILL)
-	<-p.Ended
 	_, err := p.Reap()
 	return err
 }
 
-// Spawn executes this program again, in as many namespaces as the host allows. A
-// thread does it that lives as long as the child: the kernel kills the child
-// when the thread that started it ends (PR_SET_PDEATHSIG in prctl(2)), which is
-// to happen when the monitor ends, in whatever way.
+// Spawn executes this program again, in as many namespaces as the host allows.
+//
+// The kernel kills the child when the thread that started it ends
+// (PR_SET_PDEATHSIG in prctl(2)). So a thread starts it that lives as long as the
+// child, and ends early only if the monitor ends, in whatever way.
 func Spawn(c Child, id Identity) (*Process, error) {
 	type result struct {
 		p   *Process
@@ -74,10 +79,11 @@ func Spawn(c Child, id Identity) (*Process, error) {
 			started <- result{nil, err}
 			return
 		}
-		ended := make(chan error, 1)
+		ended := make(chan struct{})
 		p.Ended = ended
 		started <- result{p, nil}
-		ended <- awaitEnd(p.PID)
+		p.err = AwaitEnd(p.PID)
+		close(ended)
 	})
 	r := <-started
 	return r.p, r.err
@@ -111,8 +117,9 @@ func fork(c Child, id Identity) (*Process, error) {
 	return nil, err
 }
 
-// awaitEnd waits for the end of a child and leaves it to be reaped.
-func awaitEnd(pid int) error {
+// AwaitEnd waits until a child of this process has ended, and does not release
+// its process id.
+func AwaitEnd(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Request is what a monitor asks of a jail, on the status socket, with what its
-// kind of jail needs besides. Each end of the socket is a stream of JSON.
+// Request is what a monitor asks of a jail on the status socket. Each kind of jail
+// adds what it needs. Both directions of the socket are streams of JSON.
 type Request struct {
 	UID, GID  int  // to change to; 0: stay
 	OwnUser   bool // in a user namespace of its own
 	OwnMounts bool // in a mount namespace of its own
 }
 
-// NewRequest is the request to a process that was spawned.
+// NewRequest returns the request to a process that was spawned.
 func NewRequest(p *Process, id Identity) Request {
 	return Request{
 		UID: id.UID, GID: id.GID,
@@ -29,17 +29,17 @@ func NewRequest(p *Process, id Identity) Request {
 	}
 }
 
-// Report is a jail's answer. The first one says what it obtained; a second one
-// comes only when what is to be in the jail could not be executed. Then the
-// socket closes.
+// Report is a jail's answer. The first report says what the jail obtained. A second
+// one comes only if the jail could not execute its program. Then the socket
+// closes.
 type Report struct {
-	Root  string // what is there for a root directory
-	Error string // when nothing will run
+	Root  string // what the root directory is
+	Error string // why nothing will run; empty: it runs
 }
 
-// Ask tells a jail what to do and reads its answers, until it has executed what
-// is to be in it. When ctx is done it does not wait any more: with an error if
-// nothing was reported yet, else what is in the jail is the caller's to end.
+// Ask tells a jail what to do and reads its reports, until the jail has executed
+// its program. When ctx is done, Ask stops waiting. It returns an error if there was
+// no report yet. If there was one, the caller ends what is in the jail.
 func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	stop := context.AfterFunc(ctx, func() { _ = status.SetDeadline(time.Unix(0, 1)) })
 	defer stop()
@@ -47,7 +47,7 @@ func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	// When the jail has ended early, its answer says more than this error.
+	// If the jail has ended early, its report says more than this error.
 	_, writeErr := status.Write(line)
 	var last Report
 	for n, answers := 0, json.NewDecoder(status); ; n++ {
@@ -65,7 +65,7 @@ func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	}
 }
 
-// Receive is the jail's end of Ask: it reads the request.
+// Receive reads the request of Ask, in the jail.
 func Receive(status int, request any) error {
 	if err := json.NewDecoder(fdReader(status)).Decode(request); err != nil {
 		return fmt.Errorf("read the monitor's request: %w", err)
@@ -83,7 +83,7 @@ func Tell(status int, r Report) error {
 	return err
 }
 
-// fdReader reads a descriptor without the runtime's poller, which would open
+// fdReader reads a descriptor without the runtime's poller. The poller would open
 // descriptors of its own.
 type fdReader int
 

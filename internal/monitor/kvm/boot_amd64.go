@@ -3,20 +3,22 @@ package kvm
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"os"
 	"unsafe"
+
+	"github.com/pith-os/pith/internal/instance"
 
 	"golang.org/x/sys/unix"
 )
 
-// What the PVH boot ABI has in memory (Xen, docs/misc/pvh.pandoc and
-// xen/include/public/arch-x86/hvm/start_info.h), and where it is put here.
+// The structures of the PVH boot ABI (Xen, docs/misc/pvh.pandoc and
+// xen/include/public/arch-x86/hvm/start_info.h), and their guest-physical
+// addresses here.
 const (
 	startInfoAddr = 0x1000
 	memoryMapAddr = 0x2000
 	modulesAddr   = 0x3000
-	lineAddr      = 0x10000 // of boot parameters that end below lineEnd, else behind the image
+	lineAddr      = 0x10000 // boot parameters that end below lineEnd; longer ones follow the image
 	lineEnd       = 0x90000
 
 	startMagic   = 0x336ec578
@@ -27,8 +29,8 @@ const (
 	noteName  = "Xen\x00"
 )
 
-// findEntry looks for the entry's note: sizes of name and value, type, name and
-// value, each padded to 4 bytes.
+// findEntry finds the note of the image's entry. A note has the sizes of name and
+// value, a type, and then name and value, each padded to 4 bytes.
 func findEntry(order binary.ByteOrder, notes []byte) (uint64, bool) {
 	for len(notes) >= 12 {
 		name, value := uint64(order.Uint32(notes)), uint64(order.Uint32(notes[4:]))
@@ -51,8 +53,8 @@ func findEntry(order binary.ByteOrder, notes []byte) (uint64, bool) {
 	return 0, false
 }
 
-// writeStart writes what the guest is told at its start. The boot parameters are
-// a module: its length is known, where a command line would have to be read for
+// writeStart writes the start information. The boot parameters are a boot module:
+// a module has a length, and the length of a command line is found only by reading
 // it.
 func (m *memory) writeStart(line string) error {
 	at := uint64(lineAddr)
@@ -61,7 +63,7 @@ func (m *memory) writeStart(line string) error {
 	}
 	text, ok := m.queue.Slice(at, uint64(len(line)))
 	if !ok {
-		return fmt.Errorf("%d bytes of boot parameters do not fit the memory: give it more with --memory", len(line))
+		return instance.Errorf(instance.Memory, "%d bytes of boot parameters do not fit: give more", len(line))
 	}
 	copy(text, line)
 
@@ -94,7 +96,7 @@ func (m *memory) writeStart(line string) error {
 	return nil
 }
 
-// remap maps a part of a file over memory that is mapped already.
+// remap maps a part of a file in place of memory that is mapped already.
 func remap(over []byte, file *os.File, off int64, access int) error {
 	_, _, errno := unix.Syscall6(unix.SYS_MMAP, uintptr(unsafe.Pointer(unsafe.SliceData(over))), uintptr(len(over)),
 		uintptr(access), unix.MAP_PRIVATE|unix.MAP_FIXED, file.Fd(), uintptr(off))

@@ -12,14 +12,14 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// cpu is a virtual CPU.
+// cpu is a vCPU.
 type cpu struct {
 	*kvm.VCPU
 	m  *machine
 	id int
 }
 
-// loop runs the guest, on a thread of its own that confine confines first.
+// loop runs the guest on a thread of its own, which confine confines first.
 func (c *cpu) loop(confine func(*kvm.VCPU) error) {
 	runtime.LockOSThread()
 	err := confine(c.VCPU)
@@ -33,13 +33,13 @@ func (c *cpu) loop(confine func(*kvm.VCPU) error) {
 		c.m.stop(nil)
 		return
 	}
-	c.m.stop(fmt.Errorf("CPU %d: %w", c.id, err))
+	c.m.stop(fmt.Errorf("vCPU %d: %w", c.id, err))
 }
 
-// errEnd is that the guest has ended itself.
+// errEnd says that the guest has ended itself.
 var errEnd = errors.New("end")
 
-// handle does what the guest's CPU stopped for.
+// handle handles an exit of the vCPU.
 func (c *cpu) handle(reason uint32) error {
 	c.m.coalesced.Lock()
 	c.Coalesced(c.m.access)
@@ -57,14 +57,14 @@ func (c *cpu) handle(reason uint32) error {
 	case kvm.ExitInterrupted:
 		return nil
 	case kvm.ExitShutdown, kvm.ExitSystemEvent:
-		return errors.New("the image crashed: it reset the machine" + c.registers())
+		return errors.New("the image crashed: it reset the virtual machine" + c.registers())
 	case kvm.ExitInternalError:
 		return fmt.Errorf("KVM stopped: %s%s: %s", c.InternalError(), c.registers(), otherwise)
 	}
 	return fmt.Errorf("KVM stopped for reason %d%s: %s", reason, c.registers(), otherwise)
 }
 
-// registers shows where the CPU is, as the end of an error.
+// registers returns where the vCPU is, as the end of an error.
 func (c *cpu) registers() string {
 	r, err := c.Regs()
 	if err != nil {
@@ -78,21 +78,31 @@ func (c *cpu) registers() string {
 		r.RIP, s.CS.Selector, r.RFLAGS, r.RSP, r.RAX, s.CR2, s.CR3)
 }
 
-// ports are the machine's I/O ports: what an image says without a driver, and
-// its end (package boot).
+// ports are the VM's I/O ports: what an image writes without a driver, and its
+// exit code (package boot).
 type ports struct {
 	text *os.File // nil: nowhere
 
 	mu      sync.Mutex
-	control []byte // the line that is being written
-	exit    int    // noExit at first
+	control guest.Lines // of boot.DebugControl
+	exit    int         // noExit at first
 }
 
-// noExit is the exit code of a machine that said none.
+// noExit is the exit code of an image that has sent none.
 const noExit = -1
 
 // debugThere is what a port of a debug console reads.
 const debugThere = 0xe9
+
+func newPorts(text *os.File) *ports {
+	p := &ports{text: text, exit: noExit}
+	p.control.Handle = func(line string) {
+		if e, err := boot.ParseMachineExit(line); err == nil {
+			p.exit = int(e)
+		}
+	}
+	return p
+}
 
 func (p *ports) access(io kvm.IO) error {
 	p.mu.Lock()
@@ -108,29 +118,13 @@ func (p *ports) access(io kvm.IO) error {
 		}
 	case io.Port == boot.DebugText:
 		if p.text != nil {
-			// That nobody reads is no reason to end the program.
+			// A text that nobody reads is no reason to end the program.
 			_, _ = p.text.Write(io.Data)
 		}
 	case io.Port == boot.DebugControl:
-		p.hear(io.Data)
+		p.control.Write(io.Data)
 	case io.Port == boot.DebugExit:
 		return errEnd
 	}
 	return nil
-}
-
-// hear takes the exit code from what is written to boot.DebugControl.
-func (p *ports) hear(said []byte) {
-	for _, b := range said {
-		if b != '\n' {
-			if len(p.control) < guest.MaxLine {
-				p.control = append(p.control, b)
-			}
-			continue
-		}
-		if e, err := boot.ParseMachineExit(string(p.control)); err == nil {
-			p.exit = int(e)
-		}
-		p.control = p.control[:0]
-	}
 }

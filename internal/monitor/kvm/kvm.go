@@ -1,25 +1,32 @@
-// Package kvm is Pith's own monitor of virtual machines, on Linux's KVM. A
-// machine has CPUs, memory and virtio devices, and nothing of a computer's
-// history: no firmware, no PCI, no interrupt controller but the CPUs' own.
+// Package kvm is Pith's own monitor of virtual machines, on Linux's KVM. A VM
+// has CPUs, memory and virtio devices, and nothing of a computer's history: no
+// firmware, no PCI, no interrupt controller but the CPUs' own.
 //
-// This process starts the VMM, itself again in a jail, with descriptors for all
-// that it uses, and serves what takes more than it has there: the network, folders
-// of the host, signals. The VMM (vmm.go) makes the machine of package kvm's
-// parts and of devices (internal/device), and runs it. `pith run` calls it
-// through [monitor.Monitor].
+// This process starts the VMM, which is the same program again in a jail, with
+// descriptors for all that it uses. It serves what needs more rights than the
+// VMM has: the network, folders of the host, signals. The VMM (vmm.go) makes the
+// VM from the parts of internal/kvm and devices (internal/device), and runs it.
+// Package instance calls this package as an [instance.Monitor].
 package kvm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"sync"
 
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
+	"github.com/pith-os/pith/internal/device/vsock"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/kvm/probe"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/monitor/guest"
+	"github.com/pith-os/pith/internal/monitor/jail"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,142 +34,165 @@ import (
 // Monitor is the KVM monitor.
 type Monitor struct{}
 
-var _ monitor.Monitor = Monitor{}
+var _ instance.Monitor = Monitor{}
 
-// Name implements [monitor.Monitor].
-func (Monitor) Name() string { return "kvm" }
+// otherDevices are the devices of a VM besides folders and disks: console,
+// entropy, balloon, network card and vsock.
+const otherDevices = 5
 
-// Can implements [monitor.Monitor].
-func (Monitor) Can(n monitor.Need) bool {
-	switch n {
-	case monitor.NeedDisks, monitor.NeedVsock, monitor.NeedTap, monitor.NeedHugePages:
-		return true
-	}
-	return false
+// description is the KVM monitor as data.
+var description = instance.Description{
+	Name: "kvm", VM: true,
+	Can:   []instance.Part{instance.Disks, instance.Vsock, instance.TAP, instance.HugePages},
+	Needs: []instance.Requirement{{What: "/dev/kvm"}},
+	Without: "pith run starts processes instead, and virtual machines need QEMU, " +
+		"which translates their code (TCG): much slower",
+	MinMemory:  guest.MinMemory,
+	MaxDevices: maxDevices - otherDevices,
 }
 
-// Run implements [monitor.Monitor].
-func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
-	if (c.Network != nil) != (c.Boot.Net != nil) || c.Network == nil && len(c.Publish) > 0 {
-		return 0, errors.New("a network device, its boot parameters and published ports go together")
+// Describe implements [instance.Monitor].
+func (Monitor) Describe() *instance.Description { return &description }
+
+// Ready implements [instance.Monitor].
+func (Monitor) Ready(ctx context.Context) (string, error) { return text(probe.Known(ctx)) }
+
+// Probe implements [instance.Monitor].
+func (Monitor) Probe(ctx context.Context) (string, error) { return text(probe.Renew(ctx)) }
+
+func text(found probe.Found, err error) (string, error) {
+	if err != nil {
+		return "", err
 	}
-	log := c.Log
-	if log == nil {
-		log = func(string, ...any) {}
-	}
+	return found.String(), nil
+}
+
+// Start implements [instance.Monitor]. It returns when the VM runs.
+func (Monitor) Start(ctx context.Context, l *instance.Launch) (instance.Running, error) {
 	runtime.GOMAXPROCS(share())
-	listeners, err := monitor.Bind(c.Publish)
+	r, err := start(ctx, l)
 	if err != nil {
-		return 0, err
+		probe.Forget() // KVM may not work any more
+		return nil, err
 	}
-	defer monitor.CloseListeners(listeners)
-	signals := monitor.CatchSignals()
-	defer signals.Stop()
-	i, err := start(ctx, c)
-	if err != nil {
-		probe.Forget() // it may not be so any more
-		return 0, err
-	}
-	log("virtual machine: %s", i.how)
-	return i.supervise(ctx, c, listeners, signals, log)
+	return r, nil
 }
 
-// supervise serves a running machine until it ends.
-func (i *instance) supervise(ctx context.Context, c *monitor.Config, listeners []*monitor.Listener,
-	signals *monitor.Signals, log func(string, ...any)) (int, error) {
-	serving, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failed := make(chan error, 1)
-	fail := func(err error) {
-		select {
-		case failed <- err:
-		default: // the first is enough
-		}
-	}
-	ports := guest.Published{Network: c.Network}
-	var tasks sync.WaitGroup
-	tasks.Go(func() { i.control.Serve(serving) })
-	tasks.Go(func() {
-		i.control.Hear(func(message string) {
-			if err := ports.Obey(message, listeners, &i.control, log); err != nil {
-				fail(err)
-			}
-		})
-	})
-	if i.link != nil {
-		tasks.Go(func() {
-			if err := c.Network.Serve(serving, i.link); err != nil && serving.Err() == nil {
-				// The program finds its device gone, and may do without.
-				err = errors.Join(err, i.unplug())
-				if c.Stderr != nil {
-					fmt.Fprintf(c.Stderr, "pith: the network ended: %v\n", err)
-				}
-			}
-		})
-	}
-	for _, f := range i.folders {
-		tasks.Go(func() {
-			if err := f.Serve(); err != nil {
-				fail(err)
-			}
-		})
-	}
-	if i.broker != nil {
-		tasks.Go(func() {
-			if err := i.broker.Serve(); err != nil {
-				fail(err)
-			}
-		})
-	}
-	told := make(chan error, 1)
-	tasks.Go(func() { told <- i.last() })
-
-	var failure error
-	done := ctx.Done()
-	for running := true; running; {
-		select {
-		case err := <-i.process.Ended:
-			failure = errors.Join(failure, err)
-			running = false
-		case sig := <-signals.C:
-			signals.Relay(sig, i.signal)
-		case err := <-failed:
-			failure = errors.Join(failure, err)
-			i.signal(unix.SIGKILL)
-		case <-done:
-			done = nil
-			i.signal(unix.SIGKILL)
-		}
-	}
-	status, err := i.process.Reap()
-	cancel()
-	err = errors.Join(failure, err, i.unplug())
-	for _, f := range i.folders {
-		f.Stop()
-	}
-	if i.broker != nil {
-		err = errors.Join(err, i.broker.Close())
-	}
-	tasks.Wait()
-	for _, f := range i.folders {
-		f.Close()
-	}
-	ports.Close()
-	if err = errors.Join(err, <-told); err != nil {
-		return 0, err
-	}
-	if status.Signaled() {
-		if status.Signal() == unix.SIGSYS && c.Stderr != nil {
-			fmt.Fprintln(c.Stderr, "pith: killed: the virtual machine monitor made a system call that its jail forbids, please report this")
-		}
-		return 128 + int(status.Signal()), nil
-	}
-	return status.ExitStatus(), nil
-}
-
-// share is how many of the host's CPUs this process and the VMM each run Go code
-// on: the guest's CPUs are to have theirs. On a small host more only take turns.
+// share is the number of the host's CPUs on which this process and the VMM run
+// Go code, each. The guest's CPUs get the others. On a small host, more would
+// only take turns.
 func share() int { return max(1, runtime.NumCPU()/2) }
 
-// null is where streams go that the program has not.
+// running is a running VM, as this process sees it. It implements
+// [instance.Running].
+type running struct {
+	launch  *instance.Launch
+	process *jail.Process
+	how     string
+	status  *os.File
+	answers *json.Decoder
+	failure chan error // receives once: how the VMM says that it failed, or nil
+	control guest.Control
+	link    link.Link         // of the network card; nil: no card, or the kernel moves its packets
+	front   *vhostuser.Server // what the VMM connects to for it, or nil
+	folders []*folders.Server
+	broker  *vsock.Broker // of the vsock device, or nil
+}
+
+func (r *running) How() string                 { return r.how }
+func (r *running) Processes() []int            { return []int{r.process.PID} }
+func (r *running) Ended() <-chan struct{}      { return r.process.Ended }
+func (r *running) Accepts() bool               { return false }
+func (r *running) Link() link.Link             { return r.link }
+func (r *running) Receive(handle func(string)) { r.control.Receive(handle) }
+func (r *running) Acknowledge(message string)  { r.control.Send(message) }
+func (r *running) Signal(sig unix.Signal)      { r.control.Signal(sig, r.process.Signal) }
+
+// Tasks implements [instance.Running].
+func (r *running) Tasks() []func(context.Context) error {
+	tasks := []func(context.Context) error{
+		r.control.Serve,
+		func(context.Context) error { r.failure <- r.lastReport(); return nil },
+	}
+	for _, f := range r.folders {
+		tasks = append(tasks, func(context.Context) error { return f.Serve() })
+	}
+	if r.broker != nil {
+		tasks = append(tasks, func(context.Context) error { return r.broker.Serve() })
+	}
+	return tasks
+}
+
+// lastReport waits for the VMM's end and returns how it failed, if it did.
+func (r *running) lastReport() error {
+	defer r.status.Close()
+	var report jail.Report
+	err := r.answers.Decode(&report)
+	if err == nil && report.Error != "" {
+		return errors.New(report.Error)
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("the virtual machine monitor: %w", err)
+	}
+	return nil
+}
+
+// Unplug implements [instance.Running]. The VMM loses the connection for the
+// card's queues and tells the guest that the device needs a reset.
+func (r *running) Unplug() error {
+	if r.front == nil {
+		return nil
+	}
+	return r.front.Close()
+}
+
+// Stop implements [instance.Running].
+func (r *running) Stop() error {
+	for _, f := range r.folders {
+		f.Stop()
+	}
+	if r.broker != nil {
+		return errors.Join(r.Unplug(), r.broker.Close())
+	}
+	return r.Unplug()
+}
+
+// Result implements [instance.Running].
+func (r *running) Result() (int, error) {
+	for _, f := range r.folders {
+		f.Close()
+	}
+	status, err := r.process.Reap()
+	if err := errors.Join(err, <-r.failure); err != nil {
+		return 0, err
+	}
+	if status.Signaled() && status.Signal() == unix.SIGSYS {
+		r.launch.Tell("killed: the virtual machine monitor made a system call that its jail forbids, please report this")
+	}
+	return instance.ExitCode(status), nil
+}
+
+// abandon ends what was begun of an instance that does not run.
+func (r *running) abandon() (err error) {
+	if r.process != nil {
+		err = r.process.Kill()
+	}
+	for _, f := range []*os.File{r.status, r.control.Port} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if r.link != nil {
+		err = errors.Join(err, r.link.Close())
+	}
+	for _, f := range r.folders {
+		f.Close()
+	}
+	if r.broker != nil {
+		err = errors.Join(err, r.broker.Close())
+	}
+	return errors.Join(err, r.Unplug())
+}
+
+// null is the file of streams that the program does not have.
 var null = sync.OnceValues(func() (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) })

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,28 +14,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/gateway"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/network"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
 
-// envImage has this test's binary be a monitor that runs the image of that
+// EnvImage has this test's binary be a monitor that runs the image of that
 // name, which is to be killed.
-const envImage = "MONITOR_TEST_IMAGE"
+const EnvImage = "MONITOR_TEST_IMAGE"
 
-func monitorMain(name string) int {
+// MonitorMain is main of such a monitor.
+func MonitorMain(name string) int {
 	image, err := os.Open(name)
 	if err != nil {
 		panic(err)
 	}
-	code, err := Monitor{}.Run(context.Background(), &monitor.Config{
-		Image: image, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Stderr: os.Stderr,
+	code, err := instance.Run(context.Background(), &instance.Spec{
+		Monitor: Monitor{}, Image: image, CPUs: 1, Memory: 16 << 20, Stderr: os.Stderr,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return monitor.ExitFailure
+		return boot.ExitFailure
 	}
 	return code
 }
@@ -79,53 +79,19 @@ func children(t *testing.T, pid int) (pids []int) {
 	return pids
 }
 
-// state is a process's, of proc_pid_stat(5).
-func state(pid int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	_, after, _ := strings.Cut(string(stat), ") ")
-	return after[:1]
-}
-
 // result is what Run came to.
 type result struct {
 	code int
 	err  error
 }
 
-func begin(ctx context.Context, c *monitor.Config) <-chan result {
+func begin(ctx context.Context, c *instance.Spec) <-chan result {
 	ended := make(chan result, 1)
 	go func() {
-		code, err := Monitor{}.Run(ctx, c)
+		code, err := instance.Run(ctx, c)
 		ended <- result{code, err}
 	}()
 	return ended
-}
-
-func TestSecondInterruptKills(t *testing.T) {
-	c, stderr := config(t, hanging())
-	ended := begin(context.Background(), c)
-	awaitStart(t, stderr)
-	late := make(chan os.Signal, 1) // for one that nobody else hears any more
-	signal.Notify(late, unix.SIGINT)
-	defer signal.Stop(late)
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for { // two that are pending at once are one
-		if err := unix.Kill(os.Getpid(), unix.SIGINT); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case r := <-ended:
-			if r.err != nil || r.code != 128+int(unix.SIGKILL) {
-				t.Errorf("exit code %d, %v", r.code, r.err)
-			}
-			return
-		case <-again.C:
-		}
-	}
 }
 
 func TestCancelledMachineIsKilled(t *testing.T) {
@@ -135,10 +101,10 @@ func TestCancelledMachineIsKilled(t *testing.T) {
 		awaitStart(t, stderr)
 		cancel()
 	}()
-	if code, err := (Monitor{}).Run(ctx, c); err != nil || code != 128+int(unix.SIGKILL) {
+	if code, err := instance.Run(ctx, c); err != nil || code != 128+int(unix.SIGKILL) {
 		t.Errorf("exit code %d, %v", code, err)
 	}
-	if _, err := (Monitor{}).Run(ctx, c); !errors.Is(err, context.Canceled) {
+	if _, err := instance.Run(ctx, c); !errors.Is(err, context.Canceled) {
 		t.Errorf("when it was cancelled before: %v", err)
 	}
 }
@@ -148,7 +114,7 @@ func startMonitor(t *testing.T) (cmd *exec.Cmd, stderr *os.File) {
 	t.Helper()
 	c, stderr := config(t, hanging())
 	cmd = exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), envImage+"="+c.Image.Name())
+	cmd.Env = append(os.Environ(), EnvImage+"="+c.Image.Name())
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -161,26 +127,6 @@ func startMonitor(t *testing.T) (cmd *exec.Cmd, stderr *os.File) {
 		}
 	})
 	return cmd, stderr
-}
-
-func TestTerminalStopStopsBoth(t *testing.T) {
-	cmd, stderr := startMonitor(t)
-	awaitStart(t, stderr)
-	vmm := children(t, cmd.Process.Pid)
-	if len(vmm) != 1 {
-		t.Fatalf("the monitor's children are %v", vmm)
-	}
-	for _, step := range []struct {
-		sig     os.Signal
-		stopped bool
-	}{{unix.SIGTSTP, true}, {unix.SIGCONT, false}, {unix.SIGTSTP, true}, {unix.SIGCONT, false}} {
-		if err := cmd.Process.Signal(step.sig); err != nil {
-			t.Fatal(err)
-		}
-		for _, pid := range []int{cmd.Process.Pid, vmm[0]} {
-			within(t, fmt.Sprintf("process %d does not heed %v", pid, step.sig), func() bool { return (state(pid) == "T") == step.stopped })
-		}
-	}
 }
 
 // The VMM goes with its monitor, however early that is killed.
@@ -239,16 +185,11 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	c.Disks = []monitor.Disk{{Path: disk}}
-	c.Folders = []monitor.Folder{{Host: folder, Guest: "/data"}}
+	c.Disks = []instance.Disk{{Path: disk}}
+	c.Folders = []instance.Folder{{Host: folder, Guest: "/data"}}
 	var before []string
 	for n := range 51 {
-		g, err := gateway.New(gateway.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		guest := g.Guest()
-		c.Network, c.Boot.Net, c.Boot.CPUs = g, &guest, n%3+1
+		c.Network, c.CPUs = network.User{}, n%3+1
 		ended := begin(t.Context(), c)
 		var vmm []int
 		within(t, "no process is started", func() bool { vmm = children(t, os.Getpid()); return len(vmm) > 0 })
@@ -266,9 +207,6 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatal("the monitor does not end")
 		}
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
 		if n == 0 { // what a process opens once and keeps is open now
 			before = footprint(t)
 			continue
@@ -284,9 +222,9 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 		}
 	}
 	// The lock of the disk's file is gone, too.
-	c.Network, c.Boot.Net, c.Folders = nil, nil, nil
+	c.Network, c.Folders = nil, nil
 	c.Image = imageFile(t, ending(4))
-	if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 4 {
+	if code, err := instance.Run(t.Context(), c); err != nil || code != 4 {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 }
@@ -308,7 +246,7 @@ func TestVMMIsPlacedInTheCgroup(t *testing.T) {
 				t.Skipf("no cgroup can be made: %v", err)
 			}
 			c, stderr := config(t, hanging())
-			c.Limits.Cgroup = name
+			c.Cgroup = name
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := begin(ctx, c)
 			awaitStart(t, stderr)

@@ -15,47 +15,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Devices are in memory from here on, mmio.Size apart.
+// Devices are at guest-physical addresses from deviceBase on, mmio.Size apart.
 const (
 	deviceBase = 0xd0000000
 	maxDevices = 64
 )
 
-// machine is the virtual machine: CPUs, memory and devices, and nothing else.
+// machine is the VM: vCPUs, memory and devices, and nothing else.
 type machine struct {
 	vm      *kvm.VM
 	memory  *memory
-	ports   ports
+	ports   *ports
 	cpus    []*cpu
 	devices []*mmio.Transport
 	log     func(format string, args ...any)
 
-	// coalesced is held while writes that did not stop a CPU are done: those
-	// of one CPU must be done before what it does next.
+	// coalesced is held while writes that did not stop a vCPU take effect.
+	// Those of one vCPU must take effect before its next access.
 	coalesced sync.Mutex
 
 	routing sync.Mutex
 	routes  []kvm.Message
 	lines   map[*event.Event]int // in routes
-	routed  int                  // how many of them raise their interrupts
-	stale   bool                 // the kernel does not know all routes as they are
+	routed  int                  // how many of the routes raise their interrupts
+	stale   bool                 // the kernel does not know the latest routes
 
-	// outside has what a device does for a CPU that takes system calls: the
-	// CPU's thread may make none of them.
+	// outside carries accesses to a goroutine outside of the vCPUs' threads. They
+	// take system calls that those threads may not make.
 	outside chan access
 
 	ended chan error // receives once
 	end   sync.Once
 }
 
-// newMachine is a machine of n CPUs with memory mem. What it says without a
+// newMachine makes a VM of n vCPUs with memory mem. What the image writes without a
 // driver goes to text.
 func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(string, ...any)) (*machine, error) {
 	vm, err := sys.CreateVM()
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{vm: vm, memory: mem, ports: ports{text: text, exit: noExit}, log: log, lines: map[*event.Event]int{}, outside: make(chan access), ended: make(chan error, 1)}
+	m := &machine{vm: vm, memory: mem, ports: newPorts(text), log: log, lines: map[*event.Event]int{}, outside: make(chan access), ended: make(chan error, 1)}
 	if err := mem.give(vm); err != nil {
 		return nil, err
 	}
@@ -80,9 +80,9 @@ func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(str
 	return m, nil
 }
 
-// add gives the machine a device, and returns the word of the boot parameters
-// by which the guest finds it.
-func (m *machine) add(d device.Device) (word string, err error) {
+// add adds a device to the VM, and returns the field of the boot parameters by which
+// the guest finds it.
+func (m *machine) add(d device.Device) (field string, err error) {
 	if len(m.devices) == maxDevices {
 		return "", fmt.Errorf("more than %d devices", maxDevices)
 	}
@@ -105,11 +105,12 @@ func (m *machine) add(d device.Device) (word string, err error) {
 	return fmt.Sprintf("virtio_mmio.device=4K@%#x:0", addr), nil
 }
 
-// doorbellAddr is where the page of boot.Config.Doorbell is.
+// doorbellAddr is the guest-physical address of the page of boot.Config.Doorbell.
 const doorbellAddr = deviceBase - mmio.Size
 
-// addDoorbell gives CPUs a way to interrupt each other that leaves the guest for
-// a moment only. It returns where it is; a CPU alone has none.
+// addDoorbell gives vCPUs a fast way to interrupt each other: KVM handles it without
+// an exit to this process. It returns the doorbell's guest-physical address; 0 for a
+// single vCPU, which needs none.
 func (m *machine) addDoorbell() (addr uint64, err error) {
 	if len(m.cpus) == 1 {
 		return 0, nil
@@ -148,8 +149,8 @@ func (m *machine) Route(call *event.Event, addr uint64, data uint32) error {
 	return nil
 }
 
-// settle has the routes be those that devices asked for. A device asks for each
-// of its queues, before it begins.
+// settle gives the kernel the routes that devices have asked for. A device asks for
+// a route for each of its queues before it begins.
 func (m *machine) settle() error {
 	m.routing.Lock()
 	defer m.routing.Unlock()
@@ -172,8 +173,8 @@ func (m *machine) settle() error {
 	return nil
 }
 
-// run runs the machine until its end and returns the exit code. Before the
-// guest's first instruction it has confine confine each CPU's thread.
+// run runs the VM until its end and returns the exit code. Before the guest's first
+// instruction, each vCPU's thread calls confine.
 func (m *machine) run(confine func(*kvm.VCPU) error) (int, error) {
 	go func() {
 		for a := range m.outside {
@@ -193,17 +194,17 @@ func (m *machine) run(confine func(*kvm.VCPU) error) (int, error) {
 	if err := <-m.ended; err != nil {
 		return 0, err
 	}
-	if m.ports.exit < 0 {
-		return 0, errors.New("the image crashed: it ended the machine without an exit code")
+	if m.ports.exit == noExit {
+		return 0, errors.New("the image crashed: it ended the virtual machine without an exit code")
 	}
 	return m.ports.exit, nil
 }
 
-// stop ends the machine: err is why, nil for an end by the guest itself. The
-// first one counts.
+// stop ends the VM. err says why; nil means that the guest has ended itself. The first
+// call counts.
 func (m *machine) stop(err error) { m.end.Do(func() { m.ended <- err }) }
 
-// access is a CPU's write to a device's register.
+// access is a vCPU's write to a device's register.
 type access struct {
 	device *mmio.Transport
 	off    uint64
@@ -211,7 +212,7 @@ type access struct {
 	done   chan struct{}
 }
 
-// access is the guest's access to an address without memory.
+// access handles the guest's access to an address without memory.
 func (m *machine) access(a kvm.MMIO) {
 	i, off := (a.Addr-deviceBase)/mmio.Size, a.Addr%mmio.Size
 	switch {

@@ -9,24 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pith-os/pith/conformance/harness"
-	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/kvm/probe"
-	"github.com/pith-os/pith/internal/monitor"
-	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/internal/network"
 	"github.com/pith-os/pith/libos/boot"
 )
-
-func TestMain(m *testing.M) {
-	jail.Main()
-	Main()
-	if name := os.Getenv(envImage); name != "" {
-		os.Exit(monitorMain(name))
-	}
-	os.Exit(harness.Main(m))
-}
 
 // needKVM skips a test where KVM runs nothing.
 func needKVM(t *testing.T) {
@@ -70,7 +58,7 @@ func hanging() []byte {
 }
 
 // config is that of an instance whose standard error is in the returned file.
-func config(t *testing.T, image []byte) (*monitor.Config, *os.File) {
+func config(t *testing.T, image []byte) (*instance.Spec, *os.File) {
 	t.Helper()
 	needKVM(t)
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
@@ -78,8 +66,8 @@ func config(t *testing.T, image []byte) (*monitor.Config, *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stderr.Close() })
-	return &monitor.Config{
-		Image: imageFile(t, image), Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Stderr: stderr,
+	return &instance.Spec{
+		Monitor: Monitor{}, Image: imageFile(t, image), Args: []string{"image"}, CPUs: 1, Memory: 16 << 20, Stderr: stderr,
 	}, stderr
 }
 
@@ -96,8 +84,8 @@ func TestExitCodeAndWordsOfTheMachine(t *testing.T) {
 	for _, code := range []int{0, 7, 255} {
 		for _, cpus := range []int{1, 3} {
 			c, stderr := config(t, ending(code))
-			c.Boot.CPUs = cpus
-			got, err := Monitor{}.Run(t.Context(), c)
+			c.CPUs = cpus
+			got, err := instance.Run(t.Context(), c)
 			if err != nil || got != code || contents(t, stderr) != "said early\n" {
 				t.Errorf("exit code %d, %v, %q, want %d", got, err, contents(t, stderr), code)
 			}
@@ -118,10 +106,10 @@ func TestMachinesThatEndWithoutACode(t *testing.T) {
 	}{
 		"it ends at once":          {&silent, "without an exit code"},
 		"with codes that are none": {&wrong, "without an exit code"},
-		"by a triple fault":        {&fault, "the image crashed: it reset the machine (ip 0x"},
+		"by a triple fault":        {&fault, "the image crashed: it reset the virtual machine (ip 0x"},
 	} {
 		c, _ := config(t, test.image.Bytes())
-		if code, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
+		if code, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %d, %v, want an error with %q", name, code, err, test.want)
 		}
 	}
@@ -140,7 +128,7 @@ func TestAccessesToNothing(t *testing.T) {
 	m.Out(boot.DebugControl, "exit 5\n")
 	m.Out(boot.DebugExit, "\x00")
 	c, stderr := config(t, m.Bytes())
-	if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 5 {
+	if code, err := instance.Run(t.Context(), c); err != nil || code != 5 {
 		t.Errorf("%d, %v, %q", code, err, contents(t, stderr))
 	}
 }
@@ -152,8 +140,8 @@ func TestBootParametersArrive(t *testing.T) {
 	m.Out(boot.DebugExit, "\x00")
 	c, _ := config(t, m.Bytes())
 	c.Args = []string{"web", "", "-flag=a b,c"}
-	c.Boot.Hostname = "host"
-	c.Folders = []monitor.Folder{{Host: t.TempDir(), Guest: "/data", ReadOnly: true}}
+	c.Hostname = "host"
+	c.Folders = []instance.Folder{{Host: t.TempDir(), Guest: "/data", ReadOnly: true}}
 	for _, length := range []int{0, lineEnd - lineAddr, 200_000} {
 		stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 		if err != nil {
@@ -162,22 +150,18 @@ func TestBootParametersArrive(t *testing.T) {
 		defer stderr.Close()
 		c.Stderr = stderr
 		c.Env = []string{"A=b", "LONG=" + strings.Repeat("x", length)}
-		if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 0 {
+		if code, err := instance.Run(t.Context(), c); err != nil || code != 0 {
 			t.Fatalf("%d bytes: %d, %v", length, code, err)
 		}
 		line := contents(t, stderr)
-		asked, err := guest.BootLine(c)
-		if err != nil {
-			t.Fatal(err)
-		}
 		got, err := boot.Parse(line)
-		if err != nil || !strings.HasPrefix(line, asked+" ") || len(got.Args) != 3 || got.Args[2] != "-flag=a b,c" ||
+		if err != nil || got.Hostname != "host" || len(got.Mounts) != 1 || len(got.Args) != 3 || got.Args[2] != "-flag=a b,c" ||
 			got.Env[1] != c.Env[1] || got.PID != 1 || got.Clock.Time == 0 || len(got.Devices) != 4 {
 			t.Errorf("%d bytes: %v, %.200q", length, err, line)
 		}
 	}
 	c.Env = []string{"A=" + strings.Repeat("x", boot.MaxLine)}
-	if _, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "a virtual machine takes 1048575") {
+	if _, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "a virtual machine takes 1048575") {
 		t.Error(err)
 	}
 }
@@ -191,7 +175,7 @@ func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		image  []byte
-		change func(c *monitor.Config)
+		change func(c *instance.Spec)
 		want   string
 	}{
 		"an empty file":     {nil, nil, "read "},
@@ -199,24 +183,23 @@ func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 		"half a header":     {good[:50], nil, "read "},
 		"half an image":     {good[:len(good)/2], nil, "does not boot: it has no note of its entry (PVH)"},
 		"no PVH note":       {noNote, nil, "does not boot: it has no note of its entry (PVH)"},
-		"too little memory": {good, func(c *monitor.Config) { c.Boot.Memory = 2 << 20 }, "2M of memory is too little for this image: give it at least 4M with --memory"},
-		"a folder that is not there": {good, func(c *monitor.Config) {
-			c.Folders = []monitor.Folder{{Host: "/nonexistent", Guest: "/a"}}
+		"too little memory": {good, func(c *instance.Spec) { c.Memory = 2 << 20 }, "memory: 2M is too little: give at least 8M"},
+		"a folder that is not there": {good, func(c *instance.Spec) {
+			c.Folders = []instance.Folder{{Host: "/nonexistent", Guest: "/a"}}
 		}, "/nonexistent"},
-		"a disk that is not there": {good, func(c *monitor.Config) { c.Disks = []monitor.Disk{{Path: "/nonexistent"}} },
-			"disk /nonexistent: open: no such file or directory"},
-		"an empty disk": {good, func(c *monitor.Config) { c.Disks = []monitor.Disk{{Path: imageFile(t, nil).Name()}} },
+		"a disk that is not there": {good, func(c *instance.Spec) { c.Disks = []instance.Disk{{Path: "/nonexistent"}} },
+			"there is no file /nonexistent"},
+		"an empty disk": {good, func(c *instance.Spec) { c.Disks = []instance.Disk{{Path: imageFile(t, nil).Name()}} },
 			"disk "},
-		"a cgroup that is not there": {good, func(c *monitor.Config) { c.Limits.Cgroup = "/nonexistent" }, "/nonexistent"},
-		"ports without a network":    {good, func(c *monitor.Config) { c.Publish = []monitor.Port{{Guest: 80}} }, "go together"},
-		"more memory than there is":  {good, func(c *monitor.Config) { c.Boot.Memory = 1 << 62 }, "memory of 4611686018427387904 bytes"},
+		"a cgroup that is not there": {good, func(c *instance.Spec) { c.Cgroup = "/nonexistent" }, "/nonexistent"},
+		"more memory than there is":  {good, func(c *instance.Spec) { c.Memory = 1 << 62 }, "memory of 4611686018427387904 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := config(t, test.image)
 			if test.change != nil {
 				test.change(c)
 			}
-			if code, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
+			if code, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("exit code %d, %v, want an error with %q", code, err, test.want)
 			}
 		})
@@ -249,14 +232,8 @@ func TestSegmentsThatCannotBe(t *testing.T) {
 func TestMachineWithANetworkEnds(t *testing.T) {
 	for _, cpus := range []int{1, 3} {
 		c, _ := config(t, ending(6))
-		g, err := gateway.New(gateway.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer g.Close()
-		guest := g.Guest()
-		c.Network, c.Boot.Net, c.Boot.CPUs = g, &guest, cpus
-		if code, err := (Monitor{}).Run(context.Background(), c); err != nil || code != 6 {
+		c.Network, c.CPUs = network.User{}, cpus
+		if code, err := instance.Run(context.Background(), c); err != nil || code != 6 {
 			t.Errorf("exit code %d, %v", code, err)
 		}
 	}

@@ -6,32 +6,32 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/kvm"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/kvm/confine"
+	"github.com/pith-os/pith/libos/boot"
 )
 
-// vmmName is the argument 0 by which a process knows that it is to be the VMM.
+// vmmName is argument 0 of a process that becomes the VMM.
 const vmmName = "pith-vmm"
 
 func now() int64 { return time.Now().UnixNano() }
 
-// Main becomes the VMM when this process was started as one, and returns at once
-// when it was not. It must be the first call of main.
+// Main becomes the VMM if this process was started as one. Otherwise it returns at
+// once. It must be among the first calls of main.
 func Main() {
 	if os.Args[0] != vmmName {
 		return
 	}
 	code, err := serve()
 	if err != nil {
-		// When the monitor is gone there is nobody to tell.
+		// If the monitor is gone, nobody reads this.
 		_ = jail.Tell(statusFD, jail.Report{Error: err.Error()})
-		code = monitor.ExitFailure
+		code = boot.ExitFailure
 	}
 	os.Exit(code)
 }
 
-// serve runs the machine that the monitor asks for.
+// serve runs the VM that the monitor asks for.
 func serve() (exit int, err error) {
 	var req request
 	if err := jail.Receive(statusFD, &req); err != nil {
@@ -47,7 +47,7 @@ func serve() (exit int, err error) {
 	var counted []*kvm.Stats
 	if req.Verbose {
 		for _, c := range v.cpus {
-			// Older kernels have none.
+			// Older kernels have no counters.
 			if s, err := c.Stats(); err == nil {
 				counted = append(counted, s)
 			}
@@ -64,12 +64,12 @@ func serve() (exit int, err error) {
 		if err != nil {
 			text = err.Error()
 		}
-		v.log("CPU %d: %s", i, text)
+		v.log("vCPU %d: %s", i, text)
 	}
 	return exit, err
 }
 
-// logTo says what goes wrong with a device to the user.
+// logTo tells the user what goes wrong with a device.
 func logTo(f *os.File) func(string, ...any) {
 	return func(format string, args ...any) { fmt.Fprintf(f, "pith: "+format+"\n", args...) }
 }

@@ -16,30 +16,30 @@ import (
 
 const (
 	pageSize = 4096
-	// Memory ends here and goes on at 4 GiB: between them are devices, the
-	// CPUs' APICs, and pages of KVM's own.
+	// Memory ends at lowEnd and goes on at highStart. Between them are devices,
+	// the vCPUs' APICs, and pages of KVM's own.
 	lowEnd    = 3 << 30
 	highStart = 4 << 30
 )
 
-// span is guest-physical memory.
+// span is a range of guest-physical memory.
 type span struct {
 	addr uint64
 	mem  []byte
 }
 
-// memory is the guest's memory. Its RAM is one file that others may map, too;
-// the image is mapped as execve(2) maps a program, so that instances of one
-// image share what they do not write.
+// memory is the guest's memory. Its RAM is one file, which others may map, too. The
+// image is mapped as execve(2) maps a program. So instances of one image share the
+// pages that they do not write.
 type memory struct {
 	file  *os.File
 	size  uint64
-	ram   []span // without where the image is
+	ram   []span // without the image's place
 	image span
 	queue *virtqueue.Memory // ram
 }
 
-// newMemory is size bytes of memory with the image in its place.
+// newMemory makes size bytes of memory with the image in its place.
 func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
 	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	if huge {
@@ -53,7 +53,7 @@ func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
 	if err := m.file.Truncate(int64(size)); err != nil {
 		return nil, fmt.Errorf("memory of %d bytes: %w", size, err)
 	}
-	// Whoever else maps it relies on its size.
+	// Other processes map the file and rely on its size.
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
 		return nil, fmt.Errorf("memory of %d bytes: %w", size, os.NewSyscallError("fcntl", err))
 	}
@@ -78,7 +78,7 @@ func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
 	return m, err
 }
 
-// give has vm have the memory.
+// give gives vm the memory.
 func (m *memory) give(vm *kvm.VM) error {
 	for i, s := range append(m.ram, m.image) {
 		if err := vm.SetMemory(i, s.addr, s.mem); err != nil {
@@ -88,7 +88,7 @@ func (m *memory) give(vm *kvm.VM) error {
 	return nil
 }
 
-// offset is where in the file the RAM at addr is.
+// offset returns the offset in the file of the RAM at addr.
 func offset(addr uint64) uint64 {
 	if addr >= highStart {
 		return addr - highStart + lowEnd
@@ -96,7 +96,7 @@ func offset(addr uint64) uint64 {
 	return addr
 }
 
-// mapImage maps the segments of an image, which end below the end of memory.
+// mapImage maps the segments of an image. They must end below end.
 func mapImage(image *os.File, end uint64) (span, error) {
 	f, err := elf.NewFile(image)
 	if err != nil {
@@ -138,7 +138,7 @@ func mapImage(image *os.File, end uint64) (span, error) {
 	return s, err
 }
 
-// mapSegment maps a segment's part of the file, and has zeros behind it.
+// mapSegment maps a segment's part of the file and clears the rest of its last page.
 func (s span) mapSegment(image *os.File, p *elf.Prog) error {
 	const pages = pageSize - 1
 	at := p.Paddr - s.addr
@@ -156,7 +156,7 @@ func (s span) mapSegment(image *os.File, p *elf.Prog) error {
 	return nil
 }
 
-// entry is the address at which the image begins: its note
+// entry returns the address at which the image begins, from its note
 // XEN_ELFNOTE_PHYS32_ENTRY (PVH).
 func entry(image *os.File) (uint64, error) {
 	f, err := elf.NewFile(image)

@@ -9,23 +9,20 @@ import (
 	virtionet "github.com/pith-os/pith/internal/device/net"
 	"github.com/pith-os/pith/internal/device/net/backend"
 	"github.com/pith-os/pith/internal/device/net/vhostuser"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/monitor/guest"
 )
 
-// maxPairs is how many pairs of queues the network device has at most: one
-// gateway serves them all.
-const maxPairs = 4
-
-// vhostNet is the host's kernel as the mover of a card's packets.
+// vhostNet is the device by which the host's kernel moves a card's packets.
 const vhostNet = "/dev/vhost-net"
 
-// network asks for the network card, with a file that is the VMM's. Where the
-// host has vhost-net its kernel moves the packets of an interface of the host's,
-// else this process does.
-func (i *instance) network(c *monitor.Config, fds *files, cpus int) (*netRequest, *os.File, error) {
-	req := &netRequest{MAC: c.Boot.Net.MAC, MTU: c.Boot.Net.MTU, Pairs: min(cpus, maxPairs), Socket: -1}
-	if tap, ok := c.Network.Tap(); ok {
-		// An error: the host has none, or not for this user.
+// network returns the request for the network card, and a file that only the VMM
+// needs. The host's kernel moves the packets of a tap interface if the host has
+// vhost-net. Otherwise this process does.
+func (r *running) network(l *instance.Launch, fds *files, cpus int) (*netRequest, *os.File, error) {
+	req := &netRequest{MAC: l.Boot.Net.MAC, MTU: l.Boot.Net.MTU, Pairs: min(cpus, guest.MaxPairs), Socket: -1}
+	if tap, ok := l.Network.Tap(); ok {
+		// It is no failure if the host has none, or not for this user.
 		if f, err := os.OpenFile(vhostNet, os.O_RDWR, 0); err == nil {
 			req.Pairs, req.Kernel = 1, &kernelRequest{fds.add(f), fds.add(tap)}
 			return req, f, nil
@@ -35,15 +32,15 @@ func (i *instance) network(c *monitor.Config, fds *files, cpus int) (*netRequest
 	if err != nil {
 		return nil, nil, err
 	}
-	i.link = card
-	if i.front, err = vhostuser.Connect(card); err != nil {
+	r.link = card
+	if r.front, err = vhostuser.Connect(card); err != nil {
 		return nil, nil, err
 	}
-	req.Socket = fds.add(i.front.File())
-	return req, i.front.File(), nil
+	req.Socket = fds.add(r.front.File())
+	return req, r.front.File(), nil
 }
 
-// card is the network card, in the VMM.
+// card makes the network card, in the VMM.
 func (v *vmm) card(r *netRequest) (device.Device, error) {
 	mac, err := net.ParseMAC(r.MAC)
 	if err != nil {

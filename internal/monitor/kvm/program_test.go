@@ -1,12 +1,10 @@
-package kvm
+package kvm_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,17 +15,25 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/conformance/harness"
-	"github.com/pith-os/pith/internal/gateway"
-	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/monitor/kvm"
 	"github.com/pith-os/pith/libos/linux"
 
 	"golang.org/x/sys/unix"
 )
 
+func TestMain(m *testing.M) {
+	monitor.Child()
+	if name := os.Getenv(kvm.EnvImage); name != "" {
+		os.Exit(kvm.MonitorMain(name))
+	}
+	os.Exit(harness.Main(m))
+}
+
 // onKVM is this monitor as the harness has it.
 func onKVM(t *testing.T) harness.Monitor {
 	t.Helper()
-	i := slices.IndexFunc(harness.Monitors, func(m harness.Monitor) bool { return m.Name == Monitor{}.Name() })
+	i := slices.IndexFunc(harness.Monitors, func(m harness.Monitor) bool { return m.Name == "kvm" })
 	return harness.Monitors[i]
 }
 
@@ -194,7 +200,7 @@ func TestDiskToReadAndWrite(t *testing.T) {
 }
 
 func TestFullFileSystemIsAnErrorOfTheDisk(t *testing.T) {
-	needKVM(t)
+	harness.Pith(t, onKVM(t)) // or the test is skipped
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
 		t.Skipf("no file system can be mounted: %v", err)
@@ -256,73 +262,3 @@ func TestLimitsOfADisk(t *testing.T) {
 		}
 	}
 }
-
-// mortal is a network that fails when it is told to.
-type mortal struct {
-	*gateway.Gateway
-	end chan struct{}
-}
-
-func (m mortal) Serve(ctx context.Context, l link.Link) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		<-m.end
-		cancel()
-	}()
-	return errors.Join(m.Gateway.Serve(ctx, l), errors.New("the cable is cut"))
-}
-
-func TestNetworkThatDiesIsAnErrorOfTheConnection(t *testing.T) {
-	needKVM(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	lab, err := harness.NewLab()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lab.Close()
-	name, err := lab.Image(t.Context(), harness.Program{Package: "./testdata/program"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(gateway.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	guest := g.Guest()
-	c, stdout := config(t, nil)
-	if c.Image, err = os.Open(name); err != nil {
-		t.Fatal(err)
-	}
-	defer c.Image.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	network := mortal{g, make(chan struct{})}
-	c.Stdout, c.Args = stdout, []string{"program", "network", "10.0.2.2:" + port}
-	c.Network, c.Boot.Net, c.Boot.Memory = network, &guest, 64<<20
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
-	defer cancel()
-	ended := begin(ctx, c)
-	peer, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	within(t, "the program is not connected", func() bool { return strings.Contains(contents(t, stdout), "connected") })
-	close(network.end)
-	r := <-ended
-	said := contents(t, stdout)
-	if r.err != nil || r.code != 3 || !strings.Contains(said, fmt.Sprintf("\nerrno %d\n", linux.ENETDOWN)) ||
-		!strings.Contains(said, "pith: the network ended: the cable is cut\n") {
-		t.Errorf("exit code %d, %v, %q", r.code, r.err, contents(t, stdout))
-	}
-}
-
-var _ link.Network = mortal{}

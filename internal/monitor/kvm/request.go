@@ -7,8 +7,8 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// request is what the monitor asks of the VMM, on the status socket. Its files
-// are descriptors that the VMM starts with; -1 is none.
+// request is what the monitor asks of the VMM on the status socket. Its files are
+// descriptors that the VMM starts with; -1 means none.
 type request struct {
 	KVM     int
 	Image   int
@@ -19,10 +19,10 @@ type request struct {
 	Memory    uint64
 	HugePages bool
 
-	Streams   [3]bool // which of the standard streams are there
+	Streams   [3]bool // which of the standard streams the program has
 	OneOutput bool    // standard error goes where standard output goes
 
-	Verbose bool // say at the end what KVM counted
+	Verbose bool // log KVM's counters at the end
 
 	Net     *netRequest // nil: no card
 	Folders []folderRequest
@@ -40,10 +40,10 @@ type netRequest struct {
 	MTU   int
 
 	Socket int            // stream socket to a vhost-user back end, this process's parent, or -1
-	Kernel *kernelRequest // who moves packets in its place, or nil
+	Kernel *kernelRequest // the host's kernel moves the packets instead; nil: it does not
 }
 
-// kernelRequest is the host's kernel: /dev/vhost-net, and the interface.
+// kernelRequest has the descriptors of /dev/vhost-net and of the tap interface.
 type kernelRequest struct{ VhostNet, Tap int }
 
 // folderRequest is a folder of the host, served by this process's parent.
@@ -61,19 +61,19 @@ type diskRequest struct {
 	IOPS   int64 // requests a second; 0: no limit
 }
 
-// Descriptors that are at their places in the VMM.
+// statusFD is the status socket in the VMM. It follows the standard streams.
 const statusFD = 3
 
-// files are the VMM's descriptors in the making.
+// files are the descriptors that the VMM will start with.
 type files struct{ list []*os.File }
 
-// add has the VMM have f, and returns its number there.
+// add adds f and returns its number in the VMM.
 func (l *files) add(f *os.File) int {
 	l.list = append(l.list, f)
 	return len(l.list) - 1
 }
 
-// bootLine completes the boot parameters: with the devices and the time.
+// bootLine completes the boot parameters with the devices and the time.
 func bootLine(line string, devices []string, doorbell uint64, clock boot.Clock) string {
 	b := boot.Config{PID: 1, Doorbell: doorbell, Clock: clock, Devices: devices}
 	return line + " " + b.String()

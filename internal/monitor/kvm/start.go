@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/pith-os/pith/internal/cgroup"
 	"github.com/pith-os/pith/internal/device/block"
-	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/device/vsock"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/kvm"
-	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/monitor/jail"
@@ -25,30 +22,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// instance is a running machine, as this process sees it.
-type instance struct {
-	process *jail.Process
-	how     string
-	status  *os.File
-	answers *json.Decoder
-	control guest.Control
-	link    link.Link         // of the network device; nil: there is none
-	front   *vhostuser.Server // what the VMM connects to for it, or nil
-	folders []*folders.Server
-	broker  *vsock.Broker // of the vsock device, or nil
-}
-
-// start starts the VMM and waits until its machine runs.
-func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if c.Limits.HugePages {
-		if err := monitor.CheckHugePages(c.Boot.Memory); err != nil {
+// start starts the VMM and waits until its VM runs.
+func start(ctx context.Context, l *instance.Launch) (_ *running, err error) {
+	if l.HugePages {
+		if err := guest.CheckHugePages(l.Memory); err != nil {
 			return nil, err
 		}
 	}
-	var own []*os.File // closed here once the VMM has them, or has not
+	var own []*os.File // closed here, whether the VMM gets them or not
 	handed := func() {
 		for _, f := range own {
 			f.Close()
@@ -56,16 +37,16 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		own = nil
 	}
 	defer handed()
-	i := &instance{control: guest.NewControl()}
+	r := &running{launch: l, failure: make(chan error, 1), control: guest.NewControl()}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, i.abandon())
+			err = errors.Join(err, r.abandon())
 		}
 	}()
 
 	var disks []*block.Backend
 	var fds files
-	for _, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+	for _, f := range []*os.File{l.Stdin, l.Stdout, l.Stderr} {
 		if f == nil {
 			if f, err = null(); err != nil {
 				return nil, err
@@ -79,7 +60,7 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		return ours, theirs, err
 	}
 	var theirs *os.File
-	if i.status, theirs, err = pair("status"); err != nil {
+	if r.status, theirs, err = pair("status"); err != nil {
 		return nil, err
 	}
 	fds.add(theirs) // statusFD
@@ -88,7 +69,7 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		return nil, err
 	}
 	own = append(own, device)
-	for _, d := range c.Disks {
+	for _, d := range l.Disks {
 		b, err := block.Open(d.Path, d.ReadOnly)
 		if err != nil {
 			return nil, err
@@ -97,65 +78,65 @@ func start(ctx context.Context, c *monitor.Config) (_ *instance, err error) {
 		disks = append(disks, b)
 	}
 	req := request{
-		KVM: fds.add(device), Image: fds.add(c.Image),
-		CPUs: max(1, c.Boot.CPUs), Memory: c.Boot.Memory, HugePages: c.Limits.HugePages,
-		Streams:   [3]bool{c.Stdin != nil, c.Stdout != nil, c.Stderr != nil},
-		Verbose:   c.Log != nil,
-		OneOutput: guest.SameFile(c.Stdout, c.Stderr),
+		KVM: fds.add(device), Image: fds.add(l.Image),
+		CPUs: max(1, l.Boot.CPUs), Memory: l.Boot.Memory, HugePages: l.HugePages,
+		Streams:   [3]bool{l.Stdin != nil, l.Stdout != nil, l.Stderr != nil},
+		Verbose:   l.Verbose,
+		OneOutput: guest.SameFile(l.Stdout, l.Stderr),
 	}
-	if i.control.Port, theirs, err = pair(boot.PortControl); err != nil {
+	if r.control.Port, theirs, err = pair(boot.PortControl); err != nil {
 		return nil, err
 	}
 	req.Control = fds.add(theirs)
-	if req.Line, err = guest.BootLine(c); err != nil {
+	if req.Line, err = guest.BootLine(l); err != nil {
 		return nil, err
 	}
-	if c.Network != nil {
+	if l.Network != nil {
 		var file *os.File
-		if req.Net, file, err = i.network(c, &fds, req.CPUs); err != nil {
+		if req.Net, file, err = r.network(l, &fds, req.CPUs); err != nil {
 			return nil, err
 		}
 		own = append(own, file)
 	}
-	for n, m := range monitor.Mounts(c.Folders) {
-		socket, err := i.serveFolder(c.Folders[n])
+	for n, m := range l.Boot.Mounts {
+		socket, err := r.serveFolder(l.Folders[n])
 		if err != nil {
 			return nil, err
 		}
 		own = append(own, socket)
 		req.Folders = append(req.Folders, folderRequest{m.Tag, fds.add(socket)})
 	}
-	for _, b := range disks {
-		req.Disks = append(req.Disks, diskRequest{fds.add(b.File), b.Info, min(req.CPUs, maxPairs),
-			int64(c.Limits.DiskRate), int64(c.Limits.DiskIOPS)})
+	for n, b := range disks {
+		req.Disks = append(req.Disks, diskRequest{fds.add(b.File), b.Info, min(req.CPUs, guest.MaxPairs),
+			int64(l.Disks[n].Rate), int64(l.Disks[n].IOPS)})
 	}
-	if c.Vsock != "" {
-		if i.broker, err = vsock.Listen(c.Vsock); err != nil {
+	if l.Vsock != "" {
+		if r.broker, err = vsock.Listen(l.Vsock); err != nil {
 			return nil, err
 		}
-		req.Vsock = &vsockRequest{fds.add(i.broker.Listener), fds.add(i.broker.Device)}
+		req.Vsock = &vsockRequest{fds.add(r.broker.Listener), fds.add(r.broker.Device)}
 	}
-	if err := i.launch(ctx, c, &fds, &req, handed); err != nil {
+	if err := r.launchVMM(ctx, l, &fds, &req, handed); err != nil {
 		return nil, err
 	}
-	if i.broker != nil {
-		return i, i.broker.Handed()
+	if r.broker != nil {
+		return r, r.broker.Handed()
 	}
-	return i, nil
+	return r, nil
 }
 
-// launch has the VMM run what is asked for. It calls handed when the VMM has its
-// descriptors: its end is seen when nobody else has them.
-func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, req *request, handed func()) error {
+// launchVMM starts the VMM and sends it the request. It calls handed once the VMM has its
+// descriptors: nobody else may hold them, or the VMM's end would not be seen.
+func (r *running) launchVMM(ctx context.Context, l *instance.Launch, fds *files, req *request, handed func()) error {
 	numbers := make([]int, len(fds.list))
 	for n, f := range fds.list {
 		numbers[n] = int(f.Fd())
 	}
-	group, err := cgroup.Open(c.Limits.Cgroup)
+	group, err := cgroup.Open(l.Cgroup)
 	if err != nil {
 		return err
 	}
-	i.process, i.how, err = jail.Start(ctx, jail.Program{
+	r.process, r.how, err = jail.Start(ctx, jail.Program{
 		Name: vmmName, Env: append(confine.Environment, fmt.Sprintf("GOMAXPROCS=%d", share())), Files: numbers,
 		Limits: limits, Threads: maxThreads, Cgroup: group,
 	})
@@ -167,31 +148,31 @@ func (i *instance) launch(ctx context.Context, c *monitor.Config, fds *files, re
 	if err != nil {
 		return err
 	}
-	// When the VMM has ended early, its answer says more than this error.
-	_, writeErr := i.status.Write(line)
-	i.answers = json.NewDecoder(i.status)
-	var r jail.Report
-	switch err := i.answers.Decode(&r); {
+	// If the VMM has ended early, its report says more than this error.
+	_, writeErr := r.status.Write(line)
+	r.answers = json.NewDecoder(r.status)
+	var report jail.Report
+	switch err := r.answers.Decode(&report); {
 	case err != nil:
 		return fmt.Errorf("the virtual machine monitor ended early: %w", errors.Join(ctx.Err(), writeErr, err))
-	case r.Error != "":
-		return errors.New(r.Error)
+	case report.Error != "":
+		return errors.New(report.Error)
 	}
 	return nil
 }
 
-// What the VMM's process may use.
+// limits are the resource limits of the VMM's process.
 var limits = map[int]uint64{
 	unix.RLIMIT_CORE: 0, unix.RLIMIT_MEMLOCK: 0, unix.RLIMIT_MSGQUEUE: 0, unix.RLIMIT_NICE: 0, unix.RLIMIT_RTPRIO: 0,
 	unix.RLIMIT_NOFILE: 4096,
 }
 
-// maxThreads is far above what the CPUs, the devices and the Go runtime take.
+// maxThreads is far above what the vCPUs, the devices and the Go runtime take.
 const maxThreads = 512
 
-// serveFolder serves a folder of the host, and returns the VMM's end of the
-// socket for it.
-func (i *instance) serveFolder(f monitor.Folder) (*os.File, error) {
+// serveFolder makes the server of a folder, and returns the VMM's end of its
+// socket.
+func (r *running) serveFolder(f instance.Folder) (*os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socket for %s: %w", f.Host, err)
@@ -202,68 +183,11 @@ func (i *instance) serveFolder(f monitor.Folder) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, theirs.Close())
 	}
-	i.folders = append(i.folders, s)
+	r.folders = append(r.folders, s)
 	return theirs, nil
 }
 
-// last is what the VMM says when it fails.
-func (i *instance) last() error {
-	defer i.status.Close()
-	var r jail.Report
-	err := i.answers.Decode(&r)
-	if err == nil && r.Error != "" {
-		return errors.New(r.Error)
-	}
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
-		return fmt.Errorf("the virtual machine monitor: %w", err)
-	}
-	return nil
-}
-
-// signal sends the program a signal; those that stop, continue and kill are
-// for the VMM, and no business of what goes on inside.
-func (i *instance) signal(sig unix.Signal) {
-	switch sig {
-	case unix.SIGKILL, unix.SIGSTOP:
-		i.process.Signal(sig)
-		return
-	case unix.SIGCONT:
-		i.process.Signal(sig)
-	}
-	i.control.Say(boot.Signal(sig).String())
-}
-
-// unplug ends the network device, once the VMM has ended.
-func (i *instance) unplug() error {
-	if i.front == nil {
-		return nil
-	}
-	return i.front.Close()
-}
-
-// abandon ends what was begun of an instance that does not run.
-func (i *instance) abandon() (err error) {
-	if i.process != nil {
-		err = i.process.Kill()
-	}
-	for _, f := range []*os.File{i.status, i.control.Port} {
-		if f != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}
-	if i.link != nil {
-		err = errors.Join(err, i.link.Close())
-	}
-	for _, f := range i.folders {
-		f.Close()
-	}
-	if i.broker != nil {
-		err = errors.Join(err, i.broker.Close())
-	}
-	return errors.Join(err, i.unplug())
-}
-
-// socketpair is a pair of connected unix sockets.
+// socketpair makes a pair of connected unix sockets.
 func socketpair(name string, kind int) (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -16,21 +16,20 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// vmm is the virtual machine monitor proper: the machine, its devices and what
-// they stand on.
+// vmm is the VMM: the VM, its devices and what they stand on.
 type vmm struct {
 	*machine
 	req     *request
 	console *console.Device
-	words   []string // of the boot parameters: where the devices are
+	places  []string // fields of the boot parameters that say where the devices are
 	fds     confine.Descriptors
 }
 
-// build makes the machine that is asked for. It opens nothing: files are what
-// the process began with.
+// build makes the VM that is asked for. It opens nothing: its files are the
+// descriptors that the process began with.
 func build(req *request, log func(string, ...any)) (*vmm, error) {
-	// Closed here, not by the garbage collector: what is open when the process
-	// confines itself stays so.
+	// This closes the file before the process confines itself. The garbage
+	// collector would be too late.
 	image := os.NewFile(uintptr(req.Image), "image")
 	defer image.Close()
 	v := &vmm{req: req}
@@ -75,20 +74,20 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, mem.writeStart(bootLine(req.Line, v.words, doorbell, boot.Clock{Time: now(), TSC: tsc}))
+	return v, mem.writeStart(bootLine(req.Line, v.places, doorbell, boot.Clock{Time: now(), TSC: tsc}))
 }
 
-// otherwise is what to do where KVM does not do what it should.
-const otherwise = "choose another monitor with --monitor"
+// otherwise says what to do if KVM does not work as it should.
+const otherwise = "choose another monitor"
 
 // msrTSC is the time stamp counter (Intel SDM 4, IA32_TIME_STAMP_COUNTER).
 const msrTSC = 0x10
 
-// guestCID is the address of the guest's AF_VSOCK sockets, the first that is
-// nobody's (vsock(7)). Machines do not see each other.
+// guestCID is the address of the guest's AF_VSOCK sockets, the first that is free
+// (vsock(7)). VMs do not see each other, so all have the same.
 const guestCID = 3
 
-// stream is one of the standard streams, or nil.
+// stream returns a standard stream; nil if the program does not have it.
 func (v *vmm) stream(fd int) *os.File {
 	if !v.req.Streams[fd] {
 		return nil
@@ -135,16 +134,16 @@ func (v *vmm) plugIn(log func(string, ...any)) error {
 		devices = append(devices, d)
 	}
 	for _, d := range devices {
-		word, err := v.add(d)
+		field, err := v.add(d)
 		if err != nil {
 			return err
 		}
-		v.words = append(v.words, word)
+		v.places = append(v.places, field)
 	}
 	return nil
 }
 
-// ports are the console's.
+// ports returns the console's ports.
 func (v *vmm) ports() []console.Port {
 	control := v.socket(v.req.Control, boot.PortControl)
 	ports := []console.Port{
@@ -157,7 +156,7 @@ func (v *vmm) ports() []console.Port {
 	return append(ports, console.Port{Name: boot.PortControl, Input: control, Output: control})
 }
 
-// socket is one to the parent.
+// socket returns a socket to the parent.
 func (v *vmm) socket(fd int, name string) *os.File {
 	v.fds.Sockets = append(v.fds.Sockets, fd)
 	return os.NewFile(uintptr(fd), name)

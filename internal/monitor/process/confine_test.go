@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 
@@ -171,7 +171,7 @@ func TestWritableAndExecutableSegmentIsRefused(t *testing.T) {
 	}
 	p := tinyelf.Program{WritableText: true}
 	p.Exit(0)
-	code, _ := run(t, &monitor.Config{Image: imageFile(t, &p)})
+	code, _ := run(t, &instance.Spec{Image: imageFile(t, &p)})
 	if code != 128+int(unix.SIGSEGV) {
 		t.Errorf("ended with %d", code)
 	}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
@@ -57,14 +57,15 @@ func monitorMain(name string, h host) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	code, err := Monitor{}.Run(context.Background(), &monitor.Config{
-		Image: image, Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20},
+	code, err := instance.Run(context.Background(), &instance.Spec{
+		Monitor: Monitor{},
+		Image:   image, Args: []string{"image"}, CPUs: 1, Memory: 16 << 20,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return monitor.ExitFailure
+		return boot.ExitFailure
 	}
 	return code
 }
@@ -117,8 +118,8 @@ func (h host) become() error {
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
-// running is a monitor in a process of its own.
-type running struct {
+// monitorProcess is a monitor in a process of its own.
+type monitorProcess struct {
 	*exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -126,13 +127,13 @@ type running struct {
 }
 
 // startMonitor starts one on host h. When it returns, the image runs.
-func startMonitor(t *testing.T, h host, image *os.File) *running {
+func startMonitor(t *testing.T, h host, image *os.File) *monitorProcess {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), envImage+"="+image.Name(), envHost+"="+string(h))
 	cmd.SysProcAttr = h.attributes(t)
 	cmd.ExtraFiles = []*os.File{image}
-	r := &running{Cmd: cmd, err: new(strings.Builder)}
+	r := &monitorProcess{Cmd: cmd, err: new(strings.Builder)}
 	cmd.Stderr = r.err
 	var err error
 	if r.in, err = cmd.StdinPipe(); err != nil {
@@ -160,7 +161,7 @@ func startMonitor(t *testing.T, h host, image *os.File) *running {
 }
 
 // image is the process id of the monitor's one child.
-func (r *running) image(t *testing.T) int {
+func (r *monitorProcess) image(t *testing.T) int {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.Process.Pid))
 	if err != nil {
@@ -209,7 +210,7 @@ func ended(t *testing.T, pidfd int, timeout time.Duration) bool {
 }
 
 // imageFD is a descriptor of the image's process.
-func (r *running) imageFD(t *testing.T) int {
+func (r *monitorProcess) imageFD(t *testing.T) int {
 	t.Helper()
 	pidfd, err := unix.PidfdOpen(r.image(t), 0)
 	if err != nil {

@@ -6,18 +6,17 @@ import (
 	"runtime"
 	"strconv"
 
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// jailName is the argument 0 by which a process knows that it is to be the
-// jail. The one other argument is the number of listening sockets.
+// jailName is argument 0 of a process that becomes the jail. Its only other
+// argument is the number of listening sockets.
 const jailName = "pith-jail"
 
-// The jail starts with the descriptors of package boot in their places, the
-// listening sockets last of them, and these two behind. Both are closed by
-// execveat, so that their numbers become those of the first connections.
+// The jail starts with the descriptors of package boot in their places. The
+// listening sockets are the last of them, and these two follow. Execveat closes
+// both, and the first connections get their numbers.
 func imageFD(listeners int) int  { return boot.FDListen + listeners }
 func statusFD(listeners int) int { return boot.FDListen + listeners + 1 }
 
@@ -29,8 +28,8 @@ type request struct {
 	Boot      boot.Config
 }
 
-// Main becomes the jail when this process was started as one, and returns at
-// once when it was not. It must be the first call of main.
+// Main becomes the jail if this process was started as one. Otherwise it returns
+// at once. It must be the first call of main.
 func Main() {
 	if len(os.Args) != 2 || os.Args[0] != jailName {
 		return
@@ -42,10 +41,10 @@ func Main() {
 	if err == nil {
 		status := statusFD(listeners)
 		err = enter(listeners, status)
-		// When the monitor is gone there is nobody to tell.
+		// If the monitor is gone, nobody reads this.
 		_ = jail.Tell(status, jail.Report{Error: err.Error()})
 	}
-	os.Exit(monitor.ExitFailure)
+	os.Exit(boot.ExitFailure)
 }
 
 // enter gives up everything and becomes the image. It returns on failure only.

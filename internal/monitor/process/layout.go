@@ -1,31 +1,32 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/ninep"
 
 	"golang.org/x/sys/unix"
 )
 
-// layout are the descriptors of a jail, by their numbers there, and the
+// layout is the descriptors of a jail, by their numbers there, and the
 // monitor's ends of its sockets.
 type layout struct {
 	jail  []int // index: the jail's number
 	owned []int // those of jail that were opened here
 
 	control, status *os.File
-	link            *os.File        // nil: no network device
+	link            int             // the network card's socket; -1: no card
 	files           *folders.Server // nil: no folders
 }
 
 // newLayout makes the descriptors that libos/boot describes, then the image
 // and the jail's status socket.
-func newLayout(c *monitor.Config, listeners []int, image int) (l *layout, err error) {
-	l = &layout{}
+func newLayout(c *instance.Launch, image int) (l *layout, err error) {
+	l = &layout{link: -1}
 	defer func() {
 		if err != nil {
 			l.closeJail()
@@ -69,7 +70,9 @@ func newLayout(c *monitor.Config, listeners []int, image int) (l *layout, err er
 	if err != nil {
 		return nil, err
 	}
-	l.jail = append(l.jail, listeners...)
+	for _, p := range c.Ports {
+		l.jail = append(l.jail, p.Socket)
+	}
 	l.jail = append(l.jail, image)
 	l.status, err = l.socket("status", unix.SOCK_STREAM)
 	return l, err
@@ -93,8 +96,8 @@ func (l *layout) open(path string, mode int) error {
 	return l.add(fd, nil)
 }
 
-// nothing takes the place of a device that is not there: the number stays
-// taken, or the first connection would get it.
+// nothing takes the place of a device that the image does not have. Otherwise
+// the first connection would get its number.
 func (l *layout) nothing() error { return l.open(os.DevNull, unix.O_RDONLY) }
 
 // pair adds one end of a pair of sockets and returns the other.
@@ -121,9 +124,9 @@ func (l *layout) socket(name string, kind int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// folders adds the way to the folders' server, and makes that. The image's end
-// does not block.
-func (l *layout) folders(list []monitor.Folder) (*folders.Server, error) {
+// folders adds the socket to the folders' server, and makes the server. The
+// image's end does not block.
+func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 	fd, err := l.pair("files", unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -135,25 +138,25 @@ func (l *layout) folders(list []monitor.Folder) (*folders.Server, error) {
 	}
 	folders.GrowBuffer(image)
 	var exports []ninep.Folder
-	for i, m := range monitor.Mounts(list) {
+	for i, m := range instance.Mounts(list) {
 		exports = append(exports, ninep.Folder{Name: m.Tag, Path: list[i].Host, ReadOnly: m.ReadOnly})
 	}
 	return folders.New(fd, exports)
 }
 
-// packets adds the network device. Its end in the image does not block. The
-// other end gets its buffer from the Network.
-func (l *layout) packets() (*os.File, error) {
-	link, err := l.socket("packets", unix.SOCK_SEQPACKET)
+// packets adds the network card and returns the monitor's end, which gets its
+// buffer from the link. The image's end does not block.
+func (l *layout) packets() (int, error) {
+	end, err := l.pair("packets", unix.SOCK_SEQPACKET)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
 	image := l.jail[len(l.jail)-1]
 	if err := unix.SetNonblock(image, true); err != nil {
-		return nil, fmt.Errorf("packets socket: %w", err)
+		return -1, errors.Join(fmt.Errorf("packets socket: %w", err), unix.Close(end))
 	}
 	folders.GrowBuffer(image)
-	return link, nil
+	return end, nil
 }
 
 // closeJail closes what was opened for the jail, which has it by now.
@@ -164,13 +167,15 @@ func (l *layout) closeJail() {
 	l.owned = nil
 }
 
-// closeMonitor closes the monitor's ends, except the link, which its Network
-// closes once it serves it.
+// closeMonitor closes the monitor's ends.
 func (l *layout) closeMonitor() {
-	for _, f := range []*os.File{l.control, l.status, l.link} {
+	for _, f := range []*os.File{l.control, l.status} {
 		if f != nil {
 			f.Close()
 		}
+	}
+	if l.link >= 0 {
+		unix.Close(l.link)
 	}
 	if l.files != nil {
 		l.files.Close()

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
-	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,9 +45,7 @@ func TestImageEndsWithItsContext(t *testing.T) {
 		}
 		cancel()
 	}()
-	code, err := Monitor{}.Run(ctx, &monitor.Config{
-		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1}, Stdin: silence(t), Stdout: w,
-	})
+	code, err := instance.Run(ctx, fill(&instance.Spec{Image: waiting(t), Stdin: silence(t), Stdout: w}))
 	if code != 128+int(unix.SIGKILL) || err != nil {
 		t.Errorf("got %d, %v", code, err)
 	}
@@ -58,9 +54,7 @@ func TestImageEndsWithItsContext(t *testing.T) {
 func TestNothingStartsWhenTheContextIsDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	code, err := Monitor{}.Run(ctx, &monitor.Config{
-		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1}, Stdin: silence(t),
-	})
+	code, err := instance.Run(ctx, fill(&instance.Spec{Image: waiting(t), Stdin: silence(t)}))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %d, %v", code, err)
 	}
@@ -87,37 +81,25 @@ func TestSignalsReachTheImage(t *testing.T) {
 	signals := []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH}
 	image := handling(t, signals...)
 	for _, sig := range signals {
-		if signal.Ignored(sig) {
-			t.Logf("%v is ignored here, as by nohup(1), and so by the monitor", sig)
-			continue
-		}
-		monitor := startMonitor(t, sameUser, image)
-		if err := monitor.Process.Signal(sig); err != nil {
+		r, w, err := os.Pipe()
+		if err != nil {
 			t.Fatal(err)
 		}
-		err := monitor.Wait()
-		if code := monitor.ProcessState.ExitCode(); code != int(sig) {
-			t.Errorf("%v: ended with %v", sig, err)
-		}
-	}
-}
-
-// An image without a handler is process 1 of its namespace, which the first
-// SIGINT does not end.
-func TestSecondInterruptKills(t *testing.T) {
-	monitor := startMonitor(t, sameUser, waiting(t))
-	pidfd := monitor.imageFD(t)
-	defer unix.Close(pidfd)
-	interrupts := 0
-	for over := false; !over; interrupts++ {
-		if err := monitor.Process.Signal(unix.SIGINT); err != nil {
+		i, err := instance.Start(t.Context(), fill(&instance.Spec{Image: image, Stdout: w}))
+		if err != nil {
 			t.Fatal(err)
 		}
-		over = ended(t, pidfd, 100*time.Millisecond)
-	}
-	err := monitor.Wait()
-	if code := monitor.ProcessState.ExitCode(); code != 128+int(unix.SIGKILL) || interrupts < 2 {
-		t.Errorf("ended with %v after %d interrupts", err, interrupts)
+		if _, err := r.Read(make([]byte, len(ready))); err != nil {
+			t.Error(err)
+		}
+		if err := i.Signal(sig); err != nil {
+			t.Error(err)
+		}
+		if code, err := i.Wait(); err != nil || code != int(sig) {
+			t.Errorf("%v: ended with %d, %v", sig, code, err)
+		}
+		r.Close()
+		w.Close()
 	}
 }
 
@@ -149,31 +131,10 @@ func TestStoppedImageContinues(t *testing.T) {
 	}
 }
 
-func TestTerminalStopStopsBoth(t *testing.T) {
-	monitor := startMonitor(t, sameUser, waiting(t))
-	pid := monitor.image(t)
-	if err := monitor.Process.Signal(unix.SIGTSTP); err != nil {
-		t.Fatal(err)
-	}
-	awaitState(t, monitor.Process.Pid, "T")
-	awaitState(t, pid, "T")
-	if err := monitor.Process.Signal(unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	awaitState(t, pid, "S")
-	if err := monitor.in.Close(); err != nil {
-		t.Fatal(err)
-	}
-	err := monitor.Wait()
-	if code := monitor.ProcessState.ExitCode(); code != 3 {
-		t.Errorf("ended with %v", err)
-	}
-}
-
 func TestForbiddenSystemCallIsSaid(t *testing.T) {
 	var p tinyelf.Program
 	p.Syscall(unix.SYS_GETPID)
-	code, out := run(t, &monitor.Config{Image: imageFile(t, &p)})
+	code, out := run(t, &instance.Spec{Image: imageFile(t, &p)})
 	if code != 128+int(unix.SIGSYS) || !strings.Contains(out, "system call") {
 		t.Errorf("got %d, %q", code, out)
 	}
@@ -193,17 +154,15 @@ func TestMonitorFailuresAreErrors(t *testing.T) {
 	image := waiting(t)
 	for _, test := range []struct {
 		name string
-		c    monitor.Config
+		c    instance.Spec
 		want string
 	}{
-		{"not an executable", monitor.Config{Image: text}, "execute the image: exec format error"},
-		{"a folder", monitor.Config{Image: folder}, "not a regular file"},
-		{"a NUL in an argument", monitor.Config{Image: image, Args: []string{"a\x00b"}}, "arguments: "},
-		{"too long an argument", monitor.Config{Image: image, Args: []string{strings.Repeat("a", 1<<20)}}, "argument list too long"},
-		{"boot parameters without a network", monitor.Config{Image: image, Boot: boot.Config{Net: &boot.Net{}}}, "network"},
+		{"not an executable", instance.Spec{Image: text}, "execute the image: exec format error"},
+		{"a folder", instance.Spec{Image: folder}, "not a regular file"},
+		{"a NUL in an argument", instance.Spec{Image: image, Args: []string{"a\x00b"}}, "arguments: "},
+		{"too long an argument", instance.Spec{Image: image, Args: []string{strings.Repeat("a", 1<<20)}}, "argument list too long"},
 	} {
-		test.c.Boot.CPUs = 1
-		code, err := Monitor{}.Run(t.Context(), &test.c)
+		code, err := instance.Run(t.Context(), fill(&test.c))
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %d, %v; want an error with %q", test.name, code, err, test.want)
 		}

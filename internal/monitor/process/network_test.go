@@ -2,13 +2,12 @@ package process
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"testing"
 
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -21,6 +20,13 @@ type networkFunc func(ctx context.Context, l link.Link) error
 func (f networkFunc) Serve(ctx context.Context, l link.Link) error {
 	defer l.Close()
 	return f(ctx, l)
+}
+
+// Needs and Open implement [instance.Network].
+func (networkFunc) Needs() []instance.Part { return nil }
+
+func (f networkFunc) Open() (*instance.Plug, error) {
+	return &instance.Plug{Network: f, Card: boot.Net{MAC: "02:00:00:00:00:01"}}, nil
 }
 
 func (networkFunc) Tap() (*os.File, bool) { return nil, false }
@@ -54,23 +60,10 @@ func TestPacketsKeepTheirBounds(t *testing.T) {
 		}
 		return nil
 	})
-	code, _ := run(t, &monitor.Config{
+	code, _ := run(t, &instance.Spec{
 		Image: imageFile(t, &p), Network: network,
-		Boot: boot.Config{Net: &boot.Net{MAC: "02:00:00:00:00:01"}},
 	})
 	if code != 0 {
 		t.Errorf("exit code %d", code)
-	}
-}
-
-func TestNetworkFailureEndsTheImage(t *testing.T) {
-	broken := errors.New("broken")
-	_, err := Monitor{}.Run(t.Context(), &monitor.Config{
-		Image: waiting(t), Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Net: &boot.Net{}},
-		Stdin:   silence(t),
-		Network: networkFunc(func(context.Context, link.Link) error { return broken }),
-	})
-	if !errors.Is(err, broken) {
-		t.Errorf("got %v", err)
 	}
 }

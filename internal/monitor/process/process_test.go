@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -43,8 +43,17 @@ func silence(t *testing.T) *os.File {
 	return r
 }
 
+// fill completes a Spec.
+func fill(c *instance.Spec) *instance.Spec {
+	c.Monitor, c.CPUs, c.Memory = Monitor{}, max(c.CPUs, 1), max(c.Memory, 16<<20)
+	if c.Args == nil {
+		c.Args = []string{"test"}
+	}
+	return c
+}
+
 // run runs an image and returns its exit code and output.
-func run(t testing.TB, c *monitor.Config) (code int, output string) {
+func run(t testing.TB, c *instance.Spec) (code int, output string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -52,12 +61,7 @@ func run(t testing.TB, c *monitor.Config) (code int, output string) {
 	}
 	defer r.Close()
 	c.Stdout, c.Stderr = w, w
-	if c.Boot.CPUs == 0 {
-		c.Boot.CPUs = 1
-	}
-	if c.Args == nil {
-		c.Args = []string{"test"}
-	}
+	fill(c)
 	read := make(chan []byte)
 	go func() {
 		all, err := io.ReadAll(r)
@@ -66,7 +70,7 @@ func run(t testing.TB, c *monitor.Config) (code int, output string) {
 		}
 		read <- all
 	}()
-	code, err = Monitor{}.Run(context.Background(), c)
+	code, err = instance.Run(context.Background(), c)
 	w.Close()
 	out := <-read
 	if err != nil {
@@ -87,7 +91,7 @@ func TestExitCode(t *testing.T) {
 	for _, code := range []byte{0, 1, 2, 42, 255} {
 		var p tinyelf.Program
 		p.Exit(code)
-		if got, _ := run(t, &monitor.Config{Image: imageFile(t, &p)}); got != int(code) {
+		if got, _ := run(t, &instance.Spec{Image: imageFile(t, &p)}); got != int(code) {
 			t.Errorf("exit code %d, want %d", got, code)
 		}
 	}
@@ -102,11 +106,11 @@ func TestImageGetsArgumentsAndEnvironmentOnly(t *testing.T) {
 	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(1), tinyelf.RSI, tinyelf.Imm(uint64(len(want))))
 	p.LoadStack(tinyelf.RAX, 8*(1+4+3)) // argc, arguments and 0, three variables: the end
 	p.Syscall(unix.SYS_EXIT_GROUP, tinyelf.RAX)
-	code, got := run(t, &monitor.Config{
+	code, got := run(t, &instance.Spec{
 		Image: imageFile(t, &p),
 		Args:  []string{"name", "-flag", "\xff"},
 		Env:   []string{"A=1", "B=\xfe"},
-		Boot:  boot.Config{CPUs: 3, Memory: 64 << 20, Hostname: "h"},
+		CPUs:  3, Memory: 64 << 20, Hostname: "h",
 	})
 	if got != want || code != 0 {
 		t.Errorf("got %q, %d; want %q", got, code, want)
@@ -128,7 +132,7 @@ func TestStandardInput(t *testing.T) {
 	p.Syscall(unix.SYS_READ, tinyelf.Imm(0), buf, tinyelf.Imm(64))
 	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(2), buf, tinyelf.RAX)
 	p.Exit(0)
-	if _, got := run(t, &monitor.Config{Image: imageFile(t, &p), Stdin: r}); got != "through" {
+	if _, got := run(t, &instance.Spec{Image: imageFile(t, &p), Stdin: r}); got != "through" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -140,7 +144,7 @@ func TestImageThatItsUserMayNotExecute(t *testing.T) {
 	if err := image.Chmod(0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _ := run(t, &monitor.Config{Image: image}); code != 7 {
+	if code, _ := run(t, &instance.Spec{Image: image}); code != 7 {
 		t.Errorf("ended with %d", code)
 	}
 }
@@ -150,9 +154,7 @@ func BenchmarkRun(b *testing.B) {
 	p.Exit(0)
 	image := imageFile(b, &p)
 	for b.Loop() {
-		code, err := Monitor{}.Run(b.Context(), &monitor.Config{
-			Image: image, Args: []string{"x"}, Boot: boot.Config{CPUs: 1, Memory: 64 << 20},
-		})
+		code, err := instance.Run(b.Context(), fill(&instance.Spec{Image: image, Memory: 64 << 20}))
 		if code != 0 || err != nil {
 			b.Fatal(code, err)
 		}

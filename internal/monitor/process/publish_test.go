@@ -7,11 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -47,6 +47,12 @@ func greeter(t *testing.T) *os.File {
 	return imageFile(t, &p)
 }
 
+// idle is a network where nothing happens.
+var idle = networkFunc(func(ctx context.Context, _ link.Link) error {
+	<-ctx.Done()
+	return nil
+})
+
 // freePort is a port of this host that nobody uses.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
@@ -70,10 +76,15 @@ func serve(t *testing.T, image *os.File, host netip.AddrPort) (in io.WriteCloser
 	result = make(chan error, 1)
 	go func() {
 		defer r.Close()
-		_, err := Monitor{}.Run(ctx, &monitor.Config{
-			Image: image, Args: []string{"greeter"}, Boot: boot.Config{CPUs: 1}, Stdin: r,
-			Publish: []monitor.Port{{Host: host, Guest: 80}},
-		})
+		socket, err := instance.Bind(host)
+		if err != nil {
+			result <- err
+			return
+		}
+		defer unix.Close(socket)
+		_, err = instance.Run(ctx, fill(&instance.Spec{
+			Image: image, Stdin: r, Network: idle, Ports: []instance.Port{{Number: 80, Socket: socket}},
+		}))
 		result <- err
 	}()
 	t.Cleanup(func() {
@@ -134,39 +145,5 @@ func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
 	in.Close()
 	if err := <-result; err != nil {
 		t.Errorf("the port again: %v", err)
-	}
-}
-
-func TestPortThatCannotBePublished(t *testing.T) {
-	run := func(host netip.AddrPort) error {
-		_, result := serve(t, waiting(t), host)
-		return <-result
-	}
-	listening, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listening.Close()
-
-	bound := freePort(t)
-	ls, err := monitor.Bind([]monitor.Port{{Host: bound}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer monitor.CloseListeners(ls)
-
-	for _, test := range []struct {
-		name string
-		host netip.AddrPort
-		want string
-	}{
-		{"in use", listening.Addr().(*net.TCPAddr).AddrPort(), "another program uses this port"},
-		{"of an instance that does not listen yet", bound, "another program uses this port"},
-		{"of another machine", netip.MustParseAddrPort("192.0.2.1:4000"), "does not have the address"},
-		{"in use, all addresses", netip.AddrPortFrom(netip.Addr{}, bound.Port()), "publish port "},
-	} {
-		if err := run(test.host); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want an error with %q", test.name, err, test.want)
-		}
 	}
 }

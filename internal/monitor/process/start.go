@@ -4,78 +4,82 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	"github.com/pith-os/pith/internal/cgroup"
-	"github.com/pith-os/pith/internal/monitor"
-	"github.com/pith-os/pith/internal/monitor/folders"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/jail"
+
+	"golang.org/x/sys/unix"
 )
 
-// image is a running image.
-type image struct {
-	*jail.Process
-	control *os.File
-	link    *os.File        // nil: no network device
-	files   *folders.Server // nil: no folders
-}
-
-// start makes the jail and waits until it has become the image. It says how
-// the image is confined.
-func start(ctx context.Context, c *monitor.Config, listeners []*monitor.Listener) (*image, string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, "", err
-	}
+// start makes the jail and waits until it has become the image.
+func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 	id := jail.ChooseIdentity()
-	file, err := jail.Executable(c.Image, id.UID)
+	file, err := jail.Executable(launch.Image, id.UID)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if file != c.Image {
+	if file != launch.Image {
 		defer file.Close()
 	}
-	group, err := cgroup.Open(c.Limits.Cgroup)
+	group, err := cgroup.Open(launch.Cgroup)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	defer group.Close()
-	fds := make([]int, len(listeners))
-	for i, l := range listeners {
-		fds[i] = l.FD
-	}
-	l, err := newLayout(c, fds, int(file.Fd()))
+	l, err := newLayout(launch, int(file.Fd()))
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	p, err := jail.Spawn(jail.Child{
-		Name: jailName, Args: []string{strconv.Itoa(len(listeners))}, Files: l.jail, Cgroup: group,
+	r := &running{launch: launch, control: l.control, files: l.files}
+	if l.link >= 0 {
+		if r.link, err = newLink(l); err != nil {
+			l.closeJail()
+			l.closeMonitor()
+			return nil, err
+		}
+	}
+	r.Process, err = jail.Spawn(jail.Child{
+		Name: jailName, Args: []string{strconv.Itoa(len(launch.Ports))}, Files: l.jail, Cgroup: group,
 	}, id)
 	l.closeJail()
 	if err != nil {
-		l.closeMonitor()
-		return nil, "", fmt.Errorf("start the jail: %w", err)
+		return nil, errors.Join(fmt.Errorf("start the jail: %w", err), r.abandon(l))
 	}
-	rep, err := jail.Ask(ctx, l.status, newRequest(c, jail.NewRequest(p, id)))
+	report, err := jail.Ask(ctx, l.status, newRequest(launch, jail.NewRequest(r.Process, id)))
 	if err != nil {
-		l.closeMonitor()
-		return nil, "", errors.Join(err, p.Kill())
+		return nil, errors.Join(err, r.abandon(l), r.Kill())
 	}
 	l.status.Close()
-	how := fmt.Sprintf("namespaces: %s; root: %s; %d system calls", p.Namespaces, rep.Root, len(permitted(bounds{})))
-	return &image{p, l.control, l.link, l.files}, how, nil
+	r.how = fmt.Sprintf("namespaces: %s; root: %s; %d system calls", r.Namespaces, report.Root, len(permitted(bounds{})))
+	return r, nil
+}
+
+// newLink makes the link of the network card.
+func newLink(l *layout) (link.Link, error) {
+	fd := l.link
+	l.link = -1
+	s, err := link.NewSocket(fd)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return s, nil
+}
+
+// abandon closes what an image that does not run would have used.
+func (r *running) abandon(l *layout) error {
+	l.closeMonitor()
+	if r.link == nil {
+		return nil
+	}
+	return r.link.Close()
 }
 
 // newRequest is what the jail is asked for.
-func newRequest(c *monitor.Config, r jail.Request) request {
-	req := request{Request: r, Args: byteStrings(c.Args), Env: byteStrings(c.Env), Boot: c.Boot}
-	req.Boot.Publish = nil
-	for _, p := range c.Publish {
-		req.Boot.Publish = append(req.Boot.Publish, p.Guest)
-	}
-	req.Boot.Mounts = monitor.Mounts(c.Folders)
-	req.Boot.TTY = monitor.Terminals(c.Stdin, c.Stdout, c.Stderr)
-	return req
+func newRequest(l *instance.Launch, r jail.Request) request {
+	return request{Request: r, Args: byteStrings(l.Args), Env: byteStrings(l.Env), Boot: l.Boot}
 }
 
 func byteStrings(list []string) [][]byte {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/kvm/probe"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -23,7 +23,7 @@ const (
 	TCG = "tcg"
 )
 
-// choice is an accelerator and why it is that one.
+// choice is an accelerator and the reason for choosing it.
 type choice struct {
 	accel, why string
 }
@@ -35,18 +35,14 @@ func (c choice) String() string {
 	return c.accel + " (" + c.why + ")"
 }
 
-// trialTimeout is far more than a trial takes.
+// trialTimeout is far longer than a trial takes.
 const trialTimeout = 10 * time.Second
 
-// chooseAccel is the accelerator that is asked for, or KVM where a trial shows
-// that it runs code.
+// chooseAccel returns the accelerator that is asked for. By default, this is KVM if a
+// trial shows that KVM runs code.
 func chooseAccel(ctx context.Context, asked string) (choice, error) {
-	switch asked {
-	case KVM, TCG:
+	if asked != "" {
 		return choice{asked, ""}, nil
-	case "":
-	default:
-		return choice{}, fmt.Errorf("accelerator %s is not known: choose %s or %s", asked, KVM, TCG)
 	}
 	if err := TryKVM(ctx); err != nil {
 		return choice{TCG, err.Error()}, ctx.Err()
@@ -54,12 +50,11 @@ func chooseAccel(ctx context.Context, asked string) (choice, error) {
 	return choice{KVM, ""}, nil
 }
 
-// errInterpreted is that KVM runs code, but less of it than a machine of QEMU's
-// has.
+// errInterpreted says that KVM runs code, but not all that a VM of QEMU's needs.
 var errInterpreted = errors.New("KVM interprets code at CPL 0 here, as it is itself virtualised, and does not interpret all of it")
 
-// TryKVM says why QEMU's machines cannot run by KVM on this host; nil: they can.
-// That the device opens says little, and QEMU would take far longer to find out.
+// TryKVM returns why VMs of QEMU's cannot run by KVM on this host; nil: they can. A
+// device that opens proves little, and QEMU would take far longer to find out.
 func TryKVM(ctx context.Context) error {
 	found, err := probe.Run(ctx)
 	if err == nil && found.Interpreted {
@@ -68,11 +63,11 @@ func TryKVM(ctx context.Context) error {
 	return err
 }
 
-// trialExit is a code that nothing but the trial image ends with.
+// trialExit is an exit code that only the trial image ends with.
 const trialExit = 42
 
 // try runs an image of a few instructions.
-func try(ctx context.Context, program, machineType, accel string) error {
+func (m Monitor) try(ctx context.Context, machineType, accel string) error {
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
 	var trial tinyelf.Machine
@@ -89,12 +84,10 @@ func try(ctx context.Context, program, machineType, accel string) error {
 	if _, err := image.Write(trial.Bytes()); err != nil {
 		return err
 	}
-	c := &monitor.Config{Image: image, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Machine: monitor.Machine{Type: machineType}}
-	vm, err := start(ctx, program, accel, c)
-	if err != nil {
-		return err
-	}
-	code, err := vm.supervise(ctx, c, nil, &monitor.Signals{}, func(string, ...any) {})
+	code, err := instance.Run(ctx, &instance.Spec{
+		Monitor: m, Image: image, CPUs: 1, Memory: 16 << 20,
+		Machine: instance.Machine{Type: machineType, Accelerator: accel},
+	})
 	if err == nil && code != trialExit {
 		err = fmt.Errorf("it ended with %d", code)
 	}
@@ -104,9 +97,8 @@ func try(ctx context.Context, program, machineType, accel string) error {
 	return err
 }
 
-// Probe implements [monitor.Monitor]: it starts a trial image on each machine
-// type.
-func (Monitor) Probe(ctx context.Context) (string, error) {
+// Probe implements [instance.Monitor]: it runs a trial image on each machine type.
+func (m Monitor) Probe(ctx context.Context) (string, error) {
 	program, err := find()
 	if err != nil {
 		return "", err
@@ -119,11 +111,11 @@ func (Monitor) Probe(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, m := range MachineTypes {
-		if err := try(ctx, program, m, how.accel); err != nil {
-			return "", fmt.Errorf("machine type %s: %w", m, err)
+	for _, t := range description.MachineTypes {
+		if err := m.try(ctx, t, how.accel); err != nil {
+			return "", fmt.Errorf("machine type %s: %w", t, err)
 		}
 	}
 	first, _, _ := strings.Cut(string(version), "\n")
-	return fmt.Sprintf("%s; %s; %s", first, strings.Join(MachineTypes, ", "), how), nil
+	return fmt.Sprintf("%s; %s; %s", first, strings.Join(description.MachineTypes, ", "), how), nil
 }

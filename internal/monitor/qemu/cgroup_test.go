@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pith-os/pith/internal/instance"
 )
 
 func TestQEMUIsPlacedInTheCgroup(t *testing.T) {
@@ -28,12 +30,12 @@ func TestQEMUIsPlacedInTheCgroup(t *testing.T) {
 			}
 			defer within(t, "the cgroup is left", func() bool { return os.Remove(name) == nil })
 			c, _ := config(t, hang(t), Microvm)
-			c.Limits.Cgroup = name
+			c.Cgroup = name
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				if _, err := (Monitor{}).Run(ctx, c); err != nil {
+				if _, err := instance.Run(ctx, c); err != nil {
 					t.Error(err)
 				}
 			}()

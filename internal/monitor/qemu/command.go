@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pith-os/pith/internal/device/net/backend"
 	"github.com/pith-os/pith/internal/device/net/vhostuser"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/monitor"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -25,19 +24,16 @@ const (
 	Q35     = "q35"     // virtio over PCI
 )
 
-// MachineTypes are all of them, the preferred one first.
-var MachineTypes = []string{Microvm, Q35}
-
 // maxCommandLine is the longest kernel command line, in bytes. The option ROM
 // that boots q35 has a buffer of 4096, and writes beyond it.
 const maxCommandLine = 4095
 
-// command is a QEMU command line in the making.
+// command builds a QEMU command line.
 type command struct {
 	machine string
 	args    []string
 	files   []*os.File // QEMU's descriptors from firstFD on
-	own     []*os.File // those of files that were opened here, and are QEMU's alone
+	own     []*os.File // those of files that only QEMU needs
 	ends    []*os.File // this process's ends of its sockets
 }
 
@@ -46,7 +42,7 @@ const firstFD = 3
 
 func (q *command) add(args ...string) { q.args = append(q.args, args...) }
 
-// option adds an option with its properties, empty ones left out.
+// option adds an option with its properties. It leaves out empty ones.
 func (q *command) option(name string, properties ...string) {
 	kept := properties[:0]
 	for _, p := range properties {
@@ -57,7 +53,7 @@ func (q *command) option(name string, properties ...string) {
 	q.add(name, strings.Join(kept, ","))
 }
 
-// value is a property with a value that may contain commas.
+// value returns a property with a value that may contain commas.
 func value(key, v string) string { return key + "=" + strings.ReplaceAll(v, ",", ",,") }
 
 // device adds a virtio device, by MMIO or PCI.
@@ -69,7 +65,7 @@ func (q *command) device(name string, properties ...string) {
 	q.option("-device", append([]string{name + "-pci", "disable-legacy=on"}, properties...)...)
 }
 
-// inherit has QEMU have f, and returns its number there.
+// inherit has QEMU inherit f, and returns its number there.
 func (q *command) inherit(f *os.File) int {
 	q.files = append(q.files, f)
 	return firstFD + len(q.files) - 1
@@ -101,14 +97,14 @@ func (q *command) debugOn(id string, port int) {
 	q.option("-device", "isa-debugcon", fmt.Sprintf("iobase=%#x", port), "chardev="+id)
 }
 
-// close closes what QEMU has got by now.
+// close closes the files that only QEMU needs.
 func (q *command) close() {
 	for _, f := range q.own {
 		f.Close()
 	}
 }
 
-// abandon closes all, for a machine that is not started.
+// abandon closes all files, for a VM that does not start.
 func (q *command) abandon() {
 	q.close()
 	for _, f := range q.ends {
@@ -116,15 +112,12 @@ func (q *command) abandon() {
 	}
 }
 
-// compose writes the command line of an instance, and fills in vm's ends of
-// its sockets.
-func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
+// compose writes the command line of an instance, and sets vm's ends of its
+// sockets.
+func (q *command) compose(vm *machine, accel string, c *instance.Launch) error {
 	q.machine = c.Machine.Type
 	if q.machine == "" {
-		q.machine = MachineTypes[0]
-	}
-	if !slices.Contains(MachineTypes, q.machine) {
-		return fmt.Errorf("machine type %s is not known: choose %s", q.machine, strings.Join(MachineTypes, " or "))
+		q.machine = description.MachineTypes[0]
 	}
 	line, err := guest.BootLine(c)
 	if err != nil {
@@ -150,10 +143,10 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 		}
 	}
 	for i := range c.Disks {
-		if q.machine == Microvm { // where a guest finds the last device first
+		if q.machine == Microvm { // its guest finds the last device first
 			i = len(c.Disks) - 1 - i
 		}
-		if err := q.disk(i, c.Disks[i], c.Limits); err != nil {
+		if err := q.disk(i, c.Disks[i]); err != nil {
 			return err
 		}
 	}
@@ -165,14 +158,14 @@ func (q *command) compose(vm *machine, accel string, c *monitor.Config) error {
 		q.option("-fsdev", "local", "id="+tag(i), value("path", f.Host), "security_model=none", "multidevs=remap", readOnly)
 		q.device("virtio-9p", q.noROM(), "fsdev="+tag(i), "mount_tag="+tag(i))
 	}
-	if c.Machine.GDB != "" {
-		q.add("-gdb", "tcp:"+c.Machine.GDB, "-S")
+	if c.Machine.Debugger != "" {
+		q.add("-gdb", "tcp:"+c.Machine.Debugger, "-S")
 	}
 	return nil
 }
 
-// parameters passes the boot parameters: as the command line, or in a file that
-// QEMU makes a boot module of.
+// parameters passes the boot parameters as the kernel command line. Longer ones are
+// in a file that QEMU makes a boot module.
 func (q *command) parameters(line string) error {
 	if len(line) <= maxCommandLine {
 		q.add("-append", line)
@@ -191,10 +184,10 @@ func (q *command) parameters(line string) error {
 	return nil
 }
 
-// checkMemory compares the machine's memory with where the image's segments
-// are, and with the boot parameters: QEMU loads what is beyond the memory into
-// nothing, and a module into its end.
-func checkMemory(c *monitor.Config, line int) error {
+// checkMemory compares the VM's memory with the ends of the image's segments and with
+// the boot parameters. QEMU reports no error if a segment is beyond the memory. It
+// puts a boot module at the memory's end.
+func checkMemory(c *instance.Launch, line int) error {
 	f, err := elf.NewFile(c.Image)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.Image.Name(), err)
@@ -208,25 +201,25 @@ func checkMemory(c *monitor.Config, line int) error {
 	if line > maxCommandLine {
 		end += 2 * uint64(line) // the image copies it
 	}
-	return guest.CheckMemory(c.Boot.Memory, end)
+	return guest.CheckMemory(c.Memory, end)
 }
 
-// tag names a folder's device.
+// tag returns the name of a folder's device.
 func tag(i int) string { return fmt.Sprintf("fs%d", i) }
 
 // hardware adds what is not virtio.
-func (q *command) hardware(accel string, c *monitor.Config) {
-	cpu := c.Machine.CPU
+func (q *command) hardware(accel string, c *instance.Launch) {
+	cpu := c.Machine.CPUModel
 	if cpu == "" {
 		cpu = "max"
 	}
-	// Memory that the network device's other end maps, too.
+	// The other end of the network card's queues maps this memory, too.
 	huge := ""
-	if c.Limits.HugePages {
+	if c.HugePages {
 		huge = "hugetlb=on"
 	}
-	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Boot.Memory>>10), "share=on", huge)
-	q.option("-m", fmt.Sprintf("%dK", c.Boot.Memory>>10))
+	q.option("-object", "memory-backend-memfd", "id=memory", fmt.Sprintf("size=%dK", c.Memory>>10), "share=on", huge)
+	q.option("-m", fmt.Sprintf("%dK", c.Memory>>10))
 	without := ""
 	if q.machine == Q35 {
 		without = "usb=off,sata=off,smbus=off,vmport=off"
@@ -240,8 +233,8 @@ func (q *command) hardware(accel string, c *monitor.Config) {
 	q.option("-device", "isa-debug-exit", fmt.Sprintf("iobase=%#x", boot.DebugExit), "iosize=4")
 }
 
-// noROM keeps QEMU from looking for firmware of a PCI device that nothing boots
-// from.
+// noROM keeps QEMU from looking for the firmware of a PCI device. Nothing boots from
+// it.
 func (q *command) noROM() string {
 	if q.machine == Q35 {
 		return "romfile="
@@ -250,12 +243,12 @@ func (q *command) noROM() string {
 }
 
 // ports adds the console device and the debug ports.
-func (q *command) ports(vm *machine, c *monitor.Config) error {
-	// Port 0 is for a console, which there is none of.
+func (q *command) ports(vm *machine, c *instance.Launch) error {
+	// Port 0 is reserved for a console, and this device has none.
 	q.device("virtio-serial", q.noROM(), "max_ports=5")
 	var errs [5]error
 	vm.streams.in, errs[0] = q.port(boot.PortStdin)
-	// What is said without a driver goes where standard error goes, in order.
+	// What an image writes without a driver goes to standard error, in order.
 	last := boot.PortStdout
 	if guest.SameFile(c.Stdout, c.Stderr) {
 		vm.streams.out, errs[1] = q.port(last, "mux=on")
@@ -271,16 +264,16 @@ func (q *command) ports(vm *machine, c *monitor.Config) error {
 	return errors.Join(errs[:]...)
 }
 
-// network adds the network device. QEMU passes its queues on to this process
-// (internal/device/net/vhostuser), except where that ends QEMU 7.2 when the driver uses
-// MSI-X: on PCI without KVM. There it passes frames on.
-func (q *command) network(vm *machine, accel string, c *monitor.Config) error {
+// network adds the network card. QEMU passes the card's queues on to this process
+// (internal/device/net/vhostuser). On PCI without KVM it passes frames on instead: there,
+// QEMU 7.2 crashes with vhost-user if the driver uses MSI-X.
+func (q *command) network(vm *machine, accel string, c *instance.Launch) error {
 	properties := []string{q.noROM(), "netdev=net", "mac=" + c.Boot.Net.MAC}
 	if q.machine == Q35 && accel != KVM {
 		q.device("virtio-net", properties...)
 		return q.frames(vm)
 	}
-	pairs := min(max(1, c.Boot.CPUs), maxPairs)
+	pairs := min(max(1, c.Boot.CPUs), guest.MaxPairs)
 	queues := ""
 	if pairs > 1 {
 		queues = fmt.Sprintf("queues=%d", pairs)
@@ -293,11 +286,7 @@ func (q *command) network(vm *machine, accel string, c *monitor.Config) error {
 	return q.queues(vm, pairs, queues)
 }
 
-// maxPairs is how many pairs of queues the network device has at most: one
-// gateway serves them all.
-const maxPairs = 4
-
-// queues is a network that works on the device's queues itself.
+// queues adds the back end of a card whose network works on the queues itself.
 func (q *command) queues(vm *machine, pairs int, property string) error {
 	card, err := backend.New(pairs)
 	if err != nil {
@@ -312,7 +301,7 @@ func (q *command) queues(vm *machine, pairs int, property string) error {
 	return nil
 }
 
-// frames is a network of Ethernet frames without offloads.
+// frames adds the back end of a card that passes Ethernet frames, without offloads.
 func (q *command) frames(vm *machine) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

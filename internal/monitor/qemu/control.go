@@ -7,15 +7,15 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// noExit is the exit code of a machine that said none.
+// noExit is the exit code of an image that has sent none.
 const noExit = -1
 
-// lastExit reads a debug port until QEMU's end and returns the exit code that
-// it said last.
+// lastExit reads a debug port until QEMU ends, and returns the last exit code that
+// the image sent.
 func lastExit(debug *os.File) int {
 	defer debug.Close()
 	exit := noExit
-	guest.Lines(debug, func(line string) {
+	guest.ReadLines(debug, func(line string) {
 		if e, err := boot.ParseMachineExit(line); err == nil {
 			exit = int(e)
 		}

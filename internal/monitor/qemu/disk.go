@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 
 	"golang.org/x/sys/unix"
 )
 
-// disk adds a disk. QEMU gets the open file, as a set of descriptors that it
-// knows by a path of its own: one for each way in which it opens the disk, which
-// at first is for reading.
-func (q *command) disk(i int, d monitor.Disk, l monitor.Limits) error {
+// disk adds a disk. QEMU gets the open file as a set of descriptors that has a
+// path of QEMU's own: one descriptor for each mode in which it opens the disk. It
+// opens each disk for reading first.
+func (q *command) disk(i int, d instance.Disk) error {
 	modes := []int{os.O_RDONLY, os.O_RDWR}
 	if d.ReadOnly {
 		modes = modes[:1]
@@ -44,12 +44,12 @@ func (q *command) disk(i int, d monitor.Disk, l monitor.Limits) error {
 		access = "readonly=on"
 	}
 	q.option("-drive", "if=none", "id="+id, "format=raw", "file.driver="+driver, fmt.Sprintf("file.filename=/dev/fdset/%d", i),
-		"cache="+cache, "discard=unmap", access, limit("bps", l.DiskRate), limit("iops", l.DiskIOPS))
+		"cache="+cache, "discard=unmap", access, limit("bps", d.Rate), limit("iops", d.IOPS))
 	q.device("virtio-blk", q.noROM(), "drive="+id)
 	return nil
 }
 
-// limit is a property of a drive, empty for no limit.
+// limit returns a property of a drive; empty for no limit.
 func limit(what string, n uint64) string {
 	if n == 0 {
 		return ""
@@ -57,7 +57,7 @@ func limit(what string, n uint64) string {
 	return fmt.Sprintf("throttling.%s-total=%d", what, n)
 }
 
-// openDisk opens a disk, past the host's page cache where its file system can.
+// openDisk opens a disk. It bypasses the host's page cache if the file system can.
 func openDisk(path string, mode int) (f *os.File, direct bool, err error) {
 	f, err = os.OpenFile(path, mode|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EINVAL) {

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 )
 
@@ -21,10 +22,9 @@ func TestMachineStartsWithItsDisks(t *testing.T) {
 			if err := os.WriteFile(name, make([]byte, 1<<20), 0o400|os.FileMode(0o200*(1-i))); err != nil {
 				t.Fatal(err)
 			}
-			c.Disks = append(c.Disks, monitor.Disk{Path: name, ReadOnly: readOnly})
+			c.Disks = append(c.Disks, instance.Disk{Path: name, ReadOnly: readOnly, Rate: 10 << 20, IOPS: 100})
 		}
-		c.Limits = monitor.Limits{DiskRate: 10 << 20, DiskIOPS: 100}
-		if got, err := (Monitor{}).Run(t.Context(), c); err != nil || got != 3 {
+		if got, err := instance.Run(t.Context(), c); err != nil || got != 3 {
 			t.Errorf("exit code %d, %v: %s", got, err, contents(t, stderr))
 		}
 	})
@@ -32,8 +32,8 @@ func TestMachineStartsWithItsDisks(t *testing.T) {
 
 func TestDiskThatIsNotThere(t *testing.T) {
 	c, _ := config(t, hang(t), Microvm)
-	c.Disks = []monitor.Disk{{Path: "/nowhere/disk"}}
-	if _, err := (Monitor{}).Run(t.Context(), c); err == nil || err.Error() != "disk: open /nowhere/disk: no such file or directory" {
+	c.Disks = []instance.Disk{{Path: "/nowhere/disk"}}
+	if _, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "there is no file /nowhere/disk") {
 		t.Error(err)
 	}
 }

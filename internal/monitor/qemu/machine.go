@@ -2,20 +2,18 @@ package qemu
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/pith-os/pith/internal/cgroup"
-	"github.com/pith-os/pith/internal/device/net/vhostuser"
-	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/guest"
-	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/internal/monitor/jail"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +21,12 @@ import (
 // Program is QEMU's name.
 const Program = "qemu-system-x86_64"
 
-// Install says how to get QEMU.
-const Install = "install it: apt-get install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-system-x86-core (Fedora), " +
+// install says how to get QEMU.
+const install = "install it: apt-get install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-system-x86-core (Fedora), " +
 	"apk add qemu-system-x86_64 (Alpine), pacman -S qemu-system-x86 (Arch)"
 
-// ErrMissing is that QEMU is not there.
-var ErrMissing = errors.New(Program + " is not in PATH: " + Install)
+// ErrMissing says that QEMU is not installed.
+var ErrMissing = errors.New(Program + " is not in PATH: " + install)
 
 func find() (string, error) {
 	program, err := exec.LookPath(Program)
@@ -38,98 +36,49 @@ func find() (string, error) {
 	return program, err
 }
 
-// machine is a running QEMU.
-type machine struct {
-	process
-	streams      streams
-	control      guest.Control
-	debugControl *os.File
-	words        words
-	link         link.Link         // of the network device, if there is one
-	front        *vhostuser.Server // what QEMU connects to for it, or nil
-}
-
 // start starts QEMU.
-func start(ctx context.Context, program, accel string, c *monitor.Config) (*machine, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+func start(program, accel string, l *instance.Launch) (*machine, error) {
 	var q command
-	vm := &machine{control: guest.NewControl()}
-	err := q.compose(vm, accel, c)
+	vm := &machine{launch: l, control: guest.NewControl(), exit: noExit}
+	err := q.compose(vm, accel, l)
 	if err == nil {
-		if vm.process, vm.words, err = run(program, q.args, q.files, c.Limits.Cgroup); err != nil {
+		if err = vm.run(program, q.args, q.files, l.Cgroup); err != nil {
 			err = fmt.Errorf("start QEMU: %w", err)
 		}
 	}
 	if err != nil {
 		q.abandon()
-		if vm.link != nil { // nobody serves it
+		if vm.link != nil { // no network serves it
 			err = errors.Join(err, vm.link.Close())
 		}
-		return nil, errors.Join(err, vm.unplug())
+		return nil, errors.Join(err, vm.closeFront())
 	}
 	q.close()
 	return vm, nil
-}
-
-// unplug ends the network device, once QEMU has ended.
-func (vm *machine) unplug() error {
-	if vm.front == nil {
-		return nil
-	}
-	return vm.front.Close()
-}
-
-// signal sends the program a signal; those that stop, continue and kill are
-// for QEMU, which knows nothing of what goes on inside.
-func (vm *machine) signal(sig unix.Signal) {
-	switch sig {
-	case unix.SIGKILL, unix.SIGSTOP:
-		vm.process.signal(sig)
-		return
-	case unix.SIGCONT:
-		vm.process.signal(sig)
-	}
-	vm.control.Say(boot.Signal(sig).String())
-}
-
-// result is how the machine ended, given what it said last.
-func (vm *machine) result(exit int) (int, error) {
-	state := vm.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	switch {
-	case exit != noExit:
-		return exit, nil
-	case vm.killed:
-		return 128 + int(unix.SIGKILL), nil
-	case state.Signaled():
-		return 0, fmt.Errorf("QEMU died: %v%s", state.Signal(), vm.words.last())
-	case state.ExitStatus() != 0:
-		return 0, fmt.Errorf("QEMU failed with exit status %d%s", state.ExitStatus(), vm.words.last())
-	}
-	return 0, fmt.Errorf("the machine was reset or switched off, and its program's exit code is not known: the image crashed%s", vm.words.last())
 }
 
 // process is QEMU's process.
 type process struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when it has ended
-	killed bool          // by this process
+	err    error         // of the wait for that; valid once ended is closed
+	killed atomic.Bool   // by this process
 }
 
-// run starts QEMU with files from firstFD on, in the cgroup into. A thread does it that lives as
-// long as QEMU: the kernel kills QEMU when the thread that started it ends
-// (PR_SET_PDEATHSIG in prctl(2)), which is to happen when the monitor ends, in
-// whatever way.
-func run(program string, args []string, files []*os.File, into string) (process, words, error) {
+// run starts QEMU with files from firstFD on, in the cgroup into.
+//
+// The kernel kills QEMU when the thread that started it ends (PR_SET_PDEATHSIG in
+// prctl(2)). So a thread starts it that lives as long as QEMU, and ends early
+// only if the monitor ends, in whatever way.
+func (vm *machine) run(program string, args []string, files []*os.File, into string) error {
 	group, err := cgroup.Open(into)
 	if err != nil {
-		return process{}, words{}, err
+		return err
 	}
 	defer group.Close()
 	r, w, err := os.Pipe()
 	if err != nil {
-		return process{}, words{}, err
+		return err
 	}
 	defer w.Close()
 	cmd := exec.Command(program, args...)
@@ -137,7 +86,7 @@ func run(program string, args []string, files []*os.File, into string) (process,
 	cmd.Stdout, cmd.Stderr = w, w
 	// Signals of the terminal are for this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
-	p := process{cmd: cmd, ended: make(chan struct{})}
+	vm.cmd, vm.ended = cmd, make(chan struct{})
 	started := make(chan error)
 	cgroup.Thread(func() {
 		err := group.Place(cmd.SysProcAttr)
@@ -146,26 +95,36 @@ func run(program string, args []string, files []*os.File, into string) (process,
 		}
 		started <- err
 		if err == nil {
-			// How it ended is in cmd.ProcessState.
-			_ = cmd.Wait()
-			close(p.ended)
+			vm.err = jail.AwaitEnd(cmd.Process.Pid)
+			close(vm.ended)
 		}
 	})
 	if err := <-started; err != nil {
-		r.Close()
-		return process{}, words{}, err
+		return errors.Join(err, r.Close())
 	}
-	return p, words{from: r}, nil
+	vm.output = output{from: r}
+	return nil
 }
 
-// signal sends sig to QEMU. That it has ended already is no error.
+// signal sends sig to QEMU. It is no error if QEMU has ended already.
 func (p *process) signal(sig unix.Signal) {
-	p.killed = p.killed || sig == unix.SIGKILL
+	if sig == unix.SIGKILL {
+		p.killed.Store(true)
+	}
 	_ = p.cmd.Process.Signal(sig)
 }
 
-// words are what QEMU itself says.
-type words struct {
+// reap releases QEMU's process id and returns how QEMU ended.
+func (p *process) reap() (syscall.WaitStatus, error) {
+	_ = p.cmd.Wait() // what it returns is in ProcessState
+	if p.cmd.ProcessState == nil {
+		return 0, errors.Join(errors.New("QEMU's end cannot be waited for"), p.err)
+	}
+	return p.cmd.ProcessState.Sys().(syscall.WaitStatus), p.err
+}
+
+// output is what QEMU itself writes.
+type output struct {
 	from *os.File
 	tail []string
 }
@@ -173,36 +132,36 @@ type words struct {
 // tailLines is how many of the last lines are kept.
 const tailLines = 4
 
-// listen reads until QEMU's end. An error says that it cannot go on: KVM's
-// failures leave it waiting for good.
-func (w *words) listen(log func(string, ...any)) error {
-	defer w.from.Close()
-	for sc := bufio.NewScanner(w.from); sc.Scan(); {
+// listen reads until QEMU ends. An error says that QEMU cannot go on: after a
+// failure of KVM it waits for ever.
+func (o *output) listen(log func(string, ...any)) error {
+	defer o.from.Close()
+	for sc := bufio.NewScanner(o.from); sc.Scan(); {
 		line := strings.TrimPrefix(sc.Text(), Program+": ")
 		log("QEMU: %s", line)
 		if isStuck(line) {
 			return fmt.Errorf("%w: %s", errStuck, line)
 		}
-		w.tail = append(w.tail, line)
-		w.tail = w.tail[max(0, len(w.tail)-tailLines):]
+		o.tail = append(o.tail, line)
+		o.tail = o.tail[max(0, len(o.tail)-tailLines):]
 	}
 	return nil
 }
 
-// errStuck is that KVM failed.
-var errStuck = errors.New("QEMU stopped the machine")
+// errStuck says that KVM failed.
+var errStuck = errors.New("QEMU stopped the virtual machine")
 
-// isStuck tells the lines with which QEMU stops a machine's CPUs
+// isStuck reports whether QEMU stops the vCPUs with this line
 // (accel/kvm/kvm-all.c, kvm_cpu_exec).
 func isStuck(line string) bool {
 	return strings.HasPrefix(line, "KVM internal error") || strings.HasPrefix(line, "KVM: entry failed") ||
 		strings.HasPrefix(line, "error: kvm run failed")
 }
 
-// last are the last lines, as the end of an error.
-func (w *words) last() string {
-	if len(w.tail) == 0 {
+// last returns the last lines, as the end of an error.
+func (o *output) last() string {
+	if len(o.tail) == 0 {
 		return ""
 	}
-	return ": " + strings.Join(w.tail, "; ")
+	return ": " + strings.Join(o.tail, "; ")
 }

@@ -4,8 +4,8 @@
 // QEMU is a child that inherits all it uses as descriptors: the image, and a
 // socket to this process for each of the program's standard streams, for
 // control and for packets. It opens no terminal and listens to nothing. The
-// machine's devices are in command.go, what is said on its ports in
-// libos/boot. `pith run` calls it through [monitor.Monitor].
+// VM's devices are in command.go. The messages on its ports are in libos/boot.
+// Package instance calls this package as an [instance.Monitor].
 package qemu
 
 import (
@@ -16,8 +16,11 @@ import (
 	"os/signal"
 	"sync"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/device/net/vhostuser"
+	"github.com/pith-os/pith/internal/instance"
+	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/guest"
+	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,76 +28,70 @@ import (
 // Monitor is the QEMU monitor.
 type Monitor struct{}
 
-var _ monitor.Monitor = Monitor{}
+var _ instance.Monitor = Monitor{}
 
-// Name implements [monitor.Monitor].
-func (Monitor) Name() string { return "qemu" }
+// description is the QEMU monitor as data.
+var description = instance.Description{
+	Name: "qemu", VM: true,
+	Can: []instance.Part{
+		instance.Disks, instance.TAP, instance.HugePages,
+		instance.MachineType, instance.Accelerator, instance.CPUModel, instance.Debugger,
+	},
+	Needs:        []instance.Requirement{{What: Program, Install: install}},
+	Without:      "images do not run as PCs, with PCI or a debugger; pith run does without",
+	MinMemory:    guest.MinMemory,
+	MachineTypes: []string{Microvm, Q35},
+	Accelerators: []string{KVM, TCG},
+	CPUModels:    []string{"max", "qemu64"},
+}
 
-// Can implements [monitor.Monitor].
-func (Monitor) Can(n monitor.Need) bool { return n != monitor.NeedVsock }
+// Describe implements [instance.Monitor].
+func (Monitor) Describe() *instance.Description { return &description }
 
-// Ready implements [monitor.Monitor].
+// Ready implements [instance.Monitor].
 func (Monitor) Ready(context.Context) (string, error) {
 	_, err := find()
 	return "", err
 }
 
-// Run implements [monitor.Monitor].
-func (Monitor) Run(ctx context.Context, c *monitor.Config) (int, error) {
-	if (c.Network != nil) != (c.Boot.Net != nil) || c.Network == nil && len(c.Publish) > 0 {
-		return 0, errors.New("a network device, its boot parameters and published ports go together")
-	}
-	log := c.Log
-	if log == nil {
-		log = func(string, ...any) {}
-	}
+// Start implements [instance.Monitor]. It returns when QEMU runs.
+func (Monitor) Start(ctx context.Context, l *instance.Launch) (instance.Running, error) {
 	program, err := find()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if c.Limits.HugePages {
-		if err := monitor.CheckHugePages(c.Boot.Memory); err != nil {
-			return 0, err
+	if l.HugePages {
+		if err := guest.CheckHugePages(l.Memory); err != nil {
+			return nil, err
 		}
 	}
-	how, err := chooseAccel(ctx, c.Machine.Accel)
+	how, err := chooseAccel(ctx, l.Machine.Accelerator)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	listeners, err := monitor.Bind(c.Publish)
+	copyStreams()
+	vm, err := start(program, how.accel, l)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer monitor.CloseListeners(listeners)
-
-	signals := monitor.CatchSignals()
-	defer signals.Stop()
-	// That nobody reads the output any more is the program's matter, and in
-	// the background this process is not to be stopped for its input.
-	signal.Ignore(unix.SIGTTIN)
-	defer signal.Reset(unix.SIGTTIN)
-	pipe := make(chan os.Signal, 1)
-	signal.Notify(pipe, unix.SIGPIPE)
-	defer signal.Stop(pipe)
-
-	vm, err := start(ctx, program, how.accel, c)
-	if err != nil {
-		return 0, err
+	vm.how = how.String()
+	if l.Machine.Debugger != "" {
+		l.Tell("the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s",
+			l.Machine.Debugger, symbols(l.Image))
 	}
-	log("virtual machine: %s", how)
-	if c.Machine.GDB != "" && c.Stderr != nil {
-		fmt.Fprintf(c.Stderr, "pith: the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s\n",
-			c.Machine.GDB, symbols(c.Image))
-	}
-	code, err := vm.supervise(ctx, c, listeners, signals, log)
-	if errors.Is(err, errStuck) {
-		err = fmt.Errorf("%w: KVM does not run this image here: choose --accel tcg", err)
-	}
-	return code, err
+	return vm, nil
 }
 
-// symbols is a path by which a debugger finds the image while it runs: that of
-// a package's image is gone by then.
+// copyStreams prepares this process for copying the program's standard streams.
+// A reader that has gone is the program's matter and must not end this process
+// (SIGPIPE). In the background, reading the terminal must not stop it (SIGTTIN).
+var copyStreams = sync.OnceFunc(func() {
+	signal.Ignore(unix.SIGTTIN)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+})
+
+// symbols returns a path by which a debugger finds the image while it runs. The
+// image of a package has lost its name by then.
 func symbols(image *os.File) string {
 	open, err1 := image.Stat()
 	named, err2 := os.Stat(image.Name())
@@ -104,65 +101,77 @@ func symbols(image *os.File) string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), image.Fd())
 }
 
-// supervise serves a running machine until it ends.
-func (vm *machine) supervise(ctx context.Context, c *monitor.Config, listeners []*monitor.Listener,
-	signals *monitor.Signals, log func(string, ...any)) (int, error) {
-	serving, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failed := make(chan error, 1)
-	fail := func(err error) {
-		select {
-		case failed <- err:
-		default: // the first is enough
-		}
-	}
-	ports := guest.Published{Network: c.Network}
-	exit := noExit
-	var tasks sync.WaitGroup
-	tasks.Go(func() { vm.streams.serve(serving, c, log) })
-	tasks.Go(func() { vm.control.Serve(serving) })
-	tasks.Go(func() {
-		vm.control.Hear(func(message string) {
-			if err := ports.Obey(message, listeners, &vm.control, log); err != nil {
-				fail(err)
-			}
-		})
-	})
-	tasks.Go(func() { exit = lastExit(vm.debugControl) })
-	tasks.Go(func() {
-		if err := vm.words.listen(log); err != nil {
-			fail(err)
-		}
-	})
-	if c.Network != nil {
-		tasks.Go(func() {
-			if err := c.Network.Serve(serving, vm.link); err != nil && serving.Err() == nil {
-				fail(fmt.Errorf("network: %w", err))
-			}
-		})
-	}
+// machine is a running QEMU. It implements [instance.Running].
+type machine struct {
+	process
+	launch       *instance.Launch
+	how          string
+	streams      streams
+	control      guest.Control
+	debugControl *os.File
+	exit         int // exit code that the image has sent; noExit: none
+	output       output
+	link         link.Link         // of the network card; nil: no card
+	front        *vhostuser.Server // what QEMU connects to for it, or nil
+}
 
-	var failure error
-	done := ctx.Done()
-	for running := true; running; {
-		select {
-		case <-vm.ended:
-			running = false
-		case sig := <-signals.C:
-			signals.Relay(sig, vm.signal)
-		case failure = <-failed:
-			vm.signal(unix.SIGKILL)
-		case <-done:
-			done = nil
-			vm.signal(unix.SIGKILL)
-		}
+func (vm *machine) How() string                 { return vm.how }
+func (vm *machine) Processes() []int            { return []int{vm.cmd.Process.Pid} }
+func (vm *machine) Ended() <-chan struct{}      { return vm.ended }
+func (vm *machine) Accepts() bool               { return false }
+func (vm *machine) Link() link.Link             { return vm.link }
+func (vm *machine) Receive(handle func(string)) { vm.control.Receive(handle) }
+func (vm *machine) Acknowledge(message string)  { vm.control.Send(message) }
+func (vm *machine) Signal(sig unix.Signal)      { vm.control.Signal(sig, vm.process.signal) }
+
+// Tasks implements [instance.Running].
+func (vm *machine) Tasks() []func(context.Context) error {
+	return []func(context.Context) error{
+		vm.control.Serve,
+		func(ctx context.Context) error { vm.streams.serve(ctx, vm.launch); return nil },
+		func(context.Context) error { vm.exit = lastExit(vm.debugControl); return nil },
+		func(context.Context) error {
+			err := vm.output.listen(vm.launch.Log)
+			if errors.Is(err, errStuck) {
+				return instance.Errorf(instance.Accelerator, "%w: KVM does not run this image here: choose %s", err, TCG)
+			}
+			return err
+		},
 	}
-	cancel()
-	err := vm.unplug()
-	tasks.Wait()
-	ports.Close()
-	if failure = errors.Join(failure, err); failure != nil {
-		return 0, failure
+}
+
+// Unplug implements [instance.Running]. QEMU can neither break nor remove a card
+// whose network has ended: its link goes down, as if a cable was pulled. So the
+// image is told that the cable does not come back.
+func (vm *machine) Unplug() error {
+	vm.control.Send(boot.NetworkEnd{}.String())
+	return vm.closeFront()
+}
+
+func (vm *machine) closeFront() error {
+	if vm.front == nil {
+		return nil
 	}
-	return vm.result(exit)
+	return vm.front.Close()
+}
+
+// Stop implements [instance.Running].
+func (vm *machine) Stop() error { return vm.closeFront() }
+
+// Result implements [instance.Running].
+func (vm *machine) Result() (int, error) {
+	state, err := vm.reap()
+	switch {
+	case err != nil:
+		return 0, err
+	case vm.exit != noExit:
+		return vm.exit, nil
+	case vm.killed.Load():
+		return boot.ExitSignal(int(unix.SIGKILL)), nil
+	case state.Signaled():
+		return 0, fmt.Errorf("QEMU died: %v%s", state.Signal(), vm.output.last())
+	case state.ExitStatus() != 0:
+		return 0, fmt.Errorf("QEMU failed with exit status %d%s", state.ExitStatus(), vm.output.last())
+	}
+	return 0, fmt.Errorf("the image crashed: the virtual machine was reset or switched off without an exit code%s", vm.output.last())
 }

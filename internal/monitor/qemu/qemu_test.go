@@ -8,16 +8,15 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pith-os/pith/internal/gateway"
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/guest"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
+	"github.com/pith-os/pith/internal/network"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -33,8 +32,8 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		_, err = Monitor{}.Run(context.Background(), &monitor.Config{
-			Image: f, Boot: boot.Config{CPUs: 1, Memory: 16 << 20}, Machine: monitor.Machine{Accel: TCG}, Stderr: os.Stderr,
+		_, err = instance.Run(context.Background(), &instance.Spec{
+			Monitor: Monitor{}, Image: f, CPUs: 1, Memory: 16 << 20, Machine: instance.Machine{Accelerator: TCG}, Stderr: os.Stderr,
 		})
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -83,7 +82,7 @@ func hang(t *testing.T) *os.File {
 }
 
 // config is that of an instance whose standard error is in the returned file.
-func config(t *testing.T, image *os.File, machineType string) (*monitor.Config, *os.File) {
+func config(t *testing.T, image *os.File, machineType string) (*instance.Spec, *os.File) {
 	t.Helper()
 	needQEMU(t)
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
@@ -91,9 +90,9 @@ func config(t *testing.T, image *os.File, machineType string) (*monitor.Config, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stderr.Close() })
-	return &monitor.Config{
-		Image: image, Args: []string{"image"}, Boot: boot.Config{CPUs: 1, Memory: 16 << 20},
-		Machine: monitor.Machine{Type: machineType, Accel: TCG}, Stderr: stderr,
+	return &instance.Spec{
+		Monitor: Monitor{}, Image: image, Args: []string{"image"}, CPUs: 1, Memory: 16 << 20,
+		Machine: instance.Machine{Type: machineType, Accelerator: TCG}, Stderr: stderr,
 		Log: func(format string, args ...any) { t.Logf(format, args...) },
 	}, stderr
 }
@@ -108,7 +107,7 @@ func contents(t *testing.T, f *os.File) string {
 }
 
 func onEachMachine(t *testing.T, test func(t *testing.T, machineType string)) {
-	for _, m := range MachineTypes {
+	for _, m := range description.MachineTypes {
 		t.Run(m, func(t *testing.T) { test(t, m) })
 	}
 }
@@ -120,7 +119,7 @@ func TestExitCodeAndWordsOfTheMachine(t *testing.T) {
 			m.Out(boot.DebugText, "said early\n")
 			exit(&m, code)
 			c, stderr := config(t, imageFile(t, &m), machineType)
-			got, err := Monitor{}.Run(t.Context(), c)
+			got, err := instance.Run(t.Context(), c)
 			if err != nil || got != code || contents(t, stderr) != "said early\n" {
 				t.Errorf("exit code %d, %v, %q, want %d", got, err, contents(t, stderr), code)
 			}
@@ -134,8 +133,8 @@ func TestEveryCPUModelBoots(t *testing.T) {
 			var m tinyelf.Machine
 			exit(&m, 3)
 			c, _ := config(t, imageFile(t, &m), machineType)
-			c.Machine.CPU, c.Boot.CPUs = cpu, 4
-			if got, err := (Monitor{}).Run(t.Context(), c); err != nil || got != 3 {
+			c.Machine.CPUModel, c.CPUs = cpu, 4
+			if got, err := instance.Run(t.Context(), c); err != nil || got != 3 {
 				t.Errorf("%s: exit code %d, %v", cpu, got, err)
 			}
 		}
@@ -153,8 +152,8 @@ func TestBootParametersArrive(t *testing.T) {
 		folder := t.TempDir() // which is in no boot parameter
 		c.Args = []string{"web", "", "-flag=a b,c"}
 		c.Env = []string{"A=b", "EMPTY=", "LONG="}
-		c.Boot.Hostname = "host"
-		c.Folders = []monitor.Folder{{Host: folder, Guest: "/data", ReadOnly: true}, {Host: folder, Guest: "/more"}}
+		c.Hostname = "host"
+		c.Folders = []instance.Folder{{Host: folder, Guest: "/data", ReadOnly: true}, {Host: folder, Guest: "/more"}}
 		for _, length := range []int{maxCommandLine, maxCommandLine + 1, 100_000} {
 			if length > maxCommandLine {
 				c.Image = imageFile(t, &long)
@@ -166,7 +165,7 @@ func TestBootParametersArrive(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Env[2] += strings.Repeat("x", length-len(mustLine(t, c)))
-			if _, err := (Monitor{}).Run(t.Context(), c); err != nil {
+			if _, err := instance.Run(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 			line := contents(t, stderr)
@@ -180,15 +179,15 @@ func TestBootParametersArrive(t *testing.T) {
 			}
 		}
 		c.Env[2] += strings.Repeat("x", boot.MaxLine-len(mustLine(t, c))+1)
-		if _, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "are 1048576 bytes: a virtual machine takes 1048575") {
+		if _, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "are 1048576 bytes: a virtual machine takes 1048575") {
 			t.Errorf("a byte too many: %v", err)
 		}
 	})
 }
 
-func mustLine(t *testing.T, c *monitor.Config) string {
+func mustLine(t *testing.T, c *instance.Spec) string {
 	t.Helper()
-	line, err := guest.BootLine(c)
+	line, err := guest.BootLine(&instance.Launch{Spec: c, Boot: c.Parameters()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +200,7 @@ func TestMachineThatEndsWithoutAWord(t *testing.T) {
 	m.Raw(0, 0, 0, 0)
 	m.Raw(0x0f, 0x0b) // UD2, a triple fault
 	c, _ := config(t, imageFile(t, &m), "")
-	if code, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "exit code is not known") {
+	if code, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "without an exit code") {
 		t.Errorf("%d, %v", code, err)
 	}
 }
@@ -209,22 +208,21 @@ func TestMachineThatEndsWithoutAWord(t *testing.T) {
 func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(c *monitor.Config)
+		change func(c *instance.Spec)
 		want   string
 	}{
-		{"CPU model", func(c *monitor.Config) { c.Machine.CPU = "abacus" }, "abacus"},
-		{"machine type", func(c *monitor.Config) { c.Machine.Type = "steam" }, "machine type steam is not known: choose microvm or q35"},
-		{"accelerator", func(c *monitor.Config) { c.Machine.Accel = "rocket" }, "accelerator rocket is not known: choose kvm or tcg"},
-		{"image", func(c *monitor.Config) { c.Image, _ = os.Open(os.DevNull) }, "read /dev/null"},
-		{"memory", func(c *monitor.Config) { c.Boot.Memory = 3 << 20 }, "3M of memory is too little for this image: give it at least 4M with --memory"},
-		{"folder", func(c *monitor.Config) { c.Folders = []monitor.Folder{{Host: "/nonexistent", Guest: "/a"}} }, "/nonexistent"},
-		{"network", func(c *monitor.Config) { c.Publish = []monitor.Port{{Guest: 80}} }, "go together"},
+		{"CPU model", func(c *instance.Spec) { c.Machine.CPUModel = "abacus" }, "abacus"},
+		{"machine type", func(c *instance.Spec) { c.Machine.Type = "steam" }, "machine type: steam is not known: choose microvm or q35"},
+		{"accelerator", func(c *instance.Spec) { c.Machine.Accelerator = "rocket" }, "accelerator: rocket is not known: choose kvm or tcg"},
+		{"image", func(c *instance.Spec) { c.Image, _ = os.Open(os.DevNull) }, "read /dev/null"},
+		{"memory", func(c *instance.Spec) { c.Memory = 3 << 20 }, "memory: 3M is too little: give at least 8M"},
+		{"folder", func(c *instance.Spec) { c.Folders = []instance.Folder{{Host: "/nonexistent", Guest: "/a"}} }, "/nonexistent"},
 	} {
 		var m tinyelf.Machine
 		exit(&m, 0)
 		c, _ := config(t, imageFile(t, &m), "")
 		test.change(c)
-		if code, err := (Monitor{}).Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
+		if code, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: exit code %d, %v, want an error with %q", test.name, code, err, test.want)
 		}
 	}
@@ -232,7 +230,7 @@ func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 
 func TestWithoutQEMUTheUserHearsHowToInstallIt(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := (Monitor{}).Run(t.Context(), &monitor.Config{}); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "apt-get install qemu-system-x86") {
+	if _, err := instance.Run(t.Context(), &instance.Spec{Monitor: Monitor{}, Memory: 16 << 20, Image: os.Stdin}); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "apt-get install qemu-system-x86") {
 		t.Error(err)
 	}
 	if _, err := (Monitor{}).Probe(t.Context()); !errors.Is(err, ErrMissing) {
@@ -258,38 +256,6 @@ func awaitStart(t *testing.T, stderr *os.File) {
 	}
 }
 
-func TestSecondInterruptKills(t *testing.T) {
-	c, stderr := config(t, hang(t), "")
-	type result struct {
-		code int
-		err  error
-	}
-	ended := make(chan result)
-	go func() {
-		code, err := Monitor{}.Run(context.Background(), c)
-		ended <- result{code, err}
-	}()
-	awaitStart(t, stderr)
-	late := make(chan os.Signal, 1) // for one that nobody else hears any more
-	signal.Notify(late, unix.SIGINT)
-	defer signal.Stop(late)
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for { // two that are pending at once are one
-		if err := unix.Kill(os.Getpid(), unix.SIGINT); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case r := <-ended:
-			if r.err != nil || r.code != 128+int(unix.SIGKILL) {
-				t.Errorf("exit code %d, %v", r.code, r.err)
-			}
-			return
-		case <-again.C:
-		}
-	}
-}
-
 func TestDebuggerFindsTheMachineBeforeItsFirstInstruction(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -299,11 +265,11 @@ func TestDebuggerFindsTheMachineBeforeItsFirstInstruction(t *testing.T) {
 	free.Close()
 	image := hang(t)
 	c, stderr := config(t, image, "")
-	c.Machine.GDB = addr
+	c.Machine.Debugger = addr
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := Monitor{}.Run(ctx, c)
+		_, err := instance.Run(ctx, c)
 		ended <- err
 	}()
 	defer func() {
@@ -343,10 +309,10 @@ func TestCancelledMachineIsKilled(t *testing.T) {
 		awaitStart(t, stderr)
 		cancel()
 	}()
-	if code, err := (Monitor{}).Run(ctx, c); err != nil || code != 128+int(unix.SIGKILL) {
+	if code, err := instance.Run(ctx, c); err != nil || code != 128+int(unix.SIGKILL) {
 		t.Errorf("exit code %d, %v", code, err)
 	}
-	if _, err := (Monitor{}).Run(ctx, c); !errors.Is(err, context.Canceled) {
+	if _, err := instance.Run(ctx, c); !errors.Is(err, context.Canceled) {
 		t.Errorf("when it was cancelled before: %v", err)
 	}
 }
@@ -394,14 +360,8 @@ func TestMachineWithANetworkEnds(t *testing.T) {
 		var m tinyelf.Machine
 		exit(&m, 5)
 		c, _ := config(t, imageFile(t, &m), machineType)
-		g, err := gateway.New(gateway.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer g.Close()
-		guest := g.Guest()
-		c.Network, c.Boot.Net, c.Boot.CPUs = g, &guest, 2
-		if code, err := (Monitor{}).Run(t.Context(), c); err != nil || code != 5 {
+		c.Network, c.CPUs = network.User{}, 2
+		if code, err := instance.Run(t.Context(), c); err != nil || code != 5 {
 			t.Errorf("exit code %d, %v", code, err)
 		}
 	})

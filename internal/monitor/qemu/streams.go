@@ -7,42 +7,42 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/instance"
 
 	"golang.org/x/sys/unix"
 )
 
-// streams are the program's standard streams, each a socket to QEMU. This
-// process stands between them and the user's files because QEMU would make
-// those non-blocking, for everybody who has them.
+// streams are the program's standard streams, each a socket to QEMU. This process
+// copies between them and the user's files. QEMU would make those files
+// non-blocking, for every process that has them.
 type streams struct {
 	in, out *os.File
 	err     *os.File // nil: standard error is the same file as standard output
 }
 
-// serve moves bytes until the machine has ended and all it wrote is written;
-// ctx is done when it has ended.
-func (s *streams) serve(ctx context.Context, c *monitor.Config, log func(string, ...any)) {
+// serve copies until the VM has ended and all its output is written. ctx is done when
+// the VM has ended.
+func (s *streams) serve(ctx context.Context, l *instance.Launch) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() {
 		defer s.in.Close()
-		if err := feed(ctx, s.in, c.Stdin); err != nil {
-			log("standard input: %v", err)
+		if err := feed(ctx, s.in, l.Stdin); err != nil {
+			l.Log("standard input: %v", err)
 		}
-		// QEMU forgets what it has not read of a socket that is closed, and
-		// not just shut down.
+		// QEMU drops what it has not read from a socket that is closed. It
+		// does not if the socket is only shut down.
 		<-ctx.Done()
 	})
 	tasks.Go(func() {
-		if err := drain(c.Stdout, s.out); err != nil {
-			log("standard output: %v", err)
+		if err := drain(l.Stdout, s.out); err != nil {
+			l.Log("standard output: %v", err)
 		}
 	})
 	if s.err != nil {
 		tasks.Go(func() {
-			if err := drain(c.Stderr, s.err); err != nil {
-				log("standard error: %v", err)
+			if err := drain(l.Stderr, s.err); err != nil {
+				l.Log("standard error: %v", err)
 			}
 		})
 	}
@@ -50,9 +50,9 @@ func (s *streams) serve(ctx context.Context, c *monitor.Config, log func(string,
 
 const chunk = 64 << 10
 
-// drain writes to a file (nil: nowhere) what comes from a socket, until that has
-// ended, and closes it. When writing fails it is closed early, so that the
-// program finds out.
+// drain copies from a socket to a file until the socket ends, and closes the socket.
+// A nil file discards all. If a write fails, drain closes the socket early, so that
+// the program finds out.
 func drain(to, from *os.File) error {
 	defer from.Close()
 	buf := make([]byte, chunk)
@@ -63,19 +63,19 @@ func drain(to, from *os.File) error {
 				return err
 			}
 		}
-		if err != nil { // the end, or a reset, which is one
+		if err != nil { // the end; a reset is one, too
 			return nil
 		}
 	}
 }
 
-// backgroundCheck is how often a process in the background looks whether it
-// may read its terminal by now; nothing tells it.
+// backgroundCheck is how often a process in the background tries to read its
+// terminal. Nothing tells it when it may.
 const backgroundCheck = time.Second
 
-// feed writes the program's input to a socket, and its end (nil: at once),
-// until ctx is done. What is read is for the program: nothing is read when the
-// machine has ended, but before that it may be ahead of the program.
+// feed copies the program's input to a socket, and then its end, until ctx is done.
+// A nil input ends at once. feed may read ahead of the program, but it reads nothing
+// after the VM has ended.
 func feed(ctx context.Context, to *os.File, in *os.File) error {
 	defer unix.Shutdown(int(to.Fd()), unix.SHUT_WR)
 	if in == nil {
@@ -125,8 +125,8 @@ func feed(ctx context.Context, to *os.File, in *os.File) error {
 	}
 }
 
-// inBackground says that f is this process's terminal and somebody else's turn
-// (tcgetpgrp(3)).
+// inBackground reports whether f is the terminal of this process, and another process
+// group is in its foreground (tcgetpgrp(3)).
 func inBackground(f *os.File) bool {
 	group, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
 	return err == nil && group != unix.Getpgrp()

@@ -1,8 +1,7 @@
-// Package confine has the virtual machine monitor make no system call but those
-// of its tables (calls.go), of which docs/security.md has a copy: one table for
-// all threads, and one for those that run the guest's CPUs. It stands on package
-// jail, in which the process began without a privilege; package kvm calls it
-// when the machine is made and before it runs.
+// Package confine limits the VMM to the system calls of its tables (calls.go):
+// one table for all threads, and one for the vCPUs' threads. docs/security.md has a
+// copy. It stands on package jail, in which the process began without privileges.
+// Package kvm calls it when the VM is made, before it runs.
 package confine
 
 import (
@@ -17,31 +16,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Environment has the Go runtime not read what the host's cgroup allows, nor
-// name its memory by prctl(2), and the C library not read how many CPUs there
-// are: they could not. The process is to begin with it.
+// Environment is the environment that the process must begin with. It keeps the Go
+// runtime from reading the limits of the host's cgroup and from naming its memory by
+// prctl(2), and the C library from reading the number of CPUs. The process may do
+// none of that.
 var Environment = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0,decoratemappings=0", "MALLOC_ARENA_MAX=1"}
 
-// Descriptors are those that a machine stands on. Of devices that it has not,
-// lists are empty and single ones -1. What is open and not among them may be
-// closed, unless it is an event, which is known by itself.
+// Descriptors are the descriptors that a VM stands on. For devices that it does not
+// have, lists are empty and single descriptors are -1. An open descriptor that is
+// not listed may only be closed, unless it is an event, which Confine finds.
 type Descriptors struct {
 	VM    int
 	VCPUs []int
 
 	Inputs  []int // streams and terminals that are read
-	Outputs []int // such that are written
+	Outputs []int // streams and terminals that are written
 	Sockets []int // to the parent: for messages, and descriptors with them
 
 	Disks, ReadOnlyDisks []int
 
-	Memory   int // the file of the guest's memory, if it gives some back
+	Memory   int // the file of the guest's memory, if the guest reports free pages
 	VhostNet int
-	Tap      int // the interface that vhost-net moves packets of
-	Listener int // the socket of the vsock device; connections are made from then on
+	Tap      int // the tap interface, if vhost-net moves its packets
+	Listener int // the socket of the vsock device, which accepts connections
 }
 
-// None are the descriptors of a machine without devices.
+// None returns the descriptors of a VM without devices.
 func None(vm int, vcpus []int) Descriptors {
 	return Descriptors{VM: vm, VCPUs: vcpus, Memory: -1, VhostNet: -1, Tap: -1, Listener: -1}
 }
@@ -50,9 +50,9 @@ func None(vm int, vcpus []int) Descriptors {
 type bounds struct {
 	Descriptors
 	pid         int
-	events      []int // eventfds, the runtime's among them
+	events      []int // eventfds, including the runtime's
 	pollers     []int // epoll instances: the runtime's
-	connections []int // numbers that descriptors may get that are made from now on
+	connections []int // numbers that descriptors may get that are opened from now on
 }
 
 // Process is a confined process.
@@ -67,14 +67,14 @@ func Confine(d Descriptors) (*Process, error) {
 	return p, jail.ConfineProcess(append(process(&p.bounds), withC()...))
 }
 
-// VCPU binds the calling goroutine to its thread and confines that to running
-// the CPU with the descriptor fd. What else the CPU's exits ask for, another
-// goroutine is to do.
+// VCPU binds the calling goroutine to its thread, and confines the thread to running
+// the vCPU with the descriptor fd. Another goroutine does what else the vCPU's exits
+// ask for.
 func (p *Process) VCPU(fd int) error { return jail.ConfineThread(vcpu(&p.bounds, fd)) }
 
-// look finds out what is open. There is no /proc any more.
+// look finds the open descriptors. The process has no /proc any more.
 func (b *bounds) look() error {
-	// The runtime's poller is there, with its event, from the first use on.
+	// The first use makes the runtime's poller, with its event.
 	trial, err := event.New()
 	if err != nil {
 		return err
@@ -107,8 +107,8 @@ func (b *bounds) look() error {
 		if slices.Contains(named, fd) || st.Mode&unix.S_IFMT != 0 {
 			continue
 		}
-		// An inode without a type: of events, pollers, and of KVM's that
-		// have a name.
+		// The inode has no type. Events and pollers are like that, and so are
+		// KVM's descriptors.
 		if polls(fd, trial.FD()) {
 			b.pollers = append(b.pollers, fd)
 		} else {
@@ -121,8 +121,8 @@ func (b *bounds) look() error {
 	return nil
 }
 
-// polls says whether fd is an epoll instance. Whatever else refuses to look at a
-// descriptor with EINVAL (epoll_ctl(2)).
+// polls reports whether fd is an epoll instance. Any other descriptor refuses with
+// EINVAL (epoll_ctl(2)).
 func polls(fd, known int) bool {
 	var none unix.EpollEvent
 	return !errors.Is(unix.EpollCtl(fd, unix.EPOLL_CTL_MOD, known, &none), unix.EINVAL)

@@ -1,4 +1,4 @@
-package monitor
+package guest
 
 import (
 	"bufio"
@@ -7,10 +7,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/pith-os/pith/internal/instance"
 )
 
-// CheckHugePages says what to do where the host has too few huge pages for
-// memory of that size.
+// CheckHugePages reports an error if the host has too few huge pages for memory
+// of that many bytes. The error says how to get more.
 func CheckHugePages(memory uint64) error {
 	info, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -32,10 +34,10 @@ func CheckHugePages(memory uint64) error {
 	}
 	size := have["Hugepagesize:"] << 10
 	if size == 0 {
-		return errors.New("this host's kernel has no huge pages")
+		return errors.New("the host's kernel has no huge pages")
 	}
 	free := have["HugePages_Free:"] - have["HugePages_Rsvd:"]
-	// More may be made while they are asked for.
+	// The kernel may make more of them on demand.
 	more, err := os.ReadFile("/proc/sys/vm/nr_overcommit_hugepages")
 	if err != nil {
 		return err
@@ -46,7 +48,7 @@ func CheckHugePages(memory uint64) error {
 	}
 	free += most - min(most, have["HugePages_Surp:"])
 	if need := (memory + size - 1) / size; free < need {
-		return fmt.Errorf("the memory is %d huge pages of %dM, and this host has %d to give: sudo sysctl vm.nr_hugepages=%d",
+		return instance.Errorf(instance.HugePages, "the memory is %d huge pages of %dM, and the host has %d free: sudo sysctl vm.nr_hugepages=%d",
 			need, size>>20, free, have["HugePages_Total:"]+need-free)
 	}
 	return nil

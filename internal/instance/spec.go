@@ -1,0 +1,151 @@
+package instance
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+
+	"github.com/pith-os/pith/libos/boot"
+)
+
+// Spec says what is to run. The zero value of a field is the usual choice,
+// except for Monitor, Image and Memory, which have none. [Spec.Check] has the
+// rules.
+//
+// A Spec owns nothing. Files, sockets and streams stay their maker's, who
+// closes them after the instance has ended. An instance is in the network
+// namespace of the process that calls [Start].
+type Spec struct {
+	// Monitor runs the image.
+	Monitor Monitor
+	// Image is the image's file, open for reading.
+	Image *os.File
+
+	Args []string // the program's arguments; its name comes first
+	Env  []string // the program's environment, KEY=VALUE
+	Dir  string   // the program's working directory; empty: /
+
+	Hostname string
+	CPUs     int    // 0: as many as the host has, up to MaxCPUs
+	Memory   uint64 // bytes
+	// HugePages has the memory of a VM consist of the host's huge pages.
+	HugePages bool
+	// Trace prints the program's system calls to its standard error.
+	Trace bool
+
+	// Stdin, Stdout and Stderr are the program's standard streams. A nil
+	// stream is /dev/null. The program sees a terminal where a stream is one.
+	Stdin, Stdout, Stderr *os.File
+
+	Folders []Folder
+	Disks   []Disk
+	// Vsock is the path of a unix socket through which the host reaches the
+	// AF_VSOCK sockets of a VM (internal/device/vsock); empty: none.
+	Vsock string
+
+	// Network is what the network card is plugged into; nil: no card.
+	Network Network
+	// Ports are the program's published TCP ports. They need a Network.
+	Ports []Port
+
+	// Cgroup is the path of a cgroup for the instance's processes
+	// (internal/cgroup); empty: the caller's cgroup.
+	Cgroup string
+
+	// Machine is for a VM only.
+	Machine Machine
+
+	// Log receives details that help to find out what happened; nil: nobody.
+	Log func(format string, args ...any)
+}
+
+// Folder is a folder of the host that the instance shares.
+type Folder struct {
+	Host     string // path on the host
+	Guest    string // absolute path in the guest, without a colon
+	ReadOnly bool
+}
+
+// Disk is a raw disk of a VM: a file or a block device of the host. The guest
+// finds disks in the order of Spec.Disks.
+type Disk struct {
+	Path     string
+	ReadOnly bool
+	Rate     uint64 // most bytes a second; 0: no limit
+	IOPS     uint64 // most requests a second; 0: no limit
+}
+
+// Port is a TCP port of the program that clients reach through a socket of the
+// host.
+type Port struct {
+	Number uint16 // in the guest
+	// Socket is a TCP socket of the host that is bound and does not block, as
+	// [Bind] makes one.
+	//
+	// If it does not listen yet, it listens while the program does: clients
+	// are refused at other times. If it listens already when the instance
+	// starts, its owner decides: it keeps listening, and clients wait while
+	// the program does not accept them. An instance's end changes neither.
+	Socket int
+}
+
+// Machine is what an instance asks of its VM. The monitor chooses what is
+// empty.
+type Machine struct {
+	Type        string // one of Description.MachineTypes
+	Accelerator string // one of Description.Accelerators
+	CPUModel    string
+	// Debugger is the HOST:PORT where the VM waits for a debugger before its
+	// first instruction.
+	Debugger string
+}
+
+// Needs returns the parts of the Spec that not every monitor can do.
+func (s *Spec) Needs() []Part {
+	var needs []Part
+	for _, n := range []struct {
+		part  Part
+		asked bool
+	}{
+		{MachineType, s.Machine.Type != ""},
+		{Accelerator, s.Machine.Accelerator != ""},
+		{CPUModel, s.Machine.CPUModel != ""},
+		{Debugger, s.Machine.Debugger != ""},
+		{Disks, len(s.Disks) > 0},
+		{Vsock, s.Vsock != ""},
+		{HugePages, s.HugePages},
+	} {
+		if n.asked {
+			needs = append(needs, n.part)
+		}
+	}
+	if s.Network != nil {
+		needs = append(needs, s.Network.Needs()...)
+	}
+	return needs
+}
+
+// Mounts returns the folders as boot parameters. Tags name them in order.
+func Mounts(folders []Folder) []boot.Mount {
+	var mounts []boot.Mount
+	for i, f := range folders {
+		mounts = append(mounts, boot.Mount{Tag: "fs" + strconv.Itoa(i), Path: f.Guest, ReadOnly: f.ReadOnly})
+	}
+	return mounts
+}
+
+// Parameters returns the boot parameters, without what the monitor alone knows.
+func (s *Spec) Parameters() boot.Config {
+	c := boot.Config{
+		CPUs: s.CPUs, Memory: s.Memory, Hostname: s.Hostname, Trace: s.Trace, Dir: s.Dir,
+		TTY:    [3]bool{IsTerminal(s.Stdin), IsTerminal(s.Stdout), IsTerminal(s.Stderr)},
+		Mounts: Mounts(s.Folders),
+	}
+	if c.CPUs == 0 {
+		c.CPUs = min(runtime.NumCPU(), MaxCPUs)
+	}
+	for _, p := range s.Ports {
+		c.Publish = append(c.Publish, p.Number)
+	}
+	return c
+}
