@@ -236,7 +236,11 @@ TEXT runtime·vmwrfsbase<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	RET
 
 // func vmrdtsc() uintptr
+//
+// Without LFENCE, RDTSC may execute before an earlier load has its value (SDM 2B,
+// RDTSC). A CPU that has loaded another CPU's reading would then read an older time.
 TEXT runtime·vmrdtsc<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	LFENCE
 	RDTSC
 	SHLQ	$32, DX
 	ORQ	DX, AX
@@ -253,6 +257,7 @@ TEXT runtime·vmscale<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 // vmclockgettime is clock_gettime of CLOCK_REALTIME and CLOCK_MONOTONIC as the
 // runtime calls a vDSO's: DI the clock, SI struct timespec.
 TEXT runtime·vmclockgettime(SB),NOSPLIT|NOFRAME,$0-0
+	LFENCE	// as in vmrdtsc
 	RDTSC
 	SHLQ	$32, DX
 	ORQ	DX, AX
