@@ -2,26 +2,6 @@
 
 package runtime
 
-// Calls of the nucleus. A result above -4096 is a negative errno.
-const (
-	callExit     = iota // code
-	callMap             // address, length, prot and map flags
-	callUnmap           // address, length
-	callProtect         // address, length, prot
-	callDiscard         // address, length: zero again when next touched
-	callDMA             // address, pages: contiguous; physical address
-	callDevice          // address, physical address, pages: uncached
-	callFirmware        // address, physical address, pages: to be read only
-	callWait            // TSC value, timer ticks: until an interrupt
-	callArm             // TSC value, timer ticks
-	callIPI             // CPU number: upcall there
-	callStart           // CPU number, APIC id
-	callFS              // address: FS base
-	callTake            // frame: address and number of frames for the host
-	callGive            // first frame, number
-	callPower           // 1: a port, 0: memory; address, value: switches the machine off
-)
-
 const (
 	nucleusFirstErr = ^uintptr(4095)
 
@@ -37,22 +17,17 @@ const (
 //go:nosplit
 func nucleusCall(c *cpuState, num, a1, a2, a3, a4, from uintptr) uintptr {
 	n := nuc()
-	if from-n.gate[0] > 64 && from-n.gate[1] != ud2Size {
+	if !n.isGate(from) {
 		nucleusDie(dieForeign)
 	}
-	switch num {
-	case callIPI:
+	if num == callIPI {
 		if a1 < n.ncpus {
-			n.apicSend(n.cpu(a1).apic, vectorIPI)
+			n.interrupt(n.cpu(a1))
 		}
 		return 0
 	}
-	if num == callFS {
-		if a1 >= 1<<47 {
-			return nucleusEINVAL
-		}
-		nucleuswrmsr(msrFSBase, a1)
-		return 0
+	if num == callTLS {
+		return nucleusSetTLS(a1)
 	}
 	if num == callExit {
 		nucleusEnd(a1)
@@ -74,7 +49,7 @@ func (n *nucleus) startNext(c *cpuState, number uintptr, id uint32) uintptr {
 	n.acquire(c)
 	ok := number < maxCPUs && number == n.ncpus && nucleusload32(&n.cpu(number-1).running) != 0
 	for i := range n.ncpus {
-		if n.cpu(i).apic == id {
+		if n.cpu(i).id == id {
 			ok = false
 		}
 	}
@@ -162,7 +137,7 @@ func (n *nucleus) memoryCall(c *cpuState, num, a1, a2, a3 uintptr) uintptr {
 //
 //go:nosplit
 func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
-	if pages > n.words*64 && pa == 0 || pages > 1<<20 || !n.inUser(va, pages*pageSize4) || pa&(pageSize4-1) != 0 || pa >= 1<<46 {
+	if pages > n.words*64 && pa == 0 || pages > 1<<20 || !n.inUser(va, pages*pageSize4) || pa&(pageSize4-1) != 0 || pa >= mostPhysical {
 		return nucleusEINVAL
 	}
 	d := n.dropNothing(c)
@@ -181,41 +156,13 @@ func (n *nucleus) place(c *cpuState, va, pages, pa, bits uintptr) uintptr {
 	return pa
 }
 
-// setPower remembers what switches the machine off.
-//
-//go:nosplit
-func (n *nucleus) setPower(port bool, addr, value uintptr) uintptr {
-	if addr >= 1<<46 {
-		return nucleusEINVAL
-	}
-	if port {
-		n.powerPort = addr & 0xffff
-	} else {
-		page := addr &^ (pageSize4 - 1)
-		if !n.foreign(page, 1, pteWrite) || n.powerByte != 0 {
-			return nucleusEINVAL
-		}
-		n.tables.put(n.root, nucleusPower, page, pteWrite|pteNX|pteNoCache, 1)
-		n.powerByte = nucleusPower + addr - page
-	}
-	n.powerValue = value
-	return 0
-}
-
 // foreign reports whether CPL 3 may have pages at pa: none of the nucleus's and
 // none that others may be given.
 //
 //go:nosplit
 func (n *nucleus) foreign(pa, pages, bits uintptr) bool {
 	end := pa + pages*pageSize4
-	if bits&pteWrite != 0 && pa < 1<<20 {
-		return false
-	}
-	if pa <= trampoline && trampoline < end {
-		return false
-	}
-	apic := nucleusrdmsr(msrAPICBase) & pteFrame
-	if pa <= apic && apic < end || pa <= n.image[0] && n.image[0] < end || n.image[0] <= pa && pa < n.image[1] {
+	if n.isDevice(pa, end, bits) || pa <= n.image[0] && n.image[0] < end || n.image[0] <= pa && pa < n.image[1] {
 		return false
 	}
 	return !n.overlaps(pa, end)

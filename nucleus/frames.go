@@ -38,24 +38,6 @@ func (n *nucleus) setFree(frame uintptr) {
 	n.nfree++
 }
 
-// monitorZeroes reports whether the monitor says that the machine's memory was
-// zero before it wrote to it: ours does, by a leaf of CPUID that is its own.
-//
-//go:nosplit
-func monitorZeroes() bool {
-	const leaf, signature, zeroes = 0x40000100, 0x68746950, 1 << 0
-	_, _, c, _ := nucleuscpuid(1, 0)
-	if c>>31 == 0 {
-		return false
-	}
-	most, s1, s2, s3 := nucleuscpuid(leaf, 0)
-	if most < leaf+1 || s1 != signature || s2 != signature || s3 != signature {
-		return false
-	}
-	features, _, _, _ := nucleuscpuid(leaf+1, 0)
-	return features&zeroes != 0
-}
-
 // takeFresh gives the address of the first of count frames in a row that never
 // were in use, or 0.
 //

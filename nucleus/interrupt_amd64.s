@@ -19,7 +19,7 @@
 
 // nucleusirq is where interrupts come, with their vector on the stack: it notes
 // the interrupt for CPL 3 and diverts the thread that it interrupted, unless the
-// thread layer is at work (divert in trap.go does the same for faults).
+// thread layer is at work (divert in trap_amd64.go does the same for faults).
 TEXT runtime·nucleusirq(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ	$IRQ_VECTOR, SP
 	MOVQ	AX, 0(SP)
@@ -30,7 +30,7 @@ TEXT runtime·nucleusirq(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	IRQ_VECTOR(SP), AX
 	CMPQ	AX, $const_vectorFlush
 	JCC	other
-	CMPB	nucleus_apicMSR(DI), $0
+	CMPB	(nucleus_nucleusArch+nucleusArch_apicMSR)(DI), $0
 	JEQ	memory
 	MOVL	$(const_msrAPIC+const_apicEOI>>4), CX
 	MOVL	$0, AX
@@ -55,7 +55,7 @@ note:
 	JMP	noted
 timer:
 	MOVL	$1, cpuBlock_timer(DX)
-	CMPQ	nucleus_flushticks(DI), $0
+	CMPQ	(nucleus_nucleusArch+nucleusArch_flushticks)(DI), $0
 	JNE	flush
 noted:
 	TESTB	$3, IRQ_CS(SP)
@@ -107,7 +107,7 @@ flush:
 	ORQ	DX, AX
 	MOVQ	AX, DX
 	SUBQ	cpuState_flushed(CX), DX
-	CMPQ	DX, nucleus_flushticks(DI)
+	CMPQ	DX, (nucleus_nucleusArch+nucleusArch_flushticks)(DI)
 	JCS	flushed
 	MOVQ	AX, cpuState_flushed(CX)
 	MOVQ	CR3, AX
@@ -134,7 +134,7 @@ other:
 TEXT runtime·nucleusinvalid(SB),NOSPLIT|NOFRAME,$0-0
 	PUSHQ_AX
 	MOVQ	$const_nucleusBase, AX
-	MOVQ	(nucleus_gate+8)(AX), AX
+	MOVQ	(nucleus_nucleusArch+nucleusArch_gate+8)(AX), AX
 	CMPQ	AX, 8(SP)
 	POPQ_AX
 	JNE	fault
@@ -176,7 +176,7 @@ TEXT runtime·nucleuscalled(SB),NOSPLIT|NOFRAME,$0-0
 // where it takes none to SI of its ticks.
 TEXT runtime·nucleusarm(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	$const_nucleusBase, R8
-	CMPB	nucleus_deadline(R8), $0
+	CMPB	(nucleus_nucleusArch+nucleusArch_deadline)(R8), $0
 	JEQ	ticks
 	MOVL	$const_msrDeadline, CX
 	MOVL	DI, AX
@@ -190,7 +190,7 @@ ticks:
 	CMPQ	SI, AX
 	JHI	2(PC)
 	MOVQ	SI, AX
-	CMPB	nucleus_apicMSR(R8), $0
+	CMPB	(nucleus_nucleusArch+nucleusArch_apicMSR)(R8), $0
 	JEQ	memory
 	MOVL	$(const_msrAPIC+const_apicCount>>4), CX
 	MOVL	$0, DX

@@ -4,51 +4,11 @@ package runtime
 
 import "unsafe"
 
-// Page tables (SDM 3A §4.5) are all that is known of the address space. An
-// entry that is not present may be a mark: all of its range is mapped, and gets
-// frames when it is touched. A mark at a higher level counts for the whole
-// range of the entry.
-const (
-	ptePresent = 1 << 0
-	pteWrite   = 1 << 1
-	pteUser    = 1 << 2
-	pteNoCache = 1<<4 | 1<<3
-	pteLarge   = 1 << 7
-	pteMark    = 1 << 9  // not present: mapped all the same, with the access of the other bits
-	pteFixed   = 1 << 10 // present: not a frame that unmapping gives back
-	pteNX      = 1 << 63
-	pteFrame   = 0x000ffffffffff000
-)
-
 const (
 	protRead  = 1
 	protWrite = 2
 	mapFixed  = 4 // take the range even where it is in use
 )
-
-//go:nosplit
-func tableShift(level uintptr) uintptr { return 12 + 9*(level-1) }
-
-// entryOf is the address of the entry for va in the table at physical
-// address table.
-//
-//go:nosplit
-func entryOf(table, level, va uintptr) uintptr {
-	return nucleusDirect + table + va>>tableShift(level)&511*8
-}
-
-// accessOf are the bits of an entry with access prot.
-//
-//go:nosplit
-func accessOf(prot uintptr) uintptr {
-	switch {
-	case prot&protWrite != 0:
-		return pteUser | pteWrite | pteNX
-	case prot&protRead != 0:
-		return pteUser | pteNX
-	}
-	return pteNX
-}
 
 // expand makes a table of the entry at e, of the given level above 1, which
 // inherits its mark; 0 without a frame for it.

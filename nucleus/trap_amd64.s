@@ -36,19 +36,9 @@ TEXT runtime·nucleusstubs(SB),NOSPLIT|NOFRAME,$0-0
 	STUB(0); STUB(1); STUB(2); STUB(3); STUB(4); STUB(5); STUBU; STUB(7)
 	STUBE(8); STUB(9); STUBE(10); STUBE(11); STUBE(12); STUBE(13); STUBE(14); STUB(15)
 	STUB(16); STUBE(17); STUB(18); STUB(19); STUB(20); STUBE(21); STUB(22); STUB(23)
-	STUB8(24)
-	STUB8(32)
-	STUB8(40)
-	STUBI8(48)
-	STUBI8(56)
-	STUBI8(64)
-	STUBI8(72)
-	STUBI8(80)
-	STUBI8(88)
-	STUBI8(96)
-	STUBI8(104)
-	STUBI8(112)
-	STUBI8(120)
+	STUB8(24); STUB8(32); STUB8(40)
+	STUBI8(48); STUBI8(56); STUBI8(64); STUBI8(72); STUBI8(80)
+	STUBI8(88); STUBI8(96); STUBI8(104); STUBI8(112); STUBI8(120)
 
 // nucleustrap saves the registers below the stub's two words (trapFrame) and
 // calls nucleusTrap(frame, cpu). It may change the frame, and so where to go on.
@@ -110,7 +100,7 @@ TEXT runtime·nucleussyscall(SB),NOSPLIT|NOFRAME,$0-0
 	// The calls that nucleuscalled makes itself are not those of a SYSCALL
 	// of the program's: nucleusCall ends it.
 	MOVQ	$const_nucleusBase, R8
-	SUBQ	nucleus_gate(R8), CX
+	SUBQ	(nucleus_nucleusArch+nucleusArch_gate)(R8), CX
 	CMPQ	CX, $64
 	JLS	2(PC)
 	MOVL	$const_callExit, AX
@@ -309,46 +299,22 @@ TEXT runtime·nucleustriple<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-0
 	LIDT	(SP)
 	UNDEF
 
-// func nucleusaddress(which uintptr) uintptr: where code is, at nucleusAlias.
-TEXT runtime·nucleusaddress<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
-	CMPQ	AX, $const_addressStubs
-	JNE	3(PC)
-	LEAQ	runtime·nucleusstubs(SB), AX
+// func nucleuslinked(which uintptr) uintptr: the link address of code.
+TEXT runtime·nucleuslinked<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-16
+	LEAQ	runtime·nucleusaddresses(SB), CX
+	MOVQ	(CX)(AX*8), AX
 	RET
-	CMPQ	AX, $const_addressSyscall
-	JNE	3(PC)
-	LEAQ	runtime·nucleussyscall(SB), AX
-	RET
-	CMPQ	AX, $const_addressTrampoline
-	JNE	3(PC)
-	LEAQ	runtime·nucleustrampoline(SB), AX
-	RET
-	CMPQ	AX, $const_addressUpcall
-	JNE	3(PC)
-	LEAQ	runtime·vmupcall(SB), AX
-	RET
-	CMPQ	AX, $const_addressResumed
-	JNE	3(PC)
-	LEAQ	runtime·vmresumed(SB), AX
-	RET
-	CMPQ	AX, $const_addressResume
-	JNE	3(PC)
-	LEAQ	runtime·vmresume(SB), AX
-	RET
-	CMPQ	AX, $const_addressResumeEnd
-	JNE	3(PC)
-	LEAQ	runtime·vmresumeend(SB), AX
-	RET
-	CMPQ	AX, $const_addressGate
-	JNE	3(PC)
-	LEAQ	runtime·vmnucleus<ABIInternal>(SB), AX
-	RET
-	CMPQ	AX, $const_addressFaultGate
-	JNE	3(PC)
-	LEAQ	runtime·vmfaultgate(SB), AX
-	RET
-	CMPQ	AX, $const_addressEntry
-	JNE	3(PC)
-	LEAQ	runtime·vmentry(SB), AX
-	RET
-	UNDEF
+
+DATA runtime·nucleusaddresses+(const_addressStubs*8)(SB)/8, $runtime·nucleusstubs(SB)
+DATA runtime·nucleusaddresses+(const_addressSyscall*8)(SB)/8, $runtime·nucleussyscall(SB)
+DATA runtime·nucleusaddresses+(const_addressTrampoline*8)(SB)/8, $runtime·nucleustrampoline(SB)
+DATA runtime·nucleusaddresses+(const_addressUpcall*8)(SB)/8, $runtime·vmupcall(SB)
+DATA runtime·nucleusaddresses+(const_addressResumed*8)(SB)/8, $runtime·vmresumed(SB)
+DATA runtime·nucleusaddresses+(const_addressResume*8)(SB)/8, $runtime·vmresume(SB)
+DATA runtime·nucleusaddresses+(const_addressResumeEnd*8)(SB)/8, $runtime·vmresumeend(SB)
+DATA runtime·nucleusaddresses+(const_addressGate*8)(SB)/8, $runtime·vmnucleus<ABIInternal>(SB)
+DATA runtime·nucleusaddresses+(const_addressFaultGate*8)(SB)/8, $runtime·vmfaultgate(SB)
+DATA runtime·nucleusaddresses+(const_addressEntry*8)(SB)/8, $runtime·vmentry(SB)
+DATA runtime·nucleusaddresses+(const_addressAP*8)(SB)/8, $runtime·nucleusap(SB)
+DATA runtime·nucleusaddresses+(const_addressGDT*8)(SB)/8, $runtime·nucleusgdt(SB)
+GLOBL runtime·nucleusaddresses(SB), NOPTR|RODATA, $(12*8)

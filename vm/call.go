@@ -4,44 +4,6 @@ package runtime
 
 import "unsafe"
 
-// System calls that reach the gate in a virtual machine, by Linux's numbers:
-// those of the runtime itself and of package platform.
-const (
-	nrRead         = 0
-	nrWrite        = 1
-	nrClose        = 3
-	nrMmap         = 9
-	nrMprotect     = 10
-	nrMunmap       = 11
-	nrSigaction    = 13
-	nrSigprocmask  = 14
-	nrSigreturn    = 15
-	nrSchedYield   = 24
-	nrMincore      = 27
-	nrMadvise      = 28
-	nrNanosleep    = 35
-	nrGetpid       = 39
-	nrClone        = 56
-	nrExit         = 60
-	nrKill         = 62
-	nrFcntl        = 72
-	nrSigaltstack  = 131
-	nrArchPrctl    = 158
-	nrGettid       = 186
-	nrFutex        = 202
-	nrClockGettime = 228
-	nrExitGroup    = 231
-	nrEpollCtl     = 233
-	nrTgkill       = 234
-	nrOpen         = 2
-	nrOpenat       = 257
-	nrFaccessat    = 269
-	nrEpollPwait   = 281
-	nrEventfd2     = 290
-	nrEpollCreate1 = 291
-	nrPrctl        = 157
-)
-
 // The poller's descriptors, as for a confined process (package boot).
 const (
 	vmFDEpoll = 5
@@ -58,12 +20,12 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 	case num == nrFutex:
 		t = vmFutex(t)
 	case num == nrSchedYield:
-		t.ax = 0
+		t.setResult(0)
 		if vm.head != nil {
 			t = vmYield(t)
 		}
 	case num == nrNanosleep:
-		t = vmNanosleep(t, vmTimespec(t.di))
+		t = vmNanosleep(t, vmTimespec(t.arg1()))
 	case num == nrEpollPwait:
 		t = vmPoll(t)
 	case num == nrExit:
@@ -74,7 +36,7 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 	case num == nrSigreturn:
 		vmSigreturn(t)
 	default:
-		t.ax = vmSimple(t, num)
+		t.setResult(vmSimple(t, num))
 	}
 	return vmLeave(t)
 }
@@ -85,52 +47,45 @@ func vmCall(t *vmThread, num uintptr) *vmThread {
 func vmSimple(t *vmThread, num uintptr) uintptr {
 	switch {
 	case num == nrWrite:
-		return vmWrite(t.di, t.si, t.dx)
+		return vmWrite(t.arg1(), t.arg2(), t.arg3())
 	case num == nrRead:
-		return vmRead(t.di, t.si, t.dx)
+		return vmRead(t.arg1(), t.arg2(), t.arg3())
 	case num == nrMmap:
-		return vmMmap(t.di, t.si, t.dx, t.r10)
+		return vmMmap(t.arg1(), t.arg2(), t.arg3(), t.arg4())
 	case num == nrMunmap:
-		return vmMunmap(t.di, t.si)
+		return vmMunmap(t.arg1(), t.arg2())
 	case num == nrMprotect:
-		return vmnucleus(callProtect, t.di, vmPages(t.si), t.dx&3, 0)
+		return vmnucleus(callProtect, t.arg1(), vmPages(t.arg2()), t.arg3()&3, 0)
 	case num == nrMadvise:
-		return vmMadvise(t.di, t.si, t.dx)
+		return vmMadvise(t.arg1(), t.arg2(), t.arg3())
 	case num == nrClockGettime:
-		ns, ok := vmClock(t, t.di)
+		ns, ok := vmClock(t, t.arg1())
 		if !ok {
 			return vmErr(_EINVAL)
 		}
-		ts := (*timespec)(unsafe.Pointer(t.si))
+		ts := (*timespec)(unsafe.Pointer(t.arg2()))
 		ts.tv_sec, ts.tv_nsec = ns/1e9, ns%1e9
 		return 0
 	case num == nrClone:
 		return vmClone(t)
 	case num == nrSigaction:
-		return vmSigactionSet(t.di, t.si, t.dx)
+		return vmSigactionSet(t.arg1(), t.arg2(), t.arg3())
 	case num == nrSigprocmask:
-		return vmSigprocmask(t, t.di, t.si, t.dx)
+		return vmSigprocmask(t, t.arg1(), t.arg2(), t.arg3())
 	case num == nrSigaltstack:
-		return vmSigaltstack(t, t.di, t.si)
+		return vmSigaltstack(t, t.arg1(), t.arg2())
 	case num == nrTgkill:
-		return vmKill(vmThreadOf(int32(t.si)), t.dx)
+		return vmKill(vmThreadOf(int32(t.arg2())), t.arg3())
 	case num == nrKill:
-		return vmKill(vmSignalled(t.si), t.si)
-	case num == nrArchPrctl:
-		const setFS = 0x1002
-		if t.di != setFS {
-			return vmErr(_EINVAL)
-		}
-		t.fs = t.si
-		return 0
+		return vmKill(vmSignalled(t.arg2()), t.arg2())
 	case num == nrGettid:
 		return uintptr(t.tid)
 	case num == nrGetpid:
 		return 1
 	case num == nrExitGroup:
-		vmnucleus(callExit, t.di, 0, 0, 0)
+		vmnucleus(callExit, t.arg1(), 0, 0, 0)
 	case num == nrEpollCtl:
-		return vmEpollCtl(t.si, t.dx, t.r10)
+		return vmEpollCtl(t.arg2(), t.arg3(), t.arg4())
 	case num == nrEpollCreate1:
 		return vmFDEpoll
 	case num == nrEventfd2:
@@ -139,14 +94,14 @@ func vmSimple(t *vmThread, num uintptr) uintptr {
 		return 0
 	case num == nrClose:
 		return vmErr(_EBADF)
-	case num == nrOpen || num == nrOpenat || num == nrFaccessat:
+	case num == nrOpenat || num == nrFaccessat:
 		return vmErr(_ENOENTvm)
-	case num == nrPrctl || num == nrMincore && t.di&(pageSize4-1) != 0:
+	case num == nrPrctl || num == nrMincore && t.arg1()&(pageSize4-1) != 0:
 		return vmErr(_EINVAL)
-	case num >= nrDMA:
-		return vmMachine(t, num)
+	case num >= platformDMA:
+		return vmPlatformCall(t, num)
 	}
-	return vmErr(_ENOSYSvm)
+	return vmOldCall(t, num)
 }
 
 // vmTimespec is the time at p in nanoseconds.
@@ -160,26 +115,16 @@ func vmTimespec(p uintptr) int64 {
 	return ts.tv_sec*1e9 + ts.tv_nsec
 }
 
-// vmClone is clone(2) for a thread of the runtime: its stack in SI, its TLS in
-// R8 with CLONE_SETTLS.
+// vmClone is clone(2) for a thread of the runtime.
 //
 //go:nosplit
 func vmClone(t *vmThread) uintptr {
-	const setTLS = 0x80000
 	n := vmNewThread()
 	if n == nil {
 		return vmErr(_EAGAIN)
 	}
-	n.bx, n.dx, n.si, n.di, n.bp = t.bx, t.dx, t.si, t.di, t.bp
-	n.r8, n.r9, n.r10 = t.r8, t.r9, t.r10
-	n.r12, n.r13, n.r14, n.r15 = t.r12, t.r13, t.r14, t.r15
-	n.ip, n.sp = t.ip, t.si
+	n.clone(t)
 	n.sigmask = t.sigmask
-	n.mxcsr = t.mxcsr
-	n.fs = t.fs
-	if t.di&setTLS != 0 {
-		n.fs = t.r8
-	}
 	n.cpu = t.cpu
 	vmReady(n, 0)
 	return uintptr(n.tid)
@@ -190,27 +135,27 @@ func vmClone(t *vmThread) uintptr {
 //go:nosplit
 func vmFutex(t *vmThread) *vmThread {
 	const wait, wake, private = 0, 1, 128
-	op, val := t.si&^private, uint32(t.dx)
-	q := &vm.futexes[t.di>>3&63]
+	op, val := t.arg2()&^private, uint32(t.arg3())
+	q := &vm.futexes[t.arg1()>>3&63]
 	switch {
 	case op == wait:
-		if *(*uint32)(unsafe.Pointer(t.di)) != val {
-			t.ax = vmErr(_EAGAIN)
+		if *(*uint32)(unsafe.Pointer(t.arg1())) != val {
+			t.setResult(vmErr(_EAGAIN))
 			return t
 		}
 		if t.signalled() {
-			t.ax = vmErr(_EINTR)
+			t.setResult(vmErr(_EINTR))
 			return t
 		}
-		if t.r10 != 0 {
-			ns := vmTimespec(t.r10)
+		if t.arg4() != 0 {
+			ns := vmTimespec(t.arg4())
 			if ns <= 0 {
-				t.ax = vmErr(_ETIMEDOUT)
+				t.setResult(vmErr(_ETIMEDOUT))
 				return t
 			}
 			vmSleepUntil(t, vmNow()+ns)
 		}
-		t.state, t.addr = vmFutexWait, t.di
+		t.state, t.addr = vmFutexWait, t.arg1()
 		// Behind the others: first come, first served.
 		t.next = nil
 		if *q == nil {
@@ -228,7 +173,7 @@ func vmFutex(t *vmThread) *vmThread {
 		var prev *vmThread
 		for w := *q; w != nil && woken < uintptr(val); {
 			next := w.next
-			if w.addr != t.di {
+			if w.addr != t.arg1() {
 				prev = w
 			} else {
 				if prev == nil {
@@ -241,10 +186,10 @@ func vmFutex(t *vmThread) *vmThread {
 			}
 			w = next
 		}
-		t.ax = woken
+		t.setResult(woken)
 		return t
 	}
-	t.ax = vmErr(_ENOSYSvm)
+	t.setResult(vmErr(_ENOSYSvm))
 	return t
 }
 
@@ -365,28 +310,8 @@ func vmWrite(fd, p, n uintptr) uintptr {
 	case fd != 1 && fd != 2:
 		return vmErr(_EBADF)
 	}
-	if vmin8(portText) == portThere {
-		vmouts(portText, p, n)
-		return n
-	}
-	for i := range n {
-		b := uintptr(load8(p + i))
-		if b == '\n' {
-			vmSerial('\r')
-		}
-		vmSerial(b)
-	}
+	vmConsoleWrite(p, n)
 	return n
-}
-
-//go:nosplit
-func vmSerial(b uintptr) {
-	for range 1 << 16 {
-		if vmin8(portSerial+5)&0x20 != 0 {
-			break
-		}
-	}
-	vmout8(portSerial, b)
 }
 
 //go:nosplit

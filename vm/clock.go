@@ -21,14 +21,14 @@ func vmClockStart(khz uintptr) {
 	if khz == 0 {
 		khz = 1000000
 	}
-	vmclock.base = vmrdtsc()
+	vmclock.base = vmcounter()
 	vmclock.mult = 1000000 << 32 / khz
 }
 
 // vmNow is the monotonic clock in nanoseconds.
 //
 //go:nosplit
-func vmNow() int64 { return int64(vmscale(vmrdtsc()-vmclock.base, vmclock.mult)) + 1 }
+func vmNow() int64 { return int64(vmscale(vmcounter()-vmclock.base, vmclock.mult)) + 1 }
 
 // vmTimer are the arguments of the nucleus for a timer that ends at until: the
 // TSC's value, and nanoseconds from now, which is what the APIC's own clock
@@ -39,7 +39,7 @@ func vmTimer(until int64) (tsc, ticks uintptr) {
 	ns := max(until-vmNow(), 1000)
 	// Longer than this, and it is set again when it fires.
 	ns = min(ns, 4e9)
-	return vmrdtsc() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
+	return vmcounter() + uintptr(ns)<<32/vmclock.mult + 1, uintptr(ns)
 }
 
 // vmNanosleep is nanosleep(2), by which only the runtime sleeps: it looks after
@@ -52,9 +52,9 @@ func vmTimer(until int64) (tsc, ticks uintptr) {
 //go:nosplit
 func vmNanosleep(t *vmThread, ns int64) *vmThread {
 	const shortest, slack = 10e3, 10e6
-	if vmSharedPage().faultgate {
+	if vmInterpreted() {
 		if ns < shortest {
-			t.ax = 0
+			t.setResult(0)
 			if vm.head == nil {
 				return t
 			}
@@ -63,7 +63,7 @@ func vmNanosleep(t *vmThread, ns int64) *vmThread {
 		ns = max(ns, slack)
 	}
 	if t.signalled() {
-		t.ax = vmErr(_EINTR)
+		t.setResult(vmErr(_EINTR))
 		return t
 	}
 	t.state = vmSleep
@@ -113,9 +113,8 @@ func (t *vmThread) cpuTime(now int64) int64 {
 	return t.used
 }
 
-// vmWallStart takes the time of day from the boot parameters, or else reads the
-// machine's clock (MC146818: seconds to years, in BCD or binary), which gives
-// seconds.
+// vmWallStart takes the time of day from the boot parameters, or else from the
+// virtual machine's clock, which gives seconds.
 //
 //go:nosplit
 func vmWallStart() {
@@ -124,36 +123,13 @@ func vmWallStart() {
 		vmclock.wall = int64(at) + int64(vmscale(vmclock.base-line.number("tsc="), vmclock.mult))
 		return
 	}
-	const index, data = 0x70, 0x71
-	if vmin8(index) == 0xff && vmrtc(0) == 0xff {
-		return
-	}
-	// Twice the same, with no update between.
-	var sec, min, hour, day, month, year uintptr
-	for last := ^uintptr(0); ; {
-		for range 1 << 20 {
-			if vmrtc(10)&0x80 == 0 { // no update in progress
-				break
-			}
-		}
-		sec, min, hour = vmrtc(0), vmrtc(2), vmrtc(4)
-		day, month, year = vmrtc(7), vmrtc(8), vmrtc(9)
-		now := sec | min<<8 | hour<<16 | day<<24 | month<<32 | year<<40
-		if now == last {
-			break
-		}
-		last = now
-	}
-	if vmrtc(11)&4 == 0 {
-		sec, min, hour = bcd(sec), bcd(min), bcd(hour)
-		day, month, year = bcd(day), bcd(month), bcd(year)
-	}
-	if month < 1 || month > 12 || day < 1 || day > 31 {
+	year, month, day, hour, min, sec, ok := vmTimeOfDay()
+	if !ok {
 		return
 	}
 	// Days since the epoch (H. S. Warren's and many others' formula, with
 	// years that begin in March).
-	y, m := int64(year)+2000, int64(month)
+	y, m := int64(year), int64(month)
 	if m <= 2 {
 		y--
 		m += 12
@@ -161,12 +137,3 @@ func vmWallStart() {
 	days := 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + int64(day) - 1 - 719468
 	vmclock.wall = ((days*24+int64(hour))*60+int64(min))*60e9 + int64(sec)*1e9 - vmNow()
 }
-
-//go:nosplit
-func vmrtc(reg uintptr) uintptr {
-	vmout8(0x70, reg)
-	return vmin8(0x71)
-}
-
-//go:nosplit
-func bcd(v uintptr) uintptr { return v>>4*10 + v&15 }

@@ -12,24 +12,24 @@
 TEXT runtime·vmgate(SB),NOSPLIT|NOFRAME,$0-0
 	MOVL	$1, cpuBlock_masked(GS)
 	MOVQ	cpuBlock_thread(GS), CX
-	MOVQ	BX, vmThread_bx(CX)
-	MOVQ	DX, vmThread_dx(CX)
-	MOVQ	SI, vmThread_si(CX)
-	MOVQ	DI, vmThread_di(CX)
-	MOVQ	BP, vmThread_bp(CX)
-	MOVQ	R8, vmThread_r8(CX)
-	MOVQ	R9, vmThread_r9(CX)
-	MOVQ	R10, vmThread_r10(CX)
-	MOVQ	R12, vmThread_r12(CX)
-	MOVQ	R13, vmThread_r13(CX)
-	MOVQ	R14, vmThread_r14(CX)
-	MOVQ	R15, vmThread_r15(CX)
+	MOVQ	BX, (vmThread_vmRegisters+vmRegisters_bx)(CX)
+	MOVQ	DX, (vmThread_vmRegisters+vmRegisters_dx)(CX)
+	MOVQ	SI, (vmThread_vmRegisters+vmRegisters_si)(CX)
+	MOVQ	DI, (vmThread_vmRegisters+vmRegisters_di)(CX)
+	MOVQ	BP, (vmThread_vmRegisters+vmRegisters_bp)(CX)
+	MOVQ	R8, (vmThread_vmRegisters+vmRegisters_r8)(CX)
+	MOVQ	R9, (vmThread_vmRegisters+vmRegisters_r9)(CX)
+	MOVQ	R10, (vmThread_vmRegisters+vmRegisters_r10)(CX)
+	MOVQ	R12, (vmThread_vmRegisters+vmRegisters_r12)(CX)
+	MOVQ	R13, (vmThread_vmRegisters+vmRegisters_r13)(CX)
+	MOVQ	R14, (vmThread_vmRegisters+vmRegisters_r14)(CX)
+	MOVQ	R15, (vmThread_vmRegisters+vmRegisters_r15)(CX)
 	MOVQ	0(SP), R11
-	MOVQ	R11, vmThread_ip(CX)
+	MOVQ	R11, (vmThread_vmRegisters+vmRegisters_ip)(CX)
 	LEAQ	8(SP), R11
-	MOVQ	R11, vmThread_sp(CX)
-	MOVL	$0, vmThread_full(CX)
-	STMXCSR	vmThread_mxcsr(CX)
+	MOVQ	R11, (vmThread_vmRegisters+vmRegisters_sp)(CX)
+	MOVL	$0, (vmThread_vmRegisters+vmRegisters_full)(CX)
+	STMXCSR	(vmThread_vmRegisters+vmRegisters_mxcsr)(CX)
 	MOVQ	cpuBlock_stack(GS), SP
 	LEAQ	runtime·vmgateon(SB), R11
 	JMP	R11	// not by name: the linker would count it to the caller's stack
@@ -48,39 +48,39 @@ TEXT runtime·vmgateon(SB),NOSPLIT|NOFRAME,$0-0
 TEXT runtime·vmupcall(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	AX, cpuBlock_scratch(GS)
 	MOVQ	cpuBlock_thread(GS), AX
-	MOVQ	BX, vmThread_bx(AX)
-	MOVQ	CX, vmThread_cx(AX)
-	MOVQ	DX, vmThread_dx(AX)
-	MOVQ	SI, vmThread_si(AX)
-	MOVQ	DI, vmThread_di(AX)
-	MOVQ	BP, vmThread_bp(AX)
-	MOVQ	R8, vmThread_r8(AX)
-	MOVQ	R9, vmThread_r9(AX)
-	MOVQ	R10, vmThread_r10(AX)
-	MOVQ	R11, vmThread_r11(AX)
-	MOVQ	R12, vmThread_r12(AX)
-	MOVQ	R13, vmThread_r13(AX)
-	MOVQ	R14, vmThread_r14(AX)
-	MOVQ	R15, vmThread_r15(AX)
+	MOVQ	BX, (vmThread_vmRegisters+vmRegisters_bx)(AX)
+	MOVQ	CX, (vmThread_vmRegisters+vmRegisters_cx)(AX)
+	MOVQ	DX, (vmThread_vmRegisters+vmRegisters_dx)(AX)
+	MOVQ	SI, (vmThread_vmRegisters+vmRegisters_si)(AX)
+	MOVQ	DI, (vmThread_vmRegisters+vmRegisters_di)(AX)
+	MOVQ	BP, (vmThread_vmRegisters+vmRegisters_bp)(AX)
+	MOVQ	R8, (vmThread_vmRegisters+vmRegisters_r8)(AX)
+	MOVQ	R9, (vmThread_vmRegisters+vmRegisters_r9)(AX)
+	MOVQ	R10, (vmThread_vmRegisters+vmRegisters_r10)(AX)
+	MOVQ	R11, (vmThread_vmRegisters+vmRegisters_r11)(AX)
+	MOVQ	R12, (vmThread_vmRegisters+vmRegisters_r12)(AX)
+	MOVQ	R13, (vmThread_vmRegisters+vmRegisters_r13)(AX)
+	MOVQ	R14, (vmThread_vmRegisters+vmRegisters_r14)(AX)
+	MOVQ	R15, (vmThread_vmRegisters+vmRegisters_r15)(AX)
 	MOVQ	cpuBlock_scratch(GS), BX
-	MOVQ	BX, vmThread_ax(AX)
+	MOVQ	BX, (vmThread_vmRegisters+vmRegisters_ax)(AX)
 	MOVQ	cpuBlock_ip(GS), BX
-	MOVQ	BX, vmThread_ip(AX)
+	MOVQ	BX, (vmThread_vmRegisters+vmRegisters_ip)(AX)
 	MOVQ	cpuBlock_flags(GS), BX
-	MOVQ	BX, vmThread_flags(AX)
+	MOVQ	BX, (vmThread_vmRegisters+vmRegisters_flags)(AX)
 	MOVQ	cpuBlock_sp(GS), BX
-	MOVQ	BX, vmThread_sp(AX)
-	MOVL	$1, vmThread_full(AX)
+	MOVQ	BX, (vmThread_vmRegisters+vmRegisters_sp)(AX)
+	MOVL	$1, (vmThread_vmRegisters+vmRegisters_full)(AX)
 	MOVQ	AX, BX
 	MOVQ	$const_userShared, AX
-	MOVQ	vmShared_xcr0(AX), AX
+	MOVQ	(vmShared_vmSharedArch+vmSharedArch_xcr0)(AX), AX
 	TESTQ	AX, AX
 	JEQ	fxsave
 	MOVL	$0, DX
-	XSAVE64	vmThread_xsave(BX)
+	XSAVE64	(vmThread_vmRegisters+vmRegisters_xsave)(BX)
 	JMP	saved
 fxsave:
-	FXSAVE64	vmThread_xsave(BX)
+	FXSAVE64	(vmThread_vmRegisters+vmRegisters_xsave)(BX)
 saved:
 	MOVQ	BX, AX
 	// Fall into the rest.
@@ -98,62 +98,62 @@ TEXT runtime·vmresumed(SB),NOSPLIT|NOFRAME,$0-0
 // vmrestore continues thread AX, whose FS base is set.
 TEXT runtime·vmrestore(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	AX, cpuBlock_thread(GS)
-	CMPL	vmThread_full(AX), $0
+	CMPL	(vmThread_vmRegisters+vmRegisters_full)(AX), $0
 	JNE	full
-	MOVQ	vmThread_bx(AX), BX
-	MOVQ	vmThread_dx(AX), DX
-	MOVQ	vmThread_si(AX), SI
-	MOVQ	vmThread_di(AX), DI
-	MOVQ	vmThread_bp(AX), BP
-	MOVQ	vmThread_r8(AX), R8
-	MOVQ	vmThread_r9(AX), R9
-	MOVQ	vmThread_r10(AX), R10
-	MOVQ	vmThread_r12(AX), R12
-	MOVQ	vmThread_r13(AX), R13
-	MOVQ	vmThread_r14(AX), R14
-	MOVQ	vmThread_r15(AX), R15
-	LDMXCSR	vmThread_mxcsr(AX)
-	MOVQ	vmThread_sp(AX), SP
-	MOVQ	vmThread_ip(AX), CX
-	MOVQ	vmThread_ax(AX), AX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_bx)(AX), BX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_dx)(AX), DX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_si)(AX), SI
+	MOVQ	(vmThread_vmRegisters+vmRegisters_di)(AX), DI
+	MOVQ	(vmThread_vmRegisters+vmRegisters_bp)(AX), BP
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r8)(AX), R8
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r9)(AX), R9
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r10)(AX), R10
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r12)(AX), R12
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r13)(AX), R13
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r14)(AX), R14
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r15)(AX), R15
+	LDMXCSR	(vmThread_vmRegisters+vmRegisters_mxcsr)(AX)
+	MOVQ	(vmThread_vmRegisters+vmRegisters_sp)(AX), SP
+	MOVQ	(vmThread_vmRegisters+vmRegisters_ip)(AX), CX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_ax)(AX), AX
 	XORPS	X15, X15
 	JMP	runtime·vmresume(SB)
 full:
 	MOVQ	AX, BX
 	MOVQ	$const_userShared, AX
-	MOVQ	vmShared_xcr0(AX), AX
+	MOVQ	(vmShared_vmSharedArch+vmSharedArch_xcr0)(AX), AX
 	TESTQ	AX, AX
 	JEQ	fxrstor
 	MOVL	$0, DX
-	XRSTOR64	vmThread_xsave(BX)
+	XRSTOR64	(vmThread_vmRegisters+vmRegisters_xsave)(BX)
 	JMP	restored
 fxrstor:
-	FXRSTOR64	vmThread_xsave(BX)
+	FXRSTOR64	(vmThread_vmRegisters+vmRegisters_xsave)(BX)
 restored:
 	MOVQ	BX, AX
 	MOVQ	cpuBlock_stack(GS), SP
 	SUBQ	$8, SP
-	MOVQ	vmThread_flags(AX), BX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_flags)(AX), BX
 	MOVQ	BX, 0(SP)
-	MOVQ	vmThread_ip(AX), BX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_ip)(AX), BX
 	MOVQ	BX, cpuBlock_resumeip(GS)
-	MOVQ	vmThread_sp(AX), BX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_sp)(AX), BX
 	MOVQ	BX, cpuBlock_resumesp(GS)
-	MOVQ	vmThread_bx(AX), BX
-	MOVQ	vmThread_cx(AX), CX
-	MOVQ	vmThread_dx(AX), DX
-	MOVQ	vmThread_si(AX), SI
-	MOVQ	vmThread_di(AX), DI
-	MOVQ	vmThread_bp(AX), BP
-	MOVQ	vmThread_r8(AX), R8
-	MOVQ	vmThread_r9(AX), R9
-	MOVQ	vmThread_r10(AX), R10
-	MOVQ	vmThread_r11(AX), R11
-	MOVQ	vmThread_r12(AX), R12
-	MOVQ	vmThread_r13(AX), R13
-	MOVQ	vmThread_r14(AX), R14
-	MOVQ	vmThread_r15(AX), R15
-	MOVQ	vmThread_ax(AX), AX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_bx)(AX), BX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_cx)(AX), CX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_dx)(AX), DX
+	MOVQ	(vmThread_vmRegisters+vmRegisters_si)(AX), SI
+	MOVQ	(vmThread_vmRegisters+vmRegisters_di)(AX), DI
+	MOVQ	(vmThread_vmRegisters+vmRegisters_bp)(AX), BP
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r8)(AX), R8
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r9)(AX), R9
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r10)(AX), R10
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r11)(AX), R11
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r12)(AX), R12
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r13)(AX), R13
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r14)(AX), R14
+	MOVQ	(vmThread_vmRegisters+vmRegisters_r15)(AX), R15
+	MOVQ	(vmThread_vmRegisters+vmRegisters_ax)(AX), AX
 	JMP	runtime·vmresumefull(SB)
 
 // From vmresume to vmresumeend, where no instruction but the last needs more than
@@ -212,7 +212,7 @@ TEXT runtime·vmnucleus<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-48
 	MOVQ	CX, SI
 	MOVQ	BX, DI
 	MOVQ	$const_userShared, R11
-	CMPB	vmShared_faultgate(R11), $0
+	CMPB	(vmShared_vmSharedArch+vmSharedArch_faultgate)(R11), $0
 	JNE	fault
 	SYSCALL
 	XORPS	X15, X15
@@ -235,11 +235,11 @@ TEXT runtime·vmwrfsbase<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	WRFSBASEQ	AX
 	RET
 
-// func vmrdtsc() uintptr
+// func vmcounter() uintptr
 //
 // Without LFENCE, RDTSC may execute before an earlier load has its value (SDM 2B,
 // RDTSC). A CPU that has loaded another CPU's reading would then read an older time.
-TEXT runtime·vmrdtsc<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+TEXT runtime·vmcounter<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	LFENCE
 	RDTSC
 	SHLQ	$32, DX
@@ -257,7 +257,7 @@ TEXT runtime·vmscale<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 // vmclockgettime is clock_gettime of CLOCK_REALTIME and CLOCK_MONOTONIC as the
 // runtime calls a vDSO's: DI the clock, SI struct timespec.
 TEXT runtime·vmclockgettime(SB),NOSPLIT|NOFRAME,$0-0
-	LFENCE	// as in vmrdtsc
+	LFENCE	// as in vmcounter
 	RDTSC
 	SHLQ	$32, DX
 	ORQ	DX, AX

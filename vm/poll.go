@@ -14,12 +14,6 @@ type vmSource struct {
 
 const vmFDIRQ = 1000
 
-// epollEvent is struct epoll_event.
-type epollEvent struct {
-	events uint32
-	data   [8]byte
-}
-
 // vmEpollCtl is epoll_ctl(2).
 //
 //go:nosplit
@@ -63,21 +57,21 @@ func vmInterrupts() {
 	}
 }
 
-// vmPoll is epoll_pwait(2): events to SI, at most DX, for R10 milliseconds.
+// vmPoll is epoll_pwait(2).
 //
 //go:nosplit
 func vmPoll(t *vmThread) *vmThread {
 	vmInterrupts()
-	if n := vmCollect(t.si, t.dx); n != 0 || t.r10 == 0 {
-		t.ax = n
+	if n := vmCollect(t.arg2(), t.arg3()); n != 0 || t.arg4() == 0 {
+		t.setResult(n)
 		return t
 	}
 	if t.signalled() {
-		t.ax = vmErr(_EINTR)
+		t.setResult(vmErr(_EINTR))
 		return t
 	}
-	t.events, t.maxevents = t.si, t.dx
-	if ms := int32(t.r10); ms > 0 {
+	t.events, t.maxevents = t.arg2(), t.arg3()
+	if ms := int32(t.arg4()); ms > 0 {
 		vmSleepUntil(t, vmNow()+int64(ms)*1e6)
 	}
 	t.state = vmPollWait

@@ -13,8 +13,7 @@ func vmStart() *vmThread {
 	s := vmSharedPage()
 	pithvm = 1
 	vm.mmap = vmMmapTop - vmSeed()%(1<<18)*pageSize2 // differs from boot to boot
-	vm.fsgsbase = s.fsgsbase
-	vmClockStart(s.tscKHz)
+	vmClockStart(s.khz)
 	vmWallStart()
 	vmnucleus(callMap, vmThreads, vmMaxThreads*vmThreadSize, protRead|protWrite, 0)
 
@@ -27,8 +26,7 @@ func vmStart() *vmThread {
 	t := vmNewThread()
 	t.state = vmRunning
 	t.since = vmNow()
-	t.sp = vmArguments(s)
-	t.ip = vmrt0()
+	t.enter(vmrt0(), vmArguments(s))
 
 	vm.ncpus = min(vmCountCPUs(), maxCPUs)
 	if asked := s.parameters().number("cpus="); asked != 0 {
@@ -52,17 +50,6 @@ func vmStartNext(number uintptr) {
 //
 //go:nosplit
 func (s *vmShared) parameters() vmLine { return vmLine{userShared + pageSize4, s.line} }
-
-// vmCountCPUs is the number of logical processors that CPUID tells of.
-//
-//go:nosplit
-func vmCountCPUs() uintptr {
-	_, b, _, d := vmcpuid(1, 0)
-	if d>>28&1 == 0 {
-		return 1
-	}
-	return max(uintptr(b>>16&0xff), 1)
-}
 
 // vmLine is a line of boot parameters (package boot).
 type vmLine struct{ at, n uintptr }
@@ -239,23 +226,4 @@ func (l vmLine) pointers(key string, put, text uintptr) (uintptr, uintptr, uintp
 		}
 	}
 	return put, text, n
-}
-
-// vmSeed gives the runtime's hash functions and such something that differs from
-// boot to boot. What must not be guessed comes from package entropy.
-//
-//go:nosplit
-func vmSeed() uintptr {
-	_, _, c, _ := vmcpuid(1, 0)
-	if c>>30&1 != 0 {
-		if v, ok := vmrdrand(); ok {
-			return v
-		}
-	}
-	x := vmrdtsc() + uintptr(vmclock.wall)
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
 }

@@ -17,15 +17,8 @@ import (
 type vmThread struct {
 	_ sys.NotInHeap
 
-	xsave [3072]byte // FXSAVE's or XSAVE's area, which wants a multiple of 64
+	vmRegisters
 
-	ax, bx, cx, dx, si, di, bp, sp       uintptr
-	r8, r9, r10, r11, r12, r13, r14, r15 uintptr
-	ip, flags                            uintptr
-
-	fs    uintptr
-	mxcsr uint32 // while full is 0; xsave has it else
-	full  uint32 // it was interrupted: all registers count, and xsave; else those that a call keeps
 	state uint32
 	tid   int32
 	cpu   uint32 // where it last ran, and where its deadline is looked after
@@ -87,39 +80,17 @@ var vm struct {
 	sigactions [128]vmSigaction
 
 	doorbell uintptr // where a write of a CPU's number interrupts it; 0: there is none
-
-	fsgsbase bool
 }
 
 type vmCPU struct {
 	sleepers *vmThread
-	armed    int64 // what the timer is set to; 0: nothing
-	fs       uintptr
-	slice    int64 // when the running thread has had its share
+	armed    int64   // what the timer is set to; 0: nothing
+	tls      uintptr // what its thread pointer is set to
+	slice    int64   // when the running thread has had its share
 }
 
 // pithvm says that the instance is a virtual machine. The gate reads it.
 var pithvm uint8
-
-func vmnucleus(num, a1, a2, a3, a4 uintptr) uintptr
-func vmblock() *cpuBlock
-func vmwrfsbase(v uintptr)
-func vmrdtsc() uintptr
-func vmscale(v, mult uintptr) uintptr
-func vmouts(port, p, n uintptr)
-func vmin8(port uintptr) uintptr
-func vmin16(port uintptr) uintptr
-func vmin32(port uintptr) uintptr
-func vmout8(port, v uintptr)
-func vmout16(port, v uintptr)
-func vmout32(port, v uintptr)
-func vmcpuid(leaf, sub uint32) (a, b, c, d uint32)
-func vmrdrand() (v uintptr, ok bool)
-func vmxchg(p *uint32, v uint32) uint32
-func vmxchg64(p *uint64, v uint64) uint64
-func vmpause()
-func vmrt0() uintptr
-func vmclockaddress() uintptr
 
 //go:nosplit
 func vmLock() {
@@ -171,10 +142,7 @@ func vmNewThread() *vmThread {
 		vm.threads++
 		t.tid = int32(vm.threads)
 	}
-	// The state of vector registers that a thread begins with.
-	*(*uint16)(unsafe.Pointer(&t.xsave[0])) = 0x37f   // x87 control
-	*(*uint32)(unsafe.Pointer(&t.xsave[24])) = 0x1f80 // MXCSR
-	t.mxcsr = 0x1f80
+	t.reset()
 	return t
 }
 
@@ -197,7 +165,7 @@ func vmThreadOf(tid int32) *vmThread {
 //go:nosplit
 func vmReady(t *vmThread, result uintptr) {
 	vmUnsleep(t)
-	t.ax = result
+	t.setResult(result)
 	vmQueue(t)
 	if vm.idle == 0 {
 		return
@@ -356,7 +324,7 @@ func (c *vmCPU) earliest() int64 {
 	return first
 }
 
-// vmLeave prepares this CPU to run t: its FS base, its signals, the timer.
+// vmLeave prepares this CPU to run t: its thread pointer, its signals, the timer.
 //
 //go:nosplit
 func vmLeave(t *vmThread) *vmThread {
@@ -372,13 +340,9 @@ func vmLeave(t *vmThread) *vmThread {
 	if arm {
 		c.armed = until
 	}
-	if c.fs != t.fs {
-		c.fs = t.fs
-		if vm.fsgsbase {
-			vmwrfsbase(t.fs)
-		} else {
-			vmnucleus(callFS, t.fs, 0, 0, 0)
-		}
+	if c.tls != t.tls {
+		c.tls = t.tls
+		vmSetTLS(t.tls)
 	}
 	vmUnlock()
 	if arm { // not under the lock: a call of the nucleus may take its time

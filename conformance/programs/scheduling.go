@@ -138,22 +138,24 @@ func timers() {
 // clock: no thread reads a time before one that another thread has read and
 // passed on. That needs one clock for all CPUs, and readings in program order.
 func clock() {
+	type cell struct {
+		ns atomic.Int64 // the last reading of its writer, since start
+		_  [120]byte    // a cache line of its own
+	}
 	const d = 300 * time.Millisecond
 	start := time.Now()
-	var latest atomic.Int64 // nanoseconds since start
+	cells := make([]cell, 2*runtime.NumCPU())
 	var backwards atomic.Int64
 	var wg sync.WaitGroup
-	for range 2 * runtime.NumCPU() {
+	for i := range cells {
 		wg.Go(func() {
 			for {
-				known := latest.Load()
+				known := cells[(i+1)%len(cells)].ns.Load()
 				now := int64(time.Since(start))
 				if now < known {
 					backwards.Add(1)
 				}
-				for known < now && !latest.CompareAndSwap(known, now) {
-					known = latest.Load()
-				}
+				cells[i].ns.Store(now)
 				if now > int64(d) {
 					return
 				}

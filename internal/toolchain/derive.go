@@ -1,6 +1,7 @@
 package toolchain
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -107,8 +108,14 @@ func (t tree) addMachine() error {
 			t["src/runtime/pith_"+prefix+"_"+e.Name()] = unconstrain(data)
 		}
 	}
-	return nil
+	data, err := pith.LibOS.ReadFile(callNumbers)
+	t["src/runtime/pith_calls.go"] = bytes.Replace(unconstrain(data), []byte("package platform"), []byte("package runtime"), 1)
+	return err
 }
+
+// callNumbers is the table of calls between the layers of a virtual machine, which
+// package runtime has, too.
+const callNumbers = "libos/platform/calls.go"
 
 const (
 	moduleLibOS  = "github.com/pith-os/pith/libos"

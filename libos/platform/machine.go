@@ -11,19 +11,6 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Calls of the runtime's gate that only a virtual machine answers (runtime,
-// pith_vm_platform.go).
-const (
-	callDMA = 1000 + iota
-	callDevice
-	callFirmware
-	callTake
-	callGive
-	callSetWall
-	callFire
-	callPower
-)
-
 // VM says whether the instance is a virtual machine, not a confined process.
 func VM() bool
 
@@ -50,7 +37,7 @@ func pagesOf(n int) uintptr { return uintptr(n+PageSize-1) / PageSize }
 // contiguous for them too, the instance's for good. phys is its address for
 // devices.
 func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
-	addr, errno := result(hostCall(callDMA, pagesOf(n), uintptr(unsafe.Pointer(&phys)), 0, 0, 0, 0))
+	addr, errno := result(hostCall(platformDMA, pagesOf(n), uintptr(unsafe.Pointer(&phys)), 0, 0, 0, 0))
 	if errno != 0 {
 		return nil, 0, errno
 	}
@@ -60,13 +47,13 @@ func DMA(n int) (mem []byte, phys uint64, errno linux.Errno) {
 // MapDevice maps n bytes of a device's registers, which are no memory, for
 // uncached access.
 func MapDevice(phys uint64, n int) (uintptr, linux.Errno) {
-	return mapAt(callDevice, phys, n)
+	return mapAt(platformDevice, phys, n)
 }
 
 // MapFirmware maps n bytes of what the firmware left in memory (ACPI tables),
 // to be read only.
 func MapFirmware(phys uint64, n int) ([]byte, linux.Errno) {
-	addr, errno := mapAt(callFirmware, phys, n)
+	addr, errno := mapAt(platformFirmware, phys, n)
 	if errno != 0 {
 		return nil, errno
 	}
@@ -165,7 +152,7 @@ func (i *Interrupt) Wait() { hostPollWait(i.pd, 'r') }
 
 // Fire raises the interrupt from here, as the device would: a driver ends its
 // own Wait by it, when it shuts the device down or finds it broken.
-func (i *Interrupt) Fire() { hostCall(callFire, uintptr(i.vector), 0, 0, 0, 0, 0) }
+func (i *Interrupt) Fire() { hostCall(platformFire, uintptr(i.vector), 0, 0, 0, 0, 0) }
 
 // FirmwareTables is the physical address of the ACPI root pointer (RSDP), or 0.
 func FirmwareTables() uint64
@@ -178,11 +165,11 @@ func SetPoweroff(port bool, addr uint64, value uint32) {
 	if port {
 		kind = 1
 	}
-	hostCall(callPower, kind, uintptr(addr), uintptr(value), 0, 0, 0)
+	hostCall(platformPower, kind, uintptr(addr), uintptr(value), 0, 0, 0)
 }
 
 // SetWalltime sets the clock to ns nanoseconds since the Unix epoch.
-func SetWalltime(ns int64) { hostCall(callSetWall, uintptr(ns), 0, 0, 0, 0, 0) }
+func SetWalltime(ns int64) { hostCall(platformSetWall, uintptr(ns), 0, 0, 0, 0, 0) }
 
 // PageRun is a run of free page frames.
 type PageRun struct {
@@ -196,7 +183,7 @@ type PageRun struct {
 func TakeFree(runs []PageRun) int {
 	from := uintptr(0)
 	for i := range runs {
-		r := hostCall(callTake, from, 0, 0, 0, 0, 0)
+		r := hostCall(platformTake, from, 0, 0, 0, 0, 0)
 		first, count := r>>24, r&(1<<24-1)
 		if count == 0 {
 			return i
@@ -210,7 +197,7 @@ func TakeFree(runs []PageRun) int {
 // ReturnFree gives frames back that TakeFree took.
 func ReturnFree(runs []PageRun) {
 	for _, r := range runs {
-		hostCall(callGive, uintptr(r.Phys/PageSize), uintptr(r.Pages), 0, 0, 0, 0)
+		hostCall(platformGive, uintptr(r.Phys/PageSize), uintptr(r.Pages), 0, 0, 0, 0)
 	}
 }
 

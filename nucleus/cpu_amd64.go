@@ -181,3 +181,68 @@ func nucleusCPU(c *cpuState) *cpuState {
 	nucleusxchg(uintptr(unsafe.Pointer(&c.running)), 1)
 	return c
 }
+
+// monitorZeroes reports whether the monitor says that the machine's memory was
+// zero before it wrote to it: ours does, by a leaf of CPUID that is its own.
+//
+//go:nosplit
+func monitorZeroes() bool {
+	const leaf, signature, zeroes = 0x40000100, 0x68746950, 1 << 0
+	most, s1, s2, s3 := nucleuscpuid(leaf, 0)
+	if most < leaf+1 || s1 != signature || s2 != signature || s3 != signature {
+		return false
+	}
+	features, _, _, _ := nucleuscpuid(leaf+1, 0)
+	return features&zeroes != 0
+}
+
+// isDevice reports whether the nucleus uses a device or memory of the firmware's in
+// [pa, end), which CPL 3 wants to map with bits.
+//
+//go:nosplit
+func (n *nucleus) isDevice(pa, end, bits uintptr) bool {
+	if bits&pteWrite != 0 && pa < lowMemory || pa <= trampoline && trampoline < end {
+		return true
+	}
+	apic := nucleusrdmsr(msrAPICBase) & pteFrame
+	return pa <= apic && apic < end
+}
+
+// nucleusSetTLS sets the FS base.
+//
+//go:nosplit
+func nucleusSetTLS(v uintptr) uintptr {
+	if v >= 1<<47 {
+		return nucleusEINVAL
+	}
+	nucleuswrmsr(msrFSBase, v)
+	return 0
+}
+
+// nucleusaddress is the address of code as the nucleus has it.
+//
+//go:nosplit
+func nucleusaddress(which uintptr) uintptr { return nucleuslinked(which) + nucleusAlias }
+
+// startArch has what this architecture's part of the state needs, from memory at b.
+//
+//go:nosplit
+func (n *nucleus) startArch(b *bootMemory, s *vmShared) {
+	table := b.page()
+	gates(table)
+	b.put(n.root, nucleusBase+pageSize4, table, pteWrite|pteNX, 1)
+
+	// The trampoline of other CPUs, where the boot parameters may have been.
+	b.put(n.root, trampoline, trampoline, 0, 1)
+	nucleuscopy(trampoline, nucleusaddress(addressTrampoline), trampolineRoot)
+	store64(trampoline+trampolineRoot, n.root)
+	store64(trampoline+trampolineFar, nucleuslinked(addressAP)|selCode0<<32)
+	tableRegister(trampoline+trampolineGDTR, nucleuslinked(addressGDT), 4*8-1)
+
+	n.upcall, n.resumed = nucleuslinked(addressUpcall), nucleuslinked(addressResumed)
+	n.resume[0], n.resume[1] = nucleuslinked(addressResume), nucleuslinked(addressResumeEnd)
+	n.gate[0], n.gate[1] = nucleuslinked(addressGate), nucleuslinked(addressFaultGate)
+	n.entry = nucleuslinked(addressEntry)
+	n.features(s)
+	n.apicFind(b, n.root)
+}

@@ -119,3 +119,11 @@ func (n *nucleus) divert(f *trapFrame, c *cpuState, address uintptr) {
 	f.sp = c.userstack
 	f.flags = flagsUser
 }
+
+// isGate reports whether a call that returns to from was made where the thread
+// layer makes its calls.
+//
+//go:nosplit
+func (n *nucleus) isGate(from uintptr) bool {
+	return from-n.gate[0] <= 64 || from-n.gate[1] == ud2Size
+}
