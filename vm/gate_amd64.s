@@ -185,7 +185,7 @@ TEXT runtime·vmresumeend(SB),NOSPLIT|NOFRAME,$0-0
 // vmpending takes what came while the thread layer was at work.
 TEXT runtime·vmpending(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	cpuBlock_stack(GS), SP
-	MOVQ	$0, cpuBlock_vector(GS)
+	MOVQ	$const_vectorIPI, cpuBlock_vector(GS)	// no exception
 	LEAQ	runtime·vmresumed(SB), AX
 	JMP	AX	// as in vmgate: no recursion
 

@@ -22,13 +22,14 @@ type program struct {
 	resumed chan struct{}
 	calls   chan request
 	runs    atomic.Bool
+	kept    any // what a call was given the address of
 }
 
 // request is what a thread's code does next: system call num; or a step, at which an
 // interrupt may come, or an exception.
 type request struct {
 	num                   uintptr
-	step                  bool
+	step, fault           bool
 	vector, code, address uintptr
 }
 
@@ -179,6 +180,12 @@ func (p *program) handle() {
 	p.wait()
 }
 
+// at is the address of what a call is given. It stays where it is: on the heap.
+func at[T any](p *program, v *T) uintptr {
+	p.kept = v
+	return uintptr(unsafe.Pointer(v))
+}
+
 // call makes a system call.
 func (p *program) call(num uintptr, args ...uintptr) uintptr { return p.do(request{num: num}, args...) }
 
@@ -187,7 +194,7 @@ func (p *program) step() { p.do(request{step: true}) }
 
 // fault is an instruction that raises an exception.
 func (p *program) fault(vector, code, address uintptr) {
-	p.do(request{step: true, vector: vector, code: code, address: address})
+	p.do(request{step: true, fault: true, vector: vector, code: code, address: address})
 }
 
 // spin executes instructions until done.
@@ -217,13 +224,13 @@ func (p *program) handler(sig, flags uintptr, mask uint64, h func(*program, sign
 }
 
 func (p *program) action(sig uintptr, a *vmSigaction) {
-	if r := p.call(nrSigaction, sig, uintptr(unsafe.Pointer(a)), 0, 8); r != 0 {
+	if r := p.call(nrSigaction, sig, at(p, a), 0, 8); r != 0 {
 		p.s.fail("rt_sigaction for signal %d: %d", sig, int(r))
 	}
 }
 
 func (p *program) mask(how uintptr, set uint64) (old uint64) {
-	p.call(nrSigprocmask, how, uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&old)), 8)
+	p.call(nrSigprocmask, how, at(p, &set), at(p, &old), 8)
 	return old
 }
 
@@ -231,29 +238,27 @@ const futexWait, futexWake = 128, 129
 
 // futexWait waits while *word is v, for ns nanoseconds; ns 0 is without limit.
 func (p *program) futexWait(word *uint32, v uint32, ns int64) uintptr {
-	at := uintptr(0)
+	limit := uintptr(0)
 	ts := new(timespec)
 	if ns != 0 {
 		ts.tv_sec, ts.tv_nsec = ns/1e9, ns%1e9
-		at = uintptr(unsafe.Pointer(ts))
+		limit = at(p, ts)
 	}
-	defer runtime.KeepAlive(ts)
-	return p.call(nrFutex, uintptr(unsafe.Pointer(word)), futexWait, uintptr(v), at)
+	return p.call(nrFutex, at(p, word), futexWait, uintptr(v), limit)
 }
 
 func (p *program) futexWake(word *uint32, most uintptr) uintptr {
-	return p.call(nrFutex, uintptr(unsafe.Pointer(word)), futexWake, most)
+	return p.call(nrFutex, at(p, word), futexWake, most)
 }
 
 func (p *program) sleep(ns int64) uintptr {
 	ts := &timespec{tv_sec: ns / 1e9, tv_nsec: ns % 1e9}
-	defer runtime.KeepAlive(ts)
-	return p.call(nrNanosleep, uintptr(unsafe.Pointer(ts)))
+	return p.call(nrNanosleep, at(p, ts))
 }
 
 func (p *program) time(id int32) int64 {
 	ts := new(timespec)
-	if r := p.call(nrClockGettime, uintptr(uint32(id)), uintptr(unsafe.Pointer(ts))); r != 0 {
+	if r := p.call(nrClockGettime, uintptr(uint32(id)), at(p, ts)); r != 0 {
 		return -int64(-r)
 	}
 	return ts.tv_sec*1e9 + ts.tv_nsec
@@ -276,6 +281,7 @@ func (s *sim) check() string {
 		return problem
 	}
 	queued, waiting, onTheWay, armed := 0, 0, 0, false
+	calling := slices.ContainsFunc(s.cpus, func(c *simCPU) bool { return c.nucleus })
 	for t := vm.head; t != nil; t = t.next {
 		queued++
 	}
@@ -285,10 +291,10 @@ func (s *sim) check() string {
 			onTheWay++
 		case c.waits:
 			waiting++
-			if vm.idle>>c.block.number&1 == 0 {
+			if vm.idle>>c.block.number&1 == 0 && !calling {
 				return fmt.Sprintf("vCPU %d waits, and is not among the idle ones (%b)", c.block.number, vm.idle)
 			}
-			if first := vm.cpus[c.block.number].earliest(); first != 0 && (c.timer == 0 || int64(c.timer) > max(first, int64(s.now()))+10_000) {
+			if first := vm.cpus[c.block.number].earliest(); first != 0 && !armedFor(c.timer, first) {
 				return fmt.Sprintf("vCPU %d waits with its timer at %d and a deadline at %d", c.block.number, c.timer, first)
 			}
 		}
@@ -301,6 +307,12 @@ func (s *sim) check() string {
 		return "threads are runnable, and no vCPU's timer will end the turn of those that run"
 	}
 	return ""
+}
+
+// armedFor reports whether a timer fires at most 10 µs after a deadline.
+func armedFor(timer uint64, deadline int64) bool {
+	const late = 10_000
+	return timer != 0 && timer <= max(uint64(deadline)+uint64(vmclock.base), active.now())+late
 }
 
 // checkThreads checks that each thread is in one place, the one that its state

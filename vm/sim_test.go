@@ -27,13 +27,14 @@ import (
 // every vCPU waits for ever. A sim without one runs its vCPUs in parallel, in real
 // time.
 type sim struct {
-	t     testing.TB
-	cpus  []*simCPU
-	seed  *rand.Rand    // nil: in parallel
-	turn  chan struct{} // a vCPU gives the turn back
-	clock atomic.Uint64 // of a simulation: nanoseconds
-	start time.Time
-	steps int
+	t      testing.TB
+	cpus   []*simCPU
+	seed   *rand.Rand    // nil: in parallel
+	turn   chan struct{} // a vCPU gives the turn back
+	holder *simCPU       // of the turn
+	clock  atomic.Uint64 // of a simulation: nanoseconds
+	start  time.Time
+	steps  int
 
 	once  sync.Once
 	ended chan struct{} // closed at the end
@@ -108,11 +109,14 @@ func area(size int) uintptr {
 // active is the sim of the test that runs.
 var active *sim
 
-// onThread has the vCPU of each OS thread that is one.
+// onThread has the vCPU of each OS thread that is one, in parallel.
 var onThread sync.Map
 
 // current is the vCPU that calls, or nil.
 func current() *simCPU {
+	if active.seed != nil {
+		return active.holder
+	}
 	c, _ := onThread.Load(syscall.Gettid())
 	cpu, _ := c.(*simCPU)
 	return cpu
@@ -198,11 +202,12 @@ func (s *sim) leave() {
 func (s *sim) startCPU(n int, start func() *vmThread) {
 	c := s.cpus[n]
 	s.group.Go(func() {
-		runtime.LockOSThread() // and never unlocked: the OS thread ends with the goroutine
-		onThread.Store(syscall.Gettid(), c)
-		defer onThread.Delete(syscall.Gettid())
 		if s.seed != nil {
 			c.take()
+		} else {
+			runtime.LockOSThread() // and never unlocked: the OS thread ends with the goroutine
+			onThread.Store(syscall.Gettid(), c)
+			defer onThread.Delete(syscall.Gettid())
 		}
 		c.run(start())
 	})
@@ -253,8 +258,13 @@ func (s *sim) simulate() {
 			s.clock.Store(next)
 			continue
 		}
-		s.clock.Add(s.seed.Uint64N(2000))
+		longest := uint64(2000)
+		if s.seed.IntN(8) == 0 {
+			longest = 200_000
+		}
+		s.clock.Add(s.seed.Uint64N(longest))
 		c := ready[s.seed.IntN(len(ready))]
+		s.holder = c
 		select {
 		case c.given <- struct{}{}:
 		case <-s.ended:
@@ -338,10 +348,10 @@ func (c *simCPU) run(t *vmThread) {
 		case !r.step:
 			c.block.masked = 1
 			t = vmCall(t, r.num)
-		case r.vector != 0 || c.note():
-			c.block.masked, c.block.vector, c.block.code, c.block.address = 1, r.vector, r.code, r.address
-			if r.vector == 0 {
-				c.block.vector = vectorIPI
+		case r.fault || c.note():
+			c.block.masked, c.block.vector, c.block.code, c.block.address = 1, vectorIPI, 0, 0
+			if r.fault {
+				c.block.vector, c.block.code, c.block.address = r.vector, r.code, r.address
 			}
 			t.full, t.flags = 1, flagsUser
 			t = vmUpcall(t)
@@ -358,7 +368,7 @@ func (c *simCPU) restore(t *vmThread) *vmThread {
 		if c.block.pending == 0 {
 			break
 		}
-		c.block.masked, c.block.vector = 1, 0
+		c.block.masked, c.block.vector = 1, vectorIPI
 		t = vmUpcall(t)
 	}
 	if t.state != vmRunning || t.cpu != c.block.number {
