@@ -55,6 +55,9 @@ func (s *sim) newProgram(code func(*program)) *program {
 	return p
 }
 
+// tls is the thread pointer, which is another one for each thread.
+func (p *program) tls() uintptr { return top(p.stack) ^ 0xf00 }
+
 // top is the address behind a stack.
 func top(stack []byte) uintptr {
 	return uintptr(unsafe.Pointer(unsafe.SliceData(stack))) + uintptr(len(stack))
@@ -67,20 +70,19 @@ func (s *sim) programOf(t *vmThread) *program {
 	if p := s.programs[t]; p != nil {
 		return p
 	}
-	key := t.sp
-	if t.ip == vmrt0() {
-		key = 0
-	}
-	p := s.starting[key]
+	p := s.starting[t.tls]
 	if p == nil {
-		s.fail("thread %d begins at %#x with stack pointer %#x, which no clone asked for", t.tid, t.ip, t.sp)
+		s.fail("thread %d begins at %#x with thread pointer %#x, which no clone asked for", t.tid, t.ip, t.tls)
 		runtime.Goexit()
 	}
-	delete(s.starting, key)
+	delete(s.starting, t.tls)
 	p.t = t
 	s.programs[t] = p
 	s.group.Go(func() {
 		p.wait()
+		for t.ip < simProgram { // a signal came before its first instruction
+			p.handle()
+		}
 		p.code(p)
 		s.mu.Lock()
 		delete(s.programs, t)
@@ -209,9 +211,9 @@ func (p *program) clone(code func(*program)) uintptr {
 	const threadFlags, setTLS = 0x50f00, 0x80000
 	n := p.s.newProgram(code)
 	p.s.mu.Lock()
-	p.s.starting[n.sp] = n
+	p.s.starting[n.tls()] = n
 	p.s.mu.Unlock()
-	return p.call(nrClone, threadFlags|setTLS, n.sp, 0, 0, n.sp^0xf00)
+	return p.call(nrClone, threadFlags|setTLS, n.sp, 0, 0, n.tls())
 }
 
 // handler has signal sig handled by h.

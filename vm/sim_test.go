@@ -43,7 +43,7 @@ type sim struct {
 
 	mu       sync.Mutex
 	programs map[*vmThread]*program
-	starting map[uintptr]*program // by stack pointer
+	starting map[uintptr]*program // by thread pointer
 	handlers map[uintptr]func(*program, signal)
 	mapped   []vmRange           // what is mapped, in order of calls
 	calls    map[uintptr]int     // nucleus calls by number

@@ -101,7 +101,7 @@ func TestThreadIDs(t *testing.T) {
 					ids[i] = p.clone(func(p *program) {
 						p.spin(func() bool { return all })
 						want(s, "own id", p.call(nrGettid), ids[i])
-						want(s, "thread pointer", p.t.tls, p.sp^0xf00)
+						want(s, "thread pointer", p.t.tls, p.tls())
 						done++
 					})
 				}
