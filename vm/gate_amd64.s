@@ -184,7 +184,7 @@ TEXT runtime·vmresumeend(SB),NOSPLIT|NOFRAME,$0-0
 // vmpending handles the interrupts that came while the CPU was masked.
 TEXT runtime·vmpending(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	cpuBlock_stack(GS), SP
-	MOVQ	$0, cpuBlock_vector(GS)
+	MOVQ	$const_vectorIPI, cpuBlock_vector(GS)	// no exception
 	LEAQ	runtime·vmresumed(SB), AX
 	JMP	AX	// as in vmgate: no recursion
 
@@ -235,7 +235,11 @@ TEXT runtime·vmwrfsbase<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
 	RET
 
 // func vmcounter() uintptr
+//
+// Without LFENCE, RDTSC may execute before an earlier load has its value (SDM 2B,
+// RDTSC). A CPU that has loaded another CPU's reading would then read an older time.
 TEXT runtime·vmcounter<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-8
+	LFENCE
 	RDTSC
 	SHLQ	$32, DX
 	ORQ	DX, AX
@@ -252,6 +256,7 @@ TEXT runtime·vmscale<ABIInternal>(SB),NOSPLIT|NOFRAME,$0-24
 // vmclockgettime is clock_gettime of CLOCK_REALTIME and CLOCK_MONOTONIC, which the
 // runtime calls like the vDSO's: DI is the clock, SI points to a struct timespec.
 TEXT runtime·vmclockgettime(SB),NOSPLIT|NOFRAME,$0-0
+	LFENCE	// as in vmcounter
 	RDTSC
 	SHLQ	$32, DX
 	ORQ	DX, AX

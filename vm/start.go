@@ -26,6 +26,7 @@ func vmStart() *vmThread {
 	t := vmNewThread()
 	t.state = vmRunning
 	t.since = vmNow()
+	t.this().slice = t.since + vmSlice
 	t.enter(vmrt0(), vmArguments(s))
 
 	vm.ncpus = min(vmCountCPUs(), maxCPUs)

@@ -359,11 +359,9 @@ func vmLeave(t *vmThread) *vmThread {
 func vmUpcall(t *vmThread) *vmThread {
 	vmLock()
 	b := vmblock()
-	vector := b.vector
-	b.vector = 0
 	vmTake(b)
-	if vector != 0 && vector < vectorDevice {
-		vmException(t, vector, b.code, b.address)
+	if b.vector < vectorDevice {
+		vmException(t, b.vector, b.code, b.address)
 	}
 	if vm.head != nil && vmNow() >= t.this().slice {
 		t = vmYield(t)

@@ -23,6 +23,7 @@ type domain struct {
 var domains = []domain{
 	{"args", args},
 	{"asleep", asleep},
+	{"clock", clock},
 	{"codecs", codecs},
 	{"copying", copying},
 	{"crypto", cryptography},

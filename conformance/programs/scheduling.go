@@ -114,18 +114,56 @@ func timers() {
 	show("reset", t.Reset(time.Millisecond))
 	<-t.C
 
-	tick := time.NewTicker(2 * time.Millisecond)
-	last := <-tick.C
-	forward := true
-	for range 5 {
-		now := <-tick.C
-		forward = forward && now.After(last)
-		last = now
+	// A tick has the time at which it was sent, less the time by which its timer
+	// was late. A thread that loses its CPU between the two readings of the clock
+	// sends a time that is too late, on Linux too, so a tick may be before the
+	// one that was received last. It is never before its own turn.
+	const period = 2 * time.Millisecond
+	begin := time.Now()
+	tick := time.NewTicker(period)
+	inTurn, received := true, true
+	for n := range 6 {
+		sent := <-tick.C
+		now := time.Now()
+		inTurn = inTurn && sent.Sub(begin) >= time.Duration(n+1)*period
+		received = received && !now.Before(sent)
 	}
 	tick.Stop()
-	show("ticks forward", forward)
+	show("ticks in turn", inTurn)
+	show("ticks in the past", received)
 	show("wall clock", time.Now().Year() >= 2024)
 	show("monotonic", !time.Now().Before(start))
+}
+
+// clock: no thread reads a time before one that another thread has read and
+// passed on. That needs one clock for all CPUs, and readings in program order.
+func clock() {
+	type cell struct {
+		ns atomic.Int64 // the last reading of its writer, since start
+		_  [120]byte    // a cache line of its own
+	}
+	const d = 300 * time.Millisecond
+	start := time.Now()
+	cells := make([]cell, 2*runtime.NumCPU())
+	var backwards atomic.Int64
+	var wg sync.WaitGroup
+	for i := range cells {
+		wg.Go(func() {
+			for {
+				known := cells[(i+1)%len(cells)].ns.Load()
+				now := int64(time.Since(start))
+				if now < known {
+					backwards.Add(1)
+				}
+				cells[i].ns.Store(now)
+				if now > int64(d) {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	show("readings before an earlier one", backwards.Load())
 }
 
 // memory: the collector collects, gives back, and keeps to a limit.
