@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/libos/boot"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -29,6 +30,10 @@ type Config struct {
 	// MTU is that of the link in bytes, by default 1500. With segmentation offload
 	// a larger one only helps UDP.
 	MTU int
+
+	// Namespace is the network namespace in which the gateway makes its sockets.
+	// nil: the caller's. Each connection that is being made there holds a thread.
+	Namespace *netns.Namespace
 
 	// Resolvers are the name servers that get the guest's queries. nil: those of
 	// the host's /etc/resolv.conf. If there are none at all, the host's own

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/pith-os/pith/internal/netns"
 )
 
 const (
@@ -100,7 +102,7 @@ func (d *dnsForwarder) resolve(ctx context.Context, network string, query []byte
 		return answerLocally(ctx, query)
 	}
 	for _, s := range servers {
-		if answer, err := exchange(ctx, network, s, query); err == nil {
+		if answer, err := d.exchange(ctx, network, s, query); err == nil {
 			return answer
 		}
 	}
@@ -108,11 +110,13 @@ func (d *dnsForwarder) resolve(ctx context.Context, network string, query []byte
 }
 
 // exchange sends query to a name server and returns its answer.
-func exchange(ctx context.Context, network string, server netip.AddrPort, query []byte) ([]byte, error) {
+func (d *dnsForwarder) exchange(ctx context.Context, network string, server netip.AddrPort, query []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, server.String())
+	conn, err := netns.Make(d.g.cfg.Namespace, func() (net.Conn, error) {
+		return dialer.DialContext(ctx, network, server.String())
+	})
 	if err != nil {
 		return nil, err
 	}

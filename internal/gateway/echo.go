@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/pith-os/pith/internal/netns"
+
 	"golang.org/x/sys/unix"
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -77,7 +79,7 @@ func (g *Gateway) openEcho(k flowKey) (*flow, verdict) {
 	if v != allow {
 		return nil, v
 	}
-	conn, err := dialPing(to.Addr())
+	conn, err := netns.Make(g.cfg.Namespace, func() (*net.UDPConn, error) { return dialPing(to.Addr()) })
 	if err != nil {
 		return nil, verdictOf(err)
 	}

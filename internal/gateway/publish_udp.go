@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/pith-os/pith/internal/netns"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +25,9 @@ func (g *Gateway) listenUDP(network, hostAddr string, guestPort uint16) (*udpPor
 	if err != nil {
 		return nil, err
 	}
-	conn, err := net.ListenUDP(network, addr)
+	conn, err := netns.Make(g.cfg.Namespace, func() (*net.UDPConn, error) {
+		return net.ListenUDP(network, addr)
+	})
 	if err != nil {
 		return nil, err
 	}

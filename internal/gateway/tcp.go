@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pith-os/pith/internal/netns"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -160,7 +162,9 @@ func (t *tcpTable) dial(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, 
 	if v != allow {
 		return nil, v
 	}
-	conn, err := t.dialer.DialContext(ctx, "tcp", to.String())
+	conn, err := netns.Make(t.g.cfg.Namespace, func() (net.Conn, error) {
+		return t.dialer.DialContext(ctx, "tcp", to.String())
+	})
 	if err != nil {
 		return nil, verdictOf(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/pith-os/pith/internal/netns"
+
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -65,7 +67,9 @@ func (g *Gateway) openUDP(guest, dst netip.AddrPort) (*flow, verdict) {
 	if v != allow {
 		return nil, v
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	conn, err := netns.Make(g.cfg.Namespace, func() (*net.UDPConn, error) {
+		return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	})
 	if err != nil {
 		return nil, verdictOf(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pith-os/pith/internal/netns"
 )
 
 // described is a monitor that is nothing but its description.
@@ -26,8 +28,8 @@ var errStarted = errors.New("started")
 // plugs is a network that needs these parts.
 type plugs []Part
 
-func (p plugs) Needs() []Part      { return p }
-func (plugs) Open() (*Plug, error) { return nil, errors.New("opened") }
+func (p plugs) Needs() []Part                      { return p }
+func (plugs) Open(*netns.Namespace) (*Plug, error) { return nil, errors.New("opened") }
 
 func TestEachMistakeNamesItsPart(t *testing.T) {
 	dir := t.TempDir()

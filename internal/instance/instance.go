@@ -78,7 +78,7 @@ func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 		return nil, err
 	}
 	if s.Network != nil {
-		if i.plug, err = s.Network.Open(); err != nil {
+		if i.plug, err = s.Network.Open(s.Namespace); err != nil {
 			return nil, err
 		}
 		l.Network, l.Boot.Net = i.plug.Network, &i.plug.Card

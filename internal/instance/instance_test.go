@@ -18,6 +18,8 @@ import (
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor"
+	"github.com/pith-os/pith/internal/netns"
+	"github.com/pith-os/pith/internal/netns/netnstest"
 	"github.com/pith-os/pith/internal/network"
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
@@ -276,7 +278,7 @@ type mortal struct {
 
 func (mortal) Needs() []instance.Part { return nil }
 
-func (m mortal) Open() (*instance.Plug, error) {
+func (m mortal) Open(*netns.Namespace) (*instance.Plug, error) {
 	return &instance.Plug{Network: m, Card: m.Guest(), Close: m.Close}, nil
 }
 
@@ -322,6 +324,41 @@ func TestNetworkThatDiesIsAnErrorOfTheProgramsConnections(t *testing.T) {
 		if err != nil || code != 3 || !strings.Contains(said, fmt.Sprintf("\nerrno %d\n", linux.ENETDOWN)) ||
 			!strings.Contains(said, "pith: the network ended: the cable is cut\n") {
 			t.Errorf("exit code %d, %v, %q", code, err, said)
+		}
+	})
+}
+
+func TestNetworkWorksInANamespaceOfTheHost(t *testing.T) {
+	ns, err := netns.Open(netnstest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	onEach(t, func(t *testing.T, spec func(...string) *instance.Spec) {
+		l, err := netns.Make(ns, func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		peer := fmt.Sprintf("10.0.2.2:%d", l.Addr().(*net.TCPAddr).Port)
+
+		s := spec("network", peer)
+		s.Network = network.User{}
+		if code, err := start(t, s).Wait(); code != 3 || err != nil || !strings.Contains(output(t, s), "refused") {
+			t.Errorf("from the caller's namespace: %d, %v, %q", code, err, output(t, s))
+		}
+
+		s = spec("network", peer)
+		s.Network, s.Namespace = network.User{}, ns
+		i := start(t, s)
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, i, s, "connected")
+		c.Close()
+		if code, err := i.Wait(); code != 0 || err != nil {
+			t.Errorf("from the namespace: %d, %v, %q", code, err, output(t, s))
 		}
 	})
 }

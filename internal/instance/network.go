@@ -2,6 +2,7 @@ package instance
 
 import (
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -10,9 +11,10 @@ import (
 type Network interface {
 	// Needs returns the parts that the network asks of a monitor.
 	Needs() []Part
-	// Open opens the network for one instance. Start calls it, and closes what
-	// it returns when the instance has ended.
-	Open() (*Plug, error)
+	// Open opens the network for one instance in network namespace ns of the
+	// host; nil: the caller's. Start calls it, and closes what it returns when
+	// the instance has ended.
+	Open(ns *netns.Namespace) (*Plug, error)
 }
 
 // Plug is an open network.

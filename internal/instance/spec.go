@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strconv"
 
+	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -13,8 +14,7 @@ import (
 // rules.
 //
 // A Spec owns nothing. Files, sockets and streams stay their maker's, who
-// closes them after the instance has ended. An instance is in the network
-// namespace of the process that calls [Start].
+// closes them after the instance has ended.
 type Spec struct {
 	// Monitor runs the image.
 	Monitor Monitor
@@ -45,6 +45,11 @@ type Spec struct {
 
 	// Network is what the network card is plugged into; nil: no card.
 	Network Network
+	// Namespace is the network namespace of the host in which Network is opened:
+	// the gateway makes its sockets there, and a tap interface is looked for there.
+	// nil: the caller's. The image itself is in no network namespace of the host.
+	// The owner of the Ports' sockets decides which namespace they are in.
+	Namespace *netns.Namespace
 	// Ports are the program's published TCP ports. They need a Network.
 	Ports []Port
 

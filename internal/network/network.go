@@ -13,6 +13,7 @@ import (
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/internal/tap"
 	"github.com/pith-os/pith/libos/boot"
 )
@@ -38,8 +39,8 @@ var _ instance.Network = User{}
 func (User) Needs() []instance.Part { return nil }
 
 // Open implements [instance.Network].
-func (u User) Open() (*instance.Plug, error) {
-	g, err := gateway.New(gateway.Config{})
+func (u User) Open(ns *netns.Namespace) (*instance.Plug, error) {
+	g, err := gateway.New(gateway.Config{Namespace: ns})
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +69,12 @@ var _ instance.Network = TAP{}
 func (TAP) Needs() []instance.Part { return []instance.Part{instance.TAP} }
 
 // Open implements [instance.Network].
-func (t TAP) Open() (*instance.Plug, error) {
-	i, err := tap.Open(t.Interface)
+func (t TAP) Open(ns *netns.Namespace) (*instance.Plug, error) {
+	i, err := netns.Make(ns, func() (*tap.Interface, error) { return tap.Open(t.Interface) })
 	if err != nil {
 		return nil, &instance.Error{Part: instance.TAP, Err: err}
 	}
-	mtu, err := i.MTU()
+	mtu, err := netns.Make(ns, i.MTU)
 	if err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
