@@ -79,7 +79,11 @@ func derive(dir string) error {
 		}
 		files = append(files, found...)
 	}
-	files = append(files, filepath.Join(runtime.GOROOT(), "src/runtime/defs_linux_"+runtime.GOARCH+".go"))
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOROOT: %w", err)
+	}
+	files = append(files, filepath.Join(strings.TrimSpace(string(goroot)), "src/runtime/defs_linux_"+runtime.GOARCH+".go"))
 	var moved []string
 	for _, file := range files {
 		data, err := os.ReadFile(file)
