@@ -1,10 +1,8 @@
 package kvm
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 
 	"github.com/pith-os/pith/internal/kvm"
@@ -12,56 +10,22 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// cpu is a vCPU.
-type cpu struct {
-	*kvm.VCPU
-	m  *machine
-	id int
+// handleArch handles the exits that handle does not know: an access to an I/O port.
+func (c *cpu) handleArch(reason uint32) error {
+	if reason != kvm.ExitIO {
+		return fmt.Errorf("KVM stopped for reason %d%s: %s", reason, c.registers(), otherwise)
+	}
+	io, err := c.IO()
+	if err != nil {
+		return err
+	}
+	return c.m.ports.access(io)
 }
 
-// loop runs the guest on a thread of its own, which confine confines first.
-func (c *cpu) loop(confine func(*kvm.VCPU) error) {
-	runtime.LockOSThread()
-	err := confine(c.VCPU)
-	for err == nil {
-		var reason uint32
-		if reason, err = c.Run(); err == nil {
-			err = c.handle(reason)
-		}
-	}
-	if errors.Is(err, errEnd) {
-		c.m.stop(nil)
-		return
-	}
-	c.m.stop(fmt.Errorf("vCPU %d: %w", c.id, err))
-}
-
-// errEnd says that the guest has ended itself.
-var errEnd = errors.New("end")
-
-// handle handles an exit of the vCPU.
-func (c *cpu) handle(reason uint32) error {
-	c.m.coalesced.Lock()
-	c.Coalesced(c.m.access)
-	c.m.coalesced.Unlock()
-	switch reason {
-	case kvm.ExitIO:
-		io, err := c.IO()
-		if err != nil {
-			return err
-		}
-		return c.m.ports.access(io)
-	case kvm.ExitMMIO:
-		c.m.access(c.MMIO())
-		return nil
-	case kvm.ExitInterrupted:
-		return nil
-	case kvm.ExitShutdown, kvm.ExitSystemEvent:
-		return errors.New("the image crashed: it reset the virtual machine" + c.registers())
-	case kvm.ExitInternalError:
-		return fmt.Errorf("KVM stopped: %s%s: %s", c.InternalError(), c.registers(), otherwise)
-	}
-	return fmt.Errorf("KVM stopped for reason %d%s: %s", reason, c.registers(), otherwise)
+// doorbellMessage returns the message that interrupts vCPU id by its doorbell (Intel SDM 3A
+// §11.11). The number of its APIC is id.
+func doorbellMessage(id int) kvm.Message {
+	return kvm.Message{Addr: 0xfee00000 | uint64(id)<<12, Data: boot.DoorbellVector}
 }
 
 // registers returns where the vCPU is, as the end of an error.

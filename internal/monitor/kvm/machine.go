@@ -10,7 +10,6 @@ import (
 	"github.com/pith-os/pith/internal/device/mmio"
 	"github.com/pith-os/pith/internal/event"
 	"github.com/pith-os/pith/internal/kvm"
-	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
@@ -121,8 +120,7 @@ func (m *machine) addDoorbell() (addr uint64, err error) {
 			return 0, os.NewSyscallError("eventfd", err)
 		}
 		line := uint32(len(m.routes))
-		// Intel SDM 3A §11.11; the APIC's number is the CPU's.
-		m.routes = append(m.routes, kvm.Message{Addr: 0xfee00000 | uint64(c.id)<<12, Data: boot.DoorbellVector})
+		m.routes = append(m.routes, doorbellMessage(c.id))
 		if err := errors.Join(m.vm.Interrupt(fd, line), m.vm.Notify(fd, doorbellAddr, uint32(c.id))); err != nil {
 			return 0, err
 		}
