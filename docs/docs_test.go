@@ -99,6 +99,31 @@ func TestTheIndexNamesEveryDocument(t *testing.T) {
 	}
 }
 
+func TestTheMapHasEveryRoomAndNoOther(t *testing.T) {
+	named := make(map[string]bool)
+	for line := range strings.Lines(read(t, "design.md")) {
+		if first, _, ok := strings.Cut(strings.TrimPrefix(line, "|"), "|"); ok && strings.HasPrefix(line, "|") {
+			for _, m := range room.FindAllStringSubmatch(first, -1) {
+				named[m[1]] = true
+				if _, err := os.Stat(filepath.Join("..", m[1])); err != nil {
+					t.Errorf("design.md names a folder that is not there: %v", err)
+				}
+			}
+		}
+	}
+	for _, parent := range []string{"internal", "internal/monitor", "libos"} {
+		folders, err := os.ReadDir(filepath.Join("..", parent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range folders {
+			if path := parent + "/" + f.Name(); f.IsDir() && !named[path] {
+				t.Errorf("no table of design.md names the folder %s", path)
+			}
+		}
+	}
+}
+
 func TestSentencesEndWhereTheyDo(t *testing.T) {
 	text := "# A heading that is none\n\nOne two. Three `a b c` four\nfive: [six seven](x.md#y.z). 1.5 is e.g. one.\n\n" +
 		"| a table. | x |\n\n    indented code here\n\n- An item (with two). Its second.\n- Another item\n  goes on\n\n```\nfenced code\n```\n\n1. First.\n"
@@ -123,6 +148,7 @@ func TestAnchorsAreThoseOfGitHub(t *testing.T) {
 
 var (
 	link        = regexp.MustCompile(`\[([^\]]*)\]\(([^)\s]+)\)`)
+	room        = regexp.MustCompile("`((?:cmd|internal|libos|vm|nucleus)[a-z0-9/]*)`")
 	inlineCode  = regexp.MustCompile("`[^`\n]+`")
 	listItem    = regexp.MustCompile(`^\s*([-*]|\d+\.) `)
 	sentenceEnd = regexp.MustCompile(`[.!?][)"*]*\s+([A-Z0-9\["*(]|CODE)`)
