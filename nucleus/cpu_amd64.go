@@ -9,7 +9,8 @@ const (
 	cpuidX2APIC   = 1 << 21 // leaf 1, ECX
 	cpuidDeadline = 1 << 24
 	cpuidXSAVE    = 1 << 26
-	cpuidFSGSBASE = 1 << 0 // leaf 7, EBX
+	cpuidHTT      = 1 << 28 // leaf 1, EDX
+	cpuidFSGSBASE = 1 << 0  // leaf 7, EBX
 	cpuidSMEP     = 1 << 7
 	cpuidSMAP     = 1 << 20
 	cpuidUMIP     = 1 << 2  // leaf 7, ECX
@@ -34,12 +35,17 @@ func nucleusNeeds() {
 	}
 }
 
-// features finds the CPU's optional features.
+// features finds the CPU's optional features, and how many CPUs there are. CPUID at
+// CPL 3 may have the host's answers where the host interprets CPL 0.
 //
 //go:nosplit
 func (n *nucleus) features(s *vmShared) {
 	most, _, _, _ := nucleuscpuid(0, 0)
-	_, _, c, _ := nucleuscpuid(1, 0)
+	_, b, c, d := nucleuscpuid(1, 0)
+	s.cpus = 1
+	if d&cpuidHTT != 0 {
+		s.cpus = max(uintptr(b>>16&0xff), 1)
+	}
 	n.cr4 = cr4PAE | cr4PGE | cr4FXSR | cr4XMM
 	n.apicMSR = c&cpuidX2APIC != 0
 	n.deadline = c&cpuidDeadline != 0

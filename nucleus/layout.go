@@ -89,6 +89,7 @@ type vmShared struct {
 	irqs     [2]uint64  // atomic bitmap, by vector: the interrupts that came
 	khz      uintptr    // frequency of the counter that the clock reads; 0: not known
 	memory   uintptr    // bytes
+	cpus     uintptr    // number of CPUs; the boot parameters may ask for fewer
 	line     uintptr    // length of the boot parameters in bytes
 	defaults [2]uintptr // the image's own boot parameters: address, length
 	rsdp     uintptr

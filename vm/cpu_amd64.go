@@ -2,17 +2,6 @@
 
 package runtime
 
-// vmCountCPUs returns the number of logical processors according to CPUID.
-//
-//go:nosplit
-func vmCountCPUs() uintptr {
-	_, b, _, d := vmcpuid(1, 0)
-	if d>>28&1 == 0 {
-		return 1
-	}
-	return max(uintptr(b>>16&0xff), 1)
-}
-
 // vmSeed returns a number that differs from boot to boot, for the runtime's hash
 // functions and the like. Numbers that nobody may guess come from package entropy.
 //

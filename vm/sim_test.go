@@ -143,7 +143,7 @@ func newSim(t testing.TB, cpus int, seed uint64) *sim {
 	clear(unsafe.Slice((*byte)(unsafe.Pointer(userShared)), simShared))
 	vmclock.base, vmclock.mult, vmclock.wall = 0, 0, 0
 	p := vmSharedPage()
-	p.khz, p.memory = 1_000_000, simMemory
+	p.khz, p.memory, p.cpus = 1_000_000, simMemory, uintptr(cpus)
 	p.image = userShared + simShared/2
 	s.parameters("cpus=" + fmt.Sprint(cpus))
 	active = s
@@ -535,9 +535,8 @@ func memmove(to, from unsafe.Pointer, n uintptr) {
 }
 func memclrNoHeapPointers(p unsafe.Pointer, n uintptr) { clear(unsafe.Slice((*byte)(p), n)) }
 
-func vmcpuid(leaf, sub uint32) (a, b, c, d uint32) {
-	return 0, uint32(len(active.cpus)) << 16, 0, 1 << 28
-}
+// vmcpuid has no features, RDRAND included.
+func vmcpuid(leaf, sub uint32) (a, b, c, d uint32) { return 0, 0, 0, 0 }
 
 // I/O ports: the CMOS clock and the debug console.
 

@@ -29,7 +29,7 @@ func vmStart() *vmThread {
 	t.this().slice = t.since + vmSlice
 	t.enter(vmrt0(), vmArguments(s))
 
-	vm.ncpus = min(vmCountCPUs(), maxCPUs)
+	vm.ncpus = min(s.cpus, maxCPUs)
 	if asked := s.parameters().number("cpus="); asked != 0 {
 		vm.ncpus = min(vm.ncpus, asked)
 	}
