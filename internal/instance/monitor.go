@@ -83,8 +83,8 @@ type Launch struct {
 	Verbose bool
 }
 
-// Tell writes a line about the instance to its standard error, for the user.
-func (l *Launch) Tell(format string, args ...any) {
+// Warn writes a line for the user about the instance to the instance's standard error.
+func (l *Launch) Warn(format string, args ...any) {
 	if l.Stderr != nil {
 		fmt.Fprintf(l.Stderr, "pith: "+format+"\n", args...)
 	}

@@ -49,7 +49,7 @@ func (i *Instance) supervise(ctx context.Context) {
 	if l := r.Link(); l != nil {
 		tasks.Go(func() {
 			if err := i.launch.Network.Serve(serving, l); err != nil && serving.Err() == nil {
-				i.launch.Tell("the network ended: %v", errors.Join(err, r.Unplug()))
+				i.launch.Warn("the network ended: %v", errors.Join(err, r.Unplug()))
 			}
 		})
 	}

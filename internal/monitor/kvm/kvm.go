@@ -167,7 +167,7 @@ func (r *running) Result() (int, error) {
 		return 0, err
 	}
 	if status.Signaled() && status.Signal() == unix.SIGSYS {
-		r.launch.Tell("killed: the virtual machine monitor made a system call that its jail forbids, please report this")
+		r.launch.Warn("killed: the virtual machine monitor made a system call that its jail forbids, please report this")
 	}
 	return instance.ExitCode(status), nil
 }

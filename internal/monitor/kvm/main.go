@@ -25,7 +25,7 @@ func Main() {
 	code, err := serve()
 	if err != nil {
 		// If the monitor is gone, nobody reads this.
-		_ = jail.Tell(statusFD, jail.Report{Error: err.Error()})
+		_ = jail.SendReport(statusFD, jail.Report{Error: err.Error()})
 		code = boot.ExitFailure
 	}
 	os.Exit(code)
@@ -41,7 +41,7 @@ func serve() (exit int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := jail.Tell(statusFD, jail.Report{}); err != nil {
+	if err := jail.SendReport(statusFD, jail.Report{}); err != nil {
 		return 0, fmt.Errorf("report to the monitor: %w", err)
 	}
 	var counted []*kvm.Stats

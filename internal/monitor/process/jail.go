@@ -42,7 +42,7 @@ func Main() {
 		status := statusFD(listeners)
 		err = enter(listeners, status)
 		// If the monitor is gone, nobody reads this.
-		_ = jail.Tell(status, jail.Report{Error: err.Error()})
+		_ = jail.SendReport(status, jail.Report{Error: err.Error()})
 	}
 	os.Exit(boot.ExitFailure)
 }
@@ -65,7 +65,7 @@ func enter(listeners, status int) error {
 	if err != nil {
 		return err
 	}
-	if err := jail.Tell(status, jail.Report{Root: root}); err != nil {
+	if err := jail.SendReport(status, jail.Report{Root: root}); err != nil {
 		return fmt.Errorf("report to the monitor: %w", err)
 	}
 

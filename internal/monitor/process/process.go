@@ -130,7 +130,7 @@ func (r *running) Result() (int, error) {
 		return 0, err
 	}
 	if status.Signaled() && status.Signal() == unix.SIGSYS {
-		r.launch.Tell("killed: the image made a system call that its monitor forbids")
+		r.launch.Warn("killed: the image made a system call that its monitor forbids")
 	}
 	return instance.ExitCode(status), nil
 }

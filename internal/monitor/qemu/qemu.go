@@ -76,7 +76,7 @@ func (Monitor) Start(ctx context.Context, l *instance.Launch) (instance.Running,
 	}
 	vm.how = how.String()
 	if l.Machine.Debugger != "" {
-		l.Tell("the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s",
+		l.Warn("the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s",
 			l.Machine.Debugger, symbols(l.Image))
 	}
 	return vm, nil
