@@ -57,7 +57,8 @@ func find(ctx context.Context, dir string) (h host, err error) {
 		return h, err
 	}
 	if isFolder(filepath.Join(h.GOROOT, "src", "pith")) {
-		// GOROOT is a derived distribution if its own go command runs pith.
+		// The user's GOROOT is itself a derived distribution. This is so if pith is a
+		// child of that distribution's go command.
 		pkg, err := filepath.EvalSymlinks(filepath.Join(h.GOROOT, "pkg"))
 		if err != nil {
 			return h, fmt.Errorf("finding what %s was derived from: %w", h.GOROOT, err)

@@ -19,7 +19,7 @@ type cpu struct {
 	id int
 }
 
-// loop runs the guest on a thread of its own, which confine confines first.
+// loop runs the guest on its own thread. It first calls confine on that thread.
 func (c *cpu) loop(confine func(*kvm.VCPU) error) {
 	runtime.LockOSThread()
 	err := confine(c.VCPU)
@@ -36,7 +36,7 @@ func (c *cpu) loop(confine func(*kvm.VCPU) error) {
 	c.m.stop(fmt.Errorf("vCPU %d: %w", c.id, err))
 }
 
-// errEnd says that the guest has ended itself.
+// errEnd means that the guest has ended itself.
 var errEnd = errors.New("end")
 
 // handle handles an exit of the vCPU.
@@ -64,7 +64,7 @@ func (c *cpu) handle(reason uint32) error {
 	return fmt.Errorf("KVM stopped for reason %d%s: %s", reason, c.registers(), otherwise)
 }
 
-// registers returns where the vCPU is, as the end of an error.
+// registers describes the vCPU's position, for the end of an error message.
 func (c *cpu) registers() string {
 	r, err := c.Regs()
 	if err != nil {
@@ -78,20 +78,20 @@ func (c *cpu) registers() string {
 		r.RIP, s.CS.Selector, r.RFLAGS, r.RSP, r.RAX, s.CR2, s.CR3)
 }
 
-// ports are the VM's I/O ports: what an image writes without a driver, and its
-// exit code (package boot).
+// ports are the VM's I/O ports. Through them an image writes text without a driver, and
+// sends its exit code (package boot).
 type ports struct {
-	text *os.File // nil: nowhere
+	text *os.File // receives the text; nil: discarded
 
 	mu      sync.Mutex
 	control guest.Lines // of boot.DebugControl
-	exit    int         // noExit at first
+	exit    int         // exit code, or noExit
 }
 
-// noExit is the exit code of an image that has sent none.
+// noExit means that the image has not sent an exit code.
 const noExit = -1
 
-// debugThere is what a port of a debug console reads.
+// debugThere is the value that the port of a debug console returns for a read.
 const debugThere = 0xe9
 
 func newPorts(text *os.File) *ports {
@@ -118,7 +118,7 @@ func (p *ports) access(io kvm.IO) error {
 		}
 	case io.Port == boot.DebugText:
 		if p.text != nil {
-			// A text that nobody reads is no reason to end the program.
+			// The program goes on if its text has no reader.
 			_, _ = p.text.Write(io.Data)
 		}
 	case io.Port == boot.DebugControl:

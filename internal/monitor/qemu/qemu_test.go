@@ -251,7 +251,7 @@ func awaitStart(t *testing.T, stderr *os.File) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(contents(t, stderr), "started"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the machine does not start")
+			t.Fatal("the VM does not start")
 		}
 	}
 }
