@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bounds are what the table depends on.
+// bounds has the values that the table depends on.
 type bounds struct {
-	pid       int  // as the image sees it
-	network   bool // there is a network device
-	folders   bool // there are folders of the host
+	pid       int  // the image's process id in its own namespace
+	network   bool // the instance has a network card
+	folders   bool // the instance has folders of the host
 	listeners int  // number of listening sockets
 	exec      execCall
 }
 
-// execCall are the arguments of the one execveat(2) that starts the image.
+// execCall has the arguments of the only execveat(2), which starts the image.
 type execCall struct {
 	fd               int
 	path, argv, envp uintptr
@@ -28,7 +28,7 @@ const maxDescriptors = 1 << 16
 
 const allBits = ^uint64(0)
 
-// permitted is the table, the most frequent calls first.
+// permitted returns the table, the most frequent calls first.
 func permitted(b bounds) []jail.Call {
 	permit := jail.Permit
 	one := func(arg int, n int) seccomp.Rule { return seccomp.In(arg, seccomp.One(uint32(n))) }
@@ -36,7 +36,7 @@ func permitted(b bounds) []jail.Call {
 	connections := seccomp.Range{First: uint32(boot.FDListen + b.listeners), Last: maxDescriptors - 1}
 	device := func(fd uint32, there bool) seccomp.Range {
 		if !there {
-			return seccomp.Range{First: fd, Last: fd - 1} // none
+			return seccomp.Range{First: fd, Last: fd - 1} // an empty range
 		}
 		return seccomp.One(fd)
 	}
