@@ -66,7 +66,7 @@ func (d *deviceFlags) network() (instance.Network, error) {
 	name, tap := strings.CutPrefix(d.net, "tap:")
 	switch {
 	case d.net == "none" && rate != 0:
-		return nil, fmt.Errorf("--net-rate %s: an instance with --net none moves nothing: leave one of them out", d.netRate)
+		return nil, fmt.Errorf("--net-rate %s: an instance with --net none has no network card: leave out one of the two flags", d.netRate)
 	case d.net == "none":
 		return nil, nil
 	case d.net == "user":

@@ -13,7 +13,7 @@ import (
 func (s *session) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this host can build and run images on, and how to get more",
+		Short: "Check what this host can build and run, and say how to get more",
 		Long: `Look for what building and running images needs. The exit code is 1 if
 something is missing and one of them does not work without it.`,
 		Example: "  pith doctor",

@@ -98,7 +98,7 @@ func splitTestFlags(args []string) (own, rest []string, err error) {
 		case slices.Contains([]string{"--race", "--msan", "--asan"}, name) && value != "false":
 			return nil, nil, fmt.Errorf("%s needs cgo, which no image has: use go test %s beside pith test", arg, arg)
 		case name == "--fuzz":
-			return nil, nil, fmt.Errorf("%s starts processes, which no image can: use go test to fuzz, and pith test to run what it finds", arg)
+			return nil, nil, fmt.Errorf("%s starts processes, which no image can: fuzz with go test, and run the inputs that it finds with pith test", arg)
 		default:
 			rest = append(rest, arg)
 		}

@@ -64,7 +64,7 @@ func (i *instanceFlags) plan(ctx context.Context, preferred string) (*plan, erro
 		return nil, fmt.Errorf("--memory %s: %w", i.memory, err)
 	}
 	if i.hostname == "" {
-		return nil, errors.New("--hostname: an empty name is none: leave the flag out, or give a name")
+		return nil, errors.New("--hostname: the name is empty: give a name, or leave out the flag")
 	}
 	if p.monitor, err = chooseMonitor(ctx, i.monitor, preferred, p.Needs()); err != nil {
 		return nil, err

@@ -165,9 +165,9 @@ func (r *runFlags) check(ctx context.Context) (*plan, error) {
 		user, ok := p.Network.(network.User)
 		switch {
 		case p.Network == nil:
-			return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave one of them out", r.publish[0])
+			return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave out one of the two flags", r.publish[0])
 		case !ok:
-			return nil, fmt.Errorf("-p %s: an instance with --net tap has its ports at an address of its own: leave -p out", r.publish[0])
+			return nil, fmt.Errorf("-p %s: an instance with --net tap has its own address: leave out -p", r.publish[0])
 		}
 		for _, m := range ports {
 			if m.udp {

@@ -53,7 +53,7 @@ func parsePorts(list []string) ([]portMapping, error) {
 		}
 		key := guest{p.udp, p.guest}
 		if other, ok := seen[key]; ok {
-			return nil, fmt.Errorf("-p %s: port %d of the program is published by -p %s already: leave one of them out", s, p.guest, other)
+			return nil, fmt.Errorf("-p %s: port %d of the program is already published by -p %s: leave out one of the two", s, p.guest, other)
 		}
 		seen[key] = s
 		ports = append(ports, p)

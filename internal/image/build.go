@@ -18,27 +18,27 @@ import (
 
 // Options describe a build.
 type Options struct {
-	Package string // as go build and go run take it: import path, ./dir, file.go, path@version
+	Package string // as for go build and go run: import path, ./dir, file.go, path@version
 	Output  string // file to write; empty: the package's name with the suffix .pith
 	Dir     string // folder to build in; empty: the current one
 
 	Tags     string
-	Ldflags  *string // nil: the user's GOFLAGS decide, else there is no symbol table
+	Ldflags  *string // nil: the user's GOFLAGS; if they have no flags either, no symbol table
 	Trimpath bool
-	Verbose  bool // names of packages as they are compiled
+	Verbose  bool // print the names of packages during compilation
 	Files    []Mapping
-	Args     []string // the program's arguments when none are given at run time
+	Args     []string // the program's arguments if the user gives none at run time
 	Env      []string // K=V
 
 	// Stderr gets go build's output if Verbose is set.
 	Stderr io.Writer
-	// Progress is called with a description before a step that may take long.
+	// Progress is called with a description before each step that may take long.
 	Progress func(string)
 }
 
 var errNotMain = errors.New("not a program: an image is made of exactly one package main")
 
-// GoError is go build's refusal. Output is what it printed.
+// GoError means that go build failed. Output is go build's output.
 type GoError struct {
 	Package string
 	Output  string
@@ -48,7 +48,7 @@ func (e *GoError) Error() string { return "go could not build " + e.Package + ":
 
 // Distribution is a Go distribution derived by package toolchain.
 type Distribution interface {
-	// Command returns a run of its go command, for images and without cgo.
+	// Command returns a run of its go command, which builds images without cgo.
 	Command(ctx context.Context, args ...string) *exec.Cmd
 }
 
@@ -104,8 +104,8 @@ func Build(ctx context.Context, d Distribution, o Options) (*Result, error) {
 }
 
 // Finish makes an image of an executable that the go command of a derived distribution has
-// linked: it does what Build does after the link. goroot is the distribution's GOROOT. The
-// program's name is the name of the file.
+// linked. It takes the same steps as Build after the link. goroot is the distribution's GOROOT.
+// The program's name is the name of the file.
 func Finish(executable, goroot string, o Options) (*Result, error) {
 	data, err := os.ReadFile(executable)
 	if err != nil {
@@ -202,21 +202,22 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldfla
 	packages := []string{o.Package}
 	if overlay != "" {
 		flags = append(flags, "-overlay="+overlay)
-		if strings.HasSuffix(o.Package, ".go") { // a list of files is complete only with it
+		if strings.HasSuffix(o.Package, ".go") { // a list of files must include the importer
 			packages = append(packages, filepath.Join(filepath.Dir(o.Package), importer))
 		}
 	}
 	var args []string
 	remote := strings.Contains(o.Package, "@")
 	if remote {
-		args = append([]string{"install"}, flags...) // go build knows no version
+		args = append([]string{"install"}, flags...) // go build accepts no version
 	} else {
 		args = append([]string{"build", "-o", bin + string(filepath.Separator)}, flags...)
 	}
 	cmd := d.Command(ctx, append(append(args, "--"), packages...)...)
 	cmd.Dir = o.Dir
 	cmd.Env = append(cmd.Environ(), "GOBIN="+bin)
-	// After an interrupt go removes its temporary files. Killed, it cannot.
+	// After an interrupt the go command removes its temporary files. If it is killed, it
+	// cannot.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = interruptGrace
 	var stderr bytes.Buffer
@@ -253,12 +254,12 @@ func (o *Options) compile(ctx context.Context, d Distribution, tmp string, ldfla
 		return nil, "", err
 	}
 	if p, err = parseProgram(data); err != nil {
-		return nil, "", fmt.Errorf("reading what the Go linker wrote: %w", err)
+		return nil, "", fmt.Errorf("reading the linked program: %w", err)
 	}
 	return p, name, nil
 }
 
-// writeFile replaces path by an executable file in one step, so that a failed build leaves the
+// writeFile replaces path with an executable file in one step, so that a failed build keeps the
 // old file.
 func writeFile(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")

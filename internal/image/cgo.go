@@ -17,22 +17,22 @@ func (e *CgoError) Error() string {
 	return fmt.Sprintf("package %s needs cgo, which an image cannot have: use a package written in Go, or a build tag that leaves it out", e.Package)
 }
 
-// listed is what go list -json says about a package.
+// listed is the output of go list -json for a package.
 type listed struct {
 	ImportPath string
 	Dir        string
 	Standard   bool
-	GoFiles    []string // without cgo
-	CgoFiles   []string // those that import "C"
+	GoFiles    []string // files that do not import "C"
+	CgoFiles   []string // files that import "C"
 	Imports    []string
 }
 
-// needsCgo returns an error if a package that uses cgo is the reason for a failed build.
-// Without cgo the go command leaves out files that need it. Then it reports names that those
-// files declare, or a package without files.
+// needsCgo returns an error if a build failed because a package uses cgo. Without cgo the go
+// command leaves out the files that need it. It then reports undefined names that those files
+// declare, or a package without files.
 func (o *Options) needsCgo(ctx context.Context, d Distribution, output string) error {
 	if strings.Contains(o.Package, "@") {
-		return nil // go list knows no version
+		return nil // go list accepts no version
 	}
 	args := []string{"list", "-e", "-deps", "-json=ImportPath,Dir,Standard,GoFiles,CgoFiles,Imports"}
 	if o.Tags != "" {
@@ -43,7 +43,7 @@ func (o *Options) needsCgo(ctx context.Context, d Distribution, output string) e
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1")
 	out, err := cmd.Output()
 	if err != nil {
-		return nil // the build's own error says more than this one
+		return nil // the build's own error explains more than this one
 	}
 	var pkgs []listed
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {

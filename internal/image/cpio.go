@@ -16,8 +16,8 @@ import (
 type tree map[string]entry
 
 // entry is a file, a folder or a symbolic link of the root. The same files must give the same
-// image wherever they come from. So owners, times and all permissions of the host except
-// execution are left out.
+// image on every host. So an entry has no owner and no times, and the only permission that it
+// keeps is execution.
 type entry struct {
 	mode fs.FileMode // type, and 0644 or 0755
 	data []byte      // contents, or a symbolic link's target

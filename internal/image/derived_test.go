@@ -56,8 +56,8 @@ func TestDerivedProgramsHoldOnlyWhatTheyReach(t *testing.T) {
 		extra int64 // bytes that the image may add to the plain binary
 		certs bool
 	}{
-		// docs/benchmarks.md has the figures; these limits only tell when
-		// something large has become reachable.
+		// docs/benchmarks.md has the exact figures. These limits only detect that
+		// large code has become reachable.
 		{"./bare", []string{}, 100_000, false},
 		{"./hello", []string{"core"}, 1_500_000, false},
 		{"./raw", []string{"core", "net"}, 6_500_000, false},
@@ -138,7 +138,7 @@ func TestFinishTakesOnlyWhatTheDerivedGoLinked(t *testing.T) {
 	}
 }
 
-// The derived distribution itself may be anywhere, too.
+// The path of the derived distribution must not affect the image either.
 func TestDerivedBuildsInTwoPlacesGiveTheSameBytes(t *testing.T) {
 	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // elfMachine is the architecture of images.
 const elfMachine = elf.EM_X86_64
 
-// The note by which monitors find an image's entry (PVH).
+// The note that has an image's entry for monitors (PVH).
 const (
 	pvhName  = "Xen"
 	pvhEntry = 18 // XEN_ELFNOTE_PHYS32_ENTRY (Xen, xen/include/public/elfnote.h)
@@ -21,9 +21,9 @@ const (
 // setEntry completes the entry's code. end is the address behind the image. It returns the
 // entry's guest-physical address.
 func (p *program) setEntry(end uint64) (entry uint64, err error) {
-	// The entry is 32-bit code, where the assembler cannot write absolute addresses. So
-	// LEAQ link(SB), DI becomes MOVL $link, DI and two NOPs here. The next MOVL loads
-	// the image's end.
+	// The entry is 32-bit code. The assembler cannot write absolute addresses there. So
+	// this code replaces LEAQ link(SB), DI with MOVL $link, DI and two NOPs. The next
+	// MOVL loads the address behind the image.
 	const movlDI, movlSI, nop, leaqSize = 0xbf, 0xbe, 0x90, 7
 	f, ok, err := p.assembly(entryFunction)
 	if err != nil {
@@ -47,13 +47,13 @@ func (p *program) setEntry(end uint64) (entry uint64, err error) {
 	return f.addr, nil
 }
 
-// noErrorTarget makes a system call that cannot fail. The functions that are redirected to it
-// have the same arguments and results, on the stack (ABI0).
+// noErrorTarget makes a system call that cannot fail. The functions redirected to it have the
+// same arguments and results, on the stack (ABI0).
 const noErrorTarget = "syscall.rawSyscallNoError"
 
-// redirectNoError redirects the two functions of golang.org/x/sys/unix that have a SYSCALL
-// instruction of their own. The others jump to package syscall. It cannot edit them before
-// linking, because the package is a module of the user, at any version.
+// redirectNoError redirects the two functions of golang.org/x/sys/unix that have their own
+// SYSCALL instruction. The package's other functions jump to package syscall. An edit before
+// linking is not possible, because the package is a module of the user, at any version.
 func (p *program) redirectNoError() error {
 	for _, name := range []string{"SyscallNoError", "RawSyscallNoError"} {
 		f, ok, err := p.assembly("golang.org/x/sys/unix." + name)

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// The functions of a program are in the table by which the runtime unwinds stacks. Unlike the
-// symbol table, every Go executable has it. Its layout is the one of Go 1.20 and later
-// (cmd/link/internal/ld/pcln.go, runtime.pcHeader and runtime._func). Another layout would
-// have another magic number. debug/gosym reads the table too, but cannot tell an assembly
-// function from the wrapper of the same name through which Go code calls it.
+// This file reads a program's functions from the table that the runtime uses to unwind stacks.
+// Every Go executable has this table, but not every one has a symbol table. The layout is that
+// of Go 1.20 and later (cmd/link/internal/ld/pcln.go, runtime.pcHeader and runtime._func). A
+// different layout has a different magic number. debug/gosym reads the table, too. But it
+// cannot distinguish an assembly function from the wrapper of the same name for Go callers.
 
 // function is a function of a program. Its size includes padding.
 type function struct {
@@ -29,20 +29,20 @@ func (f function) end() uint64 { return f.addr + f.size }
 const (
 	functionTable = ".gopclntab"
 	tableMagic    = 0xfffffff1
-	tableEntry    = 8  // offset of the function's code and of its record
+	tableEntry    = 8  // offsets of the function's code and of its record
 	recordSize    = 44 // sizeof(runtime._func)
 	recordName    = 4
 	recordFlag    = 41
 	flagAssembly  = 1 << 2 // abi.FuncFlagAsm
 )
 
-// tableHeader is runtime.pcHeader. Its offsets are from its own start.
+// tableHeader is runtime.pcHeader. Its offsets are relative to its start.
 type tableHeader struct {
 	Magic        uint32
 	_            [2]byte
 	MinLC, Word  uint8
 	Functions    uint64
-	_, _         uint64 // files; the start of the code, which newer linkers leave out
+	_, _         uint64 // number of files; start of the code, absent with newer linkers
 	Names        uint64
 	_, _, _      uint64
 	FunctionsOff uint64
@@ -50,7 +50,8 @@ type tableHeader struct {
 
 var errFunctionTable = errors.New("the table of functions is damaged")
 
-// readFunctions reads a table of functions. Their code has size bytes and is at address text.
+// readFunctions reads a table of functions. The functions' code has size bytes and starts at
+// address text.
 func readFunctions(table []byte, text, size uint64) ([]function, error) {
 	var h tableHeader
 	if _, err := binary.Decode(table, binary.LittleEndian, &h); err != nil {
@@ -115,7 +116,7 @@ func (p *program) findFunctions() error {
 	return nil
 }
 
-// has reports whether the linker kept a function, which is whether the program can reach it.
+// has reports whether the linker kept a function. It does so if the program can reach it.
 func (p *program) has(name string) bool { return len(p.named[name]) > 0 }
 
 // hasPackage reports whether the linker kept a function of a package.
@@ -140,9 +141,9 @@ func (p *program) function(addr uint64) (function, bool) {
 	return p.funcs[i], true
 }
 
-// assembly finds the assembly function with a name. Its arguments are on the stack (ABI0).
-// There can be one for each of Go's two calling conventions. If there are both, it returns
-// an error, because it cannot tell them apart.
+// assembly finds the assembly function with the given name and arguments on the stack (ABI0).
+// A program can have one function for each of Go's two calling conventions. If it has both,
+// assembly returns an error, because it cannot distinguish them.
 func (p *program) assembly(name string) (f function, ok bool, err error) {
 	for _, g := range p.named[name] {
 		if !g.assembly {
@@ -159,15 +160,15 @@ func (p *program) assembly(name string) (f function, ok bool, err error) {
 // body returns the code of a function.
 func (p *program) body(f function) []byte { return p.text[f.addr-p.textAddr:][:f.size] }
 
-// slotSize is the size in bytes of the magic value by which slot finds a variable.
+// slotSize is the size in bytes of the magic value that slot searches for.
 const slotSize = 16
 
 // slot finds the variable that begins with a magic value, and returns the memory from there
 // on. It returns nil if the linker left the variable out.
 //
-// The linker puts a variable with a value into a writable segment, at a multiple of a word.
-// Nothing else has the magic value: the sources of the library OS have it only in the derived
-// distribution.
+// The linker puts an initialised variable into a writable segment, at a multiple of 8 bytes. No
+// other data have the magic value. Only the library OS's sources in the derived distribution
+// contain it.
 func (p *program) slot(magic string) ([]byte, error) {
 	var found []byte
 	for _, s := range p.progs {

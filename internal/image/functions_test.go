@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// tinyTable is a table of functions, each of 16 bytes.
+// tinyTable returns a table of functions of 16 bytes each.
 func tinyTable(t testing.TB, names ...string) []byte {
 	size := binary.Size(tableHeader{})
 	h := tableHeader{Magic: tableMagic, MinLC: 1, Word: 8, Functions: uint64(len(names)), Names: uint64(size)}
@@ -43,7 +43,7 @@ func TestTableOfFunctionsIsReadOnlyWhenItIsWhole(t *testing.T) {
 		t.Errorf("%v %v, want %v", got, err, want)
 	}
 	if _, err := readFunctions(whole, 0x1000, 31); err == nil {
-		t.Error("there is less code than functions")
+		t.Error("no error, although the functions are larger than the code")
 	}
 	for n := range whole {
 		if _, err := readFunctions(whole[:n], 0x1000, 32); err == nil {
@@ -54,13 +54,13 @@ func TestTableOfFunctionsIsReadOnlyWhenItIsWhole(t *testing.T) {
 		b := bytes.Clone(whole)
 		b[at] ^= 0x80
 		if _, err := readFunctions(b, 0x1000, 32); err == nil {
-			t.Errorf("byte %d may be anything", at)
+			t.Errorf("no error for a wrong byte %d", at)
 		}
 	}
 }
 
-// FuzzFunctions reads any bytes as a table of functions: with wrong counts and
-// offsets nothing may panic, and no function be outside of the code.
+// FuzzFunctions reads any bytes as a table of functions. Wrong counts and offsets must not cause
+// a panic, and every function must be inside the code.
 func FuzzFunctions(f *testing.F) {
 	f.Add(tinyTable(f))
 	f.Add(tinyTable(f, "a.F", "b.G"))
@@ -80,7 +80,7 @@ func FuzzFunctions(f *testing.F) {
 	})
 }
 
-// The symbol table of a program that has one is what a function table must say.
+// If a program has a symbol table, the function table must agree with it.
 func TestFunctionsAreThoseOfTheSymbolTable(t *testing.T) {
 	src := writeTree(t, map[string]string{
 		"go.mod": "module example.com/m\n\ngo 1.25\n",
@@ -101,13 +101,13 @@ func main() { panic(http.ListenAndServe(":1", nil)) }
 	}
 	p := build("-w")
 	if stripped := build("-s"); !slices.Equal(p.funcs, stripped.funcs) {
-		t.Error("without the symbol table there are other functions")
+		t.Error("the functions differ without the symbol table")
 	}
 	symbols, err := p.elf.Symbols()
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrappers := map[string]bool{} // of assembly, whose symbol has a suffix where there is one
+	wrappers := map[string]bool{} // names of assembly functions that have a wrapper
 	for _, s := range symbols {
 		if strings.HasSuffix(s.Name, ".abi0") {
 			wrappers[strings.TrimSuffix(s.Name, ".abi0")] = true

@@ -1,7 +1,7 @@
-// Package image makes, reads and checks images: the ELF files that a monitor starts. Build
-// runs the go command of a distribution that package toolchain derived, and completes what
-// the linker wrote. Open checks an image's digest and version, and returns what a monitor
-// needs to start the image.
+// Package image makes, reads and checks images, the ELF files that a monitor starts. Build
+// runs the go command of a distribution that package toolchain derived, and turns the linked
+// program into an image. Open checks an image's digest and version, and returns the open image
+// for a monitor.
 //
 // An image is an ordinary static ELF executable (System V ABI) with one more read-only
 // segment. It is the last one in the file and has:
@@ -31,14 +31,14 @@ var (
 	ErrAltered   = errors.New("the image was altered after it was built")
 )
 
-// Manifest describes what an image is made of. It is stored as JSON in a note.
+// Manifest describes the contents of an image. A note holds it as JSON.
 type Manifest struct {
 	versions
 	Go      string    `json:"go"`
 	Package string    `json:"package"`
 	Modules []Module  `json:"modules,omitempty"` // the main module first
 	Parts   []string  `json:"parts"`             // parts of the library OS: core, net, ...
-	Args    []string  `json:"args,omitempty"`    // used when none are given at run time
+	Args    []string  `json:"args,omitempty"`    // used if the user gives none at run time
 	Env     []string  `json:"env,omitempty"`     // K=V, overridden at run time
 	Root    Root      `json:"root"`
 	Traps   []Syscall `json:"syscalls,omitempty"`
@@ -59,9 +59,8 @@ type Root struct {
 	Digest string `json:"digest"` // of the archive: "sha256:" and hexadecimal digits
 }
 
-// Syscall is a function that has system call instructions of its own, outside of the gate.
-// The library OS does not see such calls. The monitor ends the instance at a call that it
-// forbids.
+// Syscall is a function outside of the gate that has system call instructions. The library OS
+// does not see such calls. The monitor ends the instance if it forbids such a call.
 type Syscall struct {
 	Function string `json:"function"`
 	Count    int    `json:"count"`
@@ -74,8 +73,8 @@ type Image struct {
 	file     *os.File
 }
 
-// Open opens the image at path and checks it. The errors for a file that is not a whole image
-// wrap ErrNotImage, ErrTruncated or ErrAltered.
+// Open opens the image at path and checks it. If the file is not a complete image, the error
+// wraps ErrNotImage, ErrTruncated or ErrAltered.
 func Open(path string) (*Image, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -89,8 +88,8 @@ func Open(path string) (*Image, error) {
 	return img, nil
 }
 
-// File returns the open file. A monitor executes this file and not the path: so it runs what
-// was checked, even if another file is at the path by now.
+// File returns the open file. A monitor executes this file and not the path. So it runs the
+// checked image, even if path now names another file.
 func (img *Image) File() *os.File { return img.file }
 
 // Close closes the file.
@@ -115,12 +114,12 @@ func read(f *os.File) (*Image, error) {
 	return &Image{*m, digestString(l.digest[:]), f}, nil
 }
 
-// located is the places of an image's parts in its file.
+// located has the offsets and sizes of an image's parts in its file.
 type located struct {
 	digest       [sha256.Size]byte
 	digestOffset int64
 	manifest     []byte
-	rootMax      int64 // the most bytes of the archive: from the segment's start to the notes
+	rootMax      int64 // maximum size of the archive: from the segment's start to the notes
 }
 
 // locate finds the notes of an image of size bytes.

@@ -17,9 +17,8 @@ import (
 	"github.com/pith-os/pith/internal/version"
 )
 
-// stock is the Go distribution that runs the tests. Programs built with it are
-// ordinary Linux programs, and so are their images: what post-linking does can
-// be seen by running them.
+// stock is the Go distribution that runs the tests. It builds ordinary Linux programs, and their
+// images run on Linux, too. So a test of post-linking can run them.
 type stock struct{}
 
 func (stock) Command(ctx context.Context, args ...string) *exec.Cmd {
@@ -28,8 +27,8 @@ func (stock) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// The test module is named so that its package has the path that the library
-// OS has in the derived distribution.
+// The name of the test module gives its package the same path as the library OS in the derived
+// distribution.
 var probeModule = map[string]string{
 	"go.mod": "module pith\n\ngo 1.25\n",
 	"libos/image/image.go": `package image
@@ -116,7 +115,7 @@ func TestImageRunsAndFindsItsRoot(t *testing.T) {
 	}
 	list := exec.Command("cpio", "-itv")
 	if _, err := exec.LookPath("cpio"); err != nil {
-		t.Log("cpio is not installed: only the names are checked")
+		t.Log("cpio is not installed: the test checks only the names")
 	} else {
 		list.Stdin = bytes.NewReader(archive)
 		out, err := list.CombinedOutput()
@@ -212,7 +211,7 @@ func TestRootHasWhatTheProgramCanReach(t *testing.T) {
 			t.Errorf("%s: certificates: %t", test.pkg, got)
 		}
 		if bytes.Contains(b, []byte("BEGIN CERTIFICATE")) {
-			t.Errorf("%s: the user's own certificates did not win", test.pkg)
+			t.Errorf("%s: the user's own certificates did not replace Mozilla's", test.pkg)
 		}
 		if got := bytes.Contains(b, []byte(zoneinfoDir+"/Europe/Berlin\x00")); got != test.zones {
 			t.Errorf("%s: time zones: %t", test.pkg, got)
@@ -308,7 +307,7 @@ func main() { println(text, dep.Name, tagged, linked, image.Root[1] > 0) }
 	}
 }
 
-// A module proxy in a folder has one version of one module.
+// The test's module proxy is a folder with one version of one module.
 func TestVersionedPackagesAreBuiltOutsideAnyModule(t *testing.T) {
 	const mod, version = "example.com/m", "v1.2.3"
 	files := map[string]string{"go.mod": "module " + mod + "\n\ngo 1.25\n", "cmd/tool/main.go": "package main\n\nfunc main() {}\n"}

@@ -10,23 +10,23 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// What the nucleus learns about the image.
+// Values for the nucleus's information about the image.
 const (
-	imageMagic = "\x9bpith nucleusimg" // the beginning of runtime.nucleusimage until it is filled in
+	imageMagic = "\x9bpith nucleusimg" // beginning of runtime.nucleusimage before setMachine
 
-	maxImage = 1 << 30 // end of the nucleus's view of the image
+	maxImage = 1 << 30 // end of the memory that the nucleus maps for the image
 )
 
-// ownParameters returns the image's own boot parameters: its environment, and the program's
-// arguments for when the monitor gives none.
+// ownParameters returns the image's own boot parameters: its environment and the program's
+// default arguments.
 func ownParameters(name string, m *Manifest) []byte {
 	c := boot.Config{Args: append([]string{name}, m.Args...), Env: m.Env}
 	return []byte(c.String())
 }
 
-// setMachine tells the nucleus the address and size of the image's own boot parameters, and
-// the address behind the image. It returns the guest-physical address of the entry. Only a
-// program that was linked with a derived Go distribution has a nucleus.
+// setMachine writes the nucleus's information about the image: the address and size of the
+// image's own boot parameters, and the address behind the image. It returns the guest-physical
+// address of the entry. Only programs of a derived Go distribution have a nucleus.
 func (p *program) setMachine(parameters, size, end uint64) (entry uint64, err error) {
 	i := slices.IndexFunc(p.progs, func(s elf.Prog64) bool { return elf.ProgType(s.Type) == elf.PT_LOAD && s.Off == 0 })
 	if i < 0 {

@@ -6,15 +6,15 @@ import (
 	"iter"
 )
 
-// A note (System V ABI, "Note Section") has the sizes of name and descriptor, the type, the name
-// and the descriptor. Name and descriptor are padded to 4 bytes.
+// A note (System V ABI, "Note Section") has the sizes of its name and descriptor, a type, the
+// name and the descriptor. Name and descriptor are padded to 4 bytes.
 const (
 	noteName     = "Pith"
 	noteManifest = 1 // JSON of Manifest
 	noteDigest   = 2 // SHA-256 of the file with this descriptor zeroed
 )
 
-// Limits for what is read from an image before its digest is checked.
+// Limits for reading an image before Open has checked its digest.
 const (
 	maxNotes = 16 << 20
 	maxProgs = 64
@@ -28,7 +28,7 @@ type note struct {
 	offset int // offset of desc in the notes
 }
 
-// notes yields the notes in b, up to the first one that is not valid.
+// notes yields the notes in b up to the first invalid one.
 func notes(b []byte) iter.Seq[note] {
 	return func(yield func(note) bool) {
 		for pos := uint64(0); uint64(len(b))-pos >= 12; {

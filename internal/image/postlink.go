@@ -37,7 +37,7 @@ func (p *program) link(name string, m *Manifest, archive []byte) ([]byte, error)
 		}
 	}
 	segOff := align(fileEnd, pageSize)
-	segAddr := align(addrEnd, pageSize) + pageSize // .bss ends with a page that is not mapped
+	segAddr := align(addrEnd, pageSize) + pageSize // an unmapped page follows .bss
 	if err := p.setRoot(segAddr, uint64(len(archive))); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (p *program) link(name string, m *Manifest, archive []byte) ([]byte, error)
 func (p *program) grow(more ...elf.Prog64) ([]elf.Prog64, error) {
 	progs := append(p.progs[:len(p.progs):len(p.progs)], more...)
 	end := p.hdr.Phoff + uint64(len(progs))*progSize
-	first := uint64(len(p.data)) // offset of what follows the headers
+	first := uint64(len(p.data)) // offset of the first data behind the headers
 	for _, s := range p.elf.Sections {
 		if s.Type != elf.SHT_NULL && s.Type != elf.SHT_NOBITS {
 			first = min(first, s.Offset)
@@ -140,8 +140,8 @@ func (p *program) grow(more ...elf.Prog64) ([]elf.Prog64, error) {
 	return progs, nil
 }
 
-// sections returns the headers of the linker's sections and their names. To the file it
-// appends the contents of those sections that are not loaded.
+// sections returns the headers of the linker's sections and their names. It appends the
+// contents of sections that are not loaded to the file.
 func (p *program) sections(out []byte) ([]elf.Section64, []byte, []byte) {
 	kept := []elf.Section64{{}} // SHN_UNDEF
 	names := []byte{0}

@@ -11,7 +11,7 @@ import (
 	"runtime/debug"
 )
 
-// program is a Go program as the linker wrote it. It needs no symbol table.
+// program is a linked Go program. It needs no symbol table.
 type program struct {
 	data  []byte
 	hdr   elf.Header64
@@ -25,8 +25,7 @@ type program struct {
 	named    map[string][]function // by name
 }
 
-// parseProgram reads the executable that go build wrote. The program keeps data and changes
-// it.
+// parseProgram reads the executable that go build wrote. The program keeps data and modifies it.
 func parseProgram(data []byte) (*program, error) {
 	r := bytes.NewReader(data)
 	f, err := elf.NewFile(r)
@@ -49,7 +48,7 @@ func parseProgram(data []byte) (*program, error) {
 	}
 	for _, s := range p.progs {
 		if s.Off > uint64(len(data)) || s.Filesz > uint64(len(data))-s.Off {
-			return nil, errors.New("it is not whole")
+			return nil, errors.New("it is truncated")
 		}
 	}
 	return p, p.findFunctions()
@@ -66,13 +65,13 @@ func (p *program) at(addr, size uint64) ([]byte, error) {
 	return nil, fmt.Errorf("address %#x is not in the file", addr)
 }
 
-// rootMagic is the beginning of libos/image.Root until it is filled in.
+// rootMagic is the beginning of libos/image.Root before setRoot.
 const rootMagic = "\x9bpith image.Root"
 
 var errOtherVersion = errors.New("it was linked by the Go of another version of pith, or is an image already")
 
-// setRoot tells the library OS the address and size of its root files. A program without system
-// calls has the runtime's gate, but no library OS that would read them.
+// setRoot writes the address and size of the root files for the library OS. A program without
+// system calls has the runtime's gate but no library OS, so it has no place for them.
 func (p *program) setRoot(addr, size uint64) error {
 	b, err := p.slot(rootMagic)
 	switch {
@@ -84,7 +83,7 @@ func (p *program) setRoot(addr, size uint64) error {
 		return nil
 	case !p.hasGate():
 		return ErrNotDerived
-	case p.hasPackage("pith/libos/vfs/rootfs"): // which reads it
+	case p.hasPackage("pith/libos/vfs/rootfs"): // this package reads libos/image.Root
 		return errOtherVersion
 	}
 	return nil

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// verifiesPeers reports whether the program may read the system's root certificates. It is not
-// enough that the linker kept the function that reads them. The linker keeps it for every
-// program with an HTTP server: to speak HTTP/2 without TLS, the server makes the client's end
-// of a TLS connection. Everything else that begins a handshake or verifies a certificate
-// counts.
+// verifiesPeers reports whether the program may read the system's root certificates. The linker
+// keeps the function that reads them for every program with an HTTP server, because the server
+// makes the client's end of a TLS connection for HTTP/2 without TLS. So verifiesPeers ignores
+// that use. It looks for any other code that begins a handshake or verifies a certificate.
 func (p *program) verifiesPeers() bool {
 	const plainHTTP2 = "net/http.(*conn).maybeServeUnencryptedHTTP2"
 	if !p.has("crypto/x509.loadSystemRoots") {
@@ -23,9 +22,9 @@ func (p *program) verifiesPeers() bool {
 		p.usedOutside("crypto/x509.(*Certificate).Verify", func(user string) bool { return strings.HasPrefix(user, "crypto/tls.") })
 }
 
-// usedOutside reports whether anything but the functions that known accepts refers to a
-// function. References are calls and address computations in code, and what looks like a
-// pointer to the function in data.
+// usedOutside reports whether the program refers to a function, except in the functions that
+// known accepts. References in code are calls and address computations. In data, every value
+// that equals the function's address counts as a reference.
 func (p *program) usedOutside(name string, known func(user string) bool) bool {
 	return slices.ContainsFunc(p.named[name], func(f function) bool { return p.refersTo(f, known) })
 }

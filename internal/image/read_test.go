@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// tinyImage is a valid image without any code in it.
+// tinyImage returns a valid image without code.
 func tinyImage(t testing.TB, manifest string) []byte {
 	notes, _ := appendNote(nil, noteName, noteManifest, []byte(manifest))
 	notes, digestOff := appendNote(notes, noteName, noteDigest, make([]byte, sha256.Size))
@@ -48,7 +48,7 @@ func readBytes(b []byte) (*Manifest, error) {
 	return l.verify(r, int64(len(b)))
 }
 
-// own begins a manifest of this version.
+// own is the beginning of a manifest of this version.
 var own = fmt.Sprintf(`{"format":%d,"boot":%d,"pith":"v1.2.3"`, FormatVersion, boot.Version)
 
 func TestManifestIsReadOnlyWhenItsFormatIsKnown(t *testing.T) {
@@ -59,7 +59,7 @@ func TestManifestIsReadOnlyWhenItsFormatIsKnown(t *testing.T) {
 		{own + `}`, true},
 		{`{}`, false},
 		{own + `,"root":{"size":-1}}`, false},
-		{own + `,"root":{"size":5}}`, false}, // there is no room before the notes
+		{own + `,"root":{"size":5}}`, false}, // no room before the notes
 		{own, false},
 		{own + `,"root":5}`, false},
 	} {
@@ -69,8 +69,8 @@ func TestManifestIsReadOnlyWhenItsFormatIsKnown(t *testing.T) {
 	}
 }
 
-// What an image of another version needs is said in one line, whatever else its
-// manifest has.
+// For an image of another version, the error says in one line which pith runs it. This must work
+// with any other contents of the manifest.
 func TestAnImageOfAnotherVersionIsRefusedInOneLine(t *testing.T) {
 	for _, test := range []struct{ manifest, has, runs string }{
 		{fmt.Sprintf(`{"format":%d,"boot":%d,"pith":"v9.0.0","root":"elsewhere"}`, FormatVersion+1, boot.Version),
@@ -82,19 +82,19 @@ func TestAnImageOfAnotherVersionIsRefusedInOneLine(t *testing.T) {
 	} {
 		_, err := readBytes(tinyImage(t, test.manifest))
 		if err == nil {
-			t.Errorf("%s is read", test.manifest)
+			t.Errorf("%s: no error", test.manifest)
 			continue
 		}
 		for _, part := range []string{test.has, test.runs, "build it again with this pith"} {
 			if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: %q does not say %q in one line", test.manifest, err, part)
+				t.Errorf("%s: %q does not have %q in one line", test.manifest, err, part)
 			}
 		}
 	}
 }
 
-// FuzzRead reads any bytes as an image: with wrong lengths and offsets nothing
-// may panic or allocate more than there is.
+// FuzzRead reads any bytes as an image. Wrong lengths and offsets must not cause a panic or an
+// allocation larger than the file.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(elf.ELFMAG))
 	f.Add(tinyImage(f, own+`}`))

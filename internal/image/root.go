@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// Mapping says which file or folder of the host to copy into the image's root.
+// Mapping is a file or folder of the host to copy into the image's root.
 type Mapping struct {
 	Source string // path on the host
 	Target string // absolute path in the image; with a slash at the end, the folder to copy a file into
@@ -48,7 +48,7 @@ func (m Mapping) copyInto(t tree) error {
 		}
 		return addHost(t, target, m.Source, fi)
 	}
-	source, err := filepath.EvalSymlinks(m.Source) // WalkDir does not follow a link, not even its root
+	source, err := filepath.EvalSymlinks(m.Source) // WalkDir does not follow links, not even in its argument
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (m Mapping) copyInto(t tree) error {
 		}
 		to := path.Join(target, filepath.ToSlash(rel))
 		if to == "" || to == "." {
-			return nil // the root is always there
+			return nil // the root always exists
 		}
 		fi, err := d.Info()
 		if err != nil {
@@ -97,15 +97,16 @@ func addHost(t tree, target, source string, fi fs.FileInfo) error {
 	return t.add(target, e)
 }
 
-// Where Go's packages look for these files (crypto/x509/root_linux.go,
+// Paths at which Go's packages look for these files (crypto/x509/root_linux.go,
 // time/zoneinfo_unix.go).
 const (
 	rootsFile   = "etc/ssl/certs/ca-certificates.crt"
 	zoneinfoDir = "usr/share/zoneinfo"
 )
 
-// root makes the root of a program's image. It has the files that the standard library reads,
-// if the program can reach the function that reads them. The user's own files replace those.
+// root makes the root of a program's image. The root has each file that the standard library
+// reads if the program can reach the function that reads it. The user's own files replace those
+// files.
 func (p *program) root(goroot string, files []Mapping) (tree, error) {
 	t := tree{}
 	if p.verifiesPeers() {
@@ -126,13 +127,14 @@ func (p *program) root(goroot string, files []Mapping) (tree, error) {
 	return t, nil
 }
 
-// certificates returns Mozilla's root certificates. It leaves out those that Mozilla trusts only
-// for what they certified before some day: a PEM file cannot express that.
+// certificates returns Mozilla's root certificates as a PEM file. Mozilla trusts some roots only
+// for certificates issued before a certain date. A PEM file cannot express that, so certificates
+// leaves those roots out.
 func certificates() []byte {
 	var out bytes.Buffer
 	for r := range bundle.Roots() {
 		if r.Constraint == nil {
-			// This cannot fail: the block has no headers, and a Buffer takes all.
+			// This cannot fail: the block has no headers, and the writer is a Buffer.
 			_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate})
 		}
 	}

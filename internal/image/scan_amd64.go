@@ -10,16 +10,16 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// Only the gate and the thread layer's nucleus call may have a SYSCALL instruction. gatePrefix
-// begins the names of the gate's functions.
+// Only the gate and the thread layer's nucleus call may have a SYSCALL instruction. The names of
+// the gate's functions begin with gatePrefix.
 const (
 	gatePrefix  = "runtime.pithgate"
 	nucleusGate = "runtime.vmnucleus"
 )
 
 // systemCalls finds the instructions that enter a kernel (Intel SDM 2B SYSCALL, SYSENTER; 2A
-// INT n) outside of the gate. The bytes of such an instruction may be part of a constant or an
-// address. So it decodes the functions in which they occur.
+// INT n) outside of the gate. The bytes of such an instruction may also be part of a constant or
+// an address. So systemCalls decodes each function that contains these bytes.
 func (p *program) systemCalls() ([]Syscall, error) {
 	counts := map[string]int{}
 	for _, sec := range p.elf.Sections {
@@ -61,7 +61,7 @@ func (p *program) systemCalls() ([]Syscall, error) {
 }
 
 // instructionAround decodes a function and returns the instruction that contains the byte at
-// offset. For an instruction that x86asm does not know it returns the start only.
+// offset. If x86asm does not know the instruction, it returns only the start.
 func instructionAround(code []byte, offset int) (start int, inst x86asm.Inst) {
 	for start = 0; ; {
 		inst, err := x86asm.Decode(code[start:], 64)
@@ -76,9 +76,9 @@ func instructionAround(code []byte, offset int) (start int, inst x86asm.Inst) {
 	}
 }
 
-// vectorLen returns the length in bytes of an instruction that x86asm does not know: VEX (Intel
-// SDM 2A §2.3), EVEX (§2.7) and the three-byte opcode maps (§2.1.2). It counts anything else as
-// one byte. Decoding gets back into step after a few such bytes.
+// vectorLen returns the length in bytes of an instruction that x86asm does not know. It knows VEX
+// (Intel SDM 2A §2.3), EVEX (§2.7) and the three-byte opcode maps (§2.1.2). For any other
+// instruction it returns 1. Decoding finds the next instruction again after a few such bytes.
 func vectorLen(code []byte) int {
 	const maxLen = 15
 	c := make([]byte, maxLen+1) // zeros behind short code

@@ -36,9 +36,8 @@ func TestVectorInstructionLengths(t *testing.T) {
 	}
 }
 
-// The bytes of SYSCALL also occur within other instructions, where they count
-// for nothing.
-func TestSystemCallInstructionsAreTold(t *testing.T) {
+// The bytes of SYSCALL also occur within other instructions. The scan must not report those.
+func TestSystemCallInstructionsAreFound(t *testing.T) {
 	files := map[string]string{
 		"go.mod": "module pith\n\ngo 1.25\n", "libos/image/image.go": probeModule["libos/image/image.go"],
 		"trap/trap.s": `#include "textflag.h"
@@ -95,7 +94,7 @@ import (
 )
 
 func main() {
-	os.Getuid() // has the linker keep what they are diverted to
+	os.Getuid() // makes the linker keep the function that the calls are redirected to
 	a, _ := unix.SyscallNoError(unix.SYS_GETPID, 0, 0, 0)
 	b, _ := unix.RawSyscallNoError(unix.SYS_GETPPID, 0, 0, 0)
 	println(int(a) == unix.Getpid(), int(b) == unix.Getppid(), image.Root[1] > 0)

@@ -9,13 +9,12 @@ import (
 	"strings"
 )
 
-// An image has TCP/IP if the program reaches package net. A program that makes its sockets with
-// package syscall or golang.org/x/sys/unix alone needs TCP/IP too, but its source does not show
-// that. Such a program is built again with one more file in its package main. Only the go
-// command sees that file.
+// An image has TCP/IP if the program imports package net. A program may also make sockets only
+// with package syscall or golang.org/x/sys/unix. It needs TCP/IP too, but its imports do not show
+// that. So Build builds such a program again, with a file in package main that imports net. Only
+// the go command sees that file.
 
-// opensSockets reports whether the program can make sockets by other functions than those of
-// package net.
+// opensSockets reports whether the program can make sockets without package net.
 func (p *program) opensSockets() bool {
 	return !p.hasPackage("pith/libos/inet") && (p.has("syscall.socket") || p.has("golang.org/x/sys/unix.socket"))
 }

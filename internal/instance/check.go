@@ -15,29 +15,28 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// Limits of every instance. Those of a monitor are in its [Description]; those
-// of messages are in libos/boot.
+// Limits of every instance. The limits of a monitor are in its [Description], and the limits of
+// messages are in libos/boot.
 const (
-	// MaxCPUs is the largest number of CPUs.
+	// MaxCPUs is the maximum number of CPUs.
 	MaxCPUs = boot.MaxCPUs
-	// HugePage is the usual size of a huge page in bytes. Memory that
-	// consists of huge pages is a multiple of it.
+	// HugePage is the usual size of a huge page in bytes. With huge pages, the memory of
+	// an instance must be a multiple of it.
 	HugePage = 2 << 20
 
 	maxHostname      = 64 // sethostname(2)
 	maxHostnameLabel = 63 // RFC 1123 §2.1
-	// maxVsockPath leaves room in the 108 bytes of unix(7) for the port that
-	// follows the path of each of the host's sockets, and for a zero.
+	// maxVsockPath is the maximum length of Spec.Vsock in bytes. The path of a socket has
+	// at most 108 bytes (unix(7)). This leaves room for an underscore, a port and a zero.
 	maxVsockPath = 108 - len("_4294967295") - 1
 )
 
-// Check reports the first mistake in the Spec, as an [Error], except for
-// mistakes that only the image shows. It looks at the host's files and opens
-// none of them for good. Start calls it; a caller that builds the image first
-// calls it before that, when Image is still nil.
+// Check returns the first mistake in the Spec as an [Error]. It does not check the image, and
+// Image may be nil. It checks the host's files, but keeps none of them open. Start calls it. A
+// caller that first builds the image calls it before the build.
 func (s *Spec) Check() error {
 	if s.Monitor == nil {
-		return Errorf(Runner, "none is given")
+		return Errorf(Runner, "the Spec names no monitor")
 	}
 	d := s.Monitor.Describe()
 	for _, part := range s.Needs() {
@@ -72,7 +71,7 @@ func (s *Spec) checkSize(d *Description) error {
 	return nil
 }
 
-// size is a number of bytes as users write it.
+// size returns a number of bytes in the form that users write.
 func size(n uint64) string {
 	for _, u := range []struct {
 		shift int
@@ -85,8 +84,7 @@ func size(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
-// checkHostname accepts what RFC 1123 §2.1 does, up to the 64 bytes of
-// sethostname(2).
+// checkHostname accepts names of RFC 1123 §2.1 up to the 64 bytes of sethostname(2).
 func (s *Spec) checkHostname(*Description) error {
 	if s.Hostname == "" {
 		return nil
@@ -106,7 +104,7 @@ func (s *Spec) checkHostname(*Description) error {
 	return nil
 }
 
-// checkStrings refuses what execve(2) could not pass on.
+// checkStrings rejects strings that execve(2) cannot pass to a program.
 func (s *Spec) checkStrings(*Description) error {
 	for _, list := range [][]string{s.Args, s.Env, {s.Dir}} {
 		for _, v := range list {
@@ -180,12 +178,12 @@ func (s *Spec) checkPorts(*Description) error {
 		return Errorf(Ports, "an instance without a network has no ports")
 	}
 	if len(s.Ports) > 0 && slices.Contains(s.Network.Needs(), TAP) {
-		return Errorf(Ports, "an instance at a tap interface has ports at an address of its own: publish none")
+		return Errorf(Ports, "an instance with a tap interface has its own address: do not publish ports")
 	}
 	seen := make(map[uint16]bool)
 	for _, p := range s.Ports {
 		if p.Number == 0 || seen[p.Number] {
-			return Errorf(Ports, "port %d is given twice, or is none", p.Number)
+			return Errorf(Ports, "port %d is 0 or is given twice", p.Number)
 		}
 		seen[p.Number] = true
 	}
@@ -213,7 +211,7 @@ func (s *Spec) checkMachine(d *Description) error {
 	return nil
 }
 
-// oneOf accepts a value of the list, and none.
+// oneOf accepts a value of the list and an empty value.
 func oneOf(part Part, value string, list []string) error {
 	if value == "" || slices.Contains(list, value) {
 		return nil

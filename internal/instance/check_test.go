@@ -12,7 +12,7 @@ import (
 	"github.com/pith-os/pith/internal/netns"
 )
 
-// described is a monitor that is nothing but its description.
+// described is a monitor that has only a description.
 type described struct {
 	Monitor
 	d Description
@@ -20,7 +20,7 @@ type described struct {
 
 func (m described) Describe() *Description { return &m.d }
 
-// Start fails: Start must not call it for a Spec that is wrong.
+// Start fails. The package's Start must not call it for a wrong Spec.
 func (described) Start(context.Context, *Launch) (Running, error) { return nil, errStarted }
 
 var errStarted = errors.New("started")
@@ -111,7 +111,7 @@ func TestNeedsAreWhatIsAskedFor(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if got := new(Spec).Needs(); len(got) > 0 {
-		t.Errorf("nothing asked for: %v", got)
+		t.Errorf("needs of an empty Spec: %v", got)
 	}
 }
 

@@ -1,11 +1,10 @@
-// Package instance is a running image as a value. A [Spec] says what to run,
-// [Start] checks it and starts it on the Spec's [Monitor], and the [Instance]
-// that Start returns is signalled, stopped, waited for and looked at. One loop
-// (supervise.go) looks after an instance, whatever its monitor.
+// Package instance represents a running image as a value. A [Spec] describes the image to run
+// and its resources. [Start] checks the Spec, starts the image on the Spec's [Monitor] and
+// returns an [Instance]. Callers signal, stop and inspect the Instance, and wait for its end.
+// One loop (supervise.go) supervises an instance with any monitor.
 //
 // The command line, tests and trial runs of monitors make Specs. Monitors
-// (internal/monitor/...) implement [Monitor] and [Running]; this package knows
-// none of them.
+// (internal/monitor/...) implement [Monitor] and [Running]. This package does not import them.
 package instance
 
 import (
@@ -23,7 +22,7 @@ import (
 // ErrEnded is the error of a signal to an instance that has ended.
 var ErrEnded = errors.New("the instance has ended")
 
-// Status says where an instance is in its life. It begins when Start returns.
+// Status is a phase in the life of an instance. The first phase begins when Start returns.
 type Status string
 
 // The statuses of an instance.
@@ -32,7 +31,7 @@ const (
 	StatusExited  Status = "exited"
 )
 
-// State is what is known of an instance's life.
+// State describes the life of an instance.
 type State struct {
 	Status   Status
 	Started  time.Time
@@ -45,19 +44,19 @@ type State struct {
 // goroutine.
 type Instance struct {
 	launch  *Launch
-	plug    *Plug // nil: no network
+	plug    *Plug // the open network; nil: no network
 	running Running
 	ports   *ports
 	done    chan struct{} // closed when the instance has ended
 
-	mu    sync.Mutex // of what follows; held while running may be signalled
+	mu    sync.Mutex // guards the fields below; held during a signal to running
 	state State
-	final Stats // the last ones
+	final Stats // the last statistics
 }
 
-// Start starts what s says and returns when the image runs. When ctx is done
-// the instance is killed. Nothing of an instance is left when Wait returns, nor
-// when the process that called Start ends, in whatever way.
+// Start starts an instance and returns when the image runs. When ctx is done, the instance is
+// killed. When Wait returns, all resources of the instance are released. The same is true when
+// the calling process ends, even if it is killed.
 func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 	if s.Image == nil {
 		return nil, errors.New("there is no image to start")
 	}
-	own := *s // what the caller changes from now on is the next instance's
+	own := *s // later changes by the caller do not affect this instance
 	l := &Launch{Spec: &own, Boot: s.Parameters(), Verbose: s.Log != nil}
 	if l.Log == nil {
 		l.Log = func(string, ...any) {}
@@ -105,22 +104,21 @@ func Run(ctx context.Context, s *Spec) (exitCode int, err error) {
 	return i.Wait()
 }
 
-// Wait waits for the instance's end and returns the program's exit code, as
-// libos/boot has exit codes. An error is a failure of the monitor: there is no
-// exit code then.
+// Wait waits for the instance's end and returns the program's exit code (libos/boot). An error
+// means that the monitor failed. Then there is no exit code.
 func (i *Instance) Wait() (exitCode int, err error) {
 	<-i.done
 	s := i.State()
 	return s.ExitCode, s.Err
 }
 
-// How says in a few words what the image runs in.
+// How returns a short description of the environment that the image runs in.
 func (i *Instance) How() string { return i.running.How() }
 
 // Done returns a channel that is closed when the instance has ended.
 func (i *Instance) Done() <-chan struct{} { return i.done }
 
-// State returns where the instance is in its life.
+// State returns the present state of the instance.
 func (i *Instance) State() State {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -139,11 +137,11 @@ func (i *Instance) Signal(sig unix.Signal) error {
 	return nil
 }
 
-// Stop sends the program SIGTERM. If it has not ended after the grace time, or
-// when ctx is done, Stop kills it. It returns as Wait does.
+// Stop sends the program SIGTERM. If the program still runs after the grace time or when ctx is
+// done, Stop kills it. Stop returns the same values as Wait.
 func (i *Instance) Stop(ctx context.Context, grace time.Duration) (exitCode int, err error) {
 	if i.Signal(unix.SIGTERM) == nil {
-		// A stopped program does not see the signal before it goes on.
+		// A stopped program handles the signal only after SIGCONT.
 		_ = i.Signal(unix.SIGCONT)
 	}
 	timer := time.NewTimer(grace)
@@ -154,7 +152,7 @@ func (i *Instance) Stop(ctx context.Context, grace time.Duration) (exitCode int,
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	_ = i.Signal(unix.SIGKILL) // it may have ended by now
+	_ = i.Signal(unix.SIGKILL) // fails if the instance has ended
 	return i.Wait()
 }
 
@@ -169,8 +167,7 @@ func (i *Instance) closeNetwork() error {
 	return nil
 }
 
-// ExitCode returns the exit code of an instance whose process ended with
-// status.
+// ExitCode returns the exit code for an instance's process that ended with status.
 func ExitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return boot.ExitSignal(int(status.Signal()))

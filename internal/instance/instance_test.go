@@ -85,8 +85,7 @@ func onEach(t *testing.T, test func(t *testing.T, spec func(args ...string) *ins
 	}
 }
 
-// start starts an instance that is killed at the end of the test, if it has not
-// ended by then.
+// start starts an instance. At the end of the test, the instance is killed if it still runs.
 func start(t *testing.T, s *instance.Spec) *instance.Instance {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,14 +110,14 @@ func output(t *testing.T, s *instance.Spec) string {
 	return string(b)
 }
 
-// await waits until the instance has written a text.
+// await waits until the instance has written the given text.
 func await(t *testing.T, i *instance.Instance, s *instance.Spec, text string) {
 	t.Helper()
 	deadline := time.After(harness.Timeout)
 	for !strings.Contains(output(t, s), text) {
 		select {
 		case <-i.Done():
-			t.Fatalf("it has ended: %+v, %q", i.State(), output(t, s))
+			t.Fatalf("the instance has ended: %+v, %q", i.State(), output(t, s))
 		case <-deadline:
 			t.Fatalf("no %q in %q", text, output(t, s))
 		case <-time.After(time.Millisecond):
@@ -134,12 +133,12 @@ func TestLifeOfAnInstance(t *testing.T) {
 		await(t, i, s, "ready")
 		state := i.State()
 		if state.Status != instance.StatusRunning || state.Started.Before(before) || !state.Ended.IsZero() || state.ExitCode != 0 {
-			t.Errorf("while it runs: %+v", state)
+			t.Errorf("state while it runs: %+v", state)
 		}
 		stats, err := i.Stats()
 		if err != nil || len(stats.Processes) != 1 || stats.Memory < 1<<20 || stats.CPU < 20*time.Millisecond ||
 			stats.Started != state.Started || !stats.Ended.IsZero() {
-			t.Errorf("while it runs: %+v, %v", stats, err)
+			t.Errorf("statistics while it runs: %+v, %v", stats, err)
 		}
 		for _, pid := range stats.Processes {
 			if err := unix.Kill(pid, 0); err != nil {
@@ -151,15 +150,15 @@ func TestLifeOfAnInstance(t *testing.T) {
 			t.Errorf("stopped with %d, %v", code, err)
 		}
 		if again, err := i.Wait(); again != code || err != nil {
-			t.Errorf("waited for twice: %d, %v", again, err)
+			t.Errorf("second Wait: %d, %v", again, err)
 		}
 		state = i.State()
 		if state.Status != instance.StatusExited || state.ExitCode != 5 || state.Err != nil || state.Ended.Before(state.Started) {
-			t.Errorf("at the end: %+v", state)
+			t.Errorf("state at the end: %+v", state)
 		}
 		last, err := i.Stats()
 		if err != nil || len(last.Processes) != 0 || last.Memory != 0 || last.CPU < stats.CPU || last.Ended != state.Ended {
-			t.Errorf("at the end: %+v, %v; it had %v", last, err, stats.CPU)
+			t.Errorf("statistics at the end: %+v, %v; the CPU time before was %v", last, err, stats.CPU)
 		}
 		if err := i.Signal(unix.SIGTERM); !errors.Is(err, instance.ErrEnded) {
 			t.Errorf("a signal after the end: %v", err)
@@ -185,7 +184,7 @@ func TestStopKillsWhenTheGraceTimeIsOver(t *testing.T) {
 	})
 }
 
-// greeting connects and reads to the end.
+// greeting connects and reads until the end of the stream.
 func greeting(t *testing.T, addr string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -200,7 +199,7 @@ func greeting(t *testing.T, addr string) string {
 	return string(b)
 }
 
-// listener is a socket that belongs to the test, and its address.
+// listener returns a listening socket that belongs to the test, and its address.
 func listener(t *testing.T) (socket int, addr string) {
 	t.Helper()
 	socket, err := instance.Bind(netip.MustParseAddrPort("127.0.0.1:0"))
@@ -208,7 +207,7 @@ func listener(t *testing.T) (socket int, addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Close(socket); err != nil { // nobody else has closed it
+		if err := unix.Close(socket); err != nil { // only the test may close it
 			t.Error(err)
 		}
 	})
@@ -231,11 +230,11 @@ func TestListenerOutlivesItsInstances(t *testing.T) {
 			s.Network, s.Ports = network.User{}, []instance.Port{{Number: 80, Socket: socket}}
 			i := start(t, s)
 			await(t, i, s, "ready")
-			if waiting != nil { // who came between the two is served by the second
+			if waiting != nil { // the second instance serves clients that came before it
 				b, err := io.ReadAll(waiting)
 				waiting.Close()
 				if string(b) != name || err != nil {
-					t.Errorf("the client that waited got %q, %v", b, err)
+					t.Errorf("the waiting client got %q, %v", b, err)
 				}
 			}
 			if got := greeting(t, addr); got != name {

@@ -10,81 +10,78 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Monitor is a kind of monitor: the host program under an image (others say
-// VMM or tender). Each is a package below internal/monitor, which lists them.
+// Monitor is a kind of monitor, which is the host program under an image (other projects call it
+// a VMM or a tender). Each kind is a package below internal/monitor, which lists them.
 type Monitor interface {
-	// Describe returns what the monitor is and can do. It is data: the same
-	// on every host.
+	// Describe returns the monitor's description, which is the same on every host.
 	Describe() *Description
 
-	// Ready says in a few words what the host has for this monitor, if that
-	// is known, or returns why the monitor cannot run images here. It takes
-	// no time: what it says may have been found earlier.
+	// Ready returns an error if the monitor cannot run images on this host. Otherwise
+	// it returns a short description of what the host has for this monitor, or an empty
+	// string. Ready is fast: it may return an earlier result.
 	Ready(ctx context.Context) (string, error)
 
-	// Probe starts a trial image and says in a few words what it ran on. An
-	// error says why the monitor cannot run images here, and what would
-	// change that.
+	// Probe starts a trial image and returns a short description of what it ran on. An
+	// error says why the monitor cannot run images on this host, and how to change
+	// that.
 	Probe(ctx context.Context) (string, error)
 
-	// Start starts an image and returns when it runs. When it fails, or the
-	// calling process ends in whatever way, nothing of the image is left.
+	// Start starts an image and returns when it runs. If Start fails or the calling
+	// process ends, even by a kill, no process of the image is left.
 	Start(ctx context.Context, l *Launch) (Running, error)
 }
 
-// Description is what a monitor is, as data.
+// Description describes a monitor as data.
 type Description struct {
-	Name string // as users choose it: "kvm"
+	Name string // the name for users: "kvm"
 	VM   bool   // its instances are virtual machines
-	Can  []Part // of the parts that not every monitor can do
+	Can  []Part // optional parts that the monitor supports
 
-	// Needs are what the monitor needs of the host, besides Linux.
+	// Needs lists what the host must have for the monitor, besides Linux.
 	Needs []Requirement
-	// Essential is true if the host runs no images at all without this
-	// monitor.
+	// Essential means that the host cannot run any images without this monitor.
 	Essential bool
-	// Without says what users miss on a host where the monitor does not run.
+	// Without describes what users lack on a host that the monitor does not run on.
 	Without string
 
-	MinMemory  uint64 // least memory of an instance, in bytes
-	MaxDevices int    // most folders and disks of an instance; 0: no limit
+	MinMemory  uint64 // minimum memory of an instance, in bytes
+	MaxDevices int    // maximum number of folders and disks of an instance; 0: no limit
 
-	// MachineTypes are the types of VM that the monitor makes, if there are
-	// several. It prefers the first.
+	// MachineTypes are the types of VM that the monitor makes, if it makes several. The
+	// first is the default.
 	MachineTypes []string
-	// Accelerators are what may execute the code of a VM, if there are
-	// several.
+	// Accelerators are the ways to execute the code of a VM, if the monitor has several.
 	Accelerators []string
 	// CPUModels are models of a VM's CPUs that differ enough for tests to
 	// cover each of them.
 	CPUModels []string
 }
 
-// Requirement is something that a monitor needs of the host.
+// Requirement is something that the host must have for a monitor.
 type Requirement struct {
 	What string // "/dev/kvm"
-	// Install says how to get it; empty: the hardware and the kernel have it,
-	// or nobody can install it.
+	// Install says how to get it. It is empty for a property of the hardware or the
+	// kernel, which users cannot install.
 	Install string
 }
 
-// Launch is what a Monitor starts: a Spec that was checked, and what [Start]
-// has made of it. Spec.Log is never nil.
+// Launch is the input of [Monitor.Start]: a checked Spec, and the values that [Start] has
+// derived from it. Spec.Log is never nil.
 type Launch struct {
 	*Spec
-	// Boot are the boot parameters, without what the monitor alone decides:
-	// the process id, the clock, the places of devices. A monitor that passes
-	// arguments and environment as boot parameters adds them.
+	// Boot has the boot parameters. The monitor adds the parameters that only it knows:
+	// the process id, the clock, the addresses of devices. It also adds arguments and
+	// environment if it passes them as boot parameters.
 	Boot boot.Config
-	// Network is what the network card is plugged into. It is nil exactly if
-	// Boot.Net is.
+	// Network is the network of the network card. It is nil if and only if Boot.Net is
+	// nil.
 	Network link.Network
-	// Verbose reports whether somebody reads Spec.Log.
+	// Verbose is set if the caller has set Spec.Log.
 	Verbose bool
 }
 
-// Tell writes a line about the instance to its standard error, for the user.
-func (l *Launch) Tell(format string, args ...any) {
+// Warn writes a line for the user about the instance to the instance's standard error.
+func (l *Launch) Warn(format string, args ...any) {
 	if l.Stderr != nil {
 		fmt.Fprintf(l.Stderr, "pith: "+format+"\n", args...)
 	}
@@ -93,43 +90,43 @@ func (l *Launch) Tell(format string, args ...any) {
 // Running is an image that a Monitor has started. Only the supervise loop of
 // this package calls it.
 type Running interface {
-	// How says in a few words what the image runs in.
+	// How returns a short description of the environment that the image runs in.
 	How() string
-	// Processes returns the ids of the host processes that are the instance.
-	// They belong to nobody else until Result returns.
+	// Processes returns the ids of the instance's host processes. No other process gets
+	// these ids until Result returns.
 	Processes() []int
-	// Signal sends the program a signal. SIGKILL, SIGSTOP and SIGCONT act on
-	// the instance's processes. It may be called until Result is called.
+	// Signal sends the program a signal. SIGKILL, SIGSTOP and SIGCONT act on the
+	// instance's processes. It must not be called after Result.
 	Signal(sig unix.Signal)
 	// Ended is closed when the instance's processes have ended.
 	Ended() <-chan struct{}
 
-	// Tasks are the work that the monitor does for the image while it runs.
-	// Each task returns soon after Stop. An error of a task is a failure of
-	// the monitor: the instance is killed.
+	// Tasks returns the functions that the monitor runs for the image while it runs.
+	// Each returns soon after Stop. An error means that the monitor failed, and the
+	// instance is killed.
 	Tasks() []func(ctx context.Context) error
 
 	// Receive calls handle with each control message of the image, until the
 	// image ends. The image is not trusted.
 	Receive(handle func(message string))
-	// Acknowledge tells the image that a control message of its was acted
-	// upon, if the image of such a monitor waits for that.
+	// Acknowledge sends the image an acknowledgement of its control message, if images
+	// on this monitor wait for one.
 	Acknowledge(message string)
 	// Accepts reports whether the image accepts the connections of published
 	// ports itself. Otherwise the Network does.
 	Accepts() bool
 
-	// Link is the network card's link, for Launch.Network to serve. It is nil
-	// if there is no card, or if somebody else moves its packets.
+	// Link returns the network card's link, which Launch.Network serves. It is nil if
+	// there is no card, or if the host's kernel moves the packets.
 	Link() link.Link
-	// Unplug takes the network card away from the running image, as far as
-	// closing its Link has not done so.
+	// Unplug takes the network card away from the running image. It does what closing
+	// the Link has not already done.
 	Unplug() error
 
 	// Stop ends the tasks and Receive. It is called once, after Ended.
 	Stop() error
-	// Result releases all that is left of the instance, and returns the exit
-	// code. An error is a failure of the monitor. It is called once, after
-	// Stop, when all tasks have returned.
+	// Result releases the instance's remaining resources and returns the exit code. An
+	// error means that the monitor failed. It is called once, after Stop, when all tasks
+	// have returned.
 	Result() (exitCode int, err error)
 }

@@ -6,14 +6,13 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// Network makes what the network card of an instance is plugged into. Package
-// network has the kinds of networks.
+// Network is a kind of network that an instance's network card can be plugged into. Package
+// network has the kinds.
 type Network interface {
-	// Needs returns the parts that the network asks of a monitor.
+	// Needs returns the parts that a monitor must support for this network.
 	Needs() []Part
-	// Open opens the network for one instance in network namespace ns of the
-	// host; nil: the caller's. Start calls it, and closes what it returns when
-	// the instance has ended.
+	// Open opens the network for one instance in network namespace ns of the host; nil: the
+	// caller's. Start calls it. When the instance has ended, the returned network is closed.
 	Open(ns *netns.Namespace) (*Plug, error)
 }
 

@@ -2,9 +2,8 @@ package instance
 
 import "fmt"
 
-// Part is a part of a Spec. Errors name the part that is wrong, and a
-// Description lists the parts that a monitor can do. A caller that has other
-// names for the parts, such as the flags of a command line, translates them.
+// Part is a part of a Spec. Errors name the wrong part, and a Description lists the parts that a
+// monitor supports. A caller may translate the names, for example into flags of a command line.
 type Part string
 
 // Parts that not every monitor can do.
@@ -34,7 +33,7 @@ const (
 // Error is a mistake in one part of a Spec.
 type Error struct {
 	Part Part
-	Err  error // says what is wrong and what to do
+	Err  error // the mistake and its remedy
 }
 
 func (e *Error) Error() string { return string(e.Part) + ": " + e.Err.Error() }

@@ -25,7 +25,7 @@ type ports struct {
 // port is a published port.
 type port struct {
 	Port
-	shared bool // its owner listens, and no instance changes that
+	shared bool // the socket's owner listens, and instances do not change that
 	open   bool // the program listens
 	accept net.Listener
 }
@@ -42,9 +42,8 @@ func newPorts(l *Launch) (*ports, error) {
 	return p, nil
 }
 
-// handle acts upon a control message of the image. It reports whether the image
-// is to be told so. It does not trust the message, and only logs one that it
-// does not know.
+// handle handles a control message of the image. It reports whether the caller must acknowledge
+// the message. It does not trust the image, and only logs unknown messages.
 func (p *ports) handle(message string) (done bool, err error) {
 	msg, err := boot.ParseListen(message)
 	if err != nil {
@@ -67,7 +66,7 @@ func (p *ports) handle(message string) (done bool, err error) {
 	return true, nil
 }
 
-// set lets clients of a port in or not.
+// set starts or stops accepting clients of a port.
 func (p *ports) set(q *port, on bool) (err error) {
 	q.open = on
 	switch {
@@ -93,7 +92,7 @@ func (p *ports) set(q *port, on bool) (err error) {
 		return os.NewSyscallError("fcntl", err)
 	}
 	file := os.NewFile(uintptr(fd), "listener")
-	accept, err := net.FileListener(file) // has a descriptor of its own
+	accept, err := net.FileListener(file) // duplicates the descriptor
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
@@ -102,7 +101,7 @@ func (p *ports) set(q *port, on bool) (err error) {
 	return nil
 }
 
-// close ends the accepting. The sockets stay as they are.
+// close stops accepting. It does not change the sockets.
 func (p *ports) close() {
 	for _, q := range p.list {
 		if q.accept != nil {

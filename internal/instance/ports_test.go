@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// greeter is a link.Network whose guest says hello.
+// greeter is a link.Network that greets each client in place of a guest.
 type greeter struct{ link.Network }
 
 func (greeter) Accept(l net.Listener, port uint16) {
@@ -28,7 +28,7 @@ func (greeter) Accept(l net.Listener, port uint16) {
 	}
 }
 
-// bound is a socket for the test.
+// bound returns a bound socket, which is closed at the end of the test.
 func bound(t *testing.T, host string) int {
 	t.Helper()
 	socket, err := Bind(netip.MustParseAddrPort(host))
@@ -39,7 +39,7 @@ func bound(t *testing.T, host string) int {
 	return socket
 }
 
-// published are the ports of an instance whose network accepts for it.
+// published returns the ports of an instance. The network accepts connections for the instance.
 func published(t *testing.T, socket int) *ports {
 	t.Helper()
 	p, err := newPorts(&Launch{Spec: &Spec{Ports: []Port{{Number: 80, Socket: socket}}, Log: t.Logf}})
@@ -95,7 +95,7 @@ func TestSocketThatItsOwnerListensOnIsNeverClosedToClients(t *testing.T) {
 	}
 	p.close()
 	if on, err := listens(socket); !on || err != nil {
-		t.Errorf("it listens: %v, %v", on, err)
+		t.Errorf("the socket listens: %v, %v", on, err)
 	}
 	c, err := net.Dial("tcp", address(socket))
 	if err != nil {

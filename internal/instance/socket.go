@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bind makes a TCP socket for [Port.Socket]: bound to an address of the host,
-// not blocking, not listening. An invalid IP address means all addresses of the
-// host, and port 0 any free port. The caller closes the socket.
+// Bind makes a TCP socket for [Port.Socket]. The socket is bound to an address of the host. It
+// is non-blocking and does not listen. An invalid IP address means all addresses of the host,
+// and port 0 means any free port. The caller closes the socket.
 func Bind(host netip.AddrPort) (socket int, err error) {
 	if socket, err = bind(host); err == nil && host.Port() == 0 {
 		socket, err = keepPort(host.Addr(), socket)
@@ -26,9 +26,9 @@ func Bind(host netip.AddrPort) (socket int, err error) {
 	return socket, nil
 }
 
-// keepPort returns a socket with the port of the given one, which it closes. The
-// given socket would lose this port when it stops listening, as the kernel chose it.
-// A socket keeps a port that it asked for.
+// keepPort returns a new socket with the same port as the given socket, which it closes. If the
+// kernel has chosen the port of a socket, the socket loses the port when it stops listening. A
+// socket that has requested its port keeps it.
 func keepPort(addr netip.Addr, socket int) (int, error) {
 	chosen, err := boundTo(socket)
 	if err := errors.Join(err, unix.Close(socket)); err != nil {
@@ -37,7 +37,7 @@ func keepPort(addr netip.Addr, socket int) (int, error) {
 	return bind(netip.AddrPortFrom(addr, chosen.Port()))
 }
 
-// bind makes a socket for Bind, with the error of the system call.
+// bind makes a socket for Bind. It returns the error of the system call.
 func bind(host netip.AddrPort) (socket int, err error) {
 	switch ip := host.Addr(); {
 	case !ip.IsValid():
@@ -65,9 +65,9 @@ func publishError(name string, err error) error {
 	return fmt.Errorf("publish %s: %w", name, err)
 }
 
-// bindTo binds without SO_REUSEADDR first. That finds another instance that is
-// bound and does not listen yet. The option is for what is left of earlier
-// connections (TIME_WAIT).
+// bindTo first binds without SO_REUSEADDR. This fails if another instance is bound to the
+// address and does not listen yet. If it fails, bindTo tries again with the option, because
+// earlier connections may be in TIME_WAIT.
 func bindTo(family int, addr unix.Sockaddr) (fd int, err error) {
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -101,10 +101,10 @@ func listens(socket int) (bool, error) {
 	return on != 0, os.NewSyscallError("getsockopt", err)
 }
 
-// listen lets clients in.
+// listen makes the socket listen.
 func listen(socket int) error {
-	// With this option, connections inherit it, and the port can be bound
-	// again while some of them are in TIME_WAIT.
+	// Connections inherit this option. With it, another socket can bind the port while
+	// some connections are in TIME_WAIT.
 	err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil {
 		err = unix.Listen(socket, unix.SOMAXCONN)
@@ -115,9 +115,9 @@ func listen(socket int) error {
 	return nil
 }
 
-// unlisten has clients refused. shutdown(2) returns the socket to the state
-// before listen: bound, and clients are refused, those in its queue too.
-// accept4(2) fails with EINVAL then, on each descriptor of the socket.
+// unlisten makes the host refuse clients. shutdown(2) returns the socket to its state before
+// listen(2). It stays bound, and the host also refuses the clients in its queue. accept4(2) then
+// fails with EINVAL on each descriptor of the socket.
 func unlisten(socket int) error {
 	if err := unix.Shutdown(socket, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return fmt.Errorf("stop listening on %s: %w", address(socket), err)
@@ -137,10 +137,10 @@ func boundTo(socket int) (netip.AddrPort, error) {
 	case *unix.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
 	}
-	return netip.AddrPort{}, errors.New("it is not a socket of TCP/IP")
+	return netip.AddrPort{}, errors.New("it is not a TCP socket")
 }
 
-// address returns the address by which clients find a socket, for users.
+// address returns the address of a socket for clients, as text for users.
 func address(socket int) string {
 	addr, err := boundTo(socket)
 	if err != nil {

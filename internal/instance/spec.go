@@ -9,12 +9,10 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// Spec says what is to run. The zero value of a field is the usual choice,
-// except for Monitor, Image and Memory, which have none. [Spec.Check] has the
-// rules.
+// Spec describes an image to run and its resources. Monitor, Image and Memory must be set. The
+// zero value of any other field is its default. [Spec.Check] checks the rules.
 //
-// A Spec owns nothing. Files, sockets and streams stay their maker's, who
-// closes them after the instance has ended.
+// A Spec owns no files, sockets or streams. The caller closes them after the instance has ended.
 type Spec struct {
 	// Monitor runs the image.
 	Monitor Monitor
@@ -26,24 +24,24 @@ type Spec struct {
 	Dir  string   // the program's working directory; empty: /
 
 	Hostname string
-	CPUs     int    // 0: as many as the host has, up to MaxCPUs
+	CPUs     int    // number of CPUs; 0: the host's number, up to MaxCPUs
 	Memory   uint64 // bytes
-	// HugePages has the memory of a VM consist of the host's huge pages.
+	// HugePages makes the memory of a VM consist of the host's huge pages.
 	HugePages bool
 	// Trace prints the program's system calls to its standard error.
 	Trace bool
 
-	// Stdin, Stdout and Stderr are the program's standard streams. A nil
-	// stream is /dev/null. The program sees a terminal where a stream is one.
+	// Stdin, Stdout and Stderr are the program's standard streams. A nil stream is
+	// /dev/null. If a stream is a terminal, it is a terminal for the program, too.
 	Stdin, Stdout, Stderr *os.File
 
 	Folders []Folder
 	Disks   []Disk
-	// Vsock is the path of a unix socket through which the host reaches the
-	// AF_VSOCK sockets of a VM (internal/device/vsock); empty: none.
+	// Vsock is the path of a unix socket. Through it the host reaches the AF_VSOCK
+	// sockets of a VM (internal/device/vsock). Empty: the VM has no such sockets.
 	Vsock string
 
-	// Network is what the network card is plugged into; nil: no card.
+	// Network is the network of the network card; nil: no card.
 	Network Network
 	// Namespace is the network namespace of the host in which Network is opened:
 	// the gateway makes its sockets there, and a tap interface is looked for there.
@@ -60,7 +58,7 @@ type Spec struct {
 	// Machine is for a VM only.
 	Machine Machine
 
-	// Log receives details that help to find out what happened; nil: nobody.
+	// Log receives details for finding problems; nil: discarded.
 	Log func(format string, args ...any)
 }
 
@@ -76,26 +74,26 @@ type Folder struct {
 type Disk struct {
 	Path     string
 	ReadOnly bool
-	Rate     uint64 // most bytes a second; 0: no limit
-	IOPS     uint64 // most requests a second; 0: no limit
+	Rate     uint64 // maximum of bytes per second; 0: no limit
+	IOPS     uint64 // maximum of requests per second; 0: no limit
 }
 
 // Port is a TCP port of the program that clients reach through a socket of the
 // host.
 type Port struct {
 	Number uint16 // in the guest
-	// Socket is a TCP socket of the host that is bound and does not block, as
-	// [Bind] makes one.
+	// Socket is a bound and non-blocking TCP socket of the host, such as one that
+	// [Bind] makes.
 	//
-	// If it does not listen yet, it listens while the program does: clients
-	// are refused at other times. If it listens already when the instance
-	// starts, its owner decides: it keeps listening, and clients wait while
-	// the program does not accept them. An instance's end changes neither.
+	// If the socket does not listen when the instance starts, it listens while the
+	// program does. At other times the host refuses clients. If the socket already
+	// listens when the instance starts, it always keeps listening. Then clients wait
+	// until the program accepts them, or the program of a later instance does.
 	Socket int
 }
 
-// Machine is what an instance asks of its VM. The monitor chooses what is
-// empty.
+// Machine has the settings of an instance's VM. The monitor chooses a value for each empty
+// field.
 type Machine struct {
 	Type        string // one of Description.MachineTypes
 	Accelerator string // one of Description.Accelerators
@@ -139,7 +137,7 @@ func Mounts(folders []Folder) []boot.Mount {
 	return mounts
 }
 
-// Parameters returns the boot parameters, without what the monitor alone knows.
+// Parameters returns the boot parameters, without the parameters that only the monitor knows.
 func (s *Spec) Parameters() boot.Config {
 	c := boot.Config{
 		CPUs: s.CPUs, Memory: s.Memory, Hostname: s.Hostname, Trace: s.Trace, Dir: s.Dir,

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// Stats is what an instance takes of the host. It counts the instance's own
-// processes, and not the process that called Start.
+// Stats has the resources of the host that an instance uses. It counts the instance's own
+// processes, but not the process that called Start.
 type Stats struct {
-	Processes []int         // ids of the host processes; none after the end
-	Memory    uint64        // resident bytes, shared ones included; 0 after the end
-	CPU       time.Duration // user and system time; after the end, all that it took
+	Processes []int         // ids of the host processes; empty after the end
+	Memory    uint64        // resident bytes, including shared memory; 0 after the end
+	CPU       time.Duration // user and system time; after the end, the total
 	Started   time.Time
 	Ended     time.Time // zero while it runs
 }
 
-// Stats measures the instance. After its end, it returns what was left last.
+// Stats measures the instance. After the instance's end, it returns the last statistics.
 func (i *Instance) Stats() (Stats, error) {
-	i.mu.Lock() // process ids stay the instance's meanwhile
+	i.mu.Lock() // no other process gets the process ids while mu is locked
 	defer i.mu.Unlock()
 	if i.state.Status == StatusExited {
 		return i.final, nil
@@ -32,8 +32,8 @@ func (i *Instance) Stats() (Stats, error) {
 	return s, err
 }
 
-// measure reads what the instance's processes take. They may have ended, as
-// long as nobody has waited for them.
+// measure reads the resources that the instance's processes use. The processes may have ended,
+// but must not have been waited for.
 func (i *Instance) measure() (s Stats, err error) {
 	s.Processes = i.running.Processes()
 	for _, pid := range s.Processes {
@@ -55,9 +55,9 @@ func (i *Instance) measure() (s Stats, err error) {
 // every architecture that Pith knows (USER_HZ).
 const tick = time.Second / 100
 
-// cpuTime returns the CPU time of a process, its threads that have ended
-// included: fields 14 and 15 of proc_pid_stat(5). The second field is a name in
-// parentheses, which may contain anything.
+// cpuTime returns the CPU time of a process, including threads that have ended. It is the sum of
+// fields 14 and 15 of proc_pid_stat(5). The second field is a name in parentheses, which may
+// contain any characters.
 func cpuTime(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -79,8 +79,8 @@ func cpuTime(pid int) (time.Duration, error) {
 	return total, nil
 }
 
-// residentMemory returns the resident memory of a process in bytes: VmRSS of
-// proc_pid_status(5). A process that has ended has none.
+// residentMemory returns the resident memory of a process in bytes (VmRSS in
+// proc_pid_status(5)). It returns 0 if the process has ended.
 func residentMemory(pid int) (uint64, error) {
 	status, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supervise looks after a running instance until its end.
+// supervise supervises a running instance until its end.
 //
-// A network that fails takes the network card away and nothing else: the
-// program finds its device gone, may go on without it, and the user gets a line
-// on standard error. Any other failure ends the instance.
+// If the network fails, the instance loses only its network card, and the user gets a line on
+// standard error. The program may go on without the card. Any other failure ends the instance.
 func (i *Instance) supervise(ctx context.Context) {
 	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -21,7 +20,7 @@ func (i *Instance) supervise(ctx context.Context) {
 	fail := func(err error) {
 		select {
 		case failed <- err:
-		default: // the first is enough
+		default: // the first failure is enough
 		}
 	}
 	r := i.running
@@ -49,7 +48,7 @@ func (i *Instance) supervise(ctx context.Context) {
 	if l := r.Link(); l != nil {
 		tasks.Go(func() {
 			if err := i.launch.Network.Serve(serving, l); err != nil && serving.Err() == nil {
-				i.launch.Tell("the network ended: %v", errors.Join(err, r.Unplug()))
+				i.launch.Warn("the network ended: %v", errors.Join(err, r.Unplug()))
 			}
 		})
 	}
@@ -68,7 +67,7 @@ func (i *Instance) supervise(ctx context.Context) {
 	}
 	cancel()
 	final, err := i.measure()
-	if err != nil { // no reason to call the instance a failure
+	if err != nil { // this does not make the instance fail
 		i.launch.Log("statistics: %v", err)
 	}
 	err = errors.Join(failure, r.Stop())
@@ -79,7 +78,7 @@ func (i *Instance) supervise(ctx context.Context) {
 
 // end sets the instance's last state.
 func (i *Instance) end(final Stats, failure error) {
-	i.mu.Lock() // no signal from here on: process ids are given back
+	i.mu.Lock() // no signals from now on: other processes may get the process ids
 	code, err := i.running.Result()
 	err = errors.Join(failure, err)
 	if err != nil {

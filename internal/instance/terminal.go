@@ -6,8 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsTerminal reports whether f is a terminal: tcgetattr(3) succeeds on it. f may
-// be nil.
+// IsTerminal reports whether f is a terminal (isatty(3)). f may be nil.
 func IsTerminal(f *os.File) bool {
 	if f == nil {
 		return false

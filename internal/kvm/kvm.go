@@ -1,8 +1,7 @@
-// Package kvm is Linux's interface to hardware virtualisation, as far as a monitor of
-// virtual machines without legacy devices needs it (Linux,
-// Documentation/virt/kvm/api.rst; <linux/kvm.h>). Registers, CPUID and I/O ports are
-// x86's (<asm/kvm.h>). The package knows nothing about the guest. Names are KVM's,
-// and errors say which request failed.
+// Package kvm wraps Linux's interface to hardware virtualisation (Linux,
+// Documentation/virt/kvm/api.rst; <linux/kvm.h>). It covers what a VMM without legacy
+// devices needs. Registers, CPUID and I/O ports are x86's (<asm/kvm.h>). The package
+// knows nothing about the guest. Names are KVM's, and errors name the request that failed.
 package kvm
 
 import (
@@ -54,7 +53,7 @@ type capability struct {
 type System struct {
 	fd      int
 	runSize int // bytes of memory that KVM shares for a vCPU
-	ring    int // offset in it of the ring of coalesced writes; 0: none
+	ring    int // offset in that memory of the ring of coalesced writes; 0: no ring
 }
 
 // Open opens /dev/kvm.
@@ -65,7 +64,7 @@ func open(path string) (*os.File, error) {
 	return f, explain(err)
 }
 
-// explain adds to an error of opening KVM what to do about it.
+// explain adds a remedy to an error of opening /dev/kvm.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):
@@ -76,7 +75,8 @@ func explain(err error) error {
 	return err
 }
 
-// New returns the system of an open /dev/kvm. It checks that KVM has what Pith needs.
+// New returns the system of an open /dev/kvm. It fails if KVM lacks a capability that
+// Pith needs.
 func New(fd int) (*System, error) {
 	v, err := ioctl("KVM_GET_API_VERSION", fd, getAPIVersion, 0)
 	if err != nil {
@@ -104,7 +104,7 @@ func New(fd int) (*System, error) {
 		return nil, err
 	}
 	if s.runSize < runData || s.ring != 0 && s.ring+os.Getpagesize() > s.runSize {
-		return nil, fmt.Errorf("KVM shares %d bytes for a CPU, too little", s.runSize)
+		return nil, fmt.Errorf("KVM shares only %d bytes for a vCPU, fewer than Pith needs", s.runSize)
 	}
 	return s, nil
 }

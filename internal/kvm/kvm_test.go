@@ -11,8 +11,8 @@ import (
 	"unsafe"
 )
 
-// A request has the size of what it points to in its bits 16 to 29 (Linux,
-// <asm-generic/ioctl.h>). Of tables that is the part before the entries.
+// Bits 16 to 29 of a request hold the size of its argument's struct (Linux,
+// <asm-generic/ioctl.h>). For a table this size excludes the entries.
 func TestStructsAreAsLargeAsTheirRequestsSay(t *testing.T) {
 	haveSizes(t, map[uintptr]uintptr{
 		setUserMemoryRegion: unsafe.Sizeof(memoryRegion{}),
@@ -22,18 +22,18 @@ func TestStructsAreAsLargeAsTheirRequestsSay(t *testing.T) {
 		assignIOEventFD:     unsafe.Sizeof(ioEvent{}),
 		enableCap:           unsafe.Sizeof(enabledCapability{}),
 	})
-	// Of an entry (<linux/kvm.h>).
+	// The size of an entry (<linux/kvm.h>).
 	if n := unsafe.Sizeof(route{}); n != 48 {
 		t.Errorf("struct kvm_irq_routing_entry has %d bytes, want 48", n)
 	}
 }
 
-// haveSizes compares the sizes of structs with those in their requests.
+// haveSizes compares the sizes of structs with the sizes in their requests.
 func haveSizes(t *testing.T, size map[uintptr]uintptr) {
 	t.Helper()
 	for request, have := range size {
 		if want := request >> 16 & 0x3fff; have != want {
-			t.Errorf("request %#x is of %d bytes, the struct has %d", request, want, have)
+			t.Errorf("request %#x has a size of %d bytes, the struct has %d", request, want, have)
 		}
 	}
 }
@@ -67,8 +67,8 @@ func TestWithoutKVMTheUserHearsWhatToDo(t *testing.T) {
 	}
 }
 
-// What KVM shares with this process is the kernel's, but a mistake in reading it
-// must not be one in memory.
+// The kernel writes the memory that KVM shares with this process. Whatever it holds,
+// reading it must not access memory outside of it.
 func FuzzSharedMemory(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Add([]byte{1, 4, 0xea, 0, 1, 0, 0, 0, 0, 1}, []byte{0, 0, 0, 0, 1, 0, 0, 0})

@@ -12,10 +12,10 @@ import (
 
 const getStatsFD = 0xaece
 
-// Stats is the counters that KVM keeps for a vCPU, in a file that is read once.
+// Stats reads the counters that KVM keeps for a vCPU.
 type Stats struct{ file *os.File }
 
-// Stats opens the vCPU's counters. Linux has them since 5.14.
+// Stats opens the vCPU's counters, which exist since Linux 5.14.
 func (c *VCPU) Stats() (*Stats, error) {
 	fd, err := ioctl("KVM_GET_STATS_FD", c.fd, getStatsFD, 0)
 	if err != nil {

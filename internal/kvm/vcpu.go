@@ -34,10 +34,10 @@ const (
 type VCPU struct {
 	fd   int
 	run  []byte
-	ring []byte // of coalesced writes, shared by all of the VM's vCPUs; nil: none
+	ring []byte // ring of coalesced writes, shared by all of the VM's vCPUs; nil: no ring
 }
 
-// CreateVCPU makes the vCPU with the number id, which is its local APIC's id too.
+// CreateVCPU makes the vCPU with the number id. Its local APIC has the same id.
 func (vm *VM) CreateVCPU(id int) (*VCPU, error) {
 	fd, err := ioctl("KVM_CREATE_VCPU", vm.fd, createVCPU, uintptr(id))
 	if err != nil {
@@ -58,7 +58,7 @@ func (vm *VM) CreateVCPU(id int) (*VCPU, error) {
 // FD returns the vCPU's descriptor.
 func (c *VCPU) FD() int { return c.fd }
 
-// Close closes what CreateVCPU opened.
+// Close releases the vCPU's descriptor and the memory that it shares with KVM.
 func (c *VCPU) Close() error { return errors.Join(unix.Munmap(c.run), unix.Close(c.fd)) }
 
 // Run runs the guest until an exit, and returns the reason. After ExitIO and ExitMMIO the
@@ -74,10 +74,11 @@ func (c *VCPU) Run() (reason uint32, err error) {
 	return 0, os.NewSyscallError("KVM_RUN", errno)
 }
 
-// SetImmediateExit switches on or off that Run returns as soon as it begins. Together with
-// a signal to the vCPU's thread it ends a Run that has begun.
+// SetImmediateExit selects whether Run returns immediately, without running the guest.
+// To stop a call of Run that has begun, also send a signal to the vCPU's thread.
 func (c *VCPU) SetImmediateExit(on bool) {
-	// The byte is part of a word. The word's first byte is this program's too, and 0.
+	// There is no atomic store of a byte, so this stores the 32 bits around it. Their
+	// first byte also belongs to this program and is 0.
 	word := (*uint32)(unsafe.Pointer(&c.run[0]))
 	v := uint32(0)
 	if on {
@@ -92,10 +93,10 @@ func (c *VCPU) word(off int) uint32 { return binary.LittleEndian.Uint32(c.run[of
 type MMIO struct {
 	Addr  uint64
 	Write bool
-	Data  []byte // the written bytes, or the place for those to be read
+	Data  []byte // the bytes that the guest writes, or the buffer for the bytes that it reads
 }
 
-// MMIO returns the access for which Run returned ExitMMIO.
+// MMIO returns the access that caused ExitMMIO.
 func (c *VCPU) MMIO() MMIO {
 	u := c.run[runUnion:]
 	n := min(binary.LittleEndian.Uint32(u[16:]), 8)
@@ -138,5 +139,5 @@ func (c *VCPU) InternalError() string {
 	return fmt.Sprintf("internal error %d", c.word(runUnion))
 }
 
-// SystemEvent returns what the guest asked for when Run returned ExitSystemEvent.
+// SystemEvent returns the type of the event that caused ExitSystemEvent.
 func (c *VCPU) SystemEvent() uint32 { return c.word(runUnion) }

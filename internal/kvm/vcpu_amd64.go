@@ -19,7 +19,7 @@ const (
 	getTSCKHz     = 0xaea3
 )
 
-// ExitIO is the reason for Run to return at an access to an I/O port.
+// ExitIO is the reason that Run returns when the guest accesses an I/O port.
 const ExitIO = 2
 
 // IO is the guest's access to an I/O port: units of Size bytes, one after the other.
@@ -27,16 +27,16 @@ type IO struct {
 	Port  uint16
 	Write bool
 	Size  int
-	Data  []byte // the written bytes, or the place for those to be read; shared with KVM
+	Data  []byte // the bytes that the guest writes, or the buffer for the bytes that it reads; shared with KVM
 }
 
-// IO returns the access for which Run returned ExitIO.
+// IO returns the access that caused ExitIO.
 func (c *VCPU) IO() (io IO, err error) {
 	u := c.run[runUnion:]
 	size, count := uint64(u[1]), uint64(binary.LittleEndian.Uint32(u[4:]))
 	off := binary.LittleEndian.Uint64(u[8:])
 	if n := size * count; size == 0 || n > uint64(len(c.run)) || off > uint64(len(c.run))-n {
-		return IO{}, fmt.Errorf("KVM tells of port data at %#x, %d times %d bytes", off, count, size)
+		return IO{}, fmt.Errorf("KVM reports port data out of range: offset %#x, %d times %d bytes", off, count, size)
 	}
 	return IO{binary.LittleEndian.Uint16(u[2:]), u[0] == 1, int(size), c.run[off:][:size*count]}, nil
 }
@@ -148,9 +148,9 @@ func (c *VCPU) SingleStep() error {
 // TSCKHz returns the frequency of the vCPU's time stamp counter in kHz.
 func (c *VCPU) TSCKHz() (int, error) { return ioctl("KVM_GET_TSC_KHZ", c.fd, getTSCKHz, 0) }
 
-// Begin makes the vCPU begin at entry as the PVH boot ABI says (Xen,
-// docs/misc/pvh.pandoc): in 32-bit protected mode without paging, with flat segments, and
-// with the start info's address in EBX.
+// Begin sets the registers so that the vCPU starts at entry in the state of the PVH boot
+// ABI (Xen, docs/misc/pvh.pandoc). That is 32-bit protected mode without paging, with flat
+// segments. EBX holds startInfo, the guest-physical address of the start info.
 func (c *VCPU) Begin(entry, startInfo uint64) error {
 	s, err := c.Sregs()
 	if err != nil {

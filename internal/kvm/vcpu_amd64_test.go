@@ -18,7 +18,7 @@ func TestX86StructsAreAsLargeAsTheirRequestsSay(t *testing.T) {
 		setMSRs:            unsafe.Offsetof(msrTable{}.index),
 		setCPUID2:          unsafe.Offsetof(cpuidTable{}.entries),
 	})
-	// Those of entries (<linux/kvm.h>, <asm/kvm.h>).
+	// The sizes of entries (<linux/kvm.h>, <asm/kvm.h>).
 	for name, sizes := range map[string][2]uintptr{
 		"kvm_cpuid_entry2": {unsafe.Sizeof(CPUID{}), 40},
 		"kvm_msr_entry":    {unsafe.Sizeof(msrTable{}) - unsafe.Offsetof(msrTable{}.index), 16},

@@ -6,15 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// VM is a virtual machine. It ends when all its descriptors are closed, those of its vCPUs
-// included.
+// VM is a virtual machine. The kernel frees it when its own descriptor and the descriptors
+// of its vCPUs are closed.
 type VM struct {
 	fd  int
 	sys *System
 }
 
-// CreateVM makes a VM. The kernel has the vCPUs' local interrupt controllers, and there is
-// no other one: all interrupts are messages.
+// CreateVM makes a VM. The kernel emulates the vCPUs' local interrupt controllers. The VM
+// has no other interrupt controller, so all interrupts are messages.
 func (s *System) CreateVM() (*VM, error) {
 	fd, err := ioctl("KVM_CREATE_VM", s.fd, createVM, 0)
 	if err != nil {
@@ -22,7 +22,7 @@ func (s *System) CreateVM() (*VM, error) {
 	}
 	vm := &VM{fd, s}
 	if err := vm.setUp(); err != nil {
-		_ = unix.Close(fd) // the first error is the one to return
+		_ = unix.Close(fd) // the caller gets the first error
 		return nil, err
 	}
 	return vm, nil
@@ -41,8 +41,9 @@ func (vm *VM) FD() int { return vm.fd }
 // Close closes the VM's own descriptor.
 func (vm *VM) Close() error { return unix.Close(vm.fd) }
 
-// SetMemory gives the guest mem at the guest-physical address guest. Both must be
-// multiples of a page. mem must stay mapped as long as the VM exists.
+// SetMemory maps mem into the guest at the guest-physical address guest. Both addresses
+// and the length must be multiples of the page size. mem must stay mapped while the VM
+// exists.
 func (vm *VM) SetMemory(slot int, guest uint64, mem []byte) error {
 	region := memoryRegion{uint32(slot), 0, guest, uint64(len(mem)), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(mem))))}
 	_, err := ioctlPointer("KVM_SET_USER_MEMORY_REGION", vm.fd, setUserMemoryRegion, unsafe.Pointer(&region))
@@ -85,16 +86,16 @@ type irqEvent struct {
 	_                        [16]byte
 }
 
-// Message is a message-signalled interrupt. The zero value is none.
+// Message is a message-signalled interrupt. The zero value means no interrupt.
 type Message struct {
 	Addr uint64
 	Data uint32
 }
 
-// MaxRoutes is the most interrupts that a VM may have.
+// MaxRoutes is the maximum number of interrupts of a VM.
 const MaxRoutes = 256
 
-// SetRoutes makes route i the message routes[i], for all routes.
+// SetRoutes replaces all routes: route i sends the message routes[i].
 func (vm *VM) SetRoutes(routes []Message) error {
 	const routeMSI = 2
 	var table routeTable
@@ -124,8 +125,9 @@ type route struct {
 	_                   [5]uint32
 }
 
-// Coalesce makes the guest's writes to the guest-physical addresses [addr, addr+size)
-// cause no exit, if KVM can do that. VCPU.Coalesced has them at the next exit, in order.
+// Coalesce makes KVM collect the guest's writes to the guest-physical addresses [addr,
+// addr+size) without exits, if it can. After the next exit, VCPU.Coalesced returns them in
+// order.
 func (vm *VM) Coalesce(addr uint64, size uint32) error {
 	if vm.sys.ring == 0 {
 		return nil

@@ -17,8 +17,8 @@ const capSplitIRQChip = 121
 // needed is the capabilities that New requires.
 var needed = []capability{{capSplitIRQChip, "KVM_CAP_SPLIT_IRQCHIP"}, {capImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"}}
 
-// legacyPages is the guest-physical address of four pages for KVM itself, outside of the
-// guest's memory. It uses them on CPUs that cannot run real mode.
+// legacyPages is the guest-physical address of four pages outside of the guest's memory.
+// KVM uses them on CPUs that cannot run real mode.
 const legacyPages = 0xfeffc000
 
 // setUp makes the local APICs.

@@ -1,7 +1,6 @@
-// Package monitor lists the kinds of monitors: the host programs under an image.
-// Each kind is a package below this one, implements [instance.Monitor] and has a
-// line in this list. The command line, pith doctor and the conformance harness
-// find it here.
+// Package monitor lists the kinds of monitors, which are the host programs under an image. Each
+// kind is a package below this one. It implements [instance.Monitor] and has an entry in the
+// list. The command line, pith doctor and the conformance harness use the list.
 package monitor
 
 import (
@@ -12,8 +11,8 @@ import (
 	"github.com/pith-os/pith/internal/monitor/qemu"
 )
 
-// kinds are all monitors. A monitor that executes this program again, as a child
-// of its own, has a function that becomes this child.
+// kinds lists all monitors. Some monitors execute this program again as a child. They have a
+// function that runs as this child.
 var kinds = []struct {
 	instance.Monitor
 	child func()
@@ -23,7 +22,7 @@ var kinds = []struct {
 	{qemu.Monitor{}, nil},
 }
 
-// All returns all monitors, in the order in which they are tried.
+// All returns all monitors. Pith tries them in this order.
 func All() []instance.Monitor {
 	all := make([]instance.Monitor, len(kinds))
 	for i, k := range kinds {
@@ -32,8 +31,8 @@ func All() []instance.Monitor {
 	return all
 }
 
-// Child becomes the child of a monitor if this process was started as one.
-// Otherwise it returns at once. It must be the first call of main.
+// Child runs as the child of a monitor if this process was started as one. Otherwise it returns
+// at once. It must be the first call of main.
 func Child() {
 	jail.Main()
 	for _, k := range kinds {

@@ -8,8 +8,8 @@ import (
 )
 
 // asmEdits are the assembly files with SYSCALL instructions. The functions in jumps jump to
-// the gate, because their stack pointer must be exact or their stack is gone. The functions
-// in refused fail with ENOSYS.
+// the gate instead of calling it. They must not change the stack pointer, or their stack is
+// already freed. The functions in refused fail with ENOSYS.
 var asmEdits = []struct {
 	path           string
 	jumps, refused []string
@@ -23,8 +23,8 @@ var asmEdits = []struct {
 }
 
 // gateCalls rewrites an assembly file. Each SYSCALL instruction becomes a call of the gate in
-// package runtime. In the functions named in jumps it becomes a jump to the gate, and in
-// those named in refused the result ENOSYS.
+// package runtime. In the functions in jumps it becomes a jump to the gate. In the functions
+// in refused it becomes an instruction that sets the result ENOSYS.
 func gateCalls(src []byte, jumps, refused []string) ([]byte, error) {
 	const (
 		call   = "CALL\truntime·pithgate(SB)"

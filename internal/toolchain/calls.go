@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// callers are the packages whose own system calls are in the library OS's table from the
-// start. In them, calls of syscall.Syscall and the like become calls of pithCall. So a
-// program reaches the exported functions, and with them the rest of the table
-// (sys.Everything), only if it can make any system call.
+// callers are the packages whose own system calls are always in the library OS's table. In
+// these packages, calls of syscall.Syscall and similar functions become calls of pithCall. So
+// a program reaches the exported functions only if it can make a system call by number. Only
+// then does it need the rest of the table (sys.Everything).
 var callers = []string{"syscall", "internal/syscall/unix", "internal/poll"}
 
 var (
 	callExpr = regexp.MustCompile(`(^|[^\w.])(?:syscall\.)?(?:Raw)?Syscall(6?)\(`)
-	// rare matches the calls that need the rest of the table: those that make a kind of
-	// file for other calls there, and those without such a file.
+	// rare matches the calls that need the rest of the table. Some of them make a kind
+	// of file that only other calls in the rest can use. The others use no such file.
 	rare = regexp.MustCompile(`SYS_(SOCKET|SOCKETPAIR|EPOLL_CREATE1?|INOTIFY_INIT1?|P?SELECT6?|\w*XATTR|M(UN)?MAP|MPROTECT|MADVISE|M(UN)?LOCK(ALL)?)\b`)
 )
 
@@ -59,7 +59,7 @@ func (t tree) redirectCalls(goroot string) error {
 	return nil
 }
 
-// redirect edits the statements of a file that make other calls than the rare ones.
+// redirect edits the statements of a file that make system calls, except for rare ones.
 func redirect(src string) string {
 	lines := strings.SplitAfter(src, "\n")
 	for i, line := range lines {

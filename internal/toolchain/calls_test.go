@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Each call between the layers of a virtual machine has its number in one table, and
-// both sides use it by name.
+// One table has the number of each call between the layers in a VM, and both sides use the
+// names in it.
 func TestCallNumbersStandInOneTable(t *testing.T) {
 	files := tree{}
 	if err := files.addMachine(); err != nil {
@@ -47,10 +47,10 @@ func TestCallNumbersStandInOneTable(t *testing.T) {
 		}
 		word := regexp.MustCompile(`\b(const_)?` + name + `\b`)
 		if !word.MatchString(made) {
-			t.Errorf("nobody makes %s", name)
+			t.Errorf("no code makes the call %s", name)
 		}
 		if !word.MatchString(answered) {
-			t.Errorf("nobody answers %s", name)
+			t.Errorf("no code handles the call %s", name)
 		}
 		again := regexp.MustCompile(`(?m)^\t(const )?` + name + `\b\s*=`)
 		if again.MatchString(nucleus + vm + platform) {
@@ -59,7 +59,7 @@ func TestCallNumbersStandInOneTable(t *testing.T) {
 	}
 }
 
-// sources are the sources of a folder of this module but for tests and the table
+// sources returns the sources in a folder of this module, without tests and the table
 // itself.
 func sources(t *testing.T, dir string) string {
 	var all strings.Builder

@@ -30,7 +30,7 @@ var std embed.FS
 // nil removes the file.
 type tree map[string][]byte
 
-// deriveFiles makes all files of the derived distribution that are not links.
+// deriveFiles returns all files of the derived distribution that are not links.
 func deriveFiles(ctx context.Context, h host) (tree, error) {
 	t := tree{}
 	if err := t.edit(h.GOROOT); err != nil {
@@ -58,8 +58,9 @@ func deriveFiles(ctx context.Context, h host) (tree, error) {
 	return t, nil
 }
 
-// settings edits go.env, the defaults of `go env`, for users who call the distribution's go
-// command directly: with GOTOOLCHAIN=auto it would switch to another distribution.
+// settings edits go.env, which holds the defaults of `go env`. The edit is for users who call
+// the distribution's go command directly: with GOTOOLCHAIN=auto, the go command would switch
+// to another distribution.
 func (t tree) settings(goroot string) error {
 	const name = "go.env"
 	data, err := os.ReadFile(filepath.Join(goroot, name))
@@ -112,8 +113,7 @@ func (t tree) addMachine() error {
 	return err
 }
 
-// callNumbers is the table of calls between the layers of a virtual machine. Package
-// runtime has it too.
+// callNumbers is the table of calls between the layers in a VM. Package runtime gets a copy.
 const callNumbers = "libos/platform/calls.go"
 
 const (
@@ -140,14 +140,14 @@ func (t tree) addLibOS() error {
 	})
 }
 
-// unconstrain removes the build constraint by which a file is not part of this module's own
+// unconstrain removes the build constraint that excludes a file from this module's own
 // packages.
 func unconstrain(data []byte) []byte {
 	return []byte(strings.TrimPrefix(string(data), "//go:build pith\n"))
 }
 
-// digest returns a name for the distribution: a hash of its files and of the GOROOT that
-// it links to.
+// digest returns a name for the distribution. The name is a hash of the distribution's files
+// and of the GOROOT that it links to.
 func (t tree) digest(h host) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %s\n", h.GOROOT, h.GOVERSION)
@@ -158,8 +158,8 @@ func (t tree) digest(h host) string {
 	return hex.EncodeToString(sum.Sum(nil))[:16]
 }
 
-// install makes the distribution at root, completely or not at all. Another process may do
-// the same meanwhile.
+// install makes the distribution at root, completely or not at all. Another process may
+// install the same distribution at the same time.
 func (t tree) install(goroot, root string) error {
 	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
 		return err
@@ -177,14 +177,14 @@ func (t tree) install(goroot, root string) error {
 	}
 	err = os.Rename(tmp, root)
 	if errors.Is(err, fs.ErrExist) {
-		return nil // another process was first, with the same files
+		return nil // another process has installed the same files first
 	}
 	return err
 }
 
-// link fills dst, the folder rel of the derived distribution. It makes folders with changed
-// files, and those of the standard library and the go command, because the go command
-// does not follow links to folders. Everything else is a link.
+// link fills dst, the folder rel of the derived distribution. It makes real folders for
+// changed files, the standard library and the go command, because the go command does not
+// follow links to folders. Everything else becomes a link.
 func (t tree) link(goroot, dst, rel string) error {
 	changed := map[string]bool{} // names in this folder that are not links
 	for name := range t {
@@ -233,10 +233,10 @@ func (t tree) link(goroot, dst, rel string) error {
 	return nil
 }
 
-// linkFile makes dst a hard link to src. On another file system, or for another user's file,
-// that is not possible. Then Go's sources become symbolic links. Other files become
-// copies, because the go command needs files: it embeds them, or is one itself and finds
-// its distribution by its own path.
+// linkFile makes dst a hard link to src. This fails if src is on another file system or
+// belongs to another user. Then a Go source becomes a symbolic link, and any other file becomes
+// a copy. The go command embeds only real files, and it finds its distribution by its own
+// executable's path.
 func linkFile(src, dst string) error {
 	if os.Link(src, dst) == nil {
 		return nil
@@ -256,8 +256,8 @@ func linkFile(src, dst string) error {
 	return os.WriteFile(dst, data, info.Mode().Perm())
 }
 
-// download returns the folder of a module in the module cache. The version is the one that
-// Pith is built with, and its hash is checked.
+// download returns the folder of a module in the module cache. It selects the version that
+// Pith is built with, and checks the module's hash.
 func download(ctx context.Context, cache, module string) (string, error) {
 	version, err := required(module)
 	if err != nil {
@@ -276,8 +276,8 @@ func download(ctx context.Context, cache, module string) (string, error) {
 	if jerr := json.Unmarshal(out, &m); jerr != nil && err == nil {
 		err = jerr
 	}
-	// A go command older than the module requires downloads it, and then reports that
-	// it cannot use it. That does not matter: the sources are edited.
+	// If the go command is older than the module requires, it downloads the module and
+	// then reports an error. The error does not matter, because Pith edits the sources.
 	if dir := filepath.Join(cache, filepath.FromSlash(module)); m.Sum != "" && isFolder(dir) {
 		return dir, checkSum(module, m.Sum)
 	}

@@ -17,8 +17,8 @@ type goSource struct {
 	data []byte
 }
 
-// decl finds the function name, not a method, and the byte range of its declaration with
-// the comment.
+// decl finds the function with the given name, which is not a method. It also returns the byte
+// range of the function's declaration, including its comment.
 func (s *goSource) decl(name string) (fn *ast.FuncDecl, start, end int, err error) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, s.name, s.data, parser.ParseComments|parser.SkipObjectResolution)
@@ -51,8 +51,8 @@ func (s *goSource) remove(names ...string) error {
 	return nil
 }
 
-// rename renames a function in its declaration only. An added file defines the old name,
-// and can call the new one.
+// rename renames a function in its declaration only. An added file defines a function with
+// the old name, which can call the renamed function.
 func (s *goSource) rename(name, to string) error {
 	fn, start, _, err := s.decl(name)
 	if err != nil {

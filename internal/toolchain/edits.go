@@ -70,26 +70,27 @@ var goEdits = map[string]func(*goSource) error{
 	// The replacements pass no addresses: the callers' memory may be on a stack.
 	"crypto/internal/sysrand/rand.go":    func(s *goSource) error { return s.remove("urandomRead") },
 	"internal/syscall/unix/getrandom.go": func(s *goSource) error { return s.remove("GetRandom") },
-	// The original fcntl is the runtime's, which knows no descriptors.
+	// The original calls fcntl of the runtime, which does not know the program's
+	// descriptors.
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },
-	// A variable of 32 MiB that only FIPS 140-3 mode uses. On Linux it has no pages until
-	// its first use. In a virtual machine the loader gives it memory.
+	// This file has a variable of 32 MiB that only FIPS 140-3 mode uses. On Linux it has
+	// no pages until its first use. In a VM the loader gives it memory.
 	jitterEntropy: func(s *goSource) error {
 		return errors.Join(
 			s.replace("var memory entropy.ScratchBuffer", ""),
 			s.replace("seed, err := entropy.Seed(&memory)", "memory := new(entropy.ScratchBuffer)\n\tseed, err := entropy.Seed(memory)"),
 			s.replace("seed, err = entropy.Seed(&memory)", "seed, err = entropy.Seed(memory)"))
 	},
-	// Go's own tests must not assume that they can start processes. They must try, as
-	// they do on platforms without processes.
+	// Go's own tests must not assume that they can start processes. With this edit they
+	// try, as on platforms without processes.
 	"internal/testenv/exec.go": func(s *goSource) error {
 		return s.replace(`case "wasip1", "js", "ios":`, `case "wasip1", "js", "ios", "linux":`)
 	},
-	// Without a go command that can be started, there is no cgo.
+	// Without a go command there is no cgo.
 	"internal/testenv/testenv.go": func(s *goSource) error {
 		return s.replace(`panic(fmt.Sprintf("%v: %v", cmd, out))`, "return false")
 	},
-	// The original messages of these two would send a user to the wrong place.
+	// The original messages of these two files would mislead the user.
 	"os/exec/lp_unix.go": func(s *goSource) error {
 		return s.replace(`"executable file not found in $PATH"`,
 			`"executable file not found in $PATH: a unikernel runs one program and cannot start another"`)

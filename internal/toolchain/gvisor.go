@@ -20,12 +20,12 @@ import (
 // gvisorModule is the module of the network stack.
 const gvisorModule = "gvisor.dev/gvisor"
 
-// gvisorModules are the modules whose packages gvisorFiles takes, all of them
-// in Pith's own go.mod.
+// gvisorModules are the modules that gvisorFiles takes packages from. Pith's go.mod
+// requires all of them.
 var gvisorModules = []string{gvisorModule, "github.com/google/btree", "golang.org/x/time"}
 
-// gvisorRoots are the packages that libos/inet imports. gvisorFiles finds what they import
-// in their sources.
+// gvisorRoots are the packages that libos/inet imports. gvisorFiles follows the imports in
+// their sources.
 var gvisorRoots = []string{
 	gvisorModule + "/pkg/tcpip/link/loopback",
 	gvisorModule + "/pkg/tcpip/network/arp",
@@ -38,7 +38,8 @@ var gvisorRoots = []string{
 }
 
 // gvisorOwn has Pith's replacements for some of gVisor's packages, by path below the module.
-// The originals reach into the runtime or the host, or are large for what Pith uses.
+// The originals depend on internals of the runtime or on the host, or Pith uses only a small
+// part of them.
 //
 //go:embed gvisor
 var gvisorOwn embed.FS
@@ -49,21 +50,22 @@ var gvisorEdits = []struct{ file, old, new string }{
 	// The edited package net imports the stack.
 	{"pkg/tcpip/tcpip.go", "\t\"net\"\n", ""},
 	{"pkg/tcpip/tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
-	// The window field counts in units. Rounding down takes back a part of the window that
-	// was offered and that the peer has already used. The peer then sends acknowledgements
-	// from beyond the window. They are dropped, and a program that writes while it reads
-	// hangs. So round up, as tcp_select_window in Linux does.
+	// The window field has a unit larger than a byte. Rounding down shrinks an offered
+	// window that the peer has already filled. The peer then sends acknowledgements with
+	// sequence numbers beyond the window, and the stack drops them. A program that reads
+	// and writes at the same time hangs. So round up, like tcp_select_window in Linux.
 	{"pkg/tcpip/transport/tcp/rcv.go", "newWnd = curWnd", "newWnd = (curWnd + 1<<r.RcvWndScale - 1) >> r.RcvWndScale << r.RcvWndScale"},
-	// Some peers do take the window back: the gateway's stack is unchanged gVisor. For
-	// them, acknowledge from within the window, as tcp_acceptable_seq in Linux does.
+	// Some peers do shrink the window, such as the gateway, whose stack is unchanged
+	// gVisor. For them, acknowledge with a sequence number inside the window, like
+	// tcp_acceptable_seq in Linux.
 	{"pkg/tcpip/transport/tcp/snd.go",
 		"func (s *sender) sendAck() {\n\ts.sendEmptySegment(header.TCPFlagAck, s.SndNxt)\n",
 		"func (s *sender) sendAck() {\n\tseq := s.SndNxt\n\tif end := s.SndUna.Add(s.SndWnd); end.LessThan(seq) {\n\t\tseq = end\n\t}\n\ts.sendEmptySegment(header.TCPFlagAck, seq)\n"},
 }
 
-// gvisorStubs are functions of gVisor that get another body, so that the code that only
-// they reach is not linked. file is a path below the module, and fn a name as go doc has
-// it.
+// gvisorStubs are functions of gVisor that get another body. The linker then drops the code
+// that only they call. file is a path below the module, and fn is a name in the form of go
+// doc.
 var gvisorStubs = []struct{ file, fn, body string }{
 	// Packet filters and address translation: an instance has no rules for them.
 	{"pkg/tcpip/stack/iptables.go", "DefaultTables", "return &IPTables{}"},
@@ -139,7 +141,7 @@ func stub(src []byte, fn, body string) ([]byte, error) {
 	return nil, fmt.Errorf("there is no function %s", fn)
 }
 
-// funcName returns a function's name, for a method with the receiver's type.
+// funcName returns a function's name. A method's name begins with the receiver's type.
 func funcName(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return f.Name.Name
@@ -169,7 +171,7 @@ func vendored(dirs map[string]string, pkg string) (map[string][]byte, []string, 
 		}
 	}
 	if dir == "" {
-		return nil, nil, fmt.Errorf("it is in none of the modules %s", strings.Join(slices.Sorted(maps.Keys(dirs)), ", "))
+		return nil, nil, fmt.Errorf("no module has it: %s", strings.Join(slices.Sorted(maps.Keys(dirs)), ", "))
 	}
 	p, err := gvisorBuild.ImportDir(dir, 0)
 	if err != nil {
@@ -184,8 +186,8 @@ func vendored(dirs map[string]string, pkg string) (map[string][]byte, []string, 
 	return src, slices.DeleteFunc(p.Imports, standard), nil
 }
 
-// replacement reads the files of one of Pith's replacements, without the build constraint
-// that keeps them out of this module's own build.
+// replacement reads the files of one of Pith's replacements. It removes the build constraint
+// that excludes them from this module's own build.
 func replacement(names []string) (map[string][]byte, []string, error) {
 	src := make(map[string][]byte)
 	for _, name := range names {
@@ -204,8 +206,8 @@ func standard(pkg string) bool {
 	return !strings.Contains(first, ".")
 }
 
-// gvisorBuild selects files as the go command does for an image. It leaves out the files that
-// only gVisor's checkpoints need: those would bring in gVisor's package state and, through
+// gvisorBuild selects files as the go command does for an image. It also excludes the files
+// that only gVisor's checkpoints need. They import gVisor's package state and, through
 // errors_linux.go, golang.org/x/sys.
 var gvisorBuild = build.Context{
 	GOOS:        "linux",

@@ -28,7 +28,7 @@ type Distribution struct {
 	Host    string // GOROOT of that Go
 }
 
-// errNoGo is the error where there is no go command.
+// errNoGo means that the host has no go command.
 var errNoGo = errors.New("no go command in PATH: install Go " + supportedList() + " from https://go.dev/dl")
 
 func supportedList() string {
@@ -36,8 +36,8 @@ func supportedList() string {
 	return strings.Join(Supported[:n-1], ", ") + " or " + Supported[n-1]
 }
 
-// host is what the user's go command says about itself in the folder where it builds.
-// GOTOOLCHAIN and the toolchain line of go.mod have chosen it.
+// host describes the user's go command: the output of go env in the folder of the build. The
+// go command has already applied GOTOOLCHAIN and the toolchain line of go.mod.
 type host struct {
 	GOROOT, GOVERSION, GOMODCACHE, GOHOSTOS, GOHOSTARCH string
 }
@@ -57,7 +57,8 @@ func find(ctx context.Context, dir string) (h host, err error) {
 		return h, err
 	}
 	if isFolder(filepath.Join(h.GOROOT, "src", "pith")) {
-		// GOROOT is a derived distribution, as it is for the go command in one.
+		// The user's GOROOT is itself a derived distribution. This is so if pith is a
+		// child of that distribution's go command.
 		pkg, err := filepath.EvalSymlinks(filepath.Join(h.GOROOT, "pkg"))
 		if err != nil {
 			return h, fmt.Errorf("finding what %s was derived from: %w", h.GOROOT, err)
@@ -96,7 +97,7 @@ func ask(ctx context.Context, tool, dir string, env ...string) (h host, err erro
 }
 
 // Derive makes the derived distribution for the go command that runs in dir, or finds it in
-// the user's cache. It calls progress, if that is not nil, before a step that takes long.
+// the user's cache. It calls progress before a long step, unless progress is nil.
 func Derive(ctx context.Context, dir string, progress func(string)) (*Distribution, error) {
 	h, err := find(ctx, dir)
 	if err != nil {
@@ -128,8 +129,8 @@ func Derive(ctx context.Context, dir string, progress func(string)) (*Distributi
 	return d, prune(filepath.Dir(d.Root), now.Add(-unusedFor))
 }
 
-// unusedFor is how long an unused distribution stays in the cache. Each version of Go and
-// of Pith makes one of its own.
+// unusedFor is how long an unused distribution stays in the cache. Each pair of a Go version
+// and a Pith version has its own distribution.
 const unusedFor = 30 * 24 * time.Hour
 
 // prune removes the distributions in dir that were last used before t.
@@ -148,8 +149,8 @@ func prune(dir string, t time.Time) error {
 	return nil
 }
 
-// Command returns a run of the derived distribution's go command. GOFLAGS, GOWORK and the
-// module settings stay the user's.
+// Command returns a run of the derived distribution's go command. It keeps the user's GOFLAGS,
+// GOWORK and module settings.
 func (d *Distribution) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := HostCommand(ctx, d.Host, args...)
 	cmd.Env = append(cmd.Env, "GOROOT="+d.Root, "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)

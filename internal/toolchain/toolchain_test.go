@@ -31,15 +31,15 @@ func TestEditsNameDeclarations(t *testing.T) {
 	}
 }
 
-// tested is the version of each release that the test below uses, unless the host's own Go is
-// of that release.
+// tested is the version of each release that the test below uses. For the release of the host's
+// own Go, the test uses that Go.
 var tested = map[string]string{"1.25": "go1.25.5", "1.26": "go1.26.8", "1.27": "go1.27.2"}
 
 // TestEverySupportedReleaseBuilds derives from one toolchain of each release
 // and builds a program that reaches package net with it.
 func TestEverySupportedReleaseBuilds(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles the standard library once a release")
+		t.Skip("compiles the standard library once for each release")
 	}
 	local, err := find(t.Context(), ".")
 	if err != nil {
@@ -67,7 +67,7 @@ func TestEverySupportedReleaseBuilds(t *testing.T) {
 			}
 			out, err := exec.Command(filepath.Join(dir, "example")).CombinedOutput()
 			if code := err.(*exec.ExitError).ExitCode(); code != 125 || !strings.Contains(string(out), "pith run") {
-				t.Errorf("started by hand, the image exits with %d and says %q", code, out)
+				t.Errorf("run without a monitor, the image exits with %d and writes %q", code, out)
 			}
 		})
 	}
@@ -97,9 +97,10 @@ func TestUnusedDistributionsAreRemoved(t *testing.T) {
 	}
 }
 
-// TestCommonCallsAreInTheTableFromTheStart holds the edits of package syscall
-// against package sys. No call that pithCall makes may be in a list Rest, which only
-// sys.Everything registers. Calls on files that need such a call first may.
+// TestCommonCallsAreInTheTableFromTheStart compares the edits of package syscall with the
+// packages in libos/sys. A call that pithCall makes must not be in a list Rest, because only
+// sys.Everything registers those lists. The exception is calls on files that only a call in
+// Rest can make.
 func TestCommonCallsAreInTheTableFromTheStart(t *testing.T) {
 	h, err := find(t.Context(), ".")
 	if err != nil {
@@ -133,7 +134,7 @@ func TestCommonCallsAreInTheTableFromTheStart(t *testing.T) {
 			for _, m := range regexp.MustCompile(`linux\.SYS_([A-Z0-9_]+)`).FindAllSubmatch(list, -1) {
 				rest++
 				if call := string(m[1]); common[call] && !needFile.MatchString(call) {
-					t.Errorf("%s: only Everything registers %s, which package syscall calls without", name, call)
+					t.Errorf("%s: only Everything registers %s, but package syscall makes the call without it", name, call)
 				}
 			}
 		}

@@ -13,24 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// known is the result of a trial in the user's cache. Only a trial that KVM passed is
-// kept: a failed one is made again each time.
+// known is the result of a trial in the user's cache. The cache keeps only successful
+// trials. A failed trial runs again each time.
 type known struct {
 	Host  host
 	Found Found
 }
 
-// host identifies the host of a trial, as far as the result depends on it.
+// host identifies the properties of the host on which a trial's result depends.
 type host struct {
 	Boot, Kernel string
-	// Device identifies /dev/kvm. It differs after KVM's module was loaded again, and
-	// after a change of who may use it.
+	// Device identifies /dev/kvm. It changes when KVM's module is loaded again, and
+	// when the device's permissions change.
 	Device [4]int64
 }
 
-// Known returns what Run has found since the host was booted, or else runs it.
+// Known returns the result of Run from the cache. If the cache has no result since the
+// last boot of the host, Known calls Run.
 func Known(ctx context.Context) (Found, error) {
-	// The cache does not say whether this user may open it.
+	// The cache does not record whether this user may open /dev/kvm.
 	h, err := thisHost()
 	if err != nil {
 		return Found{}, err
@@ -41,7 +42,7 @@ func Known(ctx context.Context) (Found, error) {
 	return Renew(ctx)
 }
 
-// Renew runs Run and keeps the result for Known.
+// Renew calls Run and stores the result for Known.
 func Renew(ctx context.Context) (Found, error) {
 	h, err := thisHost()
 	if err != nil {
@@ -57,7 +58,7 @@ func Renew(ctx context.Context) (Found, error) {
 	return found, nil
 }
 
-// Forget makes the next call of Known try KVM.
+// Forget deletes the stored result, so that the next call of Known tries KVM.
 func Forget() {
 	if path, err := cache(); err == nil {
 		_ = os.Remove(path)

@@ -1,6 +1,6 @@
-// Package probe finds out what KVM can do on this host. It runs code in a VM of its own,
-// because it is not enough that /dev/kvm opens: on a host that is itself a VM, KVM may
-// interpret privileged code, and not all of it.
+// Package probe finds out what KVM can do on this host. A successful open of /dev/kvm is
+// not enough, so it runs code in a trial VM. On a host that is itself a VM, KVM may
+// interpret privileged code, and may not know all instructions.
 package probe
 
 import (
@@ -18,15 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Found is what KVM can do on this host.
+// Found describes what KVM can do on this host.
 type Found struct {
-	// Instruction is the time that an instruction takes at CPL 0.
+	// Instruction is the duration of an instruction at CPL 0.
 	Instruction time.Duration
-	// Interpreted reports whether KVM interprets code at CPL 0, because it lacks
-	// hardware to run it. It does not know all instructions then: QEMU's VMs do not
-	// work, and Pith's own do.
+	// Interpreted reports whether KVM interprets code at CPL 0, because the hardware
+	// cannot run it. The interpreter does not know all instructions. QEMU's VMs fail
+	// then, but Pith's own VMs work.
 	Interpreted bool
-	// Exit is the time that an exit to the monitor and back takes.
+	// Exit is the duration of an exit to the monitor and back.
 	Exit time.Duration
 }
 
@@ -42,20 +42,20 @@ func (f Found) String() string {
 	return fmt.Sprintf("KVM %s; %s an instruction there, %v an exit to the monitor", how, instruction, f.Exit.Round(100*time.Nanosecond))
 }
 
-// timeout is far longer than the trial takes.
+// timeout is the maximum duration of a trial, which normally takes far less.
 const timeout = 2 * time.Second
 
-// native is longer than an instruction takes on a CPU, and shorter than one takes that is
-// interpreted.
+// native is a limit between two durations: a CPU executes an instruction faster, and
+// KVM interprets an instruction more slowly.
 const native = 50 * time.Nanosecond
 
 const (
-	rounds = 4   // the fastest one counts: others may have been interrupted
-	exits  = 16  // in a round
-	loops  = 250 // in a round, of two instructions each
+	rounds = 4   // only the fastest round counts: others may have been interrupted
+	exits  = 16  // exits in a round
+	loops  = 250 // loops in a round, of two instructions each
 )
 
-// Run tries KVM.
+// Run runs a trial and returns what KVM can do.
 func Run(ctx context.Context) (Found, error) {
 	device, err := kvm.Open()
 	if err != nil {
@@ -85,7 +85,7 @@ func Run(ctx context.Context) (Found, error) {
 	return r.found, nil
 }
 
-// errVector is the error of a KVM that cannot interpret the trial's vector instruction.
+// errVector means that KVM cannot interpret the trial's vector instruction.
 var errVector = errors.New("it cannot interpret a vector instruction")
 
 // try runs the trial. It measures the times first, and then tries a vector instruction.
@@ -114,7 +114,8 @@ func try(device *os.File) (f Found, err error) {
 	return f, nil
 }
 
-// fastest returns the times that follow from the times of a trial's exits.
+// fastest computes the durations of an instruction and of an exit. at holds the times
+// of a trial's exits.
 func fastest(at []time.Time) (f Found) {
 	var loop time.Duration
 	for i, t := range at[1:] {

@@ -23,7 +23,7 @@ func open(t testing.TB) *os.File {
 	return f
 }
 
-// Even a KVM that cannot run everything runs this much.
+// This trial also passes with a KVM that cannot interpret all instructions.
 func TestATrialEndsAtItsPort(t *testing.T) {
 	device := open(t)
 	for _, test := range []struct {
@@ -75,7 +75,7 @@ func TestFindingsReadAsASentence(t *testing.T) {
 	}
 }
 
-// try1 is what is known of KVM, which has to be there.
+// try1 returns the result of Known, and fails the test if KVM does not work.
 func try1(t *testing.T, how string) Found {
 	t.Helper()
 	f, err := Known(t.Context())
@@ -93,7 +93,7 @@ func TestATrialIsMadeOnceUntilTheHostIsAnother(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", dir)
 	path := filepath.Join(dir, "pith", "kvm.json")
-	// A time that no trial finds shows where it is from.
+	// No trial measures this time, so it can only come from the cache.
 	const mark = 12345 * time.Hour
 	if f := try1(t, "at first"); f.Exit <= 0 || f.Exit > timeout {
 		t.Errorf("an exit takes %v", f.Exit)
@@ -107,7 +107,7 @@ func TestATrialIsMadeOnceUntilTheHostIsAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f := try1(t, "again"); f.Exit != mark {
-		t.Errorf("what is known was tried again: %v", f)
+		t.Errorf("Known ran a trial although the cache has a result: %v", f)
 	}
 	for name, change := range map[string]func(*host){
 		"start":  func(h *host) { h.Boot += "x" },
@@ -120,7 +120,7 @@ func TestATrialIsMadeOnceUntilTheHostIsAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		if f := try1(t, name); f.Exit == mark {
-			t.Errorf("another %s: what was known there counts here", name)
+			t.Errorf("Known used the cached result of a host with another %s", name)
 		}
 	}
 	for name, content := range map[string]string{"nothing": "", "no JSON": "{", "another's": `{"Host":"x"}`} {
@@ -136,11 +136,11 @@ func TestATrialIsMadeOnceUntilTheHostIsAnother(t *testing.T) {
 	}
 	Forget()
 	if f := try1(t, "forgotten"); f.Exit == mark {
-		t.Error("what is forgotten counts")
+		t.Error("Known used the cached result after Forget")
 	}
 	left, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(left) != 1 {
-		t.Errorf("beside the cache: %v %v", left, err)
+		t.Errorf("other files in the cache's directory: %v %v", left, err)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package folders serves folders of the host to an instance by 9P on a socket.
-// Monitors use it. It stands on the server of package ninep.
+// Package folders serves folders of the host to an instance over 9P on a socket. Monitors call
+// it. It uses the server of package ninep.
 package folders
 
 import (
@@ -16,13 +16,13 @@ import (
 // use (unix_dgram_sendmsg in Linux's net/unix/af_unix.c).
 const socketOverhead = 32
 
-// buffer is the size in bytes that is asked for a socket's send buffer. This buffer
-// bounds the messages in flight on a unix socket, here to some tens of the largest.
-// The kernel gives less to an unprivileged monitor.
+// buffer is the requested size in bytes of a socket's send buffer. The send buffer bounds the
+// messages in flight on a unix socket. This size holds some tens of the largest messages. An
+// unprivileged monitor gets less from the kernel.
 const buffer = 4 << 20
 
-// GrowBuffer enlarges a socket's send buffer as far as the host allows. A smaller
-// buffer is slower, but works.
+// GrowBuffer enlarges a socket's send buffer up to the host's limit. A smaller buffer is
+// slower, but works.
 func GrowBuffer(fd int) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, buffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, buffer)
@@ -33,7 +33,7 @@ func GrowBuffer(fd int) {
 // message of 9P2000.L.
 type Server struct {
 	*ninep.Server
-	fd int // blocking
+	fd int // a blocking socket
 }
 
 // New returns a server of the exported folders. It owns fd.
@@ -50,7 +50,7 @@ func New(fd int, exports []ninep.Folder) (*Server, error) {
 	return &Server{server, fd}, nil
 }
 
-// Serve answers the instance until the instance ends or Stop is called.
+// Serve handles requests until the instance ends or Stop is called.
 func (s *Server) Serve() error {
 	if err := s.Server.Serve(s.fd); err != nil {
 		return fmt.Errorf("folders: %w", err)
@@ -61,7 +61,7 @@ func (s *Server) Serve() error {
 // Stop makes Serve return.
 func (s *Server) Stop() { _ = unix.Shutdown(s.fd, unix.SHUT_RDWR) }
 
-// Close releases what the server holds, after Serve has returned.
+// Close releases the server's resources. Call it after Serve has returned.
 func (s *Server) Close() {
 	s.Server.Close()
 	unix.Close(s.fd)

@@ -7,8 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// BootLine returns the boot parameters of a VM, arguments and environment
-// included.
+// BootLine returns the boot parameters of a VM, including arguments and environment.
 func BootLine(l *instance.Launch) (string, error) {
 	b := l.Boot
 	b.PID, b.Args, b.Env = 1, l.Args, l.Env
@@ -30,12 +29,12 @@ func SameFile(a, b *os.File) bool {
 	return err1 == nil && err2 == nil && os.SameFile(fa, fb)
 }
 
-// RoomToStart is the number of bytes that an image needs behind its end to say
-// that there is too little memory for it.
+// RoomToStart is the number of bytes that an image needs behind its end to report a lack of
+// memory itself.
 const RoomToStart = 2 << 20
 
-// CheckMemory reports an error if memory is too little for what ends at the
-// guest-physical address end.
+// CheckMemory returns an error if a VM with the given memory in bytes is too small for an image.
+// end is the guest-physical address behind the image.
 func CheckMemory(memory, end uint64) error {
 	const unit = 1 << 20
 	least := end + RoomToStart
@@ -45,10 +44,10 @@ func CheckMemory(memory, end uint64) error {
 	return nil
 }
 
-// MinMemory is the least memory of a VM in bytes, whatever its image. A confined
-// process needs more, as its runtime counts the monitor's share.
+// MinMemory is the minimum memory of a VM in bytes, for the smallest image. A confined process
+// needs more (package process).
 const MinMemory = 8 << 20
 
-// MaxPairs is the most pairs of queues of a network card, and of queues of a
-// disk. One gateway serves all pairs, so that more gain nothing.
+// MaxPairs is the maximum number of queue pairs of a network card, and of queues of a disk. One
+// gateway serves all pairs, so more would gain nothing.
 const MaxPairs = 4

@@ -1,6 +1,6 @@
-// Package guest is what the monitors of virtual machines share on the host's
-// side: boot parameters, the control channel, and what a VM asks of the host's
-// memory. Packages kvm and qemu call it.
+// Package guest is the common part of the monitors that run virtual machines. It has the boot
+// parameters, the host's end of the control channel, and checks of the VM's memory. Packages
+// kvm and qemu call it.
 package guest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Control is the host's end of boot.PortControl, a channel of lines both ways.
+// Control is the host's end of boot.PortControl. Each message is a line.
 type Control struct {
 	Port  *os.File
 	queue chan string
@@ -22,8 +22,8 @@ type Control struct {
 // NewControl returns a Control without a Port, which the caller sets.
 func NewControl() Control { return Control{queue: make(chan string, 64)} }
 
-// Send sends the image a control message. It does not wait: an image that does
-// not read loses messages once the queue is full.
+// Send sends the image a control message. It does not block. If the image does not read, the
+// queue fills up and Send drops further messages.
 func (c *Control) Send(message string) {
 	select {
 	case c.queue <- message + "\n":
@@ -31,9 +31,9 @@ func (c *Control) Send(message string) {
 	}
 }
 
-// Signal sends the program a signal, by way of the image. SIGKILL, SIGSTOP and
-// SIGCONT act on the VM's process, by way of process. SIGCONT does both, as
-// a program may handle it.
+// Signal sends a signal to the program through the image. For SIGKILL and SIGSTOP it calls
+// process instead, which signals the VM's process. For SIGCONT it does both, because a program
+// may handle SIGCONT.
 func (c *Control) Signal(sig unix.Signal, process func(unix.Signal)) {
 	switch sig {
 	case unix.SIGKILL, unix.SIGSTOP:
@@ -45,7 +45,7 @@ func (c *Control) Signal(sig unix.Signal, process func(unix.Signal)) {
 	c.Send(boot.Signal(sig).String())
 }
 
-// Serve writes what is sent, until ctx is done or the VM has ended.
+// Serve writes queued messages to the image until ctx is done or the VM has ended.
 func (c *Control) Serve(ctx context.Context) error {
 	for {
 		select {
@@ -59,8 +59,8 @@ func (c *Control) Serve(ctx context.Context) error {
 	}
 }
 
-// Receive answers requests for the time and calls handle with each other
-// message, until the VM has ended. It closes Port.
+// Receive reads messages until the VM has ended. It answers requests for the time, and calls
+// handle with every other message. At the end it closes Port.
 func (c *Control) Receive(handle func(message string)) {
 	defer c.Port.Close()
 	ReadLines(c.Port, func(line string) {

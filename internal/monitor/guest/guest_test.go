@@ -89,7 +89,7 @@ func TestControlAnswersForTheTimeAndNeverWaits(t *testing.T) {
 	if since := time.Since(time.Unix(0, int64(now))); first != "signal 15" || !ok || err != nil || since < 0 || since > time.Minute {
 		t.Errorf("%q, %v", said, err)
 	}
-	// An image that asks and never listens.
+	// The image sends requests and never reads the answers.
 	io.WriteString(image, strings.Repeat(boot.TimeRequest+"\n", 100000))
 	image.Close()
 	<-heard

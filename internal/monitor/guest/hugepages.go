@@ -11,8 +11,8 @@ import (
 	"github.com/pith-os/pith/internal/instance"
 )
 
-// CheckHugePages reports an error if the host has too few huge pages for memory
-// of that many bytes. The error says how to get more.
+// CheckHugePages returns an error if the host has too few huge pages for a memory of that many
+// bytes. The message says how to get more.
 func CheckHugePages(memory uint64) error {
 	info, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -37,7 +37,7 @@ func CheckHugePages(memory uint64) error {
 		return errors.New("the host's kernel has no huge pages")
 	}
 	free := have["HugePages_Free:"] - have["HugePages_Rsvd:"]
-	// The kernel may make more of them on demand.
+	// The kernel may make more huge pages on demand.
 	more, err := os.ReadFile("/proc/sys/vm/nr_overcommit_hugepages")
 	if err != nil {
 		return err

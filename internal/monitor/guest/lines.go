@@ -6,16 +6,16 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// Lines splits what an image writes into lines. The image is not trusted: Lines
-// drops lines that are longer than boot.MaxMessage.
+// Lines splits an image's output into lines. It does not trust the image, so it drops lines
+// longer than boot.MaxMessage.
 type Lines struct {
 	Handle func(line string) // called with each line, without its end
 
 	line []byte
-	long bool // the line that is being written
+	long bool // the current line is too long
 }
 
-// Write takes the next bytes.
+// Write adds the next bytes of the output.
 func (l *Lines) Write(p []byte) {
 	for _, b := range p {
 		switch {
@@ -32,8 +32,8 @@ func (l *Lines) Write(p []byte) {
 	}
 }
 
-// ReadLines calls handle with each line as Lines does, until from ends. It drops
-// a last line that has no end.
+// ReadLines reads from until its end and calls handle with each line, like Lines. It drops an
+// incomplete last line.
 func ReadLines(from io.Reader, handle func(line string)) {
 	lines := Lines{Handle: handle}
 	buf := make([]byte, 1024)

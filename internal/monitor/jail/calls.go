@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call is a row of a table of permitted system calls: what the filter checks, and
-// why the call is needed. docs/security.md shows the tables. A system call may have
-// several rows; one of them must permit it.
+// Call is a row of a table of permitted system calls: the call, its conditions and the
+// reason for it. docs/security.md shows the tables. If a system call has several rows,
+// the filter permits it when one of them matches.
 type Call struct {
 	Number uint32
 	Name   string
@@ -19,9 +19,9 @@ type Call struct {
 // Permit returns a row.
 func Permit(number uint32, name, reason string, b Bound) Call { return Call{number, name, reason, b} }
 
-// Bound is what a row demands of the arguments.
+// Bound is the conditions of a row on the arguments.
 type Bound struct {
-	Words string         // the Rules in words; empty: no rules
+	Text  string         // the Rules in English; empty: no rules
 	Rules []seccomp.Rule // all must hold
 }
 
@@ -38,14 +38,14 @@ func Filter(table []Call, answers ...seccomp.Answer) ([]unix.SockFilter, error) 
 	return seccomp.Compile(calls, append(answers, seccomp.Answer{Number: unix.SYS_RESTART_SYSCALL, Errno: unix.EINTR}))
 }
 
-// Names of the kernel's that package unix does not have.
+// Constants of the kernel that package unix lacks.
 const (
 	futexWaitPrivate = 0 | 128 // FUTEX_WAIT | FUTEX_PRIVATE_FLAG, linux/futex.h
 	futexWakePrivate = 1 | 128 // FUTEX_WAKE | FUTEX_PRIVATE_FLAG
 )
 
-// ThreadFlags are the flags of clone with which the Go runtime makes a thread
-// (runtime/os_linux.go); threadOptions may be added.
+// ThreadFlags are the flags of clone(2) that the Go runtime uses for a new thread
+// (runtime/os_linux.go). threadOptions are further flags that it may use.
 const (
 	ThreadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
 		unix.CLONE_SYSVSEM | unix.CLONE_THREAD
@@ -58,8 +58,8 @@ const (
 		unix.MAP_POPULATE | unix.MAP_STACK
 )
 
-// Where returns a bound of the given words and rules.
-func Where(words string, rules ...seccomp.Rule) Bound { return Bound{words, rules} }
+// Where returns a bound with the given rules. text describes them in English.
+func Where(text string, rules ...seccomp.Rule) Bound { return Bound{text, rules} }
 
 // Bounds for the system calls of the Go runtime.
 var (

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Execution is the call of execveat(2) that ends a jail's preparation. Its strings
+// Execution is the call of execveat(2) at the end of a jail's preparation. Its strings
 // are on the heap and do not move.
 type Execution struct {
 	doing      string
@@ -20,8 +20,8 @@ type Execution struct {
 	argv, envp []*byte
 }
 
-// NewExecution prepares the execution of the open file fd. Errors call the file
-// what.
+// NewExecution prepares the execution of the open file fd. Error messages use what as
+// the name of the file.
 func NewExecution(what string, fd int, args, env [][]byte) (e Execution, err error) {
 	e = Execution{doing: "execute " + what, fd: fd, path: new(byte)}
 	if e.argv, err = cStrings(args); err != nil {
@@ -39,9 +39,9 @@ func (e *Execution) Pointers() (path, argv, envp uintptr) {
 }
 
 // Exec sets limits, loads a filter for this thread alone and executes the file. It
-// returns on failure only. It neither allocates nor yields the CPU: once a limit
-// or the filter is in place, the Go runtime must not need memory or a thread (see
-// environment).
+// returns only on failure. Once a limit or the filter is in place, the Go runtime must
+// not need memory or a thread (see environment). So Exec does not allocate memory or
+// block.
 func (e *Execution) Exec(limits []Limit, code []unix.SockFilter) error {
 	path, argv, envp := e.Pointers()
 	doing, errno := "limit resources", setLimits(limits)
@@ -60,13 +60,13 @@ func (e *Execution) Exec(limits []Limit, code []unix.SockFilter) error {
 func loadFilter(code []unix.SockFilter, flags uintptr) unix.Errno {
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
 	r, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
-	if errno == 0 && r != 0 { // the id of a thread that cannot load it
+	if errno == 0 && r != 0 { // r is the id of a thread that cannot load the filter
 		return unix.ESRCH
 	}
 	return errno
 }
 
-// cStrings returns a vector of strings as execve(2) takes it.
+// cStrings returns list as a vector of C strings for execve(2).
 func cStrings(list [][]byte) ([]*byte, error) {
 	vector := make([]*byte, 0, len(list)+1)
 	for _, s := range list {
@@ -79,8 +79,8 @@ func cStrings(list [][]byte) ([]*byte, error) {
 	return append(vector, nil), nil
 }
 
-// KeepOnly has the execution close the descriptors from first to last, and closes
-// all higher ones now.
+// KeepOnly marks the descriptors from first to last to be closed on execution, and
+// closes all higher ones now.
 func KeepOnly(first, last int) error {
 	for fd := first; fd <= last; fd++ {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
@@ -111,7 +111,7 @@ func closeFrom(first int) error {
 		if fd < first {
 			continue
 		}
-		// The list has the directory's own descriptor, which is closed by now.
+		// The list includes the directory's own descriptor, which is already closed.
 		if err := unix.Close(fd); err != nil && !errors.Is(err, unix.EBADF) {
 			return err
 		}

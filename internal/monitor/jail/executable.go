@@ -37,8 +37,8 @@ func Executable(image *os.File, uid int) (*os.File, error) {
 	return InMemory(io.NewSectionReader(image, 0, st.Size))
 }
 
-// InMemory returns an executable file with the bytes of r that is on no file
-// system.
+// InMemory returns an executable file with the bytes of r. The file is in memory and on
+// no mounted file system.
 func InMemory(r io.Reader) (*os.File, error) {
 	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3

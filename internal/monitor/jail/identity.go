@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unprivileged is the user and group of a jail that root starts: by convention
-// nobody, which is also the kernel's overflowuid.
+// Unprivileged is the user and group of a jail that root starts. By convention this is
+// the user nobody. It is also the kernel's overflowuid.
 const Unprivileged = 65534
 
 // Identity is the user and group of a jail.
 type Identity struct {
-	UID, GID int  // to change to; 0: stay
+	UID, GID int  // the jail changes to these; 0: no change
 	asRoot   bool // the monitor is root and can change to them
 }
 
-// ChooseIdentity returns the identity with the least rights that this process can
-// give.
+// ChooseIdentity returns the least privileged identity that this process can give to a
+// jail.
 func ChooseIdentity() Identity {
 	if os.Geteuid() == 0 && CanChangeUser(Unprivileged, Unprivileged) {
 		return Identity{Unprivileged, Unprivileged, true}
@@ -28,8 +28,8 @@ func ChooseIdentity() Identity {
 	return Identity{}
 }
 
-// CanChangeUser reports whether this process may change to uid and gid: it has the
-// capabilities, and its user namespace has both ids.
+// CanChangeUser reports whether this process may change to uid and gid. It needs the
+// capabilities, and both ids must exist in its user namespace.
 func CanChangeUser(uid, gid int) bool {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
@@ -61,8 +61,7 @@ func mapped(file string, id int) bool {
 }
 
 // attributes returns the attributes of the jail's process in the given namespaces.
-// The jail has a session of its own, so that signals of a terminal reach the
-// monitor only.
+// The jail has its own session, so that signals of a terminal reach only the monitor.
 func (id Identity) attributes(set Namespaces) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{
 		Cloneflags: set.flags(),

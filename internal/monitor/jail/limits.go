@@ -14,9 +14,9 @@ type Limit struct {
 	value    unix.Rlimit
 }
 
-// Limits returns resource limits for a jail: most, by number, or the monitor's own
-// limit if that is lower. Resources that nothing in a jail needs get 0: core dumps,
-// locked memory, message queues, priorities.
+// Limits returns the resource limits of a jail. most holds limits by resource number. If
+// the monitor's own limit is lower, that one applies. Core dumps, locked memory, message
+// queues and priorities get 0, because no jail needs them.
 func Limits(most map[int]uint64) ([]Limit, error) {
 	limits := make([]Limit, 0, len(most)+5)
 	add := func(resource int, n uint64) error {
@@ -53,15 +53,15 @@ func setLimits(limits []Limit) unix.Errno {
 	return 0
 }
 
-// ThreadLimit returns RLIMIT_NPROC for a jail of up to n threads. Linux counts
-// threads by user. From 5.14 on, it counts only the jail's threads if the jail has a
-// user namespace of its own. Otherwise the limit leaves room for the user's other
-// processes, now and later.
+// ThreadLimit returns RLIMIT_NPROC for a jail of up to n threads. Linux counts threads
+// by user. Since Linux 5.14 it counts only the jail's threads if the jail has its own
+// user namespace. Otherwise the limit leaves room for the user's other processes,
+// including later ones.
 func (r Request) ThreadLimit(n uint64) (uint64, error) {
 	if r.OwnUser && kernelAtLeast(5, 14) {
 		return n, nil
 	}
-	// proc_loadavg(5): the fourth field is running threads/all threads.
+	// The fourth field is "running threads/all threads" (proc_loadavg(5)).
 	line, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return 0, err

@@ -15,11 +15,11 @@ type Namespace struct {
 	flag uintptr
 }
 
-// Namespaces is a set of them.
+// Namespaces is a set of namespaces.
 type Namespaces []Namespace
 
-// AllNamespaces are the kinds that a jail tries to get, the least important last. A
-// user namespace lets an unprivileged process have the others.
+// AllNamespaces are the kinds that a jail tries to get, the least important last. With a
+// user namespace an unprivileged process can make the other kinds.
 var AllNamespaces = Namespaces{
 	{"user", unix.CLONE_NEWUSER},
 	{"mnt", unix.CLONE_NEWNS},
@@ -30,9 +30,9 @@ var AllNamespaces = Namespaces{
 	{"cgroup", unix.CLONE_NEWCGROUP},
 }
 
-// attempts returns the sets of namespaces to try, strongest first: all that the
-// kernel knows, then fewer, then the same without a user namespace, which needs
-// privilege, then none.
+// attempts returns the sets of namespaces to try, strongest first. It begins with all
+// kinds that the kernel knows, then leaves some out. Then come the same sets without a
+// user namespace, which need privileges. The last set is empty.
 func attempts() []Namespaces {
 	var known Namespaces
 	for _, ns := range AllNamespaces {
@@ -53,8 +53,8 @@ func attempts() []Namespaces {
 	return append(sets, nil)
 }
 
-// refused reports whether err means that the host does not allow a set of
-// namespaces. Then a smaller set is worth a try (clone(2), "ERRORS").
+// refused reports whether err means that the host does not allow a set of namespaces
+// (clone(2), "ERRORS"). A smaller set may still work.
 func refused(err error) bool {
 	for _, e := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS} {
 		if errors.Is(err, e) {

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// securebits, locked: user 0 is no exception to capabilities, and none become
+// securebits are locked flags. User 0 gets no capabilities, and no capability becomes
 // ambient (capabilities(7), "The securebits flags").
 const securebits = 1<<0 | 1<<1 | // SECBIT_NOROOT, SECBIT_NOROOT_LOCKED
 	1<<5 | // SECBIT_KEEP_CAPS_LOCKED
 	1<<6 | 1<<7 // SECBIT_NO_CAP_AMBIENT_RAISE and its lock
 
-// Enter gives up what this thread has: the root directory, except for the open file
-// program, and every privilege. It returns what the root directory is now. From
-// here on, the process ends when the monitor does.
+// Enter takes the root directory and all privileges from this thread. Only the open file
+// program stays accessible. Enter returns a description of the new root directory. From
+// now on, the kernel kills the process when the monitor ends.
 func (r Request) Enter(program int) (root string, err error) {
 	return r.enter(program, nil)
 }
@@ -25,22 +25,23 @@ func (r Request) enter(program int, libraries []string) (root string, err error)
 	if err := dropPrivileges(r.UID, r.GID); err != nil {
 		return "", err
 	}
-	// A change of user would clear this (prctl(2)), so it comes last. If the
-	// monitor has ended already, the report that follows fails.
+	// A change of user would clear this setting (prctl(2)), so it comes last. If the
+	// monitor has already ended, the report that follows fails.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return "", fmt.Errorf("end with the monitor: %w", err)
 	}
 	return root, nil
 }
 
-// dropPrivileges leaves this thread without a capability and without a way to get
-// one. If uid is not 0, the thread becomes that user. The system calls are made for
-// this thread alone; package unix would make them for all threads.
+// dropPrivileges takes all capabilities from this thread, and every way to get one. If
+// uid is not 0, the thread becomes that user. It makes raw system calls, which affect
+// only this thread. The functions of package unix would affect all threads.
 func dropPrivileges(uid, gid int) error {
 	if err := dropBoundingSet(); err != nil {
 		return err
 	}
-	// Without CAP_SETPCAP, the thread had no capability to lose.
+	// EPERM means that the thread lacks CAP_SETPCAP. Such a thread has no capabilities
+	// to lose.
 	err := unix.Prctl(unix.PR_SET_SECUREBITS, securebits, 0, 0, 0)
 	if err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("set secure bits: %w", err)
@@ -59,8 +60,7 @@ func dropPrivileges(uid, gid int) error {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	// Writable memory of the jail never becomes executable, not even by program
-	// headers. Linux has this since 6.3. The filter refuses PROT_EXEC on every
-	// kernel.
+	// headers. This needs Linux 6.3. The filter refuses PROT_EXEC on every kernel.
 	err = unix.Prctl(unix.PR_SET_MDWE, unix.PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
 	if err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("deny writable and executable memory: %w", err)
@@ -74,7 +74,7 @@ func dropBoundingSet() error {
 	for c := uintptr(0); ; c++ {
 		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) {
-			return nil // the kernel has no further capability
+			return nil // c is above the kernel's last capability
 		}
 		if err == nil && has == 1 {
 			err = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)

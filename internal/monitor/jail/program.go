@@ -17,24 +17,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Program is this program, for another execution in a jail. There it begins without
-// a privilege on each of its threads. It loads its filter itself once it has what it
-// needs: [ConfineProcess].
+// Program describes another execution of this program, in a jail. There, none of its
+// threads has a privilege. The program itself loads its filter with [ConfineProcess] when
+// it has set up what it needs.
 type Program struct {
-	Name   string // argument 0, by which the program knows what it is
+	Name   string // argument 0; the program recognises its role by it
 	Args   []string
 	Env    []string
-	Files  []int          // its descriptors, by number
-	Limits map[int]uint64 // resource limits, beside those of every jail
-	// Threads is the largest number of threads, including the kernel's threads
-	// that work for the program.
+	Files  []int          // its descriptors: index i becomes descriptor i
+	Limits map[int]uint64 // resource limits, in addition to the ones of every jail
+	// Threads is the maximum number of threads, including kernel threads that work
+	// for the program.
 	Threads uint64
 	Cgroup  *cgroup.Cgroup
 }
 
-// programName is argument 0 of the jail of a Program. Its only other argument is the
-// number of the program's descriptors. The program's file and the status socket
-// follow these descriptors.
+// programName is argument 0 of the jail of a Program. The jail's only other argument is
+// the number of the program's descriptors. The program's file and the status socket follow
+// these descriptors.
 const programName = "pith-jail-again"
 
 type programRequest struct {
@@ -44,7 +44,7 @@ type programRequest struct {
 	Threads   uint64
 }
 
-// Start executes p in a jail and says in a few words how it is confined.
+// Start executes p in a jail. It also returns a short description of the confinement.
 func Start(ctx context.Context, p Program) (*Process, string, error) {
 	id := ChooseIdentity()
 	self, err := os.Open("/proc/self/exe")
@@ -97,8 +97,8 @@ func byteStrings(list []string) [][]byte {
 	return out
 }
 
-// Main becomes the jail of a Program if this process was started as one. Otherwise
-// it returns at once. It must be among the first calls of main.
+// Main runs as the jail of a Program if this process was started as one. Otherwise it
+// returns at once. main must call it early.
 func Main() {
 	if len(os.Args) != 2 || os.Args[0] != programName {
 		return
@@ -107,14 +107,14 @@ func Main() {
 	program, err := strconv.Atoi(os.Args[1])
 	if err == nil {
 		err = enterProgram(program, program+1)
-		// If the monitor is gone, nobody reads this.
-		_ = Tell(program+1, Report{Error: err.Error()})
+		// This fails only if the monitor has ended.
+		_ = SendReport(program+1, Report{Error: err.Error()})
 	}
 	os.Exit(1)
 }
 
-// enterProgram gives up everything and executes the program. It returns on
-// failure only.
+// enterProgram drops all privileges and executes the program. It returns only on
+// failure.
 func enterProgram(program, status int) error {
 	var req programRequest
 	if err := Receive(status, &req); err != nil {
@@ -144,7 +144,7 @@ func enterProgram(program, status int) error {
 	if err != nil {
 		return err
 	}
-	if err := Tell(status, Report{Root: root}); err != nil {
+	if err := SendReport(status, Report{Root: root}); err != nil {
 		return fmt.Errorf("report to the monitor: %w", err)
 	}
 	exec, err := NewExecution("this program", program, req.Args, req.Env)
@@ -154,9 +154,9 @@ func enterProgram(program, status int) error {
 	return exec.Exec(limits, nil)
 }
 
-// libraries returns the files that this program needs to start besides its own. It
-// needs some only if it was built with cgo, which package net uses if there is a C
-// compiler. They are mapped into memory: the sixth field of proc_pid_maps(5).
+// libraries returns the shared libraries that this program needs to start. It needs some
+// only if it was built with cgo, which package net uses if there is a C compiler.
+// Libraries are mapped into memory, so the sixth field of proc_pid_maps(5) lists them.
 func libraries() ([]string, error) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -179,8 +179,8 @@ func libraries() ([]string, error) {
 	return files, nil
 }
 
-// ConfineProcess limits all threads of this process, present and future, to the
-// system calls of a table, and forbids its user to trace it.
+// ConfineProcess limits all present and future threads of this process to the system
+// calls of a table. It also forbids the process's user to trace it.
 func ConfineProcess(table []Call) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("forbid tracing: %w", err)
@@ -188,8 +188,8 @@ func ConfineProcess(table []Call) error {
 	return load(table, unix.SECCOMP_FILTER_FLAG_TSYNC)
 }
 
-// ConfineThread limits this thread to the system calls of a table that its present
-// filter permits, too. The goroutine stays on the thread.
+// ConfineThread limits this thread to the system calls of a table. The thread's earlier
+// filters still apply. The goroutine stays on the thread.
 func ConfineThread(table []Call) error {
 	runtime.LockOSThread()
 	return load(table, 0)
@@ -197,7 +197,8 @@ func ConfineThread(table []Call) error {
 
 // load loads the filter of a table.
 func load(table []Call, flags uintptr) error {
-	// Without clone3(2), a C library uses clone, whose flags a filter sees.
+	// If clone3(2) fails, a C library uses clone(2). A filter can check the flags of
+	// clone(2) only.
 	code, err := Filter(table, seccomp.Answer{Number: unix.SYS_CLONE3, Errno: unix.ENOSYS})
 	if err != nil {
 		return err

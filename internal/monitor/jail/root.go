@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emptyRoot leaves the jail without a file system, in the strongest way that the
-// host allows, and returns this way. The filter permits no call that takes a path,
-// so emptyRoot matters only if the filter has a fault. If the program needs
-// libraries, the root stays the host's.
+// emptyRoot hides the host's file system from the jail in the strongest way that the
+// host allows, and returns a description of this way. The filter permits no call that
+// takes a path, so emptyRoot matters only if the filter has a fault. If the program
+// needs libraries, the jail keeps the host's root.
 func emptyRoot(ownMounts bool, program int, libraries []string) string {
 	alone := len(libraries) == 0
 	if alone && ownMounts && pivotToEmpty() == nil {
@@ -28,8 +28,8 @@ func emptyRoot(ownMounts bool, program int, libraries []string) string {
 }
 
 // pivotToEmpty makes an empty read-only file system the root of this mount
-// namespace and detaches the host's. The mount point is /proc, which exists for
-// sure: this program was executed through it.
+// namespace and detaches the host's. The mount point is /proc. It always exists, because
+// this program was executed through it.
 func pivotToEmpty() error {
 	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -51,8 +51,8 @@ func pivotToEmpty() error {
 	return unix.Chdir("/")
 }
 
-// chrootToRemoved needs only CAP_SYS_CHROOT. A removed directory is empty and stays
-// empty.
+// chrootToRemoved makes a removed directory the root. Such a directory is empty and stays
+// empty. chrootToRemoved needs only CAP_SYS_CHROOT.
 func chrootToRemoved() error {
 	dir, err := os.MkdirTemp("", "pith-")
 	if err != nil {
@@ -74,9 +74,9 @@ func chrootToRemoved() error {
 	return unix.Chroot(".")
 }
 
-// denyFiles denies this thread, and what it executes, all access to files
-// (landlock(7)). Only the program and its libraries may be executed. It needs no
-// privilege, but Linux 5.13 with Landlock.
+// denyFiles denies this thread, and the program that it executes, all access to files
+// (landlock(7)). The only exception is the execution of the program and its libraries.
+// denyFiles needs no privilege, but it needs Linux 5.13 with Landlock.
 func denyFiles(program int, libraries []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
@@ -114,7 +114,7 @@ func denyFiles(program int, libraries []string) error {
 	return errors.Join(err, unix.Close(ruleset))
 }
 
-// allowFile has a ruleset allow an access to one file.
+// allowFile adds a rule to ruleset that allows an access to one file.
 func allowFile(ruleset, fd int, access uint64) error {
 	allowed := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
 	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH,

@@ -1,13 +1,12 @@
-// Package jail starts processes that can do almost nothing, and has the steps by
-// which a process becomes one: namespaces, an empty root, an unprivileged user,
-// no capability, limits, and a filter of system calls by table (package
-// seccomp). It stands on Linux alone. Package process runs images in a jail, and
-// the VMM of package kvm is in one itself.
+// Package jail starts confined processes that can do almost nothing. A jail has its own
+// namespaces, an empty root, an unprivileged user, no capabilities and resource limits. A
+// filter (package seccomp) limits it to the system calls of a table. The package depends
+// only on Linux. Package process runs images in a jail, and the VMM of package kvm runs in
+// one.
 //
-// Capabilities, user and filter belong to a thread. So this program is executed
-// again as the jail. The jail gives everything up on one thread and then executes
-// the program that belongs in the jail. Each thread of that program begins
-// without privileges.
+// Capabilities, user and filter belong to a thread. So the monitor executes this program
+// again as the jail. The jail drops everything on one thread and then executes the program
+// that belongs in the jail. Each thread of that program begins without privileges.
 package jail
 
 import (
@@ -20,28 +19,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Child is this program, to be executed again.
+// Child describes another execution of this program.
 type Child struct {
-	Name   string // argument 0, by which it knows what it is
+	Name   string // argument 0; the child recognises its role by it
 	Args   []string
-	Files  []int // its descriptors, by number
+	Files  []int // its descriptors: index i becomes descriptor i
 	Cgroup *cgroup.Cgroup
 }
 
-// environment has the Go runtime of a jail do what [Execution.Exec] relies on: no
-// other thread runs Go code, no goroutine is preempted, no garbage is collected.
-// The rest saves time: the runtime does not read the limits of the host's cgroup,
-// and gives memory no names.
+// environment configures the Go runtime of a jail. [Execution.Exec] relies on it: no other
+// thread runs Go code, the runtime preempts no goroutine, and there is no garbage
+// collection. The other settings save time: the runtime does not read the limits of the
+// host's cgroup, and does not name its memory.
 var environment = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,containermaxprocs=0,decoratemappings=0"}
 
-// Process is a started child. Its process id stays its own until Reap, so that
-// a signal never meets another process.
+// Process is a started child. It keeps its process id until Reap, so that a signal never
+// reaches another process.
 type Process struct {
 	Namespaces Namespaces
 	PID        int
 	Ended      <-chan struct{} // closed when the process has ended
 
-	err error // of the wait for the end; valid once Ended is closed
+	err error // error of waiting for the end; valid once Ended is closed
 }
 
 // Signal sends sig. It is no error if the process has ended already.
@@ -65,8 +64,8 @@ func (p *Process) Kill() error {
 // Spawn executes this program again, in as many namespaces as the host allows.
 //
 // The kernel kills the child when the thread that started it ends
-// (PR_SET_PDEATHSIG in prctl(2)). So a thread starts it that lives as long as the
-// child, and ends early only if the monitor ends, in whatever way.
+// (PR_SET_PDEATHSIG in prctl(2)). So the starting thread lives as long as the child. It
+// ends earlier only if the monitor ends.
 func Spawn(c Child, id Identity) (*Process, error) {
 	type result struct {
 		p   *Process
@@ -117,8 +116,8 @@ func fork(c Child, id Identity) (*Process, error) {
 	return nil, err
 }
 
-// AwaitEnd waits until a child of this process has ended, and does not release
-// its process id.
+// AwaitEnd waits until a child of this process has ended. It does not release the child's
+// process id.
 func AwaitEnd(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

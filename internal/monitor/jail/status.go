@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Request is what a monitor asks of a jail on the status socket. Each kind of jail
-// adds what it needs. Both directions of the socket are streams of JSON.
+// Request is the monitor's message to a jail on the status socket. Each kind of jail
+// embeds it and adds fields. Both directions of the socket are streams of JSON.
 type Request struct {
-	UID, GID  int  // to change to; 0: stay
-	OwnUser   bool // in a user namespace of its own
-	OwnMounts bool // in a mount namespace of its own
+	UID, GID  int  // the jail changes to these; 0: no change
+	OwnUser   bool // the jail has its own user namespace
+	OwnMounts bool // the jail has its own mount namespace
 }
 
-// NewRequest returns the request to a process that was spawned.
+// NewRequest returns the request to the spawned process p.
 func NewRequest(p *Process, id Identity) Request {
 	return Request{
 		UID: id.UID, GID: id.GID,
@@ -29,17 +29,16 @@ func NewRequest(p *Process, id Identity) Request {
 	}
 }
 
-// Report is a jail's answer. The first report says what the jail obtained. A second
-// one comes only if the jail could not execute its program. Then the socket
-// closes.
+// Report is a jail's answer. The first report describes the confinement. A second report
+// follows only if the jail could not execute its program. Then the socket closes.
 type Report struct {
-	Root  string // what the root directory is
-	Error string // why nothing will run; empty: it runs
+	Root  string // description of the root directory
+	Error string // why the program does not run; empty: it runs
 }
 
-// Ask tells a jail what to do and reads its reports, until the jail has executed
-// its program. When ctx is done, Ask stops waiting. It returns an error if there was
-// no report yet. If there was one, the caller ends what is in the jail.
+// Ask sends the request to a jail and reads its reports until the jail has executed its
+// program. When ctx is done, Ask stops waiting. It returns an error if there was no report
+// before. If there was one, the caller must end the process in the jail.
 func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	stop := context.AfterFunc(ctx, func() { _ = status.SetDeadline(time.Unix(0, 1)) })
 	defer stop()
@@ -47,7 +46,7 @@ func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	// If the jail has ended early, its report says more than this error.
+	// If the jail has ended early, its report explains more than this error.
 	_, writeErr := status.Write(line)
 	var last Report
 	for n, answers := 0, json.NewDecoder(status); ; n++ {
@@ -65,7 +64,7 @@ func Ask(ctx context.Context, status *os.File, request any) (Report, error) {
 	}
 }
 
-// Receive reads the request of Ask, in the jail.
+// Receive reads the request of Ask. The jail calls it.
 func Receive(status int, request any) error {
 	if err := json.NewDecoder(fdReader(status)).Decode(request); err != nil {
 		return fmt.Errorf("read the monitor's request: %w", err)
@@ -73,8 +72,8 @@ func Receive(status int, request any) error {
 	return nil
 }
 
-// Tell sends a report.
-func Tell(status int, r Report) error {
+// SendReport sends a report to the monitor. The jail calls it.
+func SendReport(status int, r Report) error {
 	line, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -83,8 +82,8 @@ func Tell(status int, r Report) error {
 	return err
 }
 
-// fdReader reads a descriptor without the runtime's poller. The poller would open
-// descriptors of its own.
+// fdReader reads a descriptor without the runtime's poller, which would open more
+// descriptors.
 type fdReader int
 
 func (fd fdReader) Read(p []byte) (int, error) {

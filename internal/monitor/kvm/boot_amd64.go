@@ -11,14 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The structures of the PVH boot ABI (Xen, docs/misc/pvh.pandoc and
-// xen/include/public/arch-x86/hvm/start_info.h), and their guest-physical
-// addresses here.
+// Guest-physical addresses and values for the structures of the PVH boot ABI (Xen,
+// docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h).
 const (
 	startInfoAddr = 0x1000
 	memoryMapAddr = 0x2000
 	modulesAddr   = 0x3000
-	lineAddr      = 0x10000 // boot parameters that end below lineEnd; longer ones follow the image
+	lineAddr      = 0x10000 // boot parameters up to lineEnd; longer ones follow the image
 	lineEnd       = 0x90000
 
 	startMagic   = 0x336ec578
@@ -29,8 +28,8 @@ const (
 	noteName  = "Xen\x00"
 )
 
-// findEntry finds the note of the image's entry. A note has the sizes of name and
-// value, a type, and then name and value, each padded to 4 bytes.
+// findEntry finds the note with the image's entry. A note consists of the sizes of its name
+// and value, a type, the name and the value. Name and value are padded to 4 bytes.
 func findEntry(order binary.ByteOrder, notes []byte) (uint64, bool) {
 	for len(notes) >= 12 {
 		name, value := uint64(order.Uint32(notes)), uint64(order.Uint32(notes[4:]))
@@ -53,9 +52,8 @@ func findEntry(order binary.ByteOrder, notes []byte) (uint64, bool) {
 	return 0, false
 }
 
-// writeStart writes the start information. The boot parameters are a boot module:
-// a module has a length, and the length of a command line is found only by reading
-// it.
+// writeStart writes the start information. It passes the boot parameters as a boot module
+// and not as the command line, because only a module has an explicit length.
 func (m *memory) writeStart(line string) error {
 	at := uint64(lineAddr)
 	if len(line) >= lineEnd-lineAddr {
@@ -96,7 +94,7 @@ func (m *memory) writeStart(line string) error {
 	return nil
 }
 
-// remap maps a part of a file in place of memory that is mapped already.
+// remap maps a part of a file over memory that is already mapped.
 func remap(over []byte, file *os.File, off int64, access int) error {
 	_, _, errno := unix.Syscall6(unix.SYS_MMAP, uintptr(unsafe.Pointer(unsafe.SliceData(over))), uintptr(len(over)),
 		uintptr(access), unix.MAP_PRIVATE|unix.MAP_FIXED, file.Fd(), uintptr(off))

@@ -23,12 +23,12 @@ func (c *cpu) handleArch(reason uint32) error {
 }
 
 // doorbellMessage returns the message that interrupts vCPU id by its doorbell (Intel SDM 3A
-// §11.11). The number of its APIC is id.
+// §11.11). A vCPU and its APIC have the same id.
 func doorbellMessage(id int) kvm.Message {
 	return kvm.Message{Addr: 0xfee00000 | uint64(id)<<12, Data: boot.DoorbellVector}
 }
 
-// registers returns where the vCPU is, as the end of an error.
+// registers describes the vCPU's position, for the end of an error message.
 func (c *cpu) registers() string {
 	r, err := c.Regs()
 	if err != nil {
@@ -42,20 +42,20 @@ func (c *cpu) registers() string {
 		r.RIP, s.CS.Selector, r.RFLAGS, r.RSP, r.RAX, s.CR2, s.CR3)
 }
 
-// ports are the VM's I/O ports: what an image writes without a driver, and its
-// exit code (package boot).
+// ports are the VM's I/O ports. Through them an image writes text without a driver, and
+// sends its exit code (package boot).
 type ports struct {
-	text *os.File // nil: nowhere
+	text *os.File // receives the text; nil: discarded
 
 	mu      sync.Mutex
 	control guest.Lines // of boot.DebugControl
-	exit    int         // noExit at first
+	exit    int         // exit code, or noExit
 }
 
-// noExit is the exit code of an image that has sent none.
+// noExit means that the image has not sent an exit code.
 const noExit = -1
 
-// debugThere is what a port of a debug console reads.
+// debugThere is the value that the port of a debug console returns for a read.
 const debugThere = 0xe9
 
 func newPorts(text *os.File) *ports {
@@ -82,7 +82,7 @@ func (p *ports) access(io kvm.IO) error {
 		}
 	case io.Port == boot.DebugText:
 		if p.text != nil {
-			// A text that nobody reads is no reason to end the program.
+			// The program goes on if its text has no reader.
 			_, _ = p.text.Write(io.Data)
 		}
 	case io.Port == boot.DebugControl:

@@ -6,7 +6,7 @@ import (
 	"github.com/pith-os/pith/internal/kvm"
 )
 
-// Leaves of CPUID (Intel SDM 2A), and KVM's (Linux,
+// Leaves of CPUID (Intel SDM 2A), and KVM's own leaves (Linux,
 // Documentation/virt/kvm/x86/cpuid.rst).
 const (
 	leafFeatures  = 1
@@ -17,26 +17,26 @@ const (
 	leafKVM       = 0x40000000
 	leafTiming    = 0x40000010 // EAX: the TSC's frequency, EBX: the APIC timer's, both in kHz
 
-	// Ours: which they are in EAX, "PithPithPith" in the others; then what the
-	// machine has.
+	// Pith's own leaves. The first one has the last leaf's number in EAX and
+	// "PithPithPith" in the other registers. The next one has the VM's properties.
 	leafPith    = 0x40000100
 	leafMachine = 0x40000101
 	signature   = 0x68746950
-	// memoryZeroed is that memory was zero before the start was written, so
-	// that the image need not make it so.
+	// memoryZeroed means that all memory was zero before the monitor wrote the start
+	// information. The image does not have to clear it.
 	memoryZeroed = 1 << 0
 
-	apicTimerKHz = 1000000 // KVM's
+	apicTimerKHz = 1000000 // a constant of KVM
 
-	htt         = 1 << 28 // leaf 1, EDX: there may be more than one
+	htt         = 1 << 28 // leaf 1, EDX: the package may have several CPUs
 	tscDeadline = 1 << 24 // leaf 1, ECX
 	hypervisor  = 1 << 31
 )
 
-// cpuid is what CPU number id of n tells of itself: what the host has, with this
-// machine's topology (all CPUs cores of one package) and frequencies.
+// cpuid returns the CPUID entries of vCPU id of n. They are the host's entries with the VM's
+// topology and frequencies. All vCPUs are cores of one package.
 func cpuid(host []kvm.CPUID, id, n, tscKHz int) []kvm.CPUID {
-	shift := bits.Len(uint(n - 1)) // bits of an APIC's number that tell cores apart
+	shift := bits.Len(uint(n - 1)) // number of bits in an APIC id that number the cores
 	var out []kvm.CPUID
 	for _, e := range host {
 		switch e.Function {

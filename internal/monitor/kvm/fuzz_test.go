@@ -39,8 +39,8 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
-// An image of any contents is mapped within its file and the memory, or not at
-// all.
+// FuzzImage maps images with any contents. Each mapping must be within the image's file and
+// the memory.
 func FuzzImage(f *testing.F) {
 	const size = 16 << 20
 	good := ending(0)
@@ -61,7 +61,7 @@ func FuzzImage(f *testing.F) {
 		if _, err := image.Write(contents); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = entry(image) // to see that it ends
+		_, _ = entry(image) // must return
 		s, err := mapImage(image, size)
 		if s.mem != nil {
 			defer unix.Munmap(s.mem)
@@ -73,14 +73,14 @@ func FuzzImage(f *testing.F) {
 			t.Fatalf("%d bytes at %#x", len(s.mem), s.addr)
 		}
 		sum := byte(0)
-		for _, b := range s.mem { // all of it can be read
+		for _, b := range s.mem { // all of it must be readable
 			sum += b
 		}
 		_ = sum
 	})
 }
 
-// What a guest writes to ports sets only exit codes that it may have.
+// FuzzPorts writes any data to the ports. Only valid exit codes may result.
 func FuzzPorts(f *testing.F) {
 	f.Add(uint16(boot.DebugControl), true, []byte("exit 7\n"))
 	f.Add(uint16(boot.DebugControl), true, []byte("exit 256\nexit -1\nexit 0x1\nexit 3"))
@@ -101,7 +101,8 @@ func FuzzPorts(f *testing.F) {
 	})
 }
 
-// The boot parameters arrive as they were meant, whatever the program is given.
+// FuzzBootLine checks that the guest gets the boot parameters unchanged, with any arguments
+// and environment.
 func FuzzBootLine(f *testing.F) {
 	f.Add("web", "A=b c")
 	f.Add("", "=")
@@ -111,7 +112,7 @@ func FuzzBootLine(f *testing.F) {
 		device := "virtio_mmio.device=4K@0xd0000000:0"
 		got, err := boot.Parse(bootLine(asked.String(), []string{device}, 7, boot.Clock{Time: 5, TSC: 6}))
 		if strings.Contains(arg+env, "\x00") {
-			return // refused, at one end or the other
+			return // the monitor or the guest refused it
 		}
 		if err != nil || !slices.Equal(got.Args, asked.Args) || !slices.Equal(got.Env, asked.Env) ||
 			got.PID != 1 || got.CPUs != 2 || got.Clock != (boot.Clock{Time: 5, TSC: 6}) || !slices.Equal(got.Devices, []string{device}) {

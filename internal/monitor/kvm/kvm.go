@@ -1,12 +1,12 @@
-// Package kvm is Pith's own monitor of virtual machines, on Linux's KVM. A VM
-// has CPUs, memory and virtio devices, and nothing of a computer's history: no
-// firmware, no PCI, no interrupt controller but the CPUs' own.
+// Package kvm is Pith's own monitor of virtual machines, on Linux's KVM. A VM has vCPUs,
+// memory and virtio devices, and no legacy hardware. It has no firmware and no PCI, and the
+// vCPUs' local APICs are its only interrupt controllers.
 //
-// This process starts the VMM, which is the same program again in a jail, with
-// descriptors for all that it uses. It serves what needs more rights than the
-// VMM has: the network, folders of the host, signals. The VMM (vmm.go) makes the
-// VM from the parts of internal/kvm and devices (internal/device), and runs it.
-// Package instance calls this package as an [instance.Monitor].
+// This process starts the VMM. The VMM is the same program again in a jail, and gets
+// descriptors for everything that it uses. This process does the work that needs more rights
+// than the VMM has: the network, folders of the host, signals. The VMM (vmm.go) makes the VM
+// with internal/kvm and the devices of internal/device, and runs it. Package instance calls
+// this package as an [instance.Monitor].
 package kvm
 
 import (
@@ -36,8 +36,8 @@ type Monitor struct{}
 
 var _ instance.Monitor = Monitor{}
 
-// otherDevices are the devices of a VM besides folders and disks: console,
-// entropy, balloon, network card and vsock.
+// otherDevices is the number of a VM's devices without folders and disks: console, entropy,
+// balloon, network card and vsock.
 const otherDevices = 5
 
 // description is the KVM monitor as data.
@@ -72,29 +72,27 @@ func (Monitor) Start(ctx context.Context, l *instance.Launch) (instance.Running,
 	runtime.GOMAXPROCS(share())
 	r, err := start(ctx, l)
 	if err != nil {
-		probe.Forget() // KVM may not work any more
+		probe.Forget() // KVM may have stopped working
 		return nil, err
 	}
 	return r, nil
 }
 
-// share is the number of the host's CPUs on which this process and the VMM run
-// Go code, each. The guest's CPUs get the others. On a small host, more would
-// only take turns.
+// share returns the value of GOMAXPROCS for this process and for the VMM. The rest of the
+// host's CPUs is for the vCPUs. On a small host, a larger value would gain nothing.
 func share() int { return max(1, runtime.NumCPU()/2) }
 
-// running is a running VM, as this process sees it. It implements
-// [instance.Running].
+// running is this process's state of a running VM. It implements [instance.Running].
 type running struct {
 	launch  *instance.Launch
 	process *jail.Process
 	how     string
 	status  *os.File
 	answers *json.Decoder
-	failure chan error // receives once: how the VMM says that it failed, or nil
+	failure chan error // receives once: the failure that the VMM reports, or nil
 	control guest.Control
-	link    link.Link         // of the network card; nil: no card, or the kernel moves its packets
-	front   *vhostuser.Server // what the VMM connects to for it, or nil
+	link    link.Link         // the network card's link; nil: no card, or the kernel moves its packets
+	front   *vhostuser.Server // the card's back end, which the VMM connects to, or nil
 	folders []*folders.Server
 	broker  *vsock.Broker // of the vsock device, or nil
 }
@@ -123,7 +121,7 @@ func (r *running) Tasks() []func(context.Context) error {
 	return tasks
 }
 
-// lastReport waits for the VMM's end and returns how it failed, if it did.
+// lastReport waits for the VMM's end and returns the failure that it reports, or nil.
 func (r *running) lastReport() error {
 	defer r.status.Close()
 	var report jail.Report
@@ -137,8 +135,8 @@ func (r *running) lastReport() error {
 	return nil
 }
 
-// Unplug implements [instance.Running]. The VMM loses the connection for the
-// card's queues and tells the guest that the device needs a reset.
+// Unplug implements [instance.Running]. The VMM loses the connection to the card's back end.
+// It then sets DEVICE_NEEDS_RESET for the guest.
 func (r *running) Unplug() error {
 	if r.front == nil {
 		return nil
@@ -167,12 +165,12 @@ func (r *running) Result() (int, error) {
 		return 0, err
 	}
 	if status.Signaled() && status.Signal() == unix.SIGSYS {
-		r.launch.Tell("killed: the virtual machine monitor made a system call that its jail forbids, please report this")
+		r.launch.Warn("killed: the virtual machine monitor made a system call that its jail forbids: please report this")
 	}
 	return instance.ExitCode(status), nil
 }
 
-// abandon ends what was begun of an instance that does not run.
+// abandon releases everything that start has made for an instance that does not run.
 func (r *running) abandon() (err error) {
 	if r.process != nil {
 		err = r.process.Kill()
@@ -194,5 +192,5 @@ func (r *running) abandon() (err error) {
 	return errors.Join(err, r.Unplug())
 }
 
-// null is the file of streams that the program does not have.
+// null is the file in place of standard streams that the program does not have.
 var null = sync.OnceValues(func() (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) })

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EnvImage has this test's binary be a monitor that runs the image of that
-// name, which is to be killed.
+// EnvImage is an environment variable. It makes this test's binary a monitor that runs the
+// image of that name. The test kills this monitor.
 const EnvImage = "MONITOR_TEST_IMAGE"
 
 // MonitorMain is main of such a monitor.
@@ -41,7 +41,7 @@ func MonitorMain(name string) int {
 	return code
 }
 
-// within waits a while for a condition.
+// within waits for a condition. If it does not hold in time, the test fails with otherwise.
 func within(t *testing.T, otherwise string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
@@ -53,10 +53,10 @@ func within(t *testing.T, otherwise string, condition func() bool) {
 
 func awaitStart(t *testing.T, stderr *os.File) {
 	t.Helper()
-	within(t, "the machine does not start", func() bool { return strings.Contains(contents(t, stderr), "started") })
+	within(t, "the VM does not start", func() bool { return strings.Contains(contents(t, stderr), "started") })
 }
 
-// children are the children of a process.
+// children returns the process ids of a process's children.
 func children(t *testing.T, pid int) (pids []int) {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -79,7 +79,7 @@ func children(t *testing.T, pid int) (pids []int) {
 	return pids
 }
 
-// result is what Run came to.
+// result is the result of a run.
 type result struct {
 	code int
 	err  error
@@ -105,11 +105,11 @@ func TestCancelledMachineIsKilled(t *testing.T) {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	if _, err := instance.Run(ctx, c); !errors.Is(err, context.Canceled) {
-		t.Errorf("when it was cancelled before: %v", err)
+		t.Errorf("start with a cancelled context: %v", err)
 	}
 }
 
-// startMonitor starts a monitor in a process, and a process group, of its own.
+// startMonitor starts a monitor in its own process and process group.
 func startMonitor(t *testing.T) (cmd *exec.Cmd, stderr *os.File) {
 	t.Helper()
 	c, stderr := config(t, hanging())
@@ -129,7 +129,7 @@ func startMonitor(t *testing.T) (cmd *exec.Cmd, stderr *os.File) {
 	return cmd, stderr
 }
 
-// The VMM goes with its monitor, however early that is killed.
+// The VMM ends with its monitor, even if the monitor is killed early.
 func TestKilledMonitorLeavesNothing(t *testing.T) {
 	for range 20 {
 		cmd, _ := startMonitor(t)
@@ -143,8 +143,7 @@ func TestKilledMonitorLeavesNothing(t *testing.T) {
 	}
 }
 
-// footprint is what this process has of the host: files, mounts, children,
-// threads' names apart.
+// footprint lists the resources of this process on the host, such as open files and children.
 func footprint(t *testing.T) (list []string) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -152,7 +151,7 @@ func footprint(t *testing.T) (list []string) {
 		t.Fatal(err)
 	}
 	for _, fd := range fds {
-		// The list's own descriptor is gone.
+		// The descriptor of the directory itself is already closed.
 		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
 			list = append(list, to)
 		}
@@ -207,7 +206,7 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatal("the monitor does not end")
 		}
-		if n == 0 { // what a process opens once and keeps is open now
+		if n == 0 { // the first round opens files that the process keeps open
 			before = footprint(t)
 			continue
 		}
@@ -221,7 +220,7 @@ func TestKilledVMMLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	// The lock of the disk's file is gone, too.
+	// The lock of the disk's file must be gone, too.
 	c.Network, c.Folders = nil, nil
 	c.Image = imageFile(t, ending(4))
 	if code, err := instance.Run(t.Context(), c); err != nil || code != 4 {
@@ -252,7 +251,7 @@ func TestVMMIsPlacedInTheCgroup(t *testing.T) {
 			awaitStart(t, stderr)
 			vmm := children(t, os.Getpid())
 			list, err := os.ReadFile(filepath.Join(name, "cgroup.procs"))
-			// Where a cgroup is of threads, this process has one there, too.
+			// A cgroup of threads also has one thread of this process.
 			if err != nil || len(vmm) != 1 || !slices.Contains(strings.Fields(string(list)), fmt.Sprint(vmm[0])) {
 				t.Errorf("processes %q, %v; the VMM is %v", list, err, vmm)
 			}

@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Devices are at guest-physical addresses from deviceBase on, mmio.Size apart.
+// Device i is at the guest-physical address deviceBase + i*mmio.Size.
 const (
 	deviceBase = 0xd0000000
 	maxDevices = 64
 )
 
-// machine is the VM: vCPUs, memory and devices, and nothing else.
+// machine is the VM with its vCPUs, memory and devices.
 type machine struct {
 	vm      *kvm.VM
 	memory  *memory
@@ -29,26 +29,26 @@ type machine struct {
 	devices []*mmio.Transport
 	log     func(format string, args ...any)
 
-	// coalesced is held while writes that did not stop a vCPU take effect.
-	// Those of one vCPU must take effect before its next access.
+	// coalesced is held while coalesced writes are handled. The coalesced writes of a
+	// vCPU must take effect before its next access.
 	coalesced sync.Mutex
 
 	routing sync.Mutex
 	routes  []kvm.Message
-	lines   map[*event.Event]int // in routes
-	routed  int                  // how many of the routes raise their interrupts
-	stale   bool                 // the kernel does not know the latest routes
+	lines   map[*event.Event]int // index in routes
+	routed  int                  // number of routes whose events raise interrupts
+	stale   bool                 // the kernel does not have the latest routes
 
-	// outside carries accesses to a goroutine outside of the vCPUs' threads. They
-	// take system calls that those threads may not make.
+	// outside carries accesses from the vCPUs' threads to another goroutine. The
+	// accesses need system calls that the vCPUs' threads may not make.
 	outside chan access
 
 	ended chan error // receives once
 	end   sync.Once
 }
 
-// newMachine makes a VM of n vCPUs with memory mem. What the image writes without a
-// driver goes to text.
+// newMachine makes a VM of n vCPUs with memory mem. text receives the text that the image
+// writes without a driver.
 func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(string, ...any)) (*machine, error) {
 	vm, err := sys.CreateVM()
 	if err != nil {
@@ -79,8 +79,8 @@ func newMachine(sys *kvm.System, mem *memory, n int, text *os.File, log func(str
 	return m, nil
 }
 
-// add adds a device to the VM, and returns the field of the boot parameters by which
-// the guest finds it.
+// add adds a device to the VM. It returns the field of the boot parameters that has the
+// device's address.
 func (m *machine) add(d device.Device) (field string, err error) {
 	if len(m.devices) == maxDevices {
 		return "", fmt.Errorf("more than %d devices", maxDevices)
@@ -107,9 +107,9 @@ func (m *machine) add(d device.Device) (field string, err error) {
 // doorbellAddr is the guest-physical address of the page of boot.Config.Doorbell.
 const doorbellAddr = deviceBase - mmio.Size
 
-// addDoorbell gives vCPUs a fast way to interrupt each other: KVM handles it without
-// an exit to this process. It returns the doorbell's guest-physical address; 0 for a
-// single vCPU, which needs none.
+// addDoorbell adds a doorbell by which vCPUs interrupt each other. It is fast, because KVM
+// handles it without an exit to this process. addDoorbell returns the doorbell's
+// guest-physical address. For a single vCPU it adds none and returns 0.
 func (m *machine) addDoorbell() (addr uint64, err error) {
 	if len(m.cpus) == 1 {
 		return 0, nil
@@ -147,8 +147,8 @@ func (m *machine) Route(call *event.Event, addr uint64, data uint32) error {
 	return nil
 }
 
-// settle gives the kernel the routes that devices have asked for. A device asks for
-// a route for each of its queues before it begins.
+// settle gives the kernel the routes that devices have requested. A device requests a route
+// for each of its queues before it starts.
 func (m *machine) settle() error {
 	m.routing.Lock()
 	defer m.routing.Unlock()
@@ -198,8 +198,8 @@ func (m *machine) run(confine func(*kvm.VCPU) error) (int, error) {
 	return m.ports.exit, nil
 }
 
-// stop ends the VM. err says why; nil means that the guest has ended itself. The first
-// call counts.
+// stop ends the VM because of err. If err is nil, the guest has ended itself. Only the first
+// call has an effect.
 func (m *machine) stop(err error) { m.end.Do(func() { m.ended <- err }) }
 
 // access is a vCPU's write to a device's register.
@@ -210,7 +210,7 @@ type access struct {
 	done   chan struct{}
 }
 
-// access handles the guest's access to an address without memory.
+// access handles the guest's access to a guest-physical address without memory.
 func (m *machine) access(a kvm.MMIO) {
 	i, off := (a.Addr-deviceBase)/mmio.Size, a.Addr%mmio.Size
 	switch {

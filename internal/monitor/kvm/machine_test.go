@@ -16,7 +16,7 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// needKVM skips a test where KVM runs nothing.
+// needKVM skips a test if KVM does not run code on this host.
 func needKVM(t *testing.T) {
 	t.Helper()
 	if _, err := probe.Run(t.Context()); err != nil {
@@ -24,7 +24,7 @@ func needKVM(t *testing.T) {
 	}
 }
 
-// imageFile is an open file with these contents.
+// imageFile returns an open file with the given contents.
 func imageFile(t *testing.T, contents []byte) *os.File {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "image")
@@ -39,7 +39,7 @@ func imageFile(t *testing.T, contents []byte) *os.File {
 	return f
 }
 
-// ending is a machine that says something and ends with a code.
+// ending returns an image that writes a line and ends with an exit code.
 func ending(code int) []byte {
 	var m tinyelf.Machine
 	m.Out(boot.DebugText, "said early\n")
@@ -49,7 +49,7 @@ func ending(code int) []byte {
 	return m.Bytes()
 }
 
-// hanging is a machine that says that it has started and goes on for good.
+// hanging returns an image that writes a line and never ends.
 func hanging() []byte {
 	var m tinyelf.Machine
 	m.Out(boot.DebugText, "started\n")
@@ -57,7 +57,7 @@ func hanging() []byte {
 	return m.Bytes()
 }
 
-// config is that of an instance whose standard error is in the returned file.
+// config returns a Spec for the image, and the file that receives its standard error.
 func config(t *testing.T, image []byte) (*instance.Spec, *os.File) {
 	t.Helper()
 	needKVM(t)
@@ -115,7 +115,7 @@ func TestMachinesThatEndWithoutACode(t *testing.T) {
 	}
 }
 
-// What is not there does nothing, and does no harm.
+// Accesses to addresses and ports without a device do nothing.
 func TestAccessesToNothing(t *testing.T) {
 	var m tinyelf.Machine
 	for _, addr := range []uint32{deviceBase - 4, deviceBase, deviceBase + 0x50, deviceBase + maxDevices<<12, 0xfffffffc, lowEnd} {
@@ -206,8 +206,7 @@ func TestFailuresSayWhatTheMatterIs(t *testing.T) {
 	}
 }
 
-// A segment is in the file, and neither where the start is told nor above the
-// memory.
+// A segment must be inside the file, above the start information and below the end of memory.
 func TestSegmentsThatCannotBe(t *testing.T) {
 	good := ending(0)
 	le := binary.LittleEndian

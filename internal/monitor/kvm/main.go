@@ -16,22 +16,22 @@ const vmmName = "pith-vmm"
 
 func now() int64 { return time.Now().UnixNano() }
 
-// Main becomes the VMM if this process was started as one. Otherwise it returns at
-// once. It must be among the first calls of main.
+// Main runs as the VMM if this process was started as one. Otherwise it returns at once.
+// main must call it early.
 func Main() {
 	if os.Args[0] != vmmName {
 		return
 	}
 	code, err := serve()
 	if err != nil {
-		// If the monitor is gone, nobody reads this.
-		_ = jail.Tell(statusFD, jail.Report{Error: err.Error()})
+		// This fails only if the monitor has ended.
+		_ = jail.SendReport(statusFD, jail.Report{Error: err.Error()})
 		code = boot.ExitFailure
 	}
 	os.Exit(code)
 }
 
-// serve runs the VM that the monitor asks for.
+// serve runs the VM that the monitor requests.
 func serve() (exit int, err error) {
 	var req request
 	if err := jail.Receive(statusFD, &req); err != nil {
@@ -41,13 +41,13 @@ func serve() (exit int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := jail.Tell(statusFD, jail.Report{}); err != nil {
+	if err := jail.SendReport(statusFD, jail.Report{}); err != nil {
 		return 0, fmt.Errorf("report to the monitor: %w", err)
 	}
 	var counted []*kvm.Stats
 	if req.Verbose {
 		for _, c := range v.cpus {
-			// Older kernels have no counters.
+			// Kernels before Linux 5.14 have no counters.
 			if s, err := c.Stats(); err == nil {
 				counted = append(counted, s)
 			}
@@ -69,7 +69,7 @@ func serve() (exit int, err error) {
 	return exit, err
 }
 
-// logTo tells the user what goes wrong with a device.
+// logTo returns a function that writes a device's errors to f, for the user.
 func logTo(f *os.File) func(string, ...any) {
 	return func(format string, args ...any) { fmt.Fprintf(f, "pith: "+format+"\n", args...) }
 }

@@ -16,8 +16,8 @@ import (
 
 const (
 	pageSize = 4096
-	// Memory ends at lowEnd and goes on at highStart. Between them are devices,
-	// the vCPUs' APICs, and pages of KVM's own.
+	// The memory has a gap from lowEnd to highStart. The gap is for devices, the vCPUs'
+	// APICs, and KVM's own pages.
 	lowEnd    = 3 << 30
 	highStart = 4 << 30
 )
@@ -28,18 +28,18 @@ type span struct {
 	mem  []byte
 }
 
-// memory is the guest's memory. Its RAM is one file, which others may map, too. The
-// image is mapped as execve(2) maps a program. So instances of one image share the
-// pages that they do not write.
+// memory is the guest's memory. Its RAM is one file, which other processes may map, too. The
+// image is a private mapping of its file, as with execve(2). So instances of one image share
+// the pages that they do not write.
 type memory struct {
 	file  *os.File
 	size  uint64
-	ram   []span // without the image's place
+	ram   []span // without the image's range
 	image span
 	queue *virtqueue.Memory // ram
 }
 
-// newMemory makes size bytes of memory with the image in its place.
+// newMemory makes size bytes of memory and maps the image.
 func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
 	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	if huge {
@@ -78,7 +78,7 @@ func newMemory(size uint64, image *os.File, huge bool) (*memory, error) {
 	return m, err
 }
 
-// give gives vm the memory.
+// give maps the memory into vm.
 func (m *memory) give(vm *kvm.VM) error {
 	for i, s := range append(m.ram, m.image) {
 		if err := vm.SetMemory(i, s.addr, s.mem); err != nil {
@@ -88,7 +88,7 @@ func (m *memory) give(vm *kvm.VM) error {
 	return nil
 }
 
-// offset returns the offset in the file of the RAM at addr.
+// offset returns the offset in the RAM's file of the guest-physical address addr.
 func offset(addr uint64) uint64 {
 	if addr >= highStart {
 		return addr - highStart + lowEnd
@@ -119,7 +119,7 @@ func mapImage(image *os.File, end uint64) (span, error) {
 		first, last = min(first, p.Paddr&^(pageSize-1)), max(last, p.Paddr+p.Memsz)
 	}
 	if first >= last {
-		return span{}, fmt.Errorf("read %s: nothing to load", image.Name())
+		return span{}, fmt.Errorf("read %s: it has no segment to load", image.Name())
 	}
 	last = (last + pageSize - 1) &^ (pageSize - 1)
 	if err := guest.CheckMemory(end, last); err != nil {
@@ -138,7 +138,8 @@ func mapImage(image *os.File, end uint64) (span, error) {
 	return s, err
 }
 
-// mapSegment maps a segment's part of the file and clears the rest of its last page.
+// mapSegment maps the part of a segment that is in the file. It clears the rest of the last
+// page.
 func (s span) mapSegment(image *os.File, p *elf.Prog) error {
 	const pages = pageSize - 1
 	at := p.Paddr - s.addr
@@ -156,7 +157,7 @@ func (s span) mapSegment(image *os.File, p *elf.Prog) error {
 	return nil
 }
 
-// entry returns the address at which the image begins, from its note
+// entry returns the guest-physical address of the image's entry, from its note
 // XEN_ELFNOTE_PHYS32_ENTRY (PVH).
 func entry(image *os.File) (uint64, error) {
 	f, err := elf.NewFile(image)

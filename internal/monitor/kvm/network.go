@@ -13,7 +13,7 @@ import (
 	"github.com/pith-os/pith/internal/monitor/guest"
 )
 
-// vhostNet is the device by which the host's kernel moves a card's packets.
+// vhostNet is the device for network cards whose packets the host's kernel moves.
 const vhostNet = "/dev/vhost-net"
 
 // network returns the request for the network card, and a file that only the VMM
@@ -22,7 +22,7 @@ const vhostNet = "/dev/vhost-net"
 func (r *running) network(l *instance.Launch, fds *files, cpus int) (*netRequest, *os.File, error) {
 	req := &netRequest{MAC: l.Boot.Net.MAC, MTU: l.Boot.Net.MTU, Pairs: min(cpus, guest.MaxPairs), Socket: -1}
 	if tap, ok := l.Network.Tap(); ok {
-		// It is no failure if the host has none, or not for this user.
+		// It is not an error if the host lacks the device or this user may not open it.
 		if f, err := os.OpenFile(vhostNet, os.O_RDWR, 0); err == nil {
 			req.Pairs, req.Kernel = 1, &kernelRequest{fds.add(f), fds.add(tap)}
 			return req, f, nil
@@ -40,7 +40,7 @@ func (r *running) network(l *instance.Launch, fds *files, cpus int) (*netRequest
 	return req, r.front.File(), nil
 }
 
-// card makes the network card, in the VMM.
+// card makes the network card. It runs in the VMM.
 func (v *vmm) card(r *netRequest) (device.Device, error) {
 	mac, err := net.ParseMAC(r.MAC)
 	if err != nil {

@@ -22,13 +22,14 @@ var (
 	steps    = flag.Int("profile-steps", 20000, "how many")
 )
 
-// TestInstructionsOfTheStart is a tool: where KVM interprets CPL 0, each
-// instruction of the nucleus costs a third of a microsecond and more.
+// TestInstructionsOfTheStart is a tool that counts the nucleus's first instructions by
+// function. If KVM interprets code at CPL 0, each of them costs at least a third of a
+// microsecond.
 //
 //	go test ./internal/monitor/kvm -run InstructionsOfTheStart -v -profile-image hello.pith
 func TestInstructionsOfTheStart(t *testing.T) {
 	if *profiled == "" {
-		t.Skip("a tool, for which -profile-image names an image")
+		t.Skip("this test is a tool: name an image with -profile-image")
 	}
 	device, err := kvm.Open()
 	if err != nil {

@@ -30,14 +30,14 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m))
 }
 
-// onKVM is this monitor as the harness has it.
+// onKVM returns the harness's description of this monitor.
 func onKVM(t *testing.T) harness.Monitor {
 	t.Helper()
 	i := slices.IndexFunc(harness.Monitors, func(m harness.Monitor) bool { return m.Name == "kvm" })
 	return harness.Monitors[i]
 }
 
-// program runs testdata/program to its end.
+// program runs testdata/program until it ends.
 func program(t *testing.T, flags []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	i := harness.Start(t, onKVM(t), harness.Program{Package: "./testdata/program", Flags: flags, Args: args})
@@ -48,7 +48,7 @@ func program(t *testing.T, flags []string, args ...string) (stdout, stderr strin
 	return i.Stdout(), i.Stderr(), code
 }
 
-// command is pith run of testdata/program.
+// command returns a pith run of testdata/program.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	m := onKVM(t)
@@ -99,13 +99,13 @@ func TestOutputThatNobodyReadsIsAnError(t *testing.T) {
 	if err := out.Close(); err != nil {
 		t.Error(err)
 	}
-	_ = cmd.Wait() // the exit code says it
+	_ = cmd.Wait() // the exit code shows a failure
 	if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(stderr.String(), "broken pipe") {
 		t.Errorf("exit code %d, %q", code, stderr.String())
 	}
 }
 
-// One who reads late holds the program up, and gets everything.
+// A slow reader of the output delays the program, and gets all of it.
 func TestSlowReaderLosesNothing(t *testing.T) {
 	const size = 1 << 20
 	cmd := command(t, "copy")
@@ -133,7 +133,7 @@ func TestSIGTERMIsTheProgramsToHandle(t *testing.T) {
 	i := harness.Start(t, onKVM(t), harness.Program{Package: "./testdata/program", Args: []string{"sleep"}})
 	err := i.Await(harness.Timeout, func() error {
 		if i.Stdout() == "" {
-			return errors.New("it has not begun")
+			return errors.New("the program has not started")
 		}
 		return nil
 	})
@@ -200,7 +200,7 @@ func TestDiskToReadAndWrite(t *testing.T) {
 }
 
 func TestFullFileSystemIsAnErrorOfTheDisk(t *testing.T) {
-	harness.Pith(t, onKVM(t)) // or the test is skipped
+	harness.Pith(t, onKVM(t)) // skips the test without KVM
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
 		t.Skipf("no file system can be mounted: %v", err)
@@ -242,8 +242,8 @@ func TestDiskOfADeletedFileWorksOn(t *testing.T) {
 	}
 }
 
-// The rates are four times each other, and so is the time, as near as a machine
-// that does other things has it.
+// A quarter of the rate takes four times as long. The bounds are wide, because the host may
+// be busy.
 func TestLimitsOfADisk(t *testing.T) {
 	const size = 2 << 20 // in 32 requests
 	took := func(limit, rate string) time.Duration {

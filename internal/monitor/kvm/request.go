@@ -7,8 +7,8 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// request is what the monitor asks of the VMM on the status socket. Its files are
-// descriptors that the VMM starts with; -1 means none.
+// request is the monitor's message to the VMM on the status socket. It names files by the
+// descriptors that the VMM starts with. -1 means no file.
 type request struct {
 	KVM     int
 	Image   int
@@ -19,15 +19,15 @@ type request struct {
 	Memory    uint64
 	HugePages bool
 
-	Streams   [3]bool // which of the standard streams the program has
-	OneOutput bool    // standard error goes where standard output goes
+	Streams   [3]bool // the standard streams that the program has
+	OneOutput bool    // standard error and standard output are the same file
 
 	Verbose bool // log KVM's counters at the end
 
 	Net     *netRequest // nil: no card
 	Folders []folderRequest
 	Disks   []diskRequest
-	Vsock   *vsockRequest // nil: none
+	Vsock   *vsockRequest // nil: no device
 }
 
 // vsockRequest is a device for AF_VSOCK sockets (package vsock's Broker).
@@ -39,14 +39,14 @@ type netRequest struct {
 	Pairs int
 	MTU   int
 
-	Socket int            // stream socket to a vhost-user back end, this process's parent, or -1
-	Kernel *kernelRequest // the host's kernel moves the packets instead; nil: it does not
+	Socket int            // stream socket to the vhost-user back end in the parent, or -1
+	Kernel *kernelRequest // set if the host's kernel moves the packets; nil: the parent does
 }
 
 // kernelRequest has the descriptors of /dev/vhost-net and of the tap interface.
 type kernelRequest struct{ VhostNet, Tap int }
 
-// folderRequest is a folder of the host, served by this process's parent.
+// folderRequest is a folder of the host. The VMM's parent serves it.
 type folderRequest struct {
 	Tag    string
 	Socket int // SOCK_SEQPACKET, one message of 9P2000.L each
@@ -64,7 +64,7 @@ type diskRequest struct {
 // statusFD is the status socket in the VMM. It follows the standard streams.
 const statusFD = 3
 
-// files are the descriptors that the VMM will start with.
+// files is the list of descriptors that the VMM starts with.
 type files struct{ list []*os.File }
 
 // add adds f and returns its number in the VMM.

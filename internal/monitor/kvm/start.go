@@ -29,7 +29,7 @@ func start(ctx context.Context, l *instance.Launch) (_ *running, err error) {
 			return nil, err
 		}
 	}
-	var own []*os.File // closed here, whether the VMM gets them or not
+	var own []*os.File // this process closes them in any case
 	handed := func() {
 		for _, f := range own {
 			f.Close()
@@ -126,7 +126,8 @@ func start(ctx context.Context, l *instance.Launch) (_ *running, err error) {
 }
 
 // launchVMM starts the VMM and sends it the request. It calls handed once the VMM has its
-// descriptors: nobody else may hold them, or the VMM's end would not be seen.
+// descriptors. handed closes this process's copies. Otherwise this process would not notice
+// the VMM's end.
 func (r *running) launchVMM(ctx context.Context, l *instance.Launch, fds *files, req *request, handed func()) error {
 	numbers := make([]int, len(fds.list))
 	for n, f := range fds.list {
@@ -148,7 +149,7 @@ func (r *running) launchVMM(ctx context.Context, l *instance.Launch, fds *files,
 	if err != nil {
 		return err
 	}
-	// If the VMM has ended early, its report says more than this error.
+	// If the VMM has ended early, its report explains more than this error.
 	_, writeErr := r.status.Write(line)
 	r.answers = json.NewDecoder(r.status)
 	var report jail.Report
@@ -167,7 +168,7 @@ var limits = map[int]uint64{
 	unix.RLIMIT_NOFILE: 4096,
 }
 
-// maxThreads is far above what the vCPUs, the devices and the Go runtime take.
+// maxThreads is far more than the vCPUs, the devices and the Go runtime need.
 const maxThreads = 512
 
 // serveFolder makes the server of a folder, and returns the VMM's end of its

@@ -16,20 +16,20 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// vmm is the VMM: the VM, its devices and what they stand on.
+// vmm is the state of the VMM: the VM, its devices and their resources.
 type vmm struct {
 	*machine
 	req     *request
 	console *console.Device
-	places  []string // fields of the boot parameters that say where the devices are
+	places  []string // fields of the boot parameters with the devices' addresses
 	fds     confine.Descriptors
 }
 
-// build makes the VM that is asked for. It opens nothing: its files are the
-// descriptors that the process began with.
+// build makes the requested VM. It opens no files: it uses the descriptors that the process
+// started with.
 func build(req *request, log func(string, ...any)) (*vmm, error) {
-	// This closes the file before the process confines itself. The garbage
-	// collector would be too late.
+	// Close the file before the process confines itself. The garbage collector would
+	// close it too late.
 	image := os.NewFile(uintptr(req.Image), "image")
 	defer image.Close()
 	v := &vmm{req: req}
@@ -77,14 +77,14 @@ func build(req *request, log func(string, ...any)) (*vmm, error) {
 	return v, mem.writeStart(bootLine(req.Line, v.places, doorbell, boot.Clock{Time: now(), TSC: tsc}))
 }
 
-// otherwise says what to do if KVM does not work as it should.
+// otherwise is the advice in an error message if KVM does not work.
 const otherwise = "choose another monitor"
 
 // msrTSC is the time stamp counter (Intel SDM 4, IA32_TIME_STAMP_COUNTER).
 const msrTSC = 0x10
 
-// guestCID is the address of the guest's AF_VSOCK sockets, the first that is free
-// (vsock(7)). VMs do not see each other, so all have the same.
+// guestCID is the address of the guest's AF_VSOCK sockets, the first that is free (vsock(7)).
+// VMs do not see each other, so all VMs use this address.
 const guestCID = 3
 
 // stream returns a standard stream; nil if the program does not have it.

@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bounds are what the table depends on.
+// bounds has the values that the table depends on.
 type bounds struct {
-	pid       int  // as the image sees it
-	network   bool // there is a network device
-	folders   bool // there are folders of the host
+	pid       int  // the image's process id in its own namespace
+	network   bool // the instance has a network card
+	folders   bool // the instance has folders of the host
 	listeners int  // number of listening sockets
 	exec      execCall
 }
 
-// execCall are the arguments of the one execveat(2) that starts the image.
+// execCall has the arguments of the only execveat(2), which starts the image.
 type execCall struct {
 	fd               int
 	path, argv, envp uintptr
@@ -28,7 +28,7 @@ const maxDescriptors = 1 << 16
 
 const allBits = ^uint64(0)
 
-// permitted is the table, the most frequent calls first.
+// permitted returns the table, the most frequent calls first.
 func permitted(b bounds) []jail.Call {
 	permit := jail.Permit
 	one := func(arg int, n int) seccomp.Rule { return seccomp.In(arg, seccomp.One(uint32(n))) }
@@ -36,7 +36,7 @@ func permitted(b bounds) []jail.Call {
 	connections := seccomp.Range{First: uint32(boot.FDListen + b.listeners), Last: maxDescriptors - 1}
 	device := func(fd uint32, there bool) seccomp.Range {
 		if !there {
-			return seccomp.Range{First: fd, Last: fd - 1} // none
+			return seccomp.Range{First: fd, Last: fd - 1} // an empty range
 		}
 		return seccomp.One(fd)
 	}
@@ -55,7 +55,7 @@ func permitted(b bounds) []jail.Call {
 		permit(unix.SYS_EPOLL_PWAIT, "epoll_pwait", "an idle program waits for packets, files and connections",
 			jail.Where("epfd is the epoll instance, sigmask is null",
 				one(0, boot.FDEpoll), seccomp.Equal(4, allBits, 0))),
-		permit(unix.SYS_CLOCK_GETTIME, "clock_gettime", "CPU clocks; the vDSO makes it where it cannot read the host's clock itself",
+		permit(unix.SYS_CLOCK_GETTIME, "clock_gettime", "CPU clocks; the vDSO makes this call if it cannot read the host's clock",
 			jail.AnyArguments),
 		permit(unix.SYS_SCHED_YIELD, "sched_yield", "a thread that spins for a lock lets others run",
 			jail.AnyArguments),
@@ -82,7 +82,7 @@ func permitted(b bounds) []jail.Call {
 				one(0, boot.FDEpoll))),
 		permit(unix.SYS_MMAP, "mmap", "memory for the heap, stacks and the runtime's tables",
 			jail.PrivateMemory),
-		permit(unix.SYS_MUNMAP, "munmap", "memory is given back",
+		permit(unix.SYS_MUNMAP, "munmap", "memory is freed",
 			jail.AnyArguments),
 		permit(unix.SYS_MPROTECT, "mprotect", "guard pages, memory-mapped files that are read-only",
 			jail.NotExecutable),
@@ -90,14 +90,14 @@ func permitted(b bounds) []jail.Call {
 			jail.NewThread),
 		permit(unix.SYS_EXIT, "exit", "a thread ends",
 			jail.AnyArguments),
-		permit(unix.SYS_SIGALTSTACK, "sigaltstack", "signals are handled on a stack of their own",
+		permit(unix.SYS_SIGALTSTACK, "sigaltstack", "signal handlers run on their own stack",
 			jail.AnyArguments),
 		permit(unix.SYS_RT_SIGACTION, "rt_sigaction", "the runtime handles faults, preemption and the user's signals",
 			jail.AnyArguments),
 		firstThread,
 		permit(unix.SYS_EXIT_GROUP, "exit_group", "the program ends",
 			jail.AnyArguments),
-		permit(unix.SYS_EXECVEAT, "execveat", "the jail becomes the image, once: the descriptor is closed by it",
+		permit(unix.SYS_EXECVEAT, "execveat", "the jail executes the image once: the call closes the descriptor",
 			jail.Where("dirfd is the image, pathname, argv and envp are the jail's own, flags are AT_EMPTY_PATH",
 				one(0, b.exec.fd),
 				seccomp.Equal(1, allBits, uint64(b.exec.path)),

@@ -19,7 +19,7 @@ const (
 	tableEnd   = "<!-- end -->\n"
 )
 
-// any instance will do for the words of the table.
+// table is the table of some instance. The text of the table is the same for all instances.
 var table = permitted(bounds{pid: 1})
 
 func TestAtMost24SystemCalls(t *testing.T) { jailtest.Check(t, table, 24) }

@@ -16,8 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestConfinement looks at a running image from outside, on several kinds of
-// host.
+// TestConfinement inspects a running image from outside, on several kinds of host.
 func TestConfinement(t *testing.T) {
 	const all = "user, mnt, pid, net, ipc, uts, cgroup"
 	for _, test := range []struct {
@@ -49,7 +48,7 @@ func TestConfinement(t *testing.T) {
 			}
 			log := monitor.err.String()
 			if !strings.Contains(log, "namespaces: "+test.namespaces+"; root: "+test.root) {
-				t.Errorf("the monitor says %q; want namespaces %s, root %s", log, test.namespaces, test.root)
+				t.Errorf("the monitor reports %q; want namespaces %s, root %s", log, test.namespaces, test.root)
 			}
 			for _, ns := range strings.Split(test.namespaces, ", ") {
 				if ns != "none" && !slices.Contains(own, ns) {
@@ -60,8 +59,8 @@ func TestConfinement(t *testing.T) {
 	}
 }
 
-// nobody is user or group in proc_pid_status(5): real, effective, saved, and
-// for files.
+// nobody is the start of a user or group line in proc_pid_status(5). The line holds the real,
+// effective, saved and file system id.
 const nobody = "65534\t65534\t65534\t65534"
 
 // checkStatus checks proc_pid_status(5).
@@ -86,7 +85,7 @@ func checkStatus(t *testing.T, pid int, h host) {
 	}
 }
 
-// checkDescriptors checks that an image without ports has 0 to 7 only.
+// checkDescriptors checks that an image without ports has only the descriptors 0 to 7.
 func checkDescriptors(t *testing.T, pid int) {
 	t.Helper()
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
@@ -135,7 +134,7 @@ func checkLimits(t *testing.T, pid int) {
 	}
 }
 
-// namespacesOf are the kinds of namespace that differ from this process's.
+// namespacesOf returns the kinds of namespaces that pid does not share with this process.
 func namespacesOf(t *testing.T, pid int) (own []string) {
 	t.Helper()
 	for _, ns := range jail.AllNamespaces {

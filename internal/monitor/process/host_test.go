@@ -23,14 +23,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A test that needs a monitor in a process of its own (another user, fewer
-// rights, to be killed) starts this test's binary with these variables.
+// Some tests need a monitor in a separate process, to run it as another user, with fewer
+// rights, or to kill it. They start this test's binary with these variables.
 const (
 	envImage = "MONITOR_TEST_IMAGE" // the image to run
-	envHost  = "MONITOR_TEST_HOST"  // the kind of host to find
+	envHost  = "MONITOR_TEST_HOST"  // the kind of host to imitate
 )
 
-// host is a kind of host, as a monitor finds it.
+// host is a kind of host, with the rights that a monitor has there.
 type host string
 
 const (
@@ -49,8 +49,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// monitorMain runs an image, says on standard error how it is confined, and
-// returns its exit code.
+// monitorMain runs an image and returns its exit code. It writes a description of the
+// confinement to standard error.
 func monitorMain(name string, h host) int {
 	image := os.NewFile(3, name)
 	if err := h.become(); err != nil {
@@ -70,7 +70,7 @@ func monitorMain(name string, h host) int {
 	return code
 }
 
-// attributes are those of a process that is to find host h.
+// attributes returns the attributes of a process that runs on host h.
 func (h host) attributes(t *testing.T) *syscall.SysProcAttr {
 	switch h {
 	case sameUser:
@@ -81,7 +81,7 @@ func (h host) attributes(t *testing.T) *syscall.SysProcAttr {
 		}
 		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: jail.Unprivileged, Gid: jail.Unprivileged}}
 	}
-	// Root of a user namespace, where it can take rights from itself.
+	// The process is root of a user namespace, where it can drop rights.
 	return &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
@@ -89,14 +89,14 @@ func (h host) attributes(t *testing.T) *syscall.SysProcAttr {
 	}
 }
 
-// become gives up what host h does not allow, and executes this program again:
-// what is given up by one thread is gone for all then.
+// become drops the rights that host h does not allow, and executes this program again. All
+// threads of the new program lack these rights.
 func (h host) become() error {
 	if h == sameUser || h == otherUser {
 		return nil
 	}
 	runtime.LockOSThread()
-	// The limit counts in this user namespace only (namespaces(7)).
+	// The limit applies to this user namespace only (namespaces(7)).
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (h host) become() error {
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
-	// The image's descriptor survives.
+	// The image's descriptor stays open.
 	if _, err := unix.FcntlInt(3, unix.F_SETFD, 0); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (h host) become() error {
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
-// monitorProcess is a monitor in a process of its own.
+// monitorProcess is a monitor in a separate process.
 type monitorProcess struct {
 	*exec.Cmd
 	in  io.WriteCloser
@@ -126,7 +126,7 @@ type monitorProcess struct {
 	err *strings.Builder
 }
 
-// startMonitor starts one on host h. When it returns, the image runs.
+// startMonitor starts a monitor on host h. It returns when the image runs.
 func startMonitor(t *testing.T, h host, image *os.File) *monitorProcess {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -155,12 +155,12 @@ func startMonitor(t *testing.T, h host, image *os.File) *monitorProcess {
 	})
 	if line, err := r.out.ReadString('\n'); line != ready {
 		_ = r.Wait()
-		t.Fatalf("the image said %q, %v; the monitor: %s", line, err, r.err)
+		t.Fatalf("the image wrote %q, %v; the monitor wrote %s", line, err, r.err)
 	}
 	return r
 }
 
-// image is the process id of the monitor's one child.
+// image returns the process id of the monitor's only child.
 func (r *monitorProcess) image(t *testing.T) int {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.Process.Pid))
@@ -181,11 +181,10 @@ func (r *monitorProcess) image(t *testing.T) int {
 	return 0
 }
 
-// ready is what waiting images say when they run.
+// ready is the text that waiting images write when they run.
 const ready = "ready\n"
 
-// waiting is an image that runs until its standard input ends, then exits
-// with code 3.
+// waiting returns an image that runs until its standard input ends. It then exits with code 3.
 func waiting(t *testing.T) *os.File {
 	var p tinyelf.Program
 	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(1), p.CString(ready), tinyelf.Imm(uint64(len(ready))))
@@ -194,7 +193,8 @@ func waiting(t *testing.T) *os.File {
 	return imageFile(t, &p)
 }
 
-// ended waits for the end of a process that need not be this one's child.
+// ended waits for the end of a process and reports whether it came in time. The process can be
+// any process, not only a child of this one.
 func ended(t *testing.T, pidfd int, timeout time.Duration) bool {
 	t.Helper()
 	for deadline := time.Now().Add(timeout); ; {
@@ -209,7 +209,7 @@ func ended(t *testing.T, pidfd int, timeout time.Duration) bool {
 	}
 }
 
-// imageFD is a descriptor of the image's process.
+// imageFD returns a descriptor of the image's process.
 func (r *monitorProcess) imageFD(t *testing.T) int {
 	t.Helper()
 	pidfd, err := unix.PidfdOpen(r.image(t), 0)

@@ -14,22 +14,22 @@ import (
 // argument is the number of listening sockets.
 const jailName = "pith-jail"
 
-// The jail starts with the descriptors of package boot in their places. The
-// listening sockets are the last of them, and these two follow. Execveat closes
-// both, and the first connections get their numbers.
+// The jail starts with the descriptors that package boot numbers. The listening sockets are
+// the last of them. The image's file and the status socket follow. execveat(2) closes both,
+// and the first connections get their numbers.
 func imageFD(listeners int) int  { return boot.FDListen + listeners }
 func statusFD(listeners int) int { return boot.FDListen + listeners + 1 }
 
-// request is what the monitor asks of the jail. The strings of a program are
-// bytes to Linux, and not always UTF-8.
+// request is the monitor's message to the jail. Arguments and environment are byte slices,
+// because they may be invalid UTF-8.
 type request struct {
 	jail.Request
 	Args, Env [][]byte
 	Boot      boot.Config
 }
 
-// Main becomes the jail if this process was started as one. Otherwise it returns
-// at once. It must be the first call of main.
+// Main runs as the jail if this process was started as one. Otherwise it returns at once. It
+// must be the first call of main.
 func Main() {
 	if len(os.Args) != 2 || os.Args[0] != jailName {
 		return
@@ -41,13 +41,13 @@ func Main() {
 	if err == nil {
 		status := statusFD(listeners)
 		err = enter(listeners, status)
-		// If the monitor is gone, nobody reads this.
-		_ = jail.Tell(status, jail.Report{Error: err.Error()})
+		// This fails only if the monitor has ended.
+		_ = jail.SendReport(status, jail.Report{Error: err.Error()})
 	}
 	os.Exit(boot.ExitFailure)
 }
 
-// enter gives up everything and becomes the image. It returns on failure only.
+// enter drops all privileges and executes the image. It returns only on failure.
 func enter(listeners, status int) error {
 	var req request
 	if err := jail.Receive(status, &req); err != nil {
@@ -65,7 +65,7 @@ func enter(listeners, status int) error {
 	if err != nil {
 		return err
 	}
-	if err := jail.Tell(status, jail.Report{Root: root}); err != nil {
+	if err := jail.SendReport(status, jail.Report{Root: root}); err != nil {
 		return fmt.Errorf("report to the monitor: %w", err)
 	}
 

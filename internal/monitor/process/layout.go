@@ -12,19 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layout is the descriptors of a jail, by their numbers there, and the
-// monitor's ends of its sockets.
+// layout has the descriptors of a jail, and the monitor's ends of the jail's sockets.
 type layout struct {
-	jail  []int // index: the jail's number
-	owned []int // those of jail that were opened here
+	jail  []int // index i becomes descriptor i in the jail
+	owned []int // the descriptors in jail that this process has opened
 
 	control, status *os.File
 	link            int             // the network card's socket; -1: no card
 	files           *folders.Server // nil: no folders
 }
 
-// newLayout makes the descriptors that libos/boot describes, then the image
-// and the jail's status socket.
+// newLayout makes the descriptors that libos/boot describes. The image and the jail's status
+// socket follow them.
 func newLayout(c *instance.Launch, image int) (l *layout, err error) {
 	l = &layout{link: -1}
 	defer func() {
@@ -78,7 +77,7 @@ func newLayout(c *instance.Launch, image int) (l *layout, err error) {
 	return l, err
 }
 
-// add appends a descriptor that was opened for the jail.
+// add appends a descriptor that this process has opened for the jail.
 func (l *layout) add(fd int, err error) error {
 	if err != nil {
 		return err
@@ -96,11 +95,11 @@ func (l *layout) open(path string, mode int) error {
 	return l.add(fd, nil)
 }
 
-// nothing takes the place of a device that the image does not have. Otherwise
-// the first connection would get its number.
+// nothing fills the place of a missing device. Otherwise the first connection would get its
+// number.
 func (l *layout) nothing() error { return l.open(os.DevNull, unix.O_RDONLY) }
 
-// pair adds one end of a pair of sockets and returns the other.
+// pair makes a pair of sockets. It adds one end and returns the other end.
 func (l *layout) pair(name string, kind int) (int, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -111,7 +110,8 @@ func (l *layout) pair(name string, kind int) (int, error) {
 	return pair[1], nil
 }
 
-// socket adds one end of a pair and returns the other, which does not block.
+// socket makes a pair of sockets. It adds one end and returns the other end, which is
+// non-blocking.
 func (l *layout) socket(name string, kind int) (*os.File, error) {
 	fd, err := l.pair(name, kind)
 	if err != nil {
@@ -124,8 +124,8 @@ func (l *layout) socket(name string, kind int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// folders adds the socket to the folders' server, and makes the server. The
-// image's end does not block.
+// folders adds the socket to the folders' server and returns the server. The image's end is
+// non-blocking.
 func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 	fd, err := l.pair("files", unix.SOCK_SEQPACKET)
 	if err != nil {
@@ -144,8 +144,8 @@ func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 	return folders.New(fd, exports)
 }
 
-// packets adds the network card and returns the monitor's end, which gets its
-// buffer from the link. The image's end does not block.
+// packets adds the network card's socket and returns the monitor's end. The link sets the
+// buffer of that end. The image's end is non-blocking.
 func (l *layout) packets() (int, error) {
 	end, err := l.pair("packets", unix.SOCK_SEQPACKET)
 	if err != nil {
@@ -159,7 +159,8 @@ func (l *layout) packets() (int, error) {
 	return end, nil
 }
 
-// closeJail closes what was opened for the jail, which has it by now.
+// closeJail closes the descriptors that this process has opened for the jail. The jail has its
+// own copies.
 func (l *layout) closeJail() {
 	for _, fd := range l.owned {
 		unix.Close(fd)

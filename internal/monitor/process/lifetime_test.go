@@ -39,7 +39,7 @@ func TestImageEndsWithItsContext(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	go func() {
-		// It runs when it has written.
+		// The image runs once it has written.
 		if _, err := r.Read(make([]byte, len(ready))); err != nil {
 			t.Error(err)
 		}
@@ -60,7 +60,7 @@ func TestNothingStartsWhenTheContextIsDone(t *testing.T) {
 	}
 }
 
-// handling is an image that exits with the number of the first signal.
+// handling returns an image that exits with the number of the first signal.
 func handling(t *testing.T, signals ...unix.Signal) *os.File {
 	var p tinyelf.Program
 	handler := p.Func(func() { p.Syscall(unix.SYS_EXIT_GROUP, tinyelf.RDI) })
@@ -103,8 +103,8 @@ func TestSignalsReachTheImage(t *testing.T) {
 	}
 }
 
-// A stopped and continued image finds its timed wait interrupted; it must not
-// be killed for the restart_syscall that the kernel makes.
+// When an image is stopped and continued, the kernel interrupts its timed wait and makes
+// restart_syscall. The filter must not kill the image for this call.
 func TestStoppedImageContinues(t *testing.T) {
 	var p tinyelf.Program
 	timeout := p.Data([]byte{60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})

@@ -6,26 +6,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of an image, beside those of every jail.
+// Limits of an image, in addition to the limits of every jail.
 const (
-	// maxThreads is far above what a Go runtime starts for boot.MaxCPUs,
-	// as no system call of the program holds a thread.
+	// maxThreads is far more than a Go runtime starts for boot.MaxCPUs, because the
+	// program's system calls hold no threads.
 	maxThreads = 256
 	maxStack   = 8 << 20 // the first thread's; Linux's default
 
-	// memorySlack is what RLIMIT_DATA leaves above --memory, the soft limit
-	// of the garbage collector. Linux counts private memory from when it
-	// becomes writable, touched or not: 40 to 45 MiB for the tables of an
-	// empty Go program, of which it touches two.
+	// memorySlack is the part of RLIMIT_DATA above --memory, which is the soft limit of
+	// the garbage collector. Linux counts all private writable memory, even if it is
+	// unused. An empty Go program has tables of 40 to 45 MiB and uses two of them.
 	memorySlack = 64 << 20
 )
 
-// memoryLimit is RLIMIT_DATA for an instance of the given size. One eighth is
-// for holes in the heap, which the runtime extends by 4 MiB at a time.
+// memoryLimit returns RLIMIT_DATA for an instance with the given memory in bytes. An extra
+// eighth is for holes in the heap, which the runtime extends by 4 MiB at a time.
 func memoryLimit(memory uint64) uint64 { return memory + memory/8 + memorySlack }
 
-// resourceLimits are those of an image (getrlimit(2)). RLIMIT_AS is not among
-// them: a Go runtime reserves address space that it never uses.
+// resourceLimits returns the limits of an image (getrlimit(2)). It sets no RLIMIT_AS, because
+// a Go runtime reserves address space that it never uses.
 func resourceLimits(req *request) ([]jail.Limit, error) {
 	threads, err := req.ThreadLimit(maxThreads)
 	if err != nil {

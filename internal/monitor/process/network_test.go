@@ -35,14 +35,14 @@ func (networkFunc) Tap() (*os.File, bool) { return nil, false }
 func (networkFunc) Accept(net.Listener, uint16) { panic("the image accepts connections itself") }
 
 func TestPacketsKeepTheirBounds(t *testing.T) {
-	// The image waits for each packet, as its end does not block, and
-	// sends back half of it.
+	// The image's end is non-blocking, so the image polls for each packet. It sends back
+	// half of the packet.
 	var p tinyelf.Program
 	buf := tinyelf.Imm(tinyelf.DataAddr)
 	p.Forever(func() {
 		p.Syscall(unix.SYS_READ, tinyelf.Imm(boot.FDPackets), buf, tinyelf.Imm(tinyelf.DataSize))
 		p.IfZero(func() { p.Exit(0) })
-		p.Raw(0x48, 0xd1, 0xe8) // SHR RAX, 1: of an error, too large to write
+		p.Raw(0x48, 0xd1, 0xe8) // SHR RAX, 1: an error becomes too large for a write
 		p.Syscall(unix.SYS_WRITE, tinyelf.Imm(boot.FDPackets), buf, tinyelf.RAX)
 		p.Syscall(unix.SYS_SCHED_YIELD)
 	})

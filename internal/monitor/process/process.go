@@ -1,10 +1,10 @@
-// Package process is the monitor that runs an image as a confined Linux
-// process: own namespaces, an empty root, no capability, and a seccomp filter
-// that permits the system calls of the table in calls.go.
+// Package process is the monitor that runs an image as a confined Linux process. The process
+// has its own namespaces, an empty root and no capabilities. A seccomp filter limits it to the
+// system calls of the table in calls.go.
 //
-// The monitor executes itself again as the jail (jail.go), which gives up all
-// it can and then becomes the image. It stands on Linux alone. Package instance
-// calls it as an [instance.Monitor].
+// The monitor executes itself again as the jail (jail.go). The jail drops its rights and then
+// executes the image. The monitor depends only on Linux. Package instance calls it as an
+// [instance.Monitor].
 package process
 
 import (
@@ -28,20 +28,19 @@ type Monitor struct{}
 
 var _ instance.Monitor = Monitor{}
 
-// description is the process monitor as data. Its instances have nothing that
-// takes a VM.
+// description is the process monitor as data. It offers nothing that needs a VM.
 var description = instance.Description{
 	Name:      "process",
 	Essential: true,
 	Without:   "images cannot run on this host",
-	MinMemory: 16 << 20, // the Go runtime, the library OS and a little of the program's own
+	MinMemory: 16 << 20, // for the Go runtime, the library OS and a small program
 }
 
 // Describe implements [instance.Monitor].
 func (Monitor) Describe() *instance.Description { return &description }
 
-// Ready implements [instance.Monitor]. A host where this monitor does not run is
-// rare, and the other monitors do not run there either.
+// Ready implements [instance.Monitor]. This monitor runs on almost every host. Where it does
+// not, the other monitors do not run either.
 func (Monitor) Ready(context.Context) (string, error) { return "", nil }
 
 // Probe implements [instance.Monitor]: it runs an image that exits at once.
@@ -72,7 +71,7 @@ type running struct {
 	launch  *instance.Launch
 	how     string
 	control *os.File
-	link    link.Link       // nil: no network card
+	link    link.Link       // the network card's link; nil: no card
 	files   *folders.Server // nil: no folders
 }
 
@@ -86,8 +85,8 @@ func (r *running) Link() link.Link        { return r.link }
 // and the image reads the end of its packet socket.
 func (r *running) Unplug() error { return nil }
 
-// Acknowledge implements [instance.Running]. The image sees its listening
-// sockets itself.
+// Acknowledge implements [instance.Running]. It does nothing, because the image sees the state
+// of its listening sockets.
 func (r *running) Acknowledge(string) {}
 
 // Tasks implements [instance.Running].
@@ -104,7 +103,7 @@ func (r *running) Receive(handle func(message string)) {
 	for {
 		n, err := r.control.Read(buf)
 		if err != nil {
-			return // the image, or Stop, has closed it
+			return // the image or Stop has closed the socket
 		}
 		if n <= boot.MaxMessage {
 			handle(string(buf[:n]))
@@ -130,13 +129,12 @@ func (r *running) Result() (int, error) {
 		return 0, err
 	}
 	if status.Signaled() && status.Signal() == unix.SIGSYS {
-		r.launch.Tell("killed: the image made a system call that its monitor forbids")
+		r.launch.Warn("killed: the image made a system call that its monitor forbids")
 	}
 	return instance.ExitCode(status), nil
 }
 
-// Start implements [instance.Monitor]. It returns when the jail has become the
-// image.
+// Start implements [instance.Monitor]. It returns when the jail has executed the image.
 func (Monitor) Start(ctx context.Context, l *instance.Launch) (instance.Running, error) {
 	r, err := start(ctx, l)
 	if err != nil {

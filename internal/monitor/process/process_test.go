@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// imageFile is an image in a file.
+// imageFile writes an image to a file and returns the file.
 func imageFile(t testing.TB, p *tinyelf.Program) *os.File {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "image")
@@ -29,7 +29,7 @@ func imageFile(t testing.TB, p *tinyelf.Program) *os.File {
 	return f
 }
 
-// silence is an input that neither comes nor ends.
+// silence returns an input that has no data and does not end.
 func silence(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// greeter is an image that listens when it reads a byte, greets one client,
-// stops listening, and so on until its input ends.
+// greeter returns an image that repeats these steps until its input ends: it reads a byte,
+// listens, greets one client and stops listening.
 func greeter(t *testing.T) *os.File {
 	const (
 		hello   = "hello"
@@ -47,13 +47,13 @@ func greeter(t *testing.T) *os.File {
 	return imageFile(t, &p)
 }
 
-// idle is a network where nothing happens.
+// idle is a network without packets.
 var idle = networkFunc(func(ctx context.Context, _ link.Link) error {
 	<-ctx.Done()
 	return nil
 })
 
-// freePort is a port of this host that nobody uses.
+// freePort returns a free port of this host.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,8 +64,8 @@ func freePort(t *testing.T) netip.AddrPort {
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// serve runs an image with a published port 80 until the test or the returned
-// writer, its input, ends.
+// serve runs an image with a published port 80. The returned writer is its input. The image
+// ends when the test closes the writer or ends.
 func serve(t *testing.T, image *os.File, host netip.AddrPort) (in io.WriteCloser, result chan error) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -94,7 +94,7 @@ func serve(t *testing.T, image *os.File, host netip.AddrPort) (in io.WriteCloser
 	return w, result
 }
 
-// dialUntil dials until that succeeds, or until it is refused.
+// dialUntil dials until the host accepts the connection or, if refused is set, refuses it.
 func dialUntil(t *testing.T, addr netip.AddrPort, refused bool) net.Conn {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -111,7 +111,7 @@ func dialUntil(t *testing.T, addr netip.AddrPort, refused bool) net.Conn {
 			t.Fatal(err)
 		}
 	}
-	t.Fatalf("after 5 seconds clients are still not as wanted (refused: %v)", refused)
+	t.Fatalf("no change after 5 seconds: want refused connections: %v", refused)
 	return nil
 }
 
@@ -136,7 +136,7 @@ func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
 		t.Error(err)
 	}
 
-	// The image closed its connections first: they are in TIME_WAIT.
+	// The image closed its connections first, so they are in TIME_WAIT.
 	in, result = serve(t, greeter(t), addr)
 	if _, err := in.Write([]byte{'x'}); err != nil {
 		t.Fatal(err)
@@ -144,6 +144,6 @@ func TestClientsAreRefusedUnlessTheProgramListens(t *testing.T) {
 	dialUntil(t, addr, false).Close()
 	in.Close()
 	if err := <-result; err != nil {
-		t.Errorf("the port again: %v", err)
+		t.Errorf("the second instance at the port: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// start makes the jail and waits until it has become the image.
+// start makes the jail and waits until it has executed the image.
 func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 	id := jail.ChooseIdentity()
 	file, err := jail.Executable(launch.Image, id.UID)
@@ -68,7 +68,7 @@ func newLink(l *layout) (link.Link, error) {
 	return s, nil
 }
 
-// abandon closes what an image that does not run would have used.
+// abandon closes the files of an image that does not run.
 func (r *running) abandon(l *layout) error {
 	l.closeMonitor()
 	if r.link == nil {
@@ -77,7 +77,7 @@ func (r *running) abandon(l *layout) error {
 	return r.link.Close()
 }
 
-// newRequest is what the jail is asked for.
+// newRequest returns the request to the jail.
 func newRequest(l *instance.Launch, r jail.Request) request {
 	return request{Request: r, Args: byteStrings(l.Args), Env: byteStrings(l.Env), Boot: l.Boot}
 }

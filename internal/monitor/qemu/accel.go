@@ -35,11 +35,11 @@ func (c choice) String() string {
 	return c.accel + " (" + c.why + ")"
 }
 
-// trialTimeout is far longer than a trial takes.
+// trialTimeout is the maximum duration of a trial, which normally takes far less.
 const trialTimeout = 10 * time.Second
 
-// chooseAccel returns the accelerator that is asked for. By default, this is KVM if a
-// trial shows that KVM runs code.
+// chooseAccel returns the requested accelerator. By default, this is KVM if a trial shows that
+// KVM runs code.
 func chooseAccel(ctx context.Context, asked string) (choice, error) {
 	if asked != "" {
 		return choice{asked, ""}, nil
@@ -50,11 +50,11 @@ func chooseAccel(ctx context.Context, asked string) (choice, error) {
 	return choice{KVM, ""}, nil
 }
 
-// errInterpreted says that KVM runs code, but not all that a VM of QEMU's needs.
-var errInterpreted = errors.New("KVM interprets code at CPL 0 here, as it is itself virtualised, and does not interpret all of it")
+// errInterpreted means that KVM runs code, but lacks instructions that QEMU's VMs need.
+var errInterpreted = errors.New("KVM interprets code at CPL 0 here, as it is itself virtualised, and does not know all instructions")
 
-// TryKVM returns why VMs of QEMU's cannot run by KVM on this host; nil: they can. A
-// device that opens proves little, and QEMU would take far longer to find out.
+// TryKVM returns nil if QEMU can run VMs with KVM on this host, or else the reason. To open
+// /dev/kvm is not enough to find out, and a trial with QEMU would take far longer.
 func TryKVM(ctx context.Context) error {
 	found, err := probe.Run(ctx)
 	if err == nil && found.Interpreted {
@@ -63,10 +63,10 @@ func TryKVM(ctx context.Context) error {
 	return err
 }
 
-// trialExit is an exit code that only the trial image ends with.
+// trialExit is an exit code that only the trial image uses.
 const trialExit = 42
 
-// try runs an image of a few instructions.
+// try runs the trial image, which has a few instructions.
 func (m Monitor) try(ctx context.Context, machineType, accel string) error {
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
@@ -97,7 +97,7 @@ func (m Monitor) try(ctx context.Context, machineType, accel string) error {
 	return err
 }
 
-// Probe implements [instance.Monitor]: it runs a trial image on each machine type.
+// Probe implements [instance.Monitor]. It runs a trial image on each machine type.
 func (m Monitor) Probe(ctx context.Context) (string, error) {
 	program, err := find()
 	if err != nil {

@@ -46,7 +46,7 @@ func TestQEMUIsPlacedInTheCgroup(t *testing.T) {
 	}
 }
 
-// within waits a while for a condition.
+// within waits for a condition. If it does not hold in time, the test fails with otherwise.
 func within(t *testing.T, otherwise string, condition func() bool) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if condition() {
@@ -56,7 +56,7 @@ func within(t *testing.T, otherwise string, condition func() bool) {
 	t.Error(otherwise)
 }
 
-// hasQEMU says whether a QEMU is in a cgroup.
+// hasQEMU reports whether a QEMU is in the cgroup name.
 func hasQEMU(t *testing.T, name string) bool {
 	pids, err := os.ReadFile(filepath.Join(name, "cgroup.procs"))
 	if err != nil {
@@ -64,7 +64,7 @@ func hasQEMU(t *testing.T, name string) bool {
 		return true
 	}
 	for _, pid := range strings.Fields(string(pids)) {
-		// A process may have ended by now.
+		// The process may have ended.
 		comm, err := os.ReadFile(filepath.Join("/proc", pid, "comm"))
 		if err == nil && strings.HasPrefix(string(comm), "qemu") {
 			return true

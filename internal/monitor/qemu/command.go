@@ -24,8 +24,8 @@ const (
 	Q35     = "q35"     // virtio over PCI
 )
 
-// maxCommandLine is the longest kernel command line, in bytes. The option ROM
-// that boots q35 has a buffer of 4096, and writes beyond it.
+// maxCommandLine is the maximum length of a kernel command line in bytes. The option ROM that
+// boots q35 has a buffer of 4096 bytes, and writes a longer line beyond it.
 const maxCommandLine = 4095
 
 // command builds a QEMU command line.
@@ -33,8 +33,8 @@ type command struct {
 	machine string
 	args    []string
 	files   []*os.File // QEMU's descriptors from firstFD on
-	own     []*os.File // those of files that only QEMU needs
-	ends    []*os.File // this process's ends of its sockets
+	own     []*os.File // the elements of files that only QEMU needs
+	ends    []*os.File // this process's ends of QEMU's sockets
 }
 
 // firstFD is the lowest descriptor after the standard ones.
@@ -42,7 +42,7 @@ const firstFD = 3
 
 func (q *command) add(args ...string) { q.args = append(q.args, args...) }
 
-// option adds an option with its properties. It leaves out empty ones.
+// option adds an option with its properties. It leaves out empty properties.
 func (q *command) option(name string, properties ...string) {
 	kept := properties[:0]
 	for _, p := range properties {
@@ -65,14 +65,14 @@ func (q *command) device(name string, properties ...string) {
 	q.option("-device", append([]string{name + "-pci", "disable-legacy=on"}, properties...)...)
 }
 
-// inherit has QEMU inherit f, and returns its number there.
+// inherit makes QEMU inherit f, and returns f's descriptor in QEMU.
 func (q *command) inherit(f *os.File) int {
 	q.files = append(q.files, f)
 	return firstFD + len(q.files) - 1
 }
 
-// character adds a character device, one end of a pair of unix sockets, and
-// returns the other.
+// character adds a character device that is one end of a pair of unix sockets. It returns the
+// other end.
 func (q *command) character(id string, options ...string) (*os.File, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -85,7 +85,7 @@ func (q *command) character(id string, options ...string) (*os.File, error) {
 	return end, nil
 }
 
-// port adds a port of the console device, over a character device of its name.
+// port adds a port of the console device, over a character device with the same name.
 func (q *command) port(name string, options ...string) (*os.File, error) {
 	end, err := q.character(name, options...)
 	q.option("-device", "virtserialport", "chardev="+name, "name="+name)
@@ -104,7 +104,7 @@ func (q *command) close() {
 	}
 }
 
-// abandon closes all files, for a VM that does not start.
+// abandon closes all files of a VM that does not start.
 func (q *command) abandon() {
 	q.close()
 	for _, f := range q.ends {
@@ -112,8 +112,7 @@ func (q *command) abandon() {
 	}
 }
 
-// compose writes the command line of an instance, and sets vm's ends of its
-// sockets.
+// compose composes the command line of an instance, and sets vm's ends of QEMU's sockets.
 func (q *command) compose(vm *machine, accel string, c *instance.Launch) error {
 	q.machine = c.Machine.Type
 	if q.machine == "" {
@@ -127,7 +126,7 @@ func (q *command) compose(vm *machine, accel string, c *instance.Launch) error {
 		return err
 	}
 	q.hardware(accel, c)
-	// The open file, and not one that has its name by now.
+	// QEMU gets the open file, because another file may have its name now.
 	q.add("-kernel", fmt.Sprintf("/proc/self/fd/%d", q.inherit(c.Image)))
 	if err := q.parameters(line); err != nil {
 		return err
@@ -143,7 +142,7 @@ func (q *command) compose(vm *machine, accel string, c *instance.Launch) error {
 		}
 	}
 	for i := range c.Disks {
-		if q.machine == Microvm { // its guest finds the last device first
+		if q.machine == Microvm { // a microvm's guest finds the last device first
 			i = len(c.Disks) - 1 - i
 		}
 		if err := q.disk(i, c.Disks[i]); err != nil {
@@ -164,8 +163,8 @@ func (q *command) compose(vm *machine, accel string, c *instance.Launch) error {
 	return nil
 }
 
-// parameters passes the boot parameters as the kernel command line. Longer ones are
-// in a file that QEMU makes a boot module.
+// parameters passes the boot parameters as the kernel command line. If they are too long, it
+// passes them in a file as a boot module.
 func (q *command) parameters(line string) error {
 	if len(line) <= maxCommandLine {
 		q.add("-append", line)
@@ -184,9 +183,9 @@ func (q *command) parameters(line string) error {
 	return nil
 }
 
-// checkMemory compares the VM's memory with the ends of the image's segments and with
-// the boot parameters. QEMU reports no error if a segment is beyond the memory. It
-// puts a boot module at the memory's end.
+// checkMemory returns an error if the image's segments and the boot parameters do not fit into
+// the VM's memory. QEMU itself reports no error if a segment is beyond the memory. It puts a
+// boot module at the end of the memory.
 func checkMemory(c *instance.Launch, line int) error {
 	f, err := elf.NewFile(c.Image)
 	if err != nil {
@@ -199,7 +198,7 @@ func checkMemory(c *instance.Launch, line int) error {
 		}
 	}
 	if line > maxCommandLine {
-		end += 2 * uint64(line) // the image copies it
+		end += 2 * uint64(line) // the image copies the boot parameters
 	}
 	return guest.CheckMemory(c.Memory, end)
 }
@@ -207,13 +206,13 @@ func checkMemory(c *instance.Launch, line int) error {
 // tag returns the name of a folder's device.
 func tag(i int) string { return fmt.Sprintf("fs%d", i) }
 
-// hardware adds what is not virtio.
+// hardware adds the options for everything except virtio devices.
 func (q *command) hardware(accel string, c *instance.Launch) {
 	cpu := c.Machine.CPUModel
 	if cpu == "" {
 		cpu = "max"
 	}
-	// The other end of the network card's queues maps this memory, too.
+	// The back end of the network card maps this memory, too.
 	huge := ""
 	if c.HugePages {
 		huge = "hugetlb=on"
@@ -233,8 +232,7 @@ func (q *command) hardware(accel string, c *instance.Launch) {
 	q.option("-device", "isa-debug-exit", fmt.Sprintf("iobase=%#x", boot.DebugExit), "iosize=4")
 }
 
-// noROM keeps QEMU from looking for the firmware of a PCI device. Nothing boots from
-// it.
+// noROM keeps QEMU from loading the firmware of a PCI device. No VM boots from a device.
 func (q *command) noROM() string {
 	if q.machine == Q35 {
 		return "romfile="
@@ -244,11 +242,11 @@ func (q *command) noROM() string {
 
 // ports adds the console device and the debug ports.
 func (q *command) ports(vm *machine, c *instance.Launch) error {
-	// Port 0 is reserved for a console, and this device has none.
+	// Port 0 is reserved for a console. This device has no console.
 	q.device("virtio-serial", q.noROM(), "max_ports=5")
 	var errs [5]error
 	vm.streams.in, errs[0] = q.port(boot.PortStdin)
-	// What an image writes without a driver goes to standard error, in order.
+	// Output that an image writes without a driver goes to standard error, in order.
 	last := boot.PortStdout
 	if guest.SameFile(c.Stdout, c.Stderr) {
 		vm.streams.out, errs[1] = q.port(last, "mux=on")
@@ -264,9 +262,9 @@ func (q *command) ports(vm *machine, c *instance.Launch) error {
 	return errors.Join(errs[:]...)
 }
 
-// network adds the network card. QEMU passes the card's queues on to this process
-// (internal/device/net/vhostuser). On PCI without KVM it passes frames on instead: there,
-// QEMU 7.2 crashes with vhost-user if the driver uses MSI-X.
+// network adds the network card. QEMU shares the card's queues with this process
+// (internal/device/net/vhostuser). On PCI without KVM it passes Ethernet frames instead,
+// because QEMU 7.2 crashes there if the driver uses MSI-X with vhost-user.
 func (q *command) network(vm *machine, accel string, c *instance.Launch) error {
 	properties := []string{q.noROM(), "netdev=net", "mac=" + c.Boot.Net.MAC}
 	if q.machine == Q35 && accel != KVM {
@@ -286,7 +284,7 @@ func (q *command) network(vm *machine, accel string, c *instance.Launch) error {
 	return q.queues(vm, pairs, queues)
 }
 
-// queues adds the back end of a card whose network works on the queues itself.
+// queues adds the back end of a card that shares its queues with this process.
 func (q *command) queues(vm *machine, pairs int, property string) error {
 	card, err := backend.New(pairs)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// noExit is the exit code of an image that has sent none.
+// noExit means that the image has not sent an exit code.
 const noExit = -1
 
 // lastExit reads a debug port until QEMU ends, and returns the last exit code that

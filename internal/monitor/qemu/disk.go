@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk adds a disk. QEMU gets the open file as a set of descriptors that has a
-// path of QEMU's own: one descriptor for each mode in which it opens the disk. It
-// opens each disk for reading first.
+// disk adds a disk. QEMU gets the open file as a set of descriptors (fdset), which QEMU opens
+// by a path of its own. The set has one descriptor for each mode in which QEMU opens the disk.
+// QEMU first opens each disk for reading.
 func (q *command) disk(i int, d instance.Disk) error {
 	modes := []int{os.O_RDONLY, os.O_RDWR}
 	if d.ReadOnly {

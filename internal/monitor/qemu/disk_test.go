@@ -17,7 +17,7 @@ func TestMachineStartsWithItsDisks(t *testing.T) {
 		exit(&m, 3)
 		c, stderr := config(t, imageFile(t, &m), machineType)
 		for i, readOnly := range []bool{false, true} {
-			// A comma is no end of a name.
+			// A comma must not end the name.
 			name := filepath.Join(t.TempDir(), fmt.Sprintf("disk,%d", i))
 			if err := os.WriteFile(name, make([]byte, 1<<20), 0o400|os.FileMode(0o200*(1-i))); err != nil {
 				t.Fatal(err)

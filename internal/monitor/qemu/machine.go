@@ -18,14 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Program is QEMU's name.
+// Program is the name of QEMU's executable.
 const Program = "qemu-system-x86_64"
 
 // install says how to get QEMU.
 const install = "install it: apt-get install qemu-system-x86 (Debian, Ubuntu), dnf install qemu-system-x86-core (Fedora), " +
 	"apk add qemu-system-x86_64 (Alpine), pacman -S qemu-system-x86 (Arch)"
 
-// ErrMissing says that QEMU is not installed.
+// ErrMissing means that QEMU is not installed.
 var ErrMissing = errors.New(Program + " is not in PATH: " + install)
 
 func find() (string, error) {
@@ -48,7 +48,7 @@ func start(program, accel string, l *instance.Launch) (*machine, error) {
 	}
 	if err != nil {
 		q.abandon()
-		if vm.link != nil { // no network serves it
+		if vm.link != nil { // the network will not close it
 			err = errors.Join(err, vm.link.Close())
 		}
 		return nil, errors.Join(err, vm.closeFront())
@@ -60,16 +60,16 @@ func start(program, accel string, l *instance.Launch) (*machine, error) {
 // process is QEMU's process.
 type process struct {
 	cmd    *exec.Cmd
-	ended  chan struct{} // closed when it has ended
-	err    error         // of the wait for that; valid once ended is closed
-	killed atomic.Bool   // by this process
+	ended  chan struct{} // closed when QEMU has ended
+	err    error         // error of waiting for the end; valid once ended is closed
+	killed atomic.Bool   // this process has killed QEMU
 }
 
 // run starts QEMU with files from firstFD on, in the cgroup into.
 //
 // The kernel kills QEMU when the thread that started it ends (PR_SET_PDEATHSIG in
-// prctl(2)). So a thread starts it that lives as long as QEMU, and ends early
-// only if the monitor ends, in whatever way.
+// prctl(2)). So the starting thread lives as long as QEMU. It ends earlier only if
+// the monitor ends.
 func (vm *machine) run(program string, args []string, files []*os.File, into string) error {
 	group, err := cgroup.Open(into)
 	if err != nil {
@@ -84,7 +84,7 @@ func (vm *machine) run(program string, args []string, files []*os.File, into str
 	cmd := exec.Command(program, args...)
 	cmd.ExtraFiles = files
 	cmd.Stdout, cmd.Stderr = w, w
-	// Signals of the terminal are for this process.
+	// QEMU has its own process group, so signals of the terminal reach only this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
 	vm.cmd, vm.ended = cmd, make(chan struct{})
 	started := make(chan error)
@@ -116,24 +116,24 @@ func (p *process) signal(sig unix.Signal) {
 
 // reap releases QEMU's process id and returns how QEMU ended.
 func (p *process) reap() (syscall.WaitStatus, error) {
-	_ = p.cmd.Wait() // what it returns is in ProcessState
+	_ = p.cmd.Wait() // ProcessState has the result
 	if p.cmd.ProcessState == nil {
-		return 0, errors.Join(errors.New("QEMU's end cannot be waited for"), p.err)
+		return 0, errors.Join(errors.New("waiting for QEMU's end failed"), p.err)
 	}
 	return p.cmd.ProcessState.Sys().(syscall.WaitStatus), p.err
 }
 
-// output is what QEMU itself writes.
+// output is the output of QEMU itself.
 type output struct {
 	from *os.File
 	tail []string
 }
 
-// tailLines is how many of the last lines are kept.
+// tailLines is the number of last lines that output keeps.
 const tailLines = 4
 
-// listen reads until QEMU ends. An error says that QEMU cannot go on: after a
-// failure of KVM it waits for ever.
+// listen reads the output until QEMU ends. It returns an error if QEMU cannot go on: after a
+// failure of KVM, QEMU waits forever.
 func (o *output) listen(log func(string, ...any)) error {
 	defer o.from.Close()
 	for sc := bufio.NewScanner(o.from); sc.Scan(); {
@@ -148,17 +148,17 @@ func (o *output) listen(log func(string, ...any)) error {
 	return nil
 }
 
-// errStuck says that KVM failed.
+// errStuck means that KVM failed.
 var errStuck = errors.New("QEMU stopped the virtual machine")
 
-// isStuck reports whether QEMU stops the vCPUs with this line
+// isStuck reports whether QEMU writes this line when it stops the vCPUs for a failure of KVM
 // (accel/kvm/kvm-all.c, kvm_cpu_exec).
 func isStuck(line string) bool {
 	return strings.HasPrefix(line, "KVM internal error") || strings.HasPrefix(line, "KVM: entry failed") ||
 		strings.HasPrefix(line, "error: kvm run failed")
 }
 
-// last returns the last lines, as the end of an error.
+// last returns the last lines, for the end of an error message.
 func (o *output) last() string {
 	if len(o.tail) == 0 {
 		return ""

@@ -1,11 +1,11 @@
-// Package qemu is the monitor that runs an image as a virtual machine of QEMU,
-// with KVM where that runs code and by translation (TCG) elsewhere.
+// Package qemu is the monitor that runs an image as a virtual machine of QEMU. It uses KVM if
+// KVM runs code on this host, and otherwise translation (TCG).
 //
-// QEMU is a child that inherits all it uses as descriptors: the image, and a
-// socket to this process for each of the program's standard streams, for
-// control and for packets. It opens no terminal and listens to nothing. The
-// VM's devices are in command.go. The messages on its ports are in libos/boot.
-// Package instance calls this package as an [instance.Monitor].
+// QEMU is a child of this process and inherits descriptors. One is the image. The others are
+// sockets to this process: for each of the program's standard streams, for the control channel
+// and for packets. QEMU opens no terminal and no listening socket. command.go has the VM's
+// devices, and libos/boot has the messages on its ports. Package instance calls this package
+// as an [instance.Monitor].
 package qemu
 
 import (
@@ -76,22 +76,22 @@ func (Monitor) Start(ctx context.Context, l *instance.Launch) (instance.Running,
 	}
 	vm.how = how.String()
 	if l.Machine.Debugger != "" {
-		l.Tell("the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s",
+		l.Warn("the program waits for a debugger: gdb -ex 'target remote %s' -ex 'hbreak main.main' -ex continue %s",
 			l.Machine.Debugger, symbols(l.Image))
 	}
 	return vm, nil
 }
 
-// copyStreams prepares this process for copying the program's standard streams.
-// A reader that has gone is the program's matter and must not end this process
-// (SIGPIPE). In the background, reading the terminal must not stop it (SIGTTIN).
+// copyStreams prepares this process for copying the program's standard streams. If the reader
+// of an output has closed it, the program gets the error, and SIGPIPE must not kill this
+// process. In the background, SIGTTIN must not stop it when it reads the terminal.
 var copyStreams = sync.OnceFunc(func() {
 	signal.Ignore(unix.SIGTTIN)
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 })
 
-// symbols returns a path by which a debugger finds the image while it runs. The
-// image of a package has lost its name by then.
+// symbols returns a path at which a debugger finds the image while it runs. An image that pith
+// has built from a package has no name any more.
 func symbols(image *os.File) string {
 	open, err1 := image.Stat()
 	named, err2 := os.Stat(image.Name())
@@ -109,10 +109,10 @@ type machine struct {
 	streams      streams
 	control      guest.Control
 	debugControl *os.File
-	exit         int // exit code that the image has sent; noExit: none
+	exit         int // exit code that the image has sent, or noExit
 	output       output
-	link         link.Link         // of the network card; nil: no card
-	front        *vhostuser.Server // what QEMU connects to for it, or nil
+	link         link.Link         // the network card's link; nil: no card
+	front        *vhostuser.Server // the card's back end, which QEMU connects to, or nil
 }
 
 func (vm *machine) How() string                 { return vm.how }
@@ -140,9 +140,9 @@ func (vm *machine) Tasks() []func(context.Context) error {
 	}
 }
 
-// Unplug implements [instance.Running]. QEMU can neither break nor remove a card
-// whose network has ended: its link goes down, as if a cable was pulled. So the
-// image is told that the cable does not come back.
+// Unplug implements [instance.Running]. When a network ends, QEMU can only take the card's link
+// down, as for an unplugged cable. So Unplug also sends the image a message that the link
+// stays down.
 func (vm *machine) Unplug() error {
 	vm.control.Send(boot.NetworkEnd{}.String())
 	return vm.closeFront()

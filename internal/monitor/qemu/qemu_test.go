@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envImage has this test's binary be a monitor that runs the image of that
-// name, which is to be killed.
+// envImage is an environment variable. It makes this test's binary a monitor that runs the
+// image of that name. The test kills this monitor.
 const envImage = "MONITOR_TEST_IMAGE"
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// needQEMU skips a test where there is no QEMU, except on CI.
+// needQEMU skips a test on hosts without QEMU, except in CI.
 func needQEMU(t *testing.T) {
 	t.Helper()
 	if _, err := find(); err != nil {
@@ -66,14 +66,14 @@ func imageFile(t *testing.T, code *tinyelf.Machine) *os.File {
 	return f
 }
 
-// exit ends the machine with a code.
+// exit appends code that ends the VM with an exit code.
 func exit(m *tinyelf.Machine, code int) {
 	m.Out(boot.DebugControl, boot.MachineExit(code).String()+"\n")
 	m.Out(boot.DebugExit, "\x00")
 	m.Halt()
 }
 
-// hang says that it has started and goes on for good.
+// hang returns an image that writes a line and never ends.
 func hang(t *testing.T) *os.File {
 	var m tinyelf.Machine
 	m.Out(boot.DebugText, "started\n")
@@ -81,7 +81,7 @@ func hang(t *testing.T) *os.File {
 	return imageFile(t, &m)
 }
 
-// config is that of an instance whose standard error is in the returned file.
+// config returns a Spec for the image, and the file that receives its standard error.
 func config(t *testing.T, image *os.File, machineType string) (*instance.Spec, *os.File) {
 	t.Helper()
 	needQEMU(t)
@@ -149,7 +149,7 @@ func TestBootParametersArrive(t *testing.T) {
 		exit(&short, 0)
 		exit(&long, 0)
 		c, stderr := config(t, imageFile(t, &short), machineType)
-		folder := t.TempDir() // which is in no boot parameter
+		folder := t.TempDir() // the boot parameters do not have this path
 		c.Args = []string{"web", "", "-flag=a b,c"}
 		c.Env = []string{"A=b", "EMPTY=", "LONG="}
 		c.Hostname = "host"
@@ -180,7 +180,7 @@ func TestBootParametersArrive(t *testing.T) {
 		}
 		c.Env[2] += strings.Repeat("x", boot.MaxLine-len(mustLine(t, c))+1)
 		if _, err := instance.Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "are 1048576 bytes: a virtual machine takes 1048575") {
-			t.Errorf("a byte too many: %v", err)
+			t.Errorf("boot parameters with a byte too many: %v", err)
 		}
 	})
 }
@@ -246,12 +246,12 @@ func TestProbeStartsEveryMachine(t *testing.T) {
 	}
 }
 
-// awaitStart waits for the words of hang.
+// awaitStart waits for the line of an image of hang.
 func awaitStart(t *testing.T, stderr *os.File) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(contents(t, stderr), "started"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the machine does not start")
+			t.Fatal("the VM does not start")
 		}
 	}
 }
@@ -288,7 +288,7 @@ func TestDebuggerFindsTheMachineBeforeItsFirstInstruction(t *testing.T) {
 		}
 	}
 	defer debugger.Close()
-	// The remote protocol of gdb: why does it stand? Then, go on.
+	// In gdb's remote protocol, ask why the VM has stopped. Then continue.
 	io.WriteString(debugger, "$?#3f")
 	buf := make([]byte, 100)
 	n, err := io.ReadAtLeast(debugger, buf, 5)
@@ -313,7 +313,7 @@ func TestCancelledMachineIsKilled(t *testing.T) {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	if _, err := instance.Run(ctx, c); !errors.Is(err, context.Canceled) {
-		t.Errorf("when it was cancelled before: %v", err)
+		t.Errorf("start with a cancelled context: %v", err)
 	}
 }
 
@@ -326,7 +326,7 @@ func TestKilledMonitorLeavesNoQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitStart(t, stderr)
-	var qemu int // the only child of the monitor's threads
+	var qemu int // process id of the only child of the monitor's threads
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
@@ -340,7 +340,7 @@ func TestKilledMonitorLeavesNoQEMU(t *testing.T) {
 			break
 		}
 	}
-	// The descriptor stays this process's, whoever has its number later.
+	// The descriptor refers to this process, even if another one gets its id later.
 	fd, err := unix.PidfdOpen(qemu, 0)
 	if err != nil {
 		t.Fatalf("QEMU is process %d: %v", qemu, err)
@@ -351,7 +351,7 @@ func TestKilledMonitorLeavesNoQEMU(t *testing.T) {
 	}
 	_ = cmd.Wait() // killed
 	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10000); n != 1 {
-		t.Errorf("QEMU lives on (%v)", err)
+		t.Errorf("QEMU still runs (%v)", err)
 	}
 }
 
@@ -450,8 +450,8 @@ func TestInputAndItsEndReachThePort(t *testing.T) {
 		if err := <-fed; err != nil {
 			t.Error(err)
 		}
-		// The other direction of the socket is open: QEMU's watch for a
-		// hang-up would throw away what it has not read.
+		// Keep the other direction of the socket open. If QEMU sees a hang-up, it
+		// discards unread data.
 		if _, err := io.WriteString(q.own[0], "x"); err != nil {
 			t.Error(err)
 		}

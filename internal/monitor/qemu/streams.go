@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// streams are the program's standard streams, each a socket to QEMU. This process
-// copies between them and the user's files. QEMU would make those files
-// non-blocking, for every process that has them.
+// streams has the program's standard streams. Each is a socket to QEMU, and this process
+// copies between the sockets and the user's files. QEMU cannot get the files themselves: it
+// would make them non-blocking for every process that has them open.
 type streams struct {
 	in, out *os.File
 	err     *os.File // nil: standard error is the same file as standard output
 }
 
-// serve copies until the VM has ended and all its output is written. ctx is done when
-// the VM has ended.
+// serve copies until the VM has ended and all its output is written. The caller cancels ctx
+// when the VM has ended.
 func (s *streams) serve(ctx context.Context, l *instance.Launch) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
@@ -30,8 +30,8 @@ func (s *streams) serve(ctx context.Context, l *instance.Launch) {
 		if err := feed(ctx, s.in, l.Stdin); err != nil {
 			l.Log("standard input: %v", err)
 		}
-		// QEMU drops what it has not read from a socket that is closed. It
-		// does not if the socket is only shut down.
+		// Close the socket only at the end. QEMU discards unread data of a closed
+		// socket, but not of a socket that is only shut down.
 		<-ctx.Done()
 	})
 	tasks.Go(func() {
@@ -50,9 +50,9 @@ func (s *streams) serve(ctx context.Context, l *instance.Launch) {
 
 const chunk = 64 << 10
 
-// drain copies from a socket to a file until the socket ends, and closes the socket.
-// A nil file discards all. If a write fails, drain closes the socket early, so that
-// the program finds out.
+// drain copies from a socket to a file until the socket ends, and closes the socket. If the file
+// is nil, it discards the data. If a write fails, drain closes the socket early, so that the
+// program gets an error.
 func drain(to, from *os.File) error {
 	defer from.Close()
 	buf := make([]byte, chunk)
@@ -63,19 +63,19 @@ func drain(to, from *os.File) error {
 				return err
 			}
 		}
-		if err != nil { // the end; a reset is one, too
+		if err != nil { // the end, or a reset
 			return nil
 		}
 	}
 }
 
-// backgroundCheck is how often a process in the background tries to read its
-// terminal. Nothing tells it when it may.
+// backgroundCheck is the interval at which a background process tries again to read its
+// terminal. No event reports that it is in the foreground.
 const backgroundCheck = time.Second
 
-// feed copies the program's input to a socket, and then its end, until ctx is done.
-// A nil input ends at once. feed may read ahead of the program, but it reads nothing
-// after the VM has ended.
+// feed copies the program's input to a socket, including the end of the input, until ctx is
+// done. A nil input ends at once. feed may read ahead of the program, but it reads nothing after
+// the VM has ended.
 func feed(ctx context.Context, to *os.File, in *os.File) error {
 	defer unix.Shutdown(int(to.Fd()), unix.SHUT_WR)
 	if in == nil {
@@ -119,7 +119,7 @@ func feed(ctx context.Context, to *os.File, in *os.File) error {
 			return nil
 		default:
 			if _, err := to.Write(buf[:n]); err != nil {
-				return nil // the machine has ended
+				return nil // the VM has ended
 			}
 		}
 	}

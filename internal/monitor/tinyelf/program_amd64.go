@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// machine is the architecture of the executables.
+// machine is the architecture in the ELF header.
 const machine = elf.EM_X86_64
 
 // Reg is a general register.
@@ -31,21 +31,21 @@ const (
 	R15
 )
 
-// Imm is a number.
+// Imm is an immediate value.
 type Imm uint64
 
-// Value is what an instruction can use: a Reg or an Imm.
+// Value is an operand of an instruction: a Reg or an Imm.
 type Value interface{ moveTo(p *Program, r Reg) }
 
-// Program is an executable in the making. The zero value is empty; each method
-// appends to it.
+// Program assembles an executable for Linux. The zero value is empty, and each
+// method appends code or data.
 type Program struct {
 	text, data []byte
 	// WritableText makes the text segment writable too.
 	WritableText bool
 }
 
-// Raw appends machine code.
+// Raw appends instructions.
 func (p *Program) Raw(code ...byte) { p.text = append(p.text, code...) }
 
 // Data places b in the data segment and returns its address. Bytes of the
@@ -76,34 +76,34 @@ func (v Reg) moveTo(p *Program, r Reg) { p.Raw(rex(v, r), 0x89, modRM(3, v, r)) 
 // Move sets register r.
 func (p *Program) Move(r Reg, v Value) { v.moveTo(p, r) }
 
-// Load reads the word at addr into RAX; RBX is lost.
+// Load reads the 64 bits at addr into RAX. It changes RBX.
 func (p *Program) Load(addr Value) {
 	p.Move(RBX, addr)
 	p.Raw(rex(RAX, RBX), 0x8b, modRM(0, RAX, RBX))
 }
 
-// Store writes v to addr; RAX and RBX are lost.
+// Store writes the 64 bits of v to addr. It changes RAX and RBX.
 func (p *Program) Store(addr, v Value) {
 	p.Move(RAX, v)
 	p.Move(RBX, addr)
 	p.Raw(rex(RAX, RBX), 0x89, modRM(0, RAX, RBX))
 }
 
-// LoadStack reads the word at offset from the stack pointer. At the program's
-// start that is argc, the arguments, 0, the environment, 0 (System V ABI,
-// x86-64 supplement, "Initial Stack").
+// LoadStack reads the 64 bits at offset from the stack pointer. At the program's
+// start the stack holds argc, the arguments, 0, the environment and 0 (System V
+// ABI, x86-64 supplement, "Initial Stack").
 func (p *Program) LoadStack(r Reg, offset byte) {
 	p.Raw(rex(r, RSP), 0x8b, modRM(1, r, RSP), 0x24, offset)
 }
 
-// Call calls the code at addr; RBX is lost.
+// Call calls the code at addr. It changes RBX.
 func (p *Program) Call(addr Value) {
 	p.Move(RBX, addr)
 	p.Raw(0xff, modRM(3, 2, RBX))
 }
 
-// Syscall makes a system call. Its result is in RAX; RCX and R11 are lost.
-// Arguments must not name a register that an earlier argument is passed in.
+// Syscall makes a system call. Its result is in RAX. It changes RCX and R11. No
+// argument may be a register that already holds an earlier argument.
 func (p *Program) Syscall(number uint64, args ...Value) {
 	for i, arg := range args {
 		p.Move([]Reg{RDI, RSI, RDX, R10, R8, R9}[i], arg)
@@ -112,7 +112,7 @@ func (p *Program) Syscall(number uint64, args ...Value) {
 	p.Raw(0x0f, 0x05)
 }
 
-// IfZero runs what then appends only when RAX is zero.
+// IfZero runs the code that then appends only when RAX is zero.
 func (p *Program) IfZero(then func()) {
 	p.Raw(0x48, 0x85, 0xc0, 0x0f, 0x85) // TEST RAX, RAX; JNZ rel32
 	at := len(p.text)
@@ -121,7 +121,7 @@ func (p *Program) IfZero(then func()) {
 	binary.LittleEndian.PutUint32(p.text[at:], uint32(len(p.text)-at-4))
 }
 
-// Forever repeats what body appends.
+// Forever repeats the code that body appends.
 func (p *Program) Forever(body func()) {
 	start := len(p.text)
 	body()
@@ -129,7 +129,7 @@ func (p *Program) Forever(body func()) {
 	p.text = binary.LittleEndian.AppendUint32(p.text, uint32(start-len(p.text)-4))
 }
 
-// Until repeats what body appends until RAX is zero at its end.
+// Until repeats the code that body appends until that code leaves zero in RAX.
 func (p *Program) Until(body func()) {
 	start := len(p.text)
 	body()
@@ -137,7 +137,8 @@ func (p *Program) Until(body func()) {
 	p.text = binary.LittleEndian.AppendUint32(p.text, uint32(start-len(p.text)-4))
 }
 
-// Func is a piece of code that is not run where it stands: its address.
+// Func appends a function that the surrounding code skips. It returns the
+// function's address.
 func (p *Program) Func(body func()) Imm {
 	p.Raw(0xe9) // JMP rel32
 	at := len(p.text)
@@ -150,17 +151,17 @@ func (p *Program) Func(body func()) Imm {
 
 const sysExitGroup = 231
 
-// Exit ends the program with a code.
+// Exit ends the program with an exit code.
 func (p *Program) Exit(code byte) { p.Syscall(sysExitGroup, Imm(code)) }
 
-// ExitErrno ends the program with the error number of the last system call as
-// its code: -RAX, so 0 when the call returned 0.
+// ExitErrno ends the program. The exit code is the error number of the last system
+// call, -RAX. It is 0 if the call returned 0.
 func (p *Program) ExitErrno() {
 	p.Raw(0x48, 0xf7, 0xd8) // NEG RAX
 	p.Syscall(sysExitGroup, RAX)
 }
 
-// Bytes is the executable file.
+// Bytes returns the executable file.
 func (p *Program) Bytes() []byte {
 	text := elf.Prog64{
 		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Align: page,

@@ -1,8 +1,7 @@
-// Package tinyelf writes very small static executables: a few
-// system calls and instructions, with no toolchain and no runtime. A [Program]
-// is one for Linux, a [Machine] one for a virtual machine. They are the trial
-// image of a monitor's probe, and the images of the tests that try what an
-// image must not do.
+// Package tinyelf writes very small static executables from a few instructions and
+// system calls, without a toolchain or a runtime. A [Program] runs on Linux, and a
+// [Machine] runs in a virtual machine. A monitor's probe runs one as its trial
+// image. Tests use them as images that try forbidden operations.
 package tinyelf
 
 import (
@@ -11,7 +10,7 @@ import (
 	"encoding/binary"
 )
 
-// Addresses of the two segments: text, readable and executable, and data,
+// Addresses of the two segments. Text is readable and executable, and data is
 // readable and writable.
 const (
 	TextAddr = 0x400000
@@ -21,13 +20,14 @@ const (
 
 const page = 4096
 
-// segment is a program header and the bytes of the file that it stands for.
+// segment is a program header with its bytes in the file.
 type segment struct {
 	elf.Prog64
 	content []byte
 }
 
-// executable is an ELF file of these segments, each from a page of its own.
+// executable returns an ELF file with the given segments. Each segment starts on
+// its own page.
 func executable(entry uint64, segments ...segment) []byte {
 	header := elf.Header64{
 		Type: uint16(elf.ET_EXEC), Machine: uint16(machine), Version: uint32(elf.EV_CURRENT),

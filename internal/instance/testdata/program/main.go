@@ -1,4 +1,5 @@
-// Command program does what its first argument says, for the tests of instances.
+// Command program is the program of the tests of instances. Its first argument selects what it
+// does.
 package main
 
 import (
@@ -16,7 +17,7 @@ func main() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
 	switch os.Args[1] {
-	case "work": // takes some CPU time, then waits for SIGTERM
+	case "work": // uses some CPU time, then waits for SIGTERM
 		for began := time.Now(); time.Since(began) < 200*time.Millisecond; {
 		}
 	case "stubborn": // ignores SIGTERM
@@ -32,7 +33,7 @@ func main() {
 				c.Close()
 			}
 		}()
-	case "network": // reads from a connection until that fails
+	case "network": // reads from a connection until a read fails
 		c, err := net.Dial("tcp", os.Args[2])
 		check(err)
 		fmt.Println("connected")
@@ -45,7 +46,8 @@ func main() {
 	os.Exit(5)
 }
 
-// check ends the program with 3 and the number of the error.
+// check does nothing if err is nil. Otherwise it prints err and its error number, and ends the
+// program with exit code 3.
 func check(err error) {
 	if err == nil {
 		return

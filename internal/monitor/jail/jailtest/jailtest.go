@@ -11,8 +11,8 @@ import (
 	"github.com/pith-os/pith/internal/monitor/jail"
 )
 
-// Check checks that each row has its reason and its words, and that there are
-// no more system calls than most.
+// Check checks that each row has a reason and a description of its rules. It also checks
+// that the table permits at most most system calls.
 func Check(t *testing.T, table []jail.Call, most int) {
 	t.Helper()
 	names := map[uint32]string{}
@@ -26,8 +26,8 @@ func Check(t *testing.T, table []jail.Call, most int) {
 		if c.Reason == "" {
 			t.Errorf("%s has no reason", c.Name)
 		}
-		if (c.Words == "") != (len(c.Rules) == 0) {
-			t.Errorf("%s: the words %q do not fit its %d rules", c.Name, c.Words, len(c.Rules))
+		if (c.Text == "") != (len(c.Rules) == 0) {
+			t.Errorf("%s: the text %q does not fit its %d rules", c.Name, c.Text, len(c.Rules))
 		}
 	}
 	if len(names) > most {
@@ -35,18 +35,18 @@ func Check(t *testing.T, table []jail.Call, most int) {
 	}
 }
 
-// Document checks that a document has the table between two lines, or puts it
-// there.
+// Document checks that a document has the table between the lines start and end. If
+// update is set, it writes the table there.
 func Document(t *testing.T, document, start, end string, table []jail.Call, update bool) {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("| System call | Why | Arguments |\n|---|---|---|\n")
 	for _, c := range table {
-		words := c.Words
-		if words == "" {
-			words = "any"
+		text := c.Text
+		if text == "" {
+			text = "any"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.Name, c.Reason, words)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c.Name, c.Reason, text)
 	}
 	text, err := os.ReadFile(document)
 	if err != nil {
@@ -61,7 +61,7 @@ func Document(t *testing.T, document, start, end string, table []jail.Call, upda
 		return
 	}
 	if !update {
-		t.Fatalf("the table in %s is not that of calls.go; write it with -update", document)
+		t.Fatalf("the table in %s differs from calls.go: update it with -update", document)
 	}
 	if err := os.WriteFile(document, []byte(before+start+b.String()+end+after), 0o644); err != nil {
 		t.Fatal(err)

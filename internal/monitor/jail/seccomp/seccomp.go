@@ -1,7 +1,7 @@
-// Package seccomp compiles a list of permitted system calls, with conditions
-// on their arguments, into a filter program for seccomp(2): classic BPF that
-// the kernel runs before each system call of a thread. It knows nothing of what the list
-// is for: package jail makes the lists from tables and loads the filters.
+// Package seccomp compiles filters for seccomp(2). A filter is a classic BPF program
+// that the kernel runs before each system call of a thread. Its source is a list of
+// permitted system calls with conditions on their arguments. Package jail makes the
+// lists from tables and loads the filters.
 package seccomp
 
 import (
@@ -11,54 +11,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call is a system call that a filter lets through. Where a number is there
-// several times, one of the Calls must let it through.
+// Call is a system call that a filter permits. If a number has several Calls, the
+// filter permits the call when one of them matches.
 type Call struct {
 	Number uint32
 	Rules  []Rule // all must hold
 }
 
-// Answer is a system call that is not made but answered with an error.
+// Answer is a system call that fails with an error before the kernel executes it.
 type Answer struct {
 	Number uint32
 	Errno  unix.Errno
 }
 
-// Rule is a condition on one argument: In or Equal makes it.
+// Rule is a condition on one argument. In and Equal return Rules.
 type Rule struct {
 	arg         int
 	isIn        bool
-	ranges      []Range // In: of the low 32 bits
+	ranges      []Range // In: ranges of the low 32 bits
 	mask, value uint64  // Equal
 }
 
-// Range is a range of numbers, its ends included. It is empty when Last is
-// below First.
+// Range is a range of numbers that includes both ends. It is empty if Last is below
+// First.
 type Range struct{ First, Last uint32 }
 
-// One is the range of a single number.
+// One returns the range of a single number.
 func One(n uint32) Range { return Range{n, n} }
 
-// In holds when argument arg (0 to 5) is in one of the ranges. It looks at the
-// low 32 bits only, as the kernel does for an argument of type int: a
-// descriptor, a command.
+// In returns a Rule that holds if argument arg (0 to 5) is in one of the ranges. It
+// compares only the low 32 bits, as the kernel does for an argument of type int,
+// such as a descriptor.
 func In(arg int, ranges ...Range) Rule {
 	return Rule{arg: arg, isIn: true, ranges: ranges}
 }
 
-// Equal holds when the bits of argument arg that are set in mask, of all 64,
-// are those of value.
+// Equal returns a Rule that holds if argument arg (0 to 5), masked with mask, equals
+// value. It compares all 64 bits.
 func Equal(arg int, mask, value uint64) Rule { return Rule{arg: arg, mask: mask, value: value} }
 
-// Offsets in struct seccomp_data (seccomp(2)), which is what a filter reads.
+// Offsets in struct seccomp_data (seccomp(2)), the input of a filter.
 const (
 	offNumber = 0
 	offArch   = 4
 	offArgs   = 16
 )
 
-// Compile makes the filter. A call that is on neither list kills the process.
-// Calls are looked for in their order, so frequent ones belong in front.
+// Compile returns the filter. A system call on neither list kills the process. The
+// filter compares the numbers in the order of calls, so frequent calls come first.
 func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
 	var a assembler
 	kill := a.label()
@@ -89,7 +89,7 @@ func Compile(calls []Call, answers []Answer) ([]unix.SockFilter, error) {
 	return a.link()
 }
 
-// byNumber groups calls, in the order of their first ones.
+// byNumber groups calls by number. The groups are in the order of first occurrence.
 func byNumber(calls []Call) (groups [][]Call) {
 	at := map[uint32]int{}
 	for _, c := range calls {
@@ -104,8 +104,9 @@ func byNumber(calls []Call) (groups [][]Call) {
 	return groups
 }
 
-// call is the part of the filter that checks the arguments of the calls of one
-// number. It leaves that in the accumulator only when it does not return.
+// call appends the part of the filter that checks the arguments for one system call
+// number. Each path through this part ends the filter, so the part may overwrite the
+// accumulator.
 func (a *assembler) call(calls []Call) {
 	for _, c := range calls {
 		other := a.label()
@@ -120,7 +121,7 @@ func (a *assembler) call(calls []Call) {
 		a.ret(unix.SECCOMP_RET_ALLOW)
 		a.place(other)
 		if len(c.Rules) == 0 {
-			return // nothing is left for the others
+			return // it matches always, so later Calls are unreachable
 		}
 	}
 	a.ret(unix.SECCOMP_RET_KILL_PROCESS)
@@ -160,7 +161,7 @@ func (a *assembler) equal(offset int, mask, value uint32, fails label) {
 	a.place(holds)
 }
 
-// assembler collects BPF instructions whose jumps go to labels.
+// assembler collects BPF instructions, which jump to labels.
 type assembler struct {
 	code   []unix.SockFilter
 	jumps  []jump
@@ -205,12 +206,12 @@ func (a *assembler) always(to label) {
 	a.emit(unix.BPF_JMP|unix.BPF_JA, 0)
 }
 
-// farthest is how many instructions a conditional jump skips at most; others
-// have no limit.
+// farthest is the largest number of instructions that a conditional jump can skip.
+// Unconditional jumps have no such limit.
 const farthest = 255
 
-// link fills in the jumps, which go forward only. A conditional jump that goes
-// too far becomes one over two others.
+// link resolves the labels. All jumps go forward. If the target of a conditional jump
+// is too far away, link inserts unconditional jumps behind it.
 func (a *assembler) link() ([]unix.SockFilter, error) {
 	for {
 		i := slices.IndexFunc(a.jumps, func(j jump) bool {
@@ -234,10 +235,11 @@ func (a *assembler) link() ([]unix.SockFilter, error) {
 	return a.code, nil
 }
 
-// distance is how many instructions are between one and a label.
+// distance returns the number of instructions between the instruction at and the
+// label l.
 func (a *assembler) distance(at int, l label) int { return a.places[l] - at - 1 }
 
-// lengthen puts two unconditional jumps behind the jump i.
+// lengthen inserts two unconditional jumps behind the conditional jump i.
 func (a *assembler) lengthen(i int) {
 	at := a.jumps[i].at
 	always := unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA}

@@ -13,8 +13,8 @@ type data struct {
 	args         [6]uint64
 }
 
-// run interprets a filter as the kernel does (the instructions that Compile
-// uses) and returns its action.
+// run interprets a filter as the kernel does and returns its action. It knows the
+// instructions that Compile uses.
 func run(t *testing.T, prog []unix.SockFilter, d data) uint32 {
 	t.Helper()
 	var mem [64]byte

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel's names that package unix does not have.
+// Constants of the kernel that package unix lacks.
 const (
 	mapDroppable     = 0x8 // MAP_DROPPABLE, linux/mman.h
 	madvGuardInstall = 102 // MADV_GUARD_INSTALL
@@ -18,7 +18,7 @@ const (
 	punchHole = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
 	zeroRange = unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE
 
-	// Requests that a driver's set-up of the network card leads to
+	// Requests that the VMM makes when a driver sets up the network card
 	// (linux/vhost.h).
 	vhostSetFeatures   = 0x4008af00
 	vhostSetVringNum   = 0x4008af10
@@ -31,27 +31,27 @@ const (
 	allBits = ^uint64(0)
 )
 
-// process is the table of all threads, the most frequent calls first. It leaves
-// out what no device of the machine needs.
+// process returns the table of all threads, the most frequent calls first. It includes the
+// calls of a kind of device only if the VM has such a device.
 func process(b *bounds) []jail.Call {
 	permit := jail.Permit
 	table := []jail.Call{
-		permit(unix.SYS_IOCTL, "ioctl", "a CPU runs, and tells where it is when the machine crashed",
-			jail.Where("fd is a CPU, request is KVM_RUN, KVM_GET_REGS or KVM_GET_SREGS",
+		permit(unix.SYS_IOCTL, "ioctl", "a vCPU runs; after a crash, its registers are reported",
+			jail.Where("fd is a vCPU, request is KVM_RUN, KVM_GET_REGS or KVM_GET_SREGS",
 				among(0, b.VCPUs), requests(kvm.Run, kvm.GetRegs, kvm.GetSregs))),
 		permit(unix.SYS_FUTEX, "futex", "threads wait for and wake each other", jail.PrivateFutex),
-		permit(unix.SYS_READ, "read", "notifications of the guest's, standard input, messages of the parent's, connections",
+		permit(unix.SYS_READ, "read", "notifications from the guest, standard input, messages from the parent, connections",
 			jail.Where("fd is an event, an input, a socket or a connection",
 				among(0, b.events, b.Inputs, b.Sockets, b.connections))),
-		permit(unix.SYS_WRITE, "write", "notifications to the guest, standard output and error, messages to the parent, connections",
+		permit(unix.SYS_WRITE, "write", "interrupts to the guest, standard output and error, messages to the parent, connections",
 			jail.Where("fd is an event, an output, a socket or a connection",
 				among(0, b.events, b.Outputs, b.Sockets, b.connections))),
 		permit(unix.SYS_EPOLL_PWAIT, "epoll_pwait", "the runtime waits for events, sockets and connections", b.waiting()),
 		permit(unix.SYS_PPOLL, "ppoll", "a device waits for its input",
 			jail.Where("sigmask is null", seccomp.Equal(3, allBits, 0))),
-		permit(unix.SYS_SENDMSG, "sendmsg", "the parent gets what it works on: memory and events", sockets(b)),
+		permit(unix.SYS_SENDMSG, "sendmsg", "the parent gets descriptors of the memory and of events", sockets(b)),
 		permit(unix.SYS_WRITEV, "writev", "requests for folders of the host go to the parent", sockets(b)),
-		permit(unix.SYS_RECVMSG, "recvmsg", "answers of the parent's, connections that it has made", sockets(b)),
+		permit(unix.SYS_RECVMSG, "recvmsg", "answers from the parent, connections that the parent has made", sockets(b)),
 	}
 	if len(b.Disks)+len(b.ReadOnlyDisks) > 0 {
 		table = append(table,
@@ -61,9 +61,9 @@ func process(b *bounds) []jail.Call {
 	if len(b.Disks) > 0 {
 		table = append(table,
 			permit(unix.SYS_PWRITEV, "pwritev", "disks are written", disks(b)),
-			permit(unix.SYS_FDATASYNC, "fdatasync", "what was written reaches the disk", disks(b)),
-			permit(unix.SYS_FALLOCATE, "fallocate", "what the guest does not need any more is discarded, or zeroed",
-				jail.Where("fd is a disk that is not read-only, mode is PUNCH_HOLE or ZERO_RANGE with KEEP_SIZE",
+			permit(unix.SYS_FDATASYNC, "fdatasync", "written data reach the disk", disks(b)),
+			permit(unix.SYS_FALLOCATE, "fallocate", "the guest discards or zeroes a range of a disk",
+				jail.Where("fd is a writable disk, mode is PUNCH_HOLE or ZERO_RANGE with KEEP_SIZE",
 					among(0, b.Disks), seccomp.In(1, seccomp.One(punchHole), seccomp.One(zeroRange)))))
 	}
 	if b.Memory >= 0 {
@@ -74,7 +74,7 @@ func process(b *bounds) []jail.Call {
 	}
 	table = append(table,
 		permit(unix.SYS_IOCTL, "ioctl", "the driver of a device chooses its interrupts",
-			jail.Where("fd is the machine, request is KVM_SET_GSI_ROUTING or KVM_IRQFD",
+			jail.Where("fd is the VM, request is KVM_SET_GSI_ROUTING or KVM_IRQFD",
 				among(0, list{b.VM}), requests(kvm.SetGSIRouting, kvm.AssignIRQFD))))
 	if b.VhostNet >= 0 {
 		table = append(table,
@@ -91,27 +91,27 @@ func process(b *bounds) []jail.Call {
 	}
 	if b.Listener >= 0 {
 		table = append(table,
-			permit(unix.SYS_ACCEPT4, "accept4", "connections to the machine's vsock device",
-				jail.Where("sockfd is the device's, flags are SOCK_NONBLOCK and SOCK_CLOEXEC",
+			permit(unix.SYS_ACCEPT4, "accept4", "connections to the VM's vsock device",
+				jail.Where("sockfd is the device's socket, flags are SOCK_NONBLOCK and SOCK_CLOEXEC",
 					among(0, list{b.Listener}), seccomp.In(3, seccomp.One(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)))),
-			permit(unix.SYS_READV, "readv", "what comes by connections", connections(b)),
-			permit(unix.SYS_WRITEV, "writev", "what goes by connections", connections(b)),
-			permit(unix.SYS_SENDMSG, "sendmsg", "what goes by connections", connections(b)),
-			permit(unix.SYS_RECVMSG, "recvmsg", "what comes by connections", connections(b)))
+			permit(unix.SYS_READV, "readv", "data from connections", connections(b)),
+			permit(unix.SYS_WRITEV, "writev", "data to connections", connections(b)),
+			permit(unix.SYS_SENDMSG, "sendmsg", "data to connections", connections(b)),
+			permit(unix.SYS_RECVMSG, "recvmsg", "data from connections", connections(b)))
 	}
 	return append(table,
 		permit(unix.SYS_SHUTDOWN, "shutdown", "one direction of a connection ends",
 			jail.Where("sockfd is a socket or a connection", among(0, b.Sockets, b.connections))),
 		permit(unix.SYS_EPOLL_CTL, "epoll_ctl", "the runtime's poller adds and removes descriptors",
 			jail.Where("epfd is the runtime's", among(0, b.pollers))),
-		permit(unix.SYS_CLOSE, "close", "descriptors are given up", jail.AnyArguments),
+		permit(unix.SYS_CLOSE, "close", "descriptors are closed", jail.AnyArguments),
 		permit(unix.SYS_GETRANDOM, "getrandom", "entropy for the guest", jail.AnyArguments),
 		permit(unix.SYS_MMAP, "mmap", "memory for the heap, stacks and the runtime's tables", jail.PrivateMemory),
 		permit(unix.SYS_MMAP, "mmap", "the state of getrandom in the vDSO",
 			jail.Where("prot is PROT_READ and PROT_WRITE, flags are MAP_ANONYMOUS and MAP_DROPPABLE",
 				seccomp.Equal(2, allBits, unix.PROT_READ|unix.PROT_WRITE),
 				seccomp.Equal(3, allBits, unix.MAP_ANONYMOUS|mapDroppable))),
-		permit(unix.SYS_MUNMAP, "munmap", "memory is given back", jail.AnyArguments),
+		permit(unix.SYS_MUNMAP, "munmap", "memory is freed", jail.AnyArguments),
 		permit(unix.SYS_MPROTECT, "mprotect", "guard pages", jail.NotExecutable),
 		permit(unix.SYS_MADVISE, "madvise", "the garbage collector gives memory back and asks for large pages", jail.Advice),
 		permit(unix.SYS_MADVISE, "madvise", "memory that the guest does not use goes back to the host; guard pages",
@@ -119,30 +119,30 @@ func process(b *bounds) []jail.Call {
 				seccomp.In(2, seccomp.One(unix.MADV_REMOVE), seccomp.One(madvGuardInstall)))),
 		permit(unix.SYS_CLONE, "clone", "a new thread", jail.NewThread),
 		permit(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "a thread blocks signals while it starts another", jail.AnyArguments),
-		permit(unix.SYS_SIGALTSTACK, "sigaltstack", "signals are handled on a stack of their own", jail.AnyArguments),
+		permit(unix.SYS_SIGALTSTACK, "sigaltstack", "signal handlers run on their own stack", jail.AnyArguments),
 		permit(unix.SYS_RT_SIGACTION, "rt_sigaction", "the runtime handles faults and preemption", jail.AnyArguments),
 		permit(unix.SYS_RT_SIGRETURN, "rt_sigreturn", "a signal handler returns", jail.AnyArguments),
 		permit(unix.SYS_GETPID, "getpid", "the scheduler preempts a goroutine that does not yield", jail.AnyArguments),
-		permit(unix.SYS_GETTID, "gettid", "a new thread knows itself", jail.AnyArguments),
+		permit(unix.SYS_GETTID, "gettid", "a new thread learns its id", jail.AnyArguments),
 		permit(unix.SYS_TGKILL, "tgkill", "the scheduler preempts a goroutine that does not yield", b.toItself()),
 		permit(unix.SYS_SCHED_YIELD, "sched_yield", "a thread that spins for a lock lets others run", jail.AnyArguments),
 		permit(unix.SYS_NANOSLEEP, "nanosleep", "the runtime's monitor sleeps", jail.AnyArguments),
-		permit(unix.SYS_CLOCK_GETTIME, "clock_gettime", "the time, where the vDSO cannot read the host's clock itself", jail.AnyArguments),
-		permit(unix.SYS_SECCOMP, "seccomp", "a CPU's thread confines itself further",
+		permit(unix.SYS_CLOCK_GETTIME, "clock_gettime", "the time, if the vDSO cannot read the host's clock", jail.AnyArguments),
+		permit(unix.SYS_SECCOMP, "seccomp", "a vCPU's thread confines itself further",
 			jail.Where("operation is SECCOMP_SET_MODE_FILTER, flags are 0",
 				seccomp.In(0, seccomp.One(unix.SECCOMP_SET_MODE_FILTER)), seccomp.Equal(1, allBits, 0))),
 		permit(unix.SYS_EXIT, "exit", "a thread ends", jail.AnyArguments),
-		permit(unix.SYS_EXIT_GROUP, "exit_group", "the machine ends", jail.AnyArguments),
+		permit(unix.SYS_EXIT_GROUP, "exit_group", "the VM ends", jail.AnyArguments),
 	)
 }
 
-// withC is what threads need beside the above where the program was built with
-// cgo: there the C library makes them.
+// withC returns the calls that threads also need if the program was built with cgo. The C
+// library makes them.
 func withC() []jail.Call {
 	permit := jail.Permit
 	return []jail.Call{
-		permit(unix.SYS_CLONE, "clone", "a new thread of the C library's, if pith was built with cgo",
-			jail.Where("flags are those of a Go thread, CLONE_SETTLS, CLONE_PARENT_SETTID and CLONE_CHILD_CLEARTID",
+		permit(unix.SYS_CLONE, "clone", "a new thread of the C library, if pith was built with cgo",
+			jail.Where("flags are the flags of a Go thread, CLONE_SETTLS, CLONE_PARENT_SETTID and CLONE_CHILD_CLEARTID",
 				seccomp.Equal(0, allBits, jail.ThreadFlags|unix.CLONE_SETTLS|unix.CLONE_PARENT_SETTID|unix.CLONE_CHILD_CLEARTID))),
 		permit(unix.SYS_SET_ROBUST_LIST, "set_robust_list", "the same", jail.AnyArguments),
 		permit(unix.SYS_RSEQ, "rseq", "the same", jail.AnyArguments),
@@ -150,23 +150,23 @@ func withC() []jail.Call {
 	}
 }
 
-// vcpu is the table of a CPU's thread. All is in the other one, too: a thread
+// vcpu returns the table of a vCPU's thread. It is a subset of the process's table. A thread
 // that is bound to a goroutine starts no threads and does not poll.
 func vcpu(b *bounds, fd int) []jail.Call {
 	permit := jail.Permit
 	return []jail.Call{
-		permit(unix.SYS_IOCTL, "ioctl", "the CPU runs, and tells where it is when the machine crashed",
-			jail.Where("fd is the CPU, request is KVM_RUN, KVM_GET_REGS or KVM_GET_SREGS",
+		permit(unix.SYS_IOCTL, "ioctl", "the vCPU runs; after a crash, its registers are reported",
+			jail.Where("fd is the vCPU, request is KVM_RUN, KVM_GET_REGS or KVM_GET_SREGS",
 				among(0, list{fd}), requests(kvm.Run, kvm.GetRegs, kvm.GetSregs))),
 		permit(unix.SYS_FUTEX, "futex", "the thread waits for and wakes others", jail.PrivateFutex),
-		permit(unix.SYS_WRITE, "write", "events, what an image says without a driver, the runtime's last words",
+		permit(unix.SYS_WRITE, "write", "events, output that an image writes without a driver, the runtime's report of a crash",
 			jail.Where("fd is an event or an output", among(0, b.events, b.Outputs))),
-		permit(unix.SYS_EPOLL_PWAIT, "epoll_pwait", "the runtime looks for what is ready after a garbage collection", b.waiting()),
+		permit(unix.SYS_EPOLL_PWAIT, "epoll_pwait", "the runtime polls after a garbage collection", b.waiting()),
 		permit(unix.SYS_SCHED_YIELD, "sched_yield", "the thread spins for a lock", jail.AnyArguments),
 		permit(unix.SYS_NANOSLEEP, "nanosleep", "the thread waits for a lock", jail.AnyArguments),
 		permit(unix.SYS_MMAP, "mmap", "memory for the heap", jail.PrivateMemory),
-		permit(unix.SYS_MUNMAP, "munmap", "memory is given back", jail.AnyArguments),
-		permit(unix.SYS_MADVISE, "madvise", "memory is given back", jail.Advice),
+		permit(unix.SYS_MUNMAP, "munmap", "memory is freed", jail.AnyArguments),
+		permit(unix.SYS_MADVISE, "madvise", "memory is freed", jail.Advice),
 		permit(unix.SYS_GETPID, "getpid", "the scheduler preempts another thread", jail.AnyArguments),
 		permit(unix.SYS_TGKILL, "tgkill", "the scheduler preempts another thread", b.toItself()),
 		permit(unix.SYS_RT_SIGRETURN, "rt_sigreturn", "the thread was preempted", jail.AnyArguments),
@@ -174,9 +174,9 @@ func vcpu(b *bounds, fd int) []jail.Call {
 		permit(unix.SYS_SIGALTSTACK, "sigaltstack", "the thread ends", jail.AnyArguments),
 		permit(unix.SYS_GETTID, "gettid", "the runtime ends itself by a signal", jail.AnyArguments),
 		permit(unix.SYS_RT_SIGACTION, "rt_sigaction", "the runtime ends itself by a signal", jail.AnyArguments),
-		permit(unix.SYS_CLOCK_GETTIME, "clock_gettime", "the time, where the vDSO cannot read the host's clock itself", jail.AnyArguments),
+		permit(unix.SYS_CLOCK_GETTIME, "clock_gettime", "the time, if the vDSO cannot read the host's clock", jail.AnyArguments),
 		permit(unix.SYS_EXIT, "exit", "the thread ends", jail.AnyArguments),
-		permit(unix.SYS_EXIT_GROUP, "exit_group", "the machine ends", jail.AnyArguments),
+		permit(unix.SYS_EXIT_GROUP, "exit_group", "the VM ends", jail.AnyArguments),
 	}
 }
 
@@ -189,7 +189,7 @@ func (b *bounds) toItself() jail.Bound {
 }
 
 func sockets(b *bounds) jail.Bound {
-	return jail.Where("sockfd is a socket of the parent's", among(0, b.Sockets))
+	return jail.Where("sockfd is a socket of the parent", among(0, b.Sockets))
 }
 
 func connections(b *bounds) jail.Bound {
@@ -197,13 +197,13 @@ func connections(b *bounds) jail.Bound {
 }
 
 func disks(b *bounds) jail.Bound {
-	return jail.Where("fd is a disk that is not read-only", among(0, b.Disks))
+	return jail.Where("fd is a writable disk", among(0, b.Disks))
 }
 
-// list are descriptors.
+// list is a list of descriptors.
 type list = []int
 
-// among holds when an argument is one of the descriptors.
+// among returns a rule that holds if an argument is one of the descriptors.
 func among(arg int, lists ...list) seccomp.Rule {
 	all := slices.Concat(lists...)
 	slices.Sort(all)
@@ -219,7 +219,8 @@ func among(arg int, lists ...list) seccomp.Rule {
 	return seccomp.In(arg, ranges...)
 }
 
-// requests holds when argument 1, an unsigned int to the kernel, is one of them.
+// requests returns a rule that holds if argument 1 is one of the numbers. The kernel treats
+// this argument as an unsigned int.
 func requests(numbers ...uint32) seccomp.Rule {
 	ranges := make([]seccomp.Range, len(numbers))
 	for i, n := range numbers {

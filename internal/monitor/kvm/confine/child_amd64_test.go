@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System calls that newer architectures do not have.
+// System calls that newer architectures lack.
 func init() {
 	maps.Copy(forbidden, map[string]func(*child) error{
 		"open":   call(unix.SYS_OPEN, pathPointer()),

@@ -19,23 +19,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// childName is the argument 0 of a process that confines itself and then does
-// what its argument 1 says.
+// childName is argument 0 of a process that confines itself. Its argument 1 selects what it
+// does then.
 const childName = "confine-test"
 
-// What stands in for a CPU and for a disk is a pipe: it has no requests, and is
-// refused with an error, where the filter kills.
+// child is the confined process. Pipes take the place of vCPUs and disks. A pipe refuses their
+// requests with an error, so a test can tell a permitted request from a forbidden one. The
+// filter kills only for a forbidden one.
 type child struct {
 	*Process
 	cpus   [2]int
 	pipe   [2]*os.File // in the runtime's poller
 	doors  [2]net.Conn // likewise
-	door   int         // its descriptor: a socket of the parent's
+	door   int         // descriptor of doors[0], a socket of the parent
 	event  *event.Event
 	memory []byte
 }
 
-// Descriptors that the child begins with, beside the standard ones.
+// Descriptors that the child starts with, in addition to the standard ones.
 const (
 	diskFD = 3 + iota
 	readOnlyFD
@@ -91,7 +92,7 @@ func newChild(withDevices bool) (*child, error) {
 	return c, nil
 }
 
-// fdOf is the descriptor of a file that stays in the poller.
+// fdOf returns the descriptor of a file, which stays in the poller.
 func fdOf(f *os.File) (n uintptr) {
 	if raw, err := f.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { n = fd })
@@ -99,8 +100,8 @@ func fdOf(f *os.File) (n uintptr) {
 	return n
 }
 
-// childMain does what is asked for; 3: a system call that should have killed did
-// not.
+// childMain does what selects. It returns the exit code, which is 3 if a forbidden system call
+// did not kill the process.
 func childMain(what string) int {
 	onDevices, devices := forbiddenOnDevices[what]
 	c, err := newChild(devices || what == "devices")
@@ -142,7 +143,7 @@ func childMain(what string) int {
 	return c.onCPU(forbiddenOnCPU[what])
 }
 
-// onCPU has a CPU's thread do what should kill.
+// onCPU makes a forbidden call on a vCPU's thread.
 func (c *child) onCPU(f func(c *child) error) int {
 	done := make(chan int)
 	go func() {
@@ -157,7 +158,7 @@ func (c *child) onCPU(f func(c *child) error) int {
 	return <-done
 }
 
-// work has the Go runtime do all it does, for a second.
+// work exercises all parts of the Go runtime for a second.
 func (c *child) work() error {
 	var all sync.WaitGroup
 	failed := make(chan error, 100)
@@ -189,11 +190,11 @@ func (c *child) work() error {
 	}
 	until(func() error { _, err := rand.Read(make([]byte, 100)); return err })
 	until(newThreads)
-	until(func() error { // guest memory is given back
+	until(func() error { // discards guest memory
 		c.memory[len(c.memory)/2] = 1
 		return unix.Madvise(c.memory, unix.MADV_REMOVE)
 	})
-	spin := true // without a call: it must be preempted by a signal
+	spin := true // the loop makes no call, so only a signal can preempt it
 	all.Go(func() {
 		for n := 0; spin; n++ {
 			if n&0xfffffff == 0 && time.Now().After(end) {
@@ -238,7 +239,7 @@ func (c *child) talk(until func(func() error)) {
 			return err
 		}
 		if _, err := c.doors[0].Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("read of what nobody wrote: %w", err)
+			return fmt.Errorf("read before a write: %w", err)
 		}
 		return nil
 	})
@@ -265,7 +266,7 @@ func (c *child) useDevices() error {
 	if err = errors.Join(err, unix.Fdatasync(diskFD)); err != nil {
 		return fmt.Errorf("disk: %w", err)
 	}
-	// Not every file system knows them.
+	// Not every file system supports these modes.
 	for _, mode := range []uint32{punchHole, zeroRange} {
 		if err := unix.Fallocate(diskFD, mode, 0, 8192); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return fmt.Errorf("fallocate: %w", err)
@@ -284,8 +285,7 @@ func (c *child) useDevices() error {
 	return errors.Join(unix.Shutdown(fd, unix.SHUT_WR), unix.Close(fd))
 }
 
-// likeCPU does on a CPU's thread what its exits lead to, and more of the runtime
-// than they should.
+// likeCPU does on a vCPU's thread what exits do. It uses more of the runtime than exits should.
 func (c *child) likeCPU(fd int, end time.Time) error {
 	if err := c.VCPU(fd); err != nil {
 		return err
@@ -308,7 +308,7 @@ func (c *child) likeCPU(fd int, end time.Time) error {
 			debug.FreeOSMemory()
 			time.Sleep(time.Millisecond)
 			var held sync.WaitGroup
-			for range 20 { // each needs a thread, which another one is to start
+			for range 20 { // each needs a thread, which another thread starts
 				held.Go(func() {
 					runtime.LockOSThread()
 					time.Sleep(time.Millisecond)
@@ -343,7 +343,7 @@ func fault() (err error) {
 	return nil
 }
 
-// newThreads starts threads that end.
+// newThreads starts threads, which end.
 func newThreads() error {
 	var held sync.WaitGroup
 	for range 10 {
@@ -372,7 +372,7 @@ func pathPointer() uintptr { return uintptr(unsafe.Pointer(&path[0])) }
 
 const anonymous = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
 
-// forbidden kills, on each thread.
+// forbidden has calls that kill the process on any thread.
 var forbidden = map[string]func(*child) error{
 	"openat":              call(unix.SYS_OPENAT, 0, pathPointer()),
 	"openat2":             call(unix.SYS_OPENAT2, 0, pathPointer()),
@@ -428,7 +428,7 @@ var forbidden = map[string]func(*child) error{
 	"a 32-bit number":     call(0x40000000 | unix.SYS_READ),
 }
 
-// forbiddenOnDevices kills where there are disks and a vsock device.
+// forbiddenOnDevices has calls that kill a process with disks and a vsock device.
 var forbiddenOnDevices = map[string]func(*child) error{
 	"write to a read-only disk":   call(unix.SYS_PWRITEV, readOnlyFD),
 	"discard of a read-only disk": call(unix.SYS_FALLOCATE, readOnlyFD, punchHole),
@@ -440,7 +440,7 @@ var forbiddenOnDevices = map[string]func(*child) error{
 	"listen":                      call(unix.SYS_LISTEN, listenerFD),
 }
 
-// forbiddenOnCPU kills on a CPU's thread, and not on others.
+// forbiddenOnCPU has calls that kill on a vCPU's thread, but not on other threads.
 var forbiddenOnCPU = map[string]func(*child) error{
 	"another CPU":     func(c *child) error { return call(unix.SYS_IOCTL, uintptr(c.cpus[1]), kvm.Run)(c) },
 	"KVM_IRQFD":       func(c *child) error { return call(unix.SYS_IOCTL, uintptr(c.VM), kvm.AssignIRQFD)(c) },

@@ -1,7 +1,7 @@
-// Package confine limits the VMM to the system calls of its tables (calls.go):
-// one table for all threads, and one for the vCPUs' threads. docs/security.md has a
-// copy. It stands on package jail, in which the process began without privileges.
-// Package kvm calls it when the VM is made, before it runs.
+// Package confine limits the VMM to the system calls of two tables (calls.go). One is for all
+// threads, and one for the vCPUs' threads. docs/security.md has a copy. The process has
+// already started without privileges in a jail (package jail). Package kvm calls this package
+// after it has made the VM and before the VM runs.
 package confine
 
 import (
@@ -16,22 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Environment is the environment that the process must begin with. It keeps the Go
-// runtime from reading the limits of the host's cgroup and from naming its memory by
-// prctl(2), and the C library from reading the number of CPUs. The process may do
-// none of that.
+// Environment is the environment that the process must start with. It keeps the Go runtime
+// from reading the limits of the host's cgroup and from naming its memory by prctl(2). It
+// keeps the C library from reading the number of CPUs. The filter forbids all of that.
 var Environment = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0,decoratemappings=0", "MALLOC_ARENA_MAX=1"}
 
-// Descriptors are the descriptors that a VM stands on. For devices that it does not
-// have, lists are empty and single descriptors are -1. An open descriptor that is
-// not listed may only be closed, unless it is an event, which Confine finds.
+// Descriptors are the descriptors of a VM. For missing devices, lists are empty and single
+// descriptors are -1. Confine finds events by itself. The process may only close any other
+// open descriptor.
 type Descriptors struct {
 	VM    int
 	VCPUs []int
 
-	Inputs  []int // streams and terminals that are read
-	Outputs []int // streams and terminals that are written
-	Sockets []int // to the parent: for messages, and descriptors with them
+	Inputs  []int // streams and terminals that the VMM reads
+	Outputs []int // streams and terminals that the VMM writes
+	Sockets []int // sockets to the parent, for messages and descriptors
 
 	Disks, ReadOnlyDisks []int
 
@@ -46,13 +45,13 @@ func None(vm int, vcpus []int) Descriptors {
 	return Descriptors{VM: vm, VCPUs: vcpus, Memory: -1, VhostNet: -1, Tap: -1, Listener: -1}
 }
 
-// bounds are what the tables depend on.
+// bounds has the values that the tables depend on.
 type bounds struct {
 	Descriptors
 	pid         int
 	events      []int // eventfds, including the runtime's
 	pollers     []int // epoll instances: the runtime's
-	connections []int // numbers that descriptors may get that are opened from now on
+	connections []int // possible numbers of descriptors that the process opens from now on
 }
 
 // Process is a confined process.
@@ -67,12 +66,12 @@ func Confine(d Descriptors) (*Process, error) {
 	return p, jail.ConfineProcess(append(process(&p.bounds), withC()...))
 }
 
-// VCPU binds the calling goroutine to its thread, and confines the thread to running
-// the vCPU with the descriptor fd. Another goroutine does what else the vCPU's exits
-// ask for.
+// VCPU binds the calling goroutine to its thread and confines the thread further. The thread
+// can then only run the vCPU with the descriptor fd. Another goroutine must do the other work
+// that the vCPU's exits need.
 func (p *Process) VCPU(fd int) error { return jail.ConfineThread(vcpu(&p.bounds, fd)) }
 
-// look finds the open descriptors. The process has no /proc any more.
+// look finds the open descriptors without /proc, which the process no longer has.
 func (b *bounds) look() error {
 	// The first use makes the runtime's poller, with its event.
 	trial, err := event.New()
@@ -107,7 +106,7 @@ func (b *bounds) look() error {
 		if slices.Contains(named, fd) || st.Mode&unix.S_IFMT != 0 {
 			continue
 		}
-		// The inode has no type. Events and pollers are like that, and so are
+		// The inode has no type. This is so for events and pollers, and also for
 		// KVM's descriptors.
 		if polls(fd, trial.FD()) {
 			b.pollers = append(b.pollers, fd)
@@ -121,7 +120,7 @@ func (b *bounds) look() error {
 	return nil
 }
 
-// polls reports whether fd is an epoll instance. Any other descriptor refuses with
+// polls reports whether fd is an epoll instance. For any other descriptor the kernel returns
 // EINVAL (epoll_ctl(2)).
 func polls(fd, known int) bool {
 	var none unix.EpollEvent

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// monitorName is the argument 0 of a process that starts a child and waits.
+// monitorName is argument 0 of a process that starts a child and waits.
 const monitorName = "confine-test-monitor"
 
 func TestMain(m *testing.M) {
@@ -55,7 +55,7 @@ func start(what string, files ...*os.File) (*jail.Process, string, error) {
 	})
 }
 
-// run runs a child to its end. Files are those from diskFD on.
+// run runs a child until it ends. files get the descriptors from diskFD on.
 func run(t *testing.T, what string, files ...*os.File) (status unix.WaitStatus, output string) {
 	t.Helper()
 	null, err := os.Open(os.DevNull)
@@ -103,7 +103,7 @@ func TestForbiddenSystemCallsKill(t *testing.T) {
 	}
 }
 
-// devices are what the child's devices stand on, and the path of its socket.
+// devices returns the files of the child's devices, and the path of its socket.
 func devices(t *testing.T) (files []*os.File, socket string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -186,7 +186,7 @@ func waiting(t *testing.T) (monitor *exec.Cmd, pid int, how string) {
 	lines := bufio.NewScanner(out)
 	for confined := false; !confined || pid == 0; {
 		if !lines.Scan() {
-			t.Fatal("it ended early")
+			t.Fatal("the child ended early")
 		}
 		line := lines.Text()
 		if line == "<nil>" {
@@ -195,7 +195,7 @@ func waiting(t *testing.T) (monitor *exec.Cmd, pid int, how string) {
 		}
 		number, rest, _ := strings.Cut(line, " ")
 		if _, err := fmt.Sscan(number, &pid); err != nil {
-			t.Fatalf("it says %q", line)
+			t.Fatalf("the child wrote %q", line)
 		}
 		how = rest
 	}
@@ -216,7 +216,7 @@ func TestEveryThreadIsWithoutPrivilege(t *testing.T) {
 	if os.Geteuid() == 0 && jail.CanChangeUser(jail.Unprivileged, jail.Unprivileged) {
 		want["Uid"], want["Groups"] = strings.Join([]string{"65534", "65534", "65534", "65534"}, "\t"), ""
 	} else {
-		delete(want, "CapBnd") // it may not be the user's to empty
+		delete(want, "CapBnd") // the user may lack the right to empty it
 	}
 	stricter := 0
 	for _, name := range statuses {
@@ -239,7 +239,7 @@ func TestEveryThreadIsWithoutPrivilege(t *testing.T) {
 		}
 	}
 	if stricter != 1 {
-		t.Errorf("%d threads are those of a CPU", stricter)
+		t.Errorf("%d threads have the filter of a vCPU", stricter)
 	}
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/root/", pid))
 	if strings.Contains(how, "root: empty") && (err != nil || len(entries) != 0) {
@@ -262,7 +262,7 @@ func TestChildEndsWithItsMonitor(t *testing.T) {
 			return
 		}
 	}
-	t.Error("it still runs")
+	t.Error("the child still runs")
 }
 
 var update = flag.Bool("update", false, "write the tables of system calls to docs/security.md")
@@ -270,13 +270,13 @@ var update = flag.Bool("update", false, "write the tables of system calls to doc
 // The lines around the tables in docs/security.md.
 const (
 	document     = "../../../../docs/security.md"
-	processStart = "<!-- system calls of the machine monitor: go test ./internal/monitor/kvm/confine -run Table -update -->\n"
-	processEnd   = "<!-- end of the machine monitor's -->\n"
+	processStart = "<!-- system calls of the KVM monitor: go test ./internal/monitor/kvm/confine -run Table -update -->\n"
+	processEnd   = "<!-- end of the KVM monitor's -->\n"
 	vcpuStart    = "<!-- system calls of a CPU's thread: go test ./internal/monitor/kvm/confine -run Table -update -->\n"
 	vcpuEnd      = "<!-- end of a CPU's thread's -->\n"
 )
 
-// everything are the bounds of a machine with all devices.
+// everything returns the bounds of a VM with all devices.
 func everything() *bounds {
 	return &bounds{
 		Descriptors: Descriptors{VM: 10, VCPUs: []int{11, 12}, Inputs: []int{0}, Outputs: []int{1, 2}, Sockets: []int{4},
@@ -296,7 +296,7 @@ func TestAtMost40SystemCalls(t *testing.T) {
 	}
 	for _, c := range vcpu(b, 11) {
 		if !permitted[c.Number] {
-			t.Errorf("%s is of no use to a CPU's thread: the filter of all threads forbids it", c.Name)
+			t.Errorf("a vCPU's table permits %s, but the table of all threads does not", c.Name)
 		}
 	}
 }
@@ -309,7 +309,7 @@ func TestTablesOfTheDocument(t *testing.T) {
 
 func TestFilterFitsEveryMachine(t *testing.T) {
 	b := everything()
-	for fd := 100; fd < 1000; fd += 3 { // as scattered as can be
+	for fd := 100; fd < 1000; fd += 3 { // no two are adjacent
 		b.VCPUs = append(b.VCPUs, fd)
 		b.events = append(b.events, fd+1)
 	}

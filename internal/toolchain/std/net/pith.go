@@ -2,5 +2,5 @@
 
 package net
 
-// Programs that reach package net have TCP/IP in their image.
+// Images of programs that import package net have TCP/IP.
 import _ "pith/libos/inet"

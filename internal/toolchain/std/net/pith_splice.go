@@ -12,9 +12,8 @@ import (
 // each read and write of a published connection is a host call.
 var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// pithSplice replaces poll.Splice: it copies up to remain bytes from one connection to
-// another. There is no splice(2), because a pipe in the library OS would add a copy.
-// handled is always true.
+// pithSplice replaces poll.Splice. It copies up to remain bytes from src to dst. It does not
+// use splice(2), because a pipe in the library OS would add a copy. handled is always true.
 func pithSplice(dst, src *poll.FD, remain int64) (written int64, handled bool, err error) {
 	buf := copyBuffers.Get().(*[256 << 10]byte)
 	defer copyBuffers.Put(buf)

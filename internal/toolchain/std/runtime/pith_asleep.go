@@ -7,15 +7,16 @@ import (
 	"unsafe"
 )
 
-// A device's goroutine waits for the poller as long as the VM runs. So does the network's,
-// after its first use. Both have timers. One thread is in the poller for them. checkdead
-// counts that thread as running, and would never report a deadlock of the program.
+// This file detects a deadlock of the program in a VM. The goroutines of devices wait for the
+// poller as long as the VM runs. The network's goroutines do so after its first use. Both have
+// timers. One thread is in the poller for them. checkdead counts that thread as running, so it
+// would never report a deadlock of the program.
 
 // pithawake is the goroutine that pithasleep found last. Guarded by sched.lock.
 var pithawake guintptr
 
-// pithpoll is what the scheduler calls instead of netpoll. It looks for a deadlock before it
-// blocks, because no thread might run later to do so.
+// pithpoll replaces netpoll in the scheduler. It checks for a deadlock before it blocks. Later
+// there may be no running thread that could check.
 func pithpoll(delay int64) (gList, int32) {
 	if delay != 0 {
 		lock(&sched.lock)
@@ -25,10 +26,10 @@ func pithpoll(delay int64) (gList, int32) {
 	return netpoll(delay)
 }
 
-// pithasleep reports whether the program is asleep, when only one thread is not idle. That
-// is so if this thread is in the poller only for the system: the program has no timers,
-// and none of its goroutines is in a system call. A thread that returns from the poller
-// takes sched.lock before anything else.
+// pithasleep reports whether the program is deadlocked. All other threads must be idle. The
+// program is deadlocked if it has no timers and none of its goroutines is in a system call.
+// Then this thread is in the poller only for the system. A thread that returns from the
+// poller takes sched.lock before anything else.
 func pithasleep() bool {
 	assertLockHeld(&sched.lock)
 	if sched.lastpoll.Load() != 0 || panicking.Load() > 0 {
@@ -77,8 +78,9 @@ func pithtimers(pp *p) bool {
 	return false
 }
 
-// pithsystemtimer reports whether a timer belongs to the library OS: it calls one of its
-// functions, directly or by time.AfterFunc, or ends the sleep of one of its goroutines.
+// pithsystemtimer reports whether a timer belongs to the library OS. Such a timer calls a
+// function of the library OS, directly or by time.AfterFunc, or ends the sleep of one of the
+// library OS's goroutines.
 func pithsystemtimer(t *timer) bool {
 	code := func(f unsafe.Pointer) string { return funcname(findfunc((*funcval)(f).fn)) }
 	arg := efaceOf(&t.arg).data
@@ -92,8 +94,8 @@ func pithsystemtimer(t *timer) bool {
 	}
 }
 
-// pithinside reports whether a waiting goroutine is in the library OS, and so waits for a
-// lock that one of the system's goroutines has.
+// pithinside reports whether a waiting goroutine is in a function of the library OS. It then
+// waits for a lock that a goroutine of the system holds.
 func pithinside(gp *g) bool {
 	var u unwinder
 	for u.init(gp, 0); u.valid(); u.next() {

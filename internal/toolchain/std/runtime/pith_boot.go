@@ -63,7 +63,7 @@ func pithbootnum(key string) int64 {
 	return 0
 }
 
-// osinit is the first Go function of the runtime. There is one thread.
+// osinit is the first Go function of the runtime. It runs on the only thread.
 func osinit() {
 	pithfindboot()
 	linuxosinit()
@@ -89,8 +89,8 @@ func readGOMEMLIMIT() int64 {
 	return linuxreadGOMEMLIMIT()
 }
 
-// vgetrandomInit does nothing, so that the vDSO's getrandom is not used: it may fall back to
-// a system call that a confined process must not make.
+// vgetrandomInit does nothing, so that the runtime does not use the vDSO's getrandom. That
+// function may fall back to a system call that a confined process must not make.
 func vgetrandomInit() {}
 
 // pithrandom fills p with random bytes. The library OS sets it.
@@ -99,8 +99,8 @@ var pithrandom func(p []byte)
 //go:linkname pithplatformsetrandom pith/libos/platform.setRandom
 func pithplatformsetrandom(fill func(p []byte)) { pithrandom = fill }
 
-// vgetrandom is getrandom(2) as a function, like the vDSO's. p may be on the caller's stack:
-// it is a pointer and not a number, so the runtime updates it when the stack moves.
+// vgetrandom is getrandom(2) as a function, like the vDSO's. p may be on the caller's stack.
+// It is a slice and not an address, so the runtime updates it when the stack moves.
 //
 //go:linkname vgetrandom
 func vgetrandom(p []byte, flags uint32) (ret int, supported bool) {
@@ -115,8 +115,8 @@ func vgetrandom(p []byte, flags uint32) (ret int, supported bool) {
 	return len(p), true
 }
 
-// dieFromSignal ends the instance with the exit code by which a shell reports a death by a
-// signal. A signal cannot kill the instance, because it is process 1 of its namespace.
+// dieFromSignal ends the instance with the exit code that a shell gives a process killed by
+// sig. The signal itself cannot kill the instance, which is process 1 of its namespace.
 //
 //go:nosplit
 //go:nowritebarrierrec

@@ -4,7 +4,7 @@ package runtime
 
 import _ "unsafe" // for go:linkname
 
-// pithgate is called by assembly here and in other packages.
+// Assembly in this package and in others calls pithgate.
 //
 //go:linkname pithgate
 func pithgate()

@@ -1,13 +1,13 @@
-// The gate. System calls of the runtime itself and of package platform pass it. In a confined
-// process they go to the host, in a virtual machine to the thread layer (vmgate). The
-// program's system calls are functions of the library OS and do not come here.
+// This file is the gate for the system calls of the runtime itself and of package platform.
+// In a confined process they go to the host. In a VM they go to the thread layer (vmgate).
+// The program's system calls are functions of the library OS and do not pass the gate.
 
 #include "go_asm.h"
 #include "go_tls.h"
 #include "textflag.h"
 #include "funcdata.h"
 
-// What the gate does with a call, by number: an entry of runtime·pithgatetab.
+// Entries of runtime·pithgatetab, which holds the gate's action for each call number.
 #define GATE_ENOSYS	0
 #define GATE_HOST	1
 #define GATE_ENOENT	2
@@ -24,9 +24,9 @@
 #define GATE_MINCORE	13
 #define GATE_FD	14
 
-// pithgate makes system call AX with the arguments DI, SI, DX, R10, R8 and R9, as SYSCALL
-// does: the result is in AX, CX and R11 are lost, and all other registers are kept. A
-// function that must not touch the stack may jump to it instead of calling it.
+// pithgate makes system call AX with the arguments DI, SI, DX, R10, R8 and R9. Like SYSCALL it
+// returns the result in AX, changes CX and R11, and preserves all other registers. A function
+// that must not touch the stack may jump to it instead of calling it.
 TEXT runtime·pithgate(SB),NOSPLIT|NOFRAME,$0-0
 	LEAL	-const_pithpipefirst(DI), CX
 	CMPL	CX, $(2*const_pithpipecount)
@@ -107,8 +107,8 @@ wake:
 	MOVL	$6, AX	// boot.FDWake
 	RET
 
-	// A pipe of the gate itself. The calls are Go functions. They keep the registers
-	// that the callers in assembly need.
+	// Calls on the gate's own pipes are Go functions. They preserve the registers that
+	// the callers in assembly need.
 pipe:
 	CMPL	AX, $1	// read, write
 	JLS	pipecall
@@ -125,11 +125,10 @@ pipecall:
 	LEAQ	runtime·pithpiped(SB), R11
 	MOVQ	R11, 0(SP)
 	LEAQ	runtime·pithpipecall(SB), R11
-	JMP	R11	// not by name: the linker would add it to the stack use of every call
+	JMP	R11	// indirect: by name, the linker would add its stack use to every call
 
 	// The child starts on its own stack, so the return address goes there. The kernel
-	// writes the child's thread id behind the word with g (m.tls[1]). gettid reads it
-	// there.
+	// writes the child's thread id to m.tls[1], behind g. gettid reads it there.
 clone:
 	MOVQ	0(SP), CX
 	SUBQ	$8, SI
@@ -150,7 +149,7 @@ getpid:
 done:
 	RET
 
-	// nanosleep(DI) is a futex wait that nobody wakes.
+	// nanosleep(DI) is a futex wait that always times out.
 sleep:
 	MOVQ	DI, R10
 	LEAQ	runtime·pithsleepword(SB), DI
@@ -160,7 +159,7 @@ sleep:
 	SYSCALL
 	RET
 
-	// kill(DI, SI) sends a signal for the whole process to its first thread.
+	// kill(DI, SI) sends a signal for the process to its first thread.
 kill:
 	MOVQ	SI, DX
 	MOVL	runtime·pithpid(SB), DI
@@ -169,7 +168,7 @@ kill:
 	SYSCALL
 	RET
 
-// pithpiped is where pithpipecall returns to.
+// pithpiped is the return address of pithpipecall.
 TEXT runtime·pithpiped(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ	32(SP), AX
 	ADDQ	$40, SP

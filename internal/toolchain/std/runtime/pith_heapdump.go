@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// The runtime makes a heap dump while the world is stopped. Then the library OS, which has the
-// file, cannot run. So the dump goes to memory outside of the heap, and package debug
-// writes it to the file when the world runs again.
+// The runtime makes a heap dump while the world is stopped. The library OS, which owns the
+// file, cannot run during that time. So this file collects the dump in memory outside of the
+// heap. Package debug writes it to the file when the world runs again.
 
 var pithdump struct {
 	first, last *pithdumpchunk
@@ -25,7 +25,7 @@ type pithdumpchunk struct {
 	data [1<<20 - 16]byte
 }
 
-// pithdumpwrite is what heapdump.go calls instead of write.
+// pithdumpwrite replaces write in heapdump.go.
 func pithdumpwrite(p unsafe.Pointer, n int32) {
 	left := uintptr(n)
 	for left > 0 {

@@ -4,9 +4,9 @@ package runtime
 
 import "unsafe"
 
-// sysUnusedOS says that the heap does not use memory until sysUsedOS. In a virtual machine
-// the thread layer may keep its pages until then. If there is no memory for a page table
-// that is needed to unmap them, the heap keeps them too.
+// sysUnusedOS declares that the heap does not use a range of memory until sysUsedOS. In a VM
+// the thread layer may keep the range's pages until then. To unmap them may take a new page
+// table. If there is no memory for it, the heap keeps the pages.
 func sysUnusedOS(v unsafe.Pointer, n uintptr) {
 	if pithvm == 0 {
 		linuxsysUnusedOS(v, n)

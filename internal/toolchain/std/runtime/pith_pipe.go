@@ -7,12 +7,12 @@ import (
 	"unsafe"
 )
 
-// The gate's pipes. The runtime can make pipes of its own (nonblockingPipe), as its tests do,
-// and a signal handler may write to them. So they do not belong to the library OS, and use
-// no locks. The gate sends calls of their descriptors here.
+// This file has the gate's pipes. The runtime makes pipes for itself (nonblockingPipe), for
+// example in its tests, and a signal handler may write to them. So these pipes do not belong
+// to the library OS and use no locks. The gate sends calls on their descriptors here.
 
 const (
-	pithpipefirst = 1 << 16 // first descriptor: above all of the host's
+	pithpipefirst = 1 << 16 // first descriptor, above all descriptors of the host
 	pithpipecount = 4
 )
 
@@ -23,14 +23,14 @@ var pithpipes [pithpipecount]struct {
 	flags uint32 // O_NONBLOCK, O_CLOEXEC
 }
 
-// A pipe's state: the bytes in it, and which of its ends are open.
+// The state of a pipe holds its bytes and which of its ends are open.
 const (
 	pithpipebytes  = 3 // mask of the number of bytes; the bytes are in bits 8 to 31
 	pithpipereader = 4
 	pithpipewriter = 8
 )
 
-// pithpipecall makes system call num: pipe2, or a call with a pipe's descriptor.
+// pithpipecall makes the system call num. It is pipe2 or a call on a pipe's descriptor.
 //
 //go:nosplit
 //go:nowritebarrierrec

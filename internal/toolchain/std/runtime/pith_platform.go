@@ -7,12 +7,11 @@ import (
 	_ "unsafe" // for go:linkname
 )
 
-// Functions of the runtime that package pith/libos/platform links to. It reaches others by
-// their own names.
+// This file has functions of the runtime that package pith/libos/platform links to. The
+// package links to other functions of the runtime by their original names.
 
-// pithplatformboot returns the boot parameters. In a virtual machine it also limits a
-// goroutine's stack to half of the memory, so that endless recursion reports a stack
-// overflow and not a lack of memory.
+// pithplatformboot returns the boot parameters. In a VM it also limits a goroutine's stack to
+// half of the memory. So endless recursion reports a stack overflow and not a lack of memory.
 //
 //go:linkname pithplatformboot pith/libos/platform.bootLine
 func pithplatformboot() string {
@@ -42,9 +41,9 @@ func pithplatformblock(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr {
 //go:linkname pithplatformexit pith/libos/platform.exit
 func pithplatformexit(code int32) { exit(code) }
 
-// pithpark and pithunpark are a semaphore for blocking in the library OS. For
-// testing/synctest it is I/O. A goroutine in it counts as waiting for the poller: a program
-// whose goroutines are all in system calls has no deadlock.
+// pithpark and pithunpark are a semaphore for blocking in the library OS. testing/synctest
+// treats a wait for it as I/O. The scheduler counts a waiting goroutine as waiting for the
+// poller, so that a program with all goroutines in system calls has no deadlock.
 //
 //go:linkname pithpark pith/libos/platform.park
 func pithpark(sema *uint32) {
@@ -57,9 +56,9 @@ func pithpark(sema *uint32) {
 //go:linkname pithunpark pith/libos/platform.unpark
 func pithunpark(sema *uint32) { semrelease1(sema, false, 0) }
 
-// pithSystem reports whether a goroutine that begins with the named function belongs to the
-// system: to the runtime, as in any Go program, or to the library OS. NumGoroutine does not
-// count such goroutines, and tracebacks and profiles do not show them.
+// pithSystem reports whether a goroutine that starts with the named function belongs to the
+// system. The system is the runtime, as in any Go program, and the library OS. NumGoroutine
+// does not count such goroutines, and tracebacks and profiles do not show them.
 func pithSystem(name string) bool {
 	return stringslite.HasPrefix(name, "runtime.") ||
 		stringslite.HasPrefix(name, "pith/libos/") ||

@@ -4,9 +4,9 @@ package runtime
 
 import "unsafe"
 
-// The poller has two sources. Host descriptors are in the epoll instance that the runtime's
-// own netpoll waits for: packets, published ports and their connections. Everything else is
-// a file of the library OS, which calls pithpollready when its readiness changes.
+// The poller has two sources. The first is the host descriptors of packets, published ports
+// and their connections. They are in the epoll instance of the runtime's netpoll. The second
+// is the files of the library OS, which calls pithpollready when their readiness changes.
 
 // pithhostfd marks a host descriptor passed to poll_runtime_pollOpen.
 const pithhostfd = 1 << 62
@@ -41,14 +41,14 @@ func netpollclose(fd uintptr) uintptr {
 	return pithpoller.close(int(fd))
 }
 
-// netpollIsPollDescriptor returns false: the poller's own descriptors are the host's, and no
-// program can name those.
+// netpollIsPollDescriptor returns false. The poller's own descriptors are the host's, and a
+// program cannot name host descriptors.
 func netpollIsPollDescriptor(fd uintptr) bool { return false }
 
 const _EPERM = 1
 
-// pithepollctl is epoll_ctl(2), edge-triggered, for both directions. Events go to pd, whose
-// tagged pointer netpoll unpacks. It returns an error number.
+// pithepollctl makes epoll_ctl(2) for edge-triggered events of both directions. The events
+// carry a tagged pointer to pd, which netpoll unpacks. It returns an error number.
 func pithepollctl(op, fd uintptr, pd *pollDesc) uintptr {
 	var ev epollEvent
 	const in, out, rdhup, et = 0x1, 0x4, 0x2000, 0x80000000
@@ -75,8 +75,8 @@ func pithhostpollunblock(pd unsafe.Pointer) { poll_runtime_pollUnblock((*pollDes
 //go:linkname pithhostpollclose pith/libos/platform.hostPollClose
 func pithhostpollclose(pd unsafe.Pointer) { poll_runtime_pollClose((*pollDesc)(pd)) }
 
-// pithhostpollmod makes the events of the open host descriptor fd go to pd, beginning with
-// its present state.
+// pithhostpollmod sends the events of the open host descriptor fd to pd. It begins with the
+// descriptor's present state.
 //
 //go:linkname pithhostpollmod pith/libos/platform.hostPollMod
 func pithhostpollmod(fd int, pd unsafe.Pointer) uintptr {
@@ -88,8 +88,8 @@ func pithhostpollwait(pd unsafe.Pointer, mode int) int {
 	return poll_runtime_pollWait((*pollDesc)(pd), mode)
 }
 
-// pithpollready makes pd ready in mode ('r', 'w' or their sum), and the goroutines that wait
-// for it runnable. netpoll does the same for events of epoll.
+// pithpollready makes pd ready in mode ('r', 'w' or their sum), and wakes the goroutines that
+// wait for it. netpoll does the same for events of epoll.
 //
 //go:linkname pithpollready pith/libos/platform.pollReady
 func pithpollready(pd uintptr, mode int32) {

@@ -7,16 +7,16 @@ import (
 	"unsafe"
 )
 
-// The CPU profiler's clock. There are no interval timers below the runtime. Instead, a thread
-// without a P, like sysmon, reads the CPU clocks of the threads that run Go code. For each
-// period that a thread has used it sends SIGPROF, as the thread's timer does on Linux.
+// This file is the CPU profiler's clock. The platforms have no interval timers. Instead, a
+// thread without a P, like sysmon, reads the CPU clocks of the threads that run Go code. It
+// sends a thread SIGPROF for each period of CPU time, as the thread's timer does on Linux.
 
 var pithprof struct {
 	hz      uint32 // atomic; 0: the thread sleeps
 	started bool   // guarded by the profiler's locks (prof.signalLock, cpuprof.lock)
 }
 
-// pithprofm is a thread's part of it, in m.mOS.
+// pithprofm is the profiler's state of a thread, in m.mOS.
 type pithprofm struct {
 	due  atomic.Int64 // CPU time of the next sample; 0: not sampled
 	seen int64        // CPU time when the profiler's thread last looked
@@ -45,16 +45,16 @@ func setThreadCPUProfiler(hz int32) {
 	mp.pithprof.due.Store(pithprofdue(pithcputime(mp.procid), 1e9/int64(hz)))
 }
 
-// pithprofdue returns the CPU time of the first sample of a thread that has used the time
-// used. As with Linux's timers it is a random point of a period, so that a thread that runs
-// for a tenth of a period is sampled with a probability of a tenth.
+// pithprofdue returns the CPU time of the first sample of a thread. used is the thread's CPU
+// time so far. As with Linux's timers, the sample is at a random point of a period. So a
+// thread that runs for a tenth of a period gets a sample with a probability of a tenth.
 func pithprofdue(used, period int64) int64 {
 	return used + 1 + int64(cheaprandn(uint32(period)))
 }
 
-// validSIGPROF reports, in the handler, whether the signal is a sample: only the first one in
-// a period is. If the profiler's thread had to wait long for a CPU, the thread may have used
-// more periods meanwhile. It is then sampled again at once.
+// validSIGPROF reports whether a signal is a sample. The signal handler calls it. Only the
+// first signal in a period is a sample. If the profiler's thread has waited long for a CPU,
+// the sampled thread may have used several periods. It then gets the next sample at once.
 //
 //go:nosplit
 func validSIGPROF(mp *m, c *sigctxt) bool {
@@ -76,8 +76,8 @@ func validSIGPROF(mp *m, c *sigctxt) bool {
 	return true
 }
 
-// pithcputime returns the CPU time of a thread in nanoseconds, by the clock that
-// pthread_getcpuclockid(3) names.
+// pithcputime returns the CPU time of a thread in nanoseconds. It reads the thread's CPU
+// clock (pthread_getcpuclockid(3)).
 func pithcputime(tid uint64) int64 {
 	var t timespec
 	clock := uint32(^int32(tid)<<3 | 6)
@@ -87,7 +87,7 @@ func pithcputime(tid uint64) int64 {
 	return t.tv_sec*1e9 + t.tv_nsec
 }
 
-// pithprofthread never returns.
+// pithprofthread is the main function of the profiler's thread. It never returns.
 //
 //go:nowritebarrierrec
 func pithprofthread() {
@@ -103,8 +103,8 @@ func pithprofthread() {
 			begin = true
 			continue
 		}
-		// Look about twice in a period, but soon enough to see a change of hz. Vary the
-		// time: in step with sysmon the profile would show its preemptions only.
+		// Check about twice in a period, but soon enough to see a change of hz. Vary the
+		// interval: in step with sysmon, the profile would show only its preemptions.
 		period := int64(1e9 / hz)
 		us := uint32(min(period, 2e7) / 1e3)
 		usleep(us/4 + cheaprandn(us/2+1))
@@ -113,12 +113,12 @@ func pithprofthread() {
 	}
 }
 
-// pithprofsample signals the threads that are due. In a new profile none is: the time that
-// threads used before is not part of it.
+// pithprofsample signals the threads that have a sample due. If begin is set, a profile starts.
+// Then it signals no thread, because earlier CPU time is not part of the profile.
 //
 //go:nowritebarrierrec
 func pithprofsample(period int64, begin bool) {
-	lock(&sched.lock) // for allm to stay
+	lock(&sched.lock) // keeps allm unchanged
 	for mp := allm; mp != nil; mp = mp.alllink {
 		p := &mp.pithprof
 		due := p.due.Load()

@@ -4,17 +4,17 @@ package runtime
 
 import "unsafe"
 
-// pithstill is a system call that another goroutine makes while the caller stands still, as a
-// thread does in a system call. Two kinds of callers need it.
+// pithstill is a system call that another goroutine makes while the caller is parked. Two
+// kinds of callers need it.
 //
-// The first kind is in a bubble of testing/synctest. Timers that the library OS makes during
-// the call would belong to the bubble, and the times that it reads would be the bubble's.
-// The other goroutine belongs to the system and is in no bubble.
+// The first kind is in a bubble of testing/synctest. During a call in the bubble, the library
+// OS would make timers of the bubble and read the bubble's time. The other goroutine belongs
+// to the system and is in no bubble.
 //
-// The second kind has pointers into its own stack. Such callers are in assembly
-// (golang.org/x/sys/unix), for which the compiler moves nothing to the heap. The stack must
-// not move while the library OS writes to it. So there is no stack check until the call is
-// over, and parkingOnChan keeps the garbage collector from shrinking the stack.
+// The second kind passes pointers into its own stack. Such callers are in assembly
+// (golang.org/x/sys/unix), whose variables the compiler does not move to the heap. The stack
+// must not move while the library OS writes to it. So the caller makes no stack check during
+// the call, and parkingOnChan keeps the garbage collector from shrinking the stack.
 //
 // Package syscall has the same type.
 type pithstill struct {
@@ -30,16 +30,17 @@ var pithstills struct {
 	head uintptr // *pithstill
 }
 
-// The worker and the function that starts it, as values that exist already.
+// The worker and the function that starts it, as static function values.
 var (
 	pithstillfn      = pithstillworker
 	pithstillstartfn = pithstillstart
 )
 
-// pithstillcall parks the caller while another goroutine makes s. Its callers do not check
-// the stack, and must fit into the rest of it even when the compiler optimises nothing
-// (-N -l). So it calls nothing that would be inlined. It stores pointers to the stack and to
-// static data as numbers, without write barriers: the garbage collector need not know them.
+// pithstillcall parks the caller while another goroutine makes the call s. The functions on
+// this path make no stack checks. They must fit into the stack's reserve even without
+// optimisation (-N -l). So pithstillcall avoids small helper functions, which need a frame if
+// they are not inlined. It stores pointers to the stack and to static data as numbers, without
+// write barriers. The garbage collector does not need these pointers.
 //
 //go:linkname pithstillcall syscall.pithStillCall
 //go:nosplit
@@ -48,7 +49,7 @@ func pithstillcall(s *pithstill) {
 	s.gp = guintptr(unsafe.Pointer(gp))
 	parking := (*uint8)(unsafe.Pointer(&gp.parkingOnChan))
 	*parking = 1
-	// This is gopark, without its stack check.
+	// This is gopark without a stack check.
 	mp := gp.m
 	mp.locks++
 	*(*uintptr)(unsafe.Pointer(&mp.waitlock)) = uintptr(unsafe.Pointer(s))
@@ -61,7 +62,7 @@ func pithstillcall(s *pithstill) {
 	*parking = 0
 }
 
-// pithstillstart runs on the system stack when the caller is parked.
+// pithstillstart runs on the system stack after the caller is parked.
 func pithstillstart(gp *g, p unsafe.Pointer) bool {
 	s := (*pithstill)(p)
 	lock(&pithstills.lock)
@@ -75,7 +76,7 @@ func pithstillstart(gp *g, p unsafe.Pointer) bool {
 	return true
 }
 
-// pithstillworker makes one call that waits.
+// pithstillworker makes one of the waiting calls.
 func pithstillworker() {
 	lock(&pithstills.lock)
 	s := (*pithstill)(unsafe.Pointer(pithstills.head))

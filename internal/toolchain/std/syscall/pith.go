@@ -9,19 +9,19 @@ import (
 	_ "unsafe" // for go:linkname
 )
 
-// Every system call of the program arrives here, on the calling goroutine, and
-// goes on as a function call into the library OS. The exported functions
-// replace those of the same names in syscall_linux.go. The package's own
-// functions call pithCall and pithCall6 instead (edits.go), so that an image
-// has all of the library OS's calls only where a program can name any.
+// This file turns every system call of the program into a function call into the
+// library OS, on the calling goroutine. The exported functions replace the functions
+// of the same names in syscall_linux.go. The package's own functions call pithCall
+// and pithCall6 instead (edits.go). So an image has all calls of the library OS only
+// if the program can make a system call by number.
 //
-// Go code converts its pointers in the call (unsafe rule 4):
-// go:uintptrescapes moves what they point to off the stack and keeps it alive.
-// Assembly (golang.org/x/sys/unix) cannot, so its pointers may lead into the
-// caller's own stack: see pithStillCall in the runtime.
+// Go code converts pointers to numbers in the call (unsafe rule 4). The directive
+// go:uintptrescapes moves their targets to the heap and keeps them alive. Assembly
+// (golang.org/x/sys/unix) has no such directive, so its pointers may lead into the
+// caller's stack: see pithstillcall in the runtime.
 
-// pithStill is a system call for another goroutine to make; the runtime has the
-// same type, and the last two fields.
+// pithStill is a system call that another goroutine makes. The runtime has the same
+// type. Only the runtime uses the last two fields.
 type pithStill struct {
 	call     func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr)
 	args     [7]uintptr
@@ -29,13 +29,13 @@ type pithStill struct {
 	gp, next uintptr
 }
 
-// pithStillCall has s made by another goroutine.
+// pithStillCall makes the call s on another goroutine and waits for its result.
 //
 //go:linkname pithStillCall
 //go:noescape
 func pithStillCall(s *pithStill)
 
-// pithElsewhere has another goroutine make a call.
+// pithElsewhere makes a call on another goroutine.
 //
 //go:nosplit
 func pithElsewhere(do func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr), trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
@@ -47,7 +47,7 @@ func pithElsewhere(do func(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintpt
 	return pithResult(s.r, Errno(s.e))
 }
 
-// pithStillBasic and pithStillAny are what it calls.
+// pithStillBasic and pithStillAny are the functions that the other goroutine calls.
 func pithStillBasic(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
 	r, e := sys.Call(num, a1, a2, a3, a4, a5, a6)
 	return r, uintptr(e)
@@ -59,14 +59,14 @@ func pithStillAny(num, a1, a2, a3, a4, a5, a6 uintptr) (r, errno uintptr) {
 }
 
 func init() {
-	// Assembly of other packages is made to call it after linking, so it
-	// must be in every image.
+	// After linking, package image makes assembly of other packages call this
+	// function, so every image must have it.
 	pithKeep = rawSyscallNoError
 }
 
 var pithKeep func(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)
 
-// pithCall makes a call that is in the table from the start.
+// pithCall makes a system call that every image has in its table.
 //
 //go:uintptrescapes
 //go:nosplit
@@ -92,7 +92,8 @@ func pithCall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno)
 	return pithResult(r, Errno(e))
 }
 
-// pithResult is how package syscall returns: r1 is all ones with an error.
+// pithResult converts a result to the form of package syscall: on an error, all bits
+// of r1 are set.
 //
 //go:nosplit
 func pithResult(r uintptr, e Errno) (r1, r2 uintptr, err Errno) {
@@ -106,7 +107,7 @@ func pithResult(r uintptr, e Errno) (r1, r2 uintptr, err Errno) {
 //go:nosplit
 //go:linkname Syscall6
 func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) {
-	// Before the stack may grow.
+	// This check must come before the stack can grow.
 	if pithApart(a1, a2, a3) || pithApart(a4, a5, a6) {
 		return pithElsewhere(pithStillAny, trap, a1, a2, a3, a4, a5, a6)
 	}
@@ -115,7 +116,8 @@ func Syscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errno) 
 	return pithResult(r, Errno(e))
 }
 
-// No thread is held in a system call, so the raw ones are no different.
+// A system call of the library OS holds no thread, so the raw functions do the same as
+// the others.
 
 //go:uintptrescapes
 //go:nosplit
@@ -138,9 +140,10 @@ func RawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Errn
 	return Syscall6(trap, a1, a2, a3, a4, a5, a6)
 }
 
-// pithRawSyscallNoError is where the assembly function rawSyscallNoError goes. It
-// does what pithCall does, which would be one frame too many below the stack
-// check's limit where nothing is optimised (-gcflags=all='-N -l').
+// pithRawSyscallNoError is the target of the assembly function rawSyscallNoError. It
+// repeats the code of pithCall instead of calling it. Without optimisation
+// (-gcflags=all='-N -l') the extra frame would exceed the limit for functions without
+// a stack check.
 //
 //go:nosplit
 func pithRawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {
@@ -160,7 +163,7 @@ func pithNoError(r uintptr, e Errno) (r1, r2 uintptr) {
 	return r, 0
 }
 
-// pithGettimeofday is where the assembly function gettimeofday goes.
+// pithGettimeofday is the target of the assembly function gettimeofday.
 func pithGettimeofday(tv *Timeval) Errno {
 	if tv != nil {
 		sec, nsec := platform.Walltime()
@@ -169,7 +172,8 @@ func pithGettimeofday(tv *Timeval) Errno {
 	return 0
 }
 
-// AllThreadsSyscall is one call: all threads are one machine.
+// AllThreadsSyscall makes a single call, because the library OS keeps no state by
+// thread.
 //
 //go:uintptrescapes
 func AllThreadsSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {
@@ -183,21 +187,21 @@ func AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, e
 	return Syscall6(trap, a1, a2, a3, a4, a5, a6)
 }
 
-// errOneProgram is the answer to fork and exec.
+// errOneProgram is the error of fork and exec.
 type errOneProgram struct{}
 
 func (errOneProgram) Error() string {
 	return "a unikernel runs one program and cannot start another"
 }
 
-// Is makes it the error that Linux without fork would give.
+// Is makes the error match ENOSYS, the error of a kernel without fork.
 func (errOneProgram) Is(target error) bool { return target == ENOSYS }
 
 func forkExec(argv0 string, argv []string, attr *ProcAttr) (pid int, err error) {
 	return 0, errOneProgram{}
 }
 
-// Exec cannot replace the program.
+// Exec fails, because an instance cannot replace its program.
 func Exec(argv0 string, argv []string, envv []string) (err error) {
 	return errOneProgram{}
 }

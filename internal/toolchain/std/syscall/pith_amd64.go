@@ -4,9 +4,9 @@ package syscall
 
 import _ "unsafe" // for go:linkname
 
-// pithApart reports whether a call is to be made by another goroutine: one of its
-// three addresses lies in the calling goroutine's stack, or that is in a bubble
-// of testing/synctest.
+// pithApart reports whether another goroutine must make a call. This is so if one of
+// the three arguments is an address in the calling goroutine's stack, or if the calling
+// goroutine is in a bubble of testing/synctest.
 //
 //go:linkname pithApart
 //go:noescape

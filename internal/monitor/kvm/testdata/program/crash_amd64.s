@@ -1,8 +1,8 @@
 #include "textflag.h"
 
 // func crash()
-// GS has the CPU's block, in whose byte 16 (masked) the thread layer says that it
-// is at work.
+// GS points to the vCPU's block. In its byte 16 (masked) the thread layer sets that its own
+// code runs.
 TEXT ·crash(SB), NOSPLIT, $0-0
 	MOVL $1, 16(GS)
 	UD2

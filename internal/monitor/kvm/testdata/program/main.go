@@ -1,4 +1,5 @@
-// Command program does what its first argument says, for the tests of a monitor.
+// Command program is the image of the tests of a monitor. Its first argument selects what it
+// does.
 package main
 
 import (
@@ -34,8 +35,8 @@ var does = map[string]func(args []string) error{
 	"crash":   func([]string) error { crash(); return nil },
 }
 
-// crash has a fault where no fault may be: in what the nucleus takes for its own
-// thread layer.
+// crash causes a fault in code that the nucleus takes for the thread layer, which must not
+// fault.
 func crash()
 
 // copyInput copies standard input to standard output.
@@ -45,7 +46,7 @@ func copyInput([]string) error {
 	return err
 }
 
-// flood writes to standard output until that fails.
+// flood writes to standard output until a write fails.
 func flood([]string) error {
 	signal.Ignore(syscall.SIGPIPE)
 	for {
@@ -65,7 +66,7 @@ func sleep([]string) error {
 	return nil
 }
 
-// network reads from a connection until that fails.
+// network reads from a connection until a read fails.
 func network(args []string) error {
 	c, err := net.Dial("tcp", args[0])
 	if err != nil {
@@ -86,8 +87,8 @@ func folders(args []string) error {
 	return nil
 }
 
-// disk writes so many bytes to the disk, in pieces of 64 KiB, and says how many
-// milliseconds it took until they were there.
+// disk writes the given number of bytes to the disk in pieces of 64 KiB. It prints the time
+// in milliseconds until all bytes have reached the disk.
 func disk(args []string) error {
 	flags := os.O_RDWR
 	if len(args) > 1 {

@@ -1,12 +1,12 @@
 //go:build pith
 
-// Package bits stands in for gVisor's, of which the network stack uses one
-// function.
+// Package bits replaces gVisor's package bits. It has the one function that the
+// network stack uses.
 package bits
 
 import "math/bits"
 
-// MostSignificantOne64 is the index of the highest bit set; 64 when none is.
+// MostSignificantOne64 returns the index of the highest bit set in x, or 64 if x is 0.
 func MostSignificantOne64(x uint64) int {
 	if x == 0 {
 		return 64

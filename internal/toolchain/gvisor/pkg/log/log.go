@@ -1,12 +1,12 @@
 //go:build pith
 
-// Package log stands in for gVisor's logger. What the network stack has to say
-// is for its developers; an instance's standard error is the program's own.
+// Package log replaces gVisor's logger and drops all messages. They are for
+// developers of the network stack, and standard error belongs to the program.
 package log
 
 import "time"
 
-// Logger is what the stack's rate-limited loggers are.
+// Logger is the type of the stack's rate-limited loggers.
 type Logger struct{}
 
 // Debugf drops the message.

@@ -1,21 +1,21 @@
 //go:build pith
 
-// Package refs stands in for gVisor's leak checker, which is off by default.
-// The counting itself is in generated code beside what is counted.
+// Package refs replaces gVisor's leak checker, which is off by default. The
+// reference counters themselves are generated code beside their types.
 package refs
 
-// Register would note that an object lives. Its parameter is any, not an
-// interface with methods, so that the linker drops those.
+// Register does nothing. The original records a new object. The parameter has type
+// any, so that the linker can drop methods that no other code calls.
 func Register(any) {}
 
-// Unregister would note that it is gone.
+// Unregister does nothing. The original records the end of an object.
 func Unregister(any) {}
 
-// LogIncRef would print a reference taken.
+// LogIncRef does nothing. The original logs a new reference.
 func LogIncRef(any, int64) {}
 
-// LogTryIncRef would print a reference taken if there was one.
+// LogTryIncRef does nothing. The original logs an attempt to take a reference.
 func LogTryIncRef(any, int64) {}
 
-// LogDecRef would print a reference given back.
+// LogDecRef does nothing. The original logs a released reference.
 func LogDecRef(any, int64) {}

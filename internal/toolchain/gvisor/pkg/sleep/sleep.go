@@ -1,7 +1,7 @@
 //go:build pith
 
-// Package sleep stands in for gVisor's, which parks goroutines through the
-// runtime's internals: a sleeper that any of several wakers wakes.
+// Package sleep replaces gVisor's package sleep, which uses internals of the
+// runtime. A sleeper waits until one of several wakers wakes it.
 package sleep
 
 import (
@@ -9,26 +9,27 @@ import (
 	"sync/atomic"
 )
 
-// Sleeper sleeps until one of its wakers is asserted. One goroutine may fetch.
+// Sleeper waits until one of its wakers is asserted. Only one goroutine may call
+// Fetch.
 type Sleeper struct {
 	mu       sync.Mutex
 	wake     sync.Cond
-	asserted []*Waker // in the order they were asserted
+	asserted []*Waker // in the order of their assertion
 }
 
-// Waker wakes the sleeper it was added to.
+// Waker wakes the sleeper that it was added to.
 type Waker struct {
 	sleeper  *Sleeper
 	asserted atomic.Bool
 }
 
-// AddWaker gives w to s, before anybody asserts w.
+// AddWaker adds w to s. It must precede all calls of w.Assert.
 func (s *Sleeper) AddWaker(w *Waker) {
 	s.wake.L = &s.mu
 	w.sleeper = s
 }
 
-// Assert wakes the sleeper. Until it fetched w, asserting again does nothing.
+// Assert wakes the sleeper. Further calls do nothing until the sleeper has fetched w.
 func (w *Waker) Assert() {
 	if w.asserted.Load() || w.asserted.Swap(true) {
 		return
@@ -40,8 +41,8 @@ func (w *Waker) Assert() {
 	s.wake.Signal()
 }
 
-// Fetch removes and returns an asserted waker, in order. When there is none it
-// waits if block is set, and otherwise returns nil.
+// Fetch removes and returns the waker that was asserted first. If no waker is asserted,
+// it waits for one if block is set, or else returns nil.
 func (s *Sleeper) Fetch(block bool) *Waker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,5 +58,5 @@ func (s *Sleeper) Fetch(block bool) *Waker {
 	return w
 }
 
-// Done ends the use of s. Its wakers keep nothing else alive.
+// Done does nothing: s holds no resource except memory.
 func (s *Sleeper) Done() {}

@@ -1,12 +1,12 @@
 //go:build pith
 
-// Package sync stands in for gVisor's own, which reads offsets of the Go
-// scheduler and so fits one Go release: the standard locks do as well.
+// Package sync replaces gVisor's package sync with the standard locks. The original
+// depends on offsets in the Go scheduler, so it works with one Go release only.
 package sync
 
 import "sync"
 
-// What the standard library has under the same name.
+// Types that the standard library has under the same names.
 type (
 	Locker    = sync.Locker
 	Map       = sync.Map
@@ -14,23 +14,23 @@ type (
 	Once      = sync.Once
 	Pool      = sync.Pool
 	WaitGroup = sync.WaitGroup
-	// CrossGoroutineMutex may be unlocked by another goroutine than locked
-	// it, which every standard mutex allows.
+	// CrossGoroutineMutex may be locked by one goroutine and unlocked by another.
+	// Every standard mutex allows this.
 	CrossGoroutineMutex = sync.Mutex
 )
 
 // RWMutex is a reader/writer lock with DowngradeLock.
 type RWMutex struct{ sync.RWMutex }
 
-// DowngradeLock turns the write lock into a read lock. Another writer may come
-// in between; the network stack's callers, which only notify their queue under
-// the read lock, allow that.
+// DowngradeLock turns the write lock into a read lock. Another writer may get the lock
+// in between. The callers in the network stack allow that: under the read lock they
+// only notify their queue.
 func (m *RWMutex) DowngradeLock() {
 	m.Unlock()
 	m.RLock()
 }
 
-// NoCopy marks a structure for vet's copylocks.
+// NoCopy makes vet's copylocks check report copies of a structure.
 type NoCopy struct{}
 
 // Lock does nothing.
@@ -39,9 +39,8 @@ func (*NoCopy) Lock() {}
 // Unlock does nothing.
 func (*NoCopy) Unlock() {}
 
-// RaceDisable and RaceEnable bracket what the race detector should not see;
-// an image is never built with it.
+// RaceDisable does nothing, because images are never built with the race detector.
 func RaceDisable() {}
 
-// RaceEnable ends what RaceDisable began.
+// RaceEnable does nothing, like RaceDisable.
 func RaceEnable() {}

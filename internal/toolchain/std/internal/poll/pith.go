@@ -7,7 +7,7 @@ import (
 	_ "unsafe" // for go:linkname
 )
 
-// pithCall is package syscall's.
+// Package syscall defines pithCall.
 //
 //go:linkname pithCall syscall.pithCall
 //go:uintptrescapes

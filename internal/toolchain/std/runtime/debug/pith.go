@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// heapDump is the runtime's: it calls write with each piece of a dump of the
-// heap.
+// heapDump dumps the heap and calls write with each piece of the dump. Package runtime
+// implements it.
 func heapDump(write func(p []byte) bool)
 
-// WriteHeapDump writes a description of the heap and the objects in it to the
-// file descriptor fd, when the dump is complete: until then it is in memory.
+// WriteHeapDump writes a description of the heap and the objects in it to the file
+// descriptor fd. It first collects the complete dump in memory.
 func WriteHeapDump(fd uintptr) {
 	heapDump(func(p []byte) bool {
 		for len(p) > 0 {
@@ -27,8 +27,8 @@ func WriteHeapDump(fd uintptr) {
 	})
 }
 
-// SetCrashOutput is refused for a file: when the runtime crashes it can write
-// to standard error, but run nothing of the library OS, to which files belong.
+// SetCrashOutput returns an error for a file. Files belong to the library OS, which a
+// crashing runtime cannot call. It can only write to standard error.
 func SetCrashOutput(f *os.File, opts CrashOptions) error {
 	if f == nil {
 		return nil

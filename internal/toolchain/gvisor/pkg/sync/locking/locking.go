@@ -1,20 +1,20 @@
 //go:build pith
 
-// Package locking stands in for gVisor's lock order checker, which is off in
-// anything but its own race builds, and uses a directive that the compiler
-// refuses in standard packages.
+// Package locking replaces gVisor's lock order checker with functions that do
+// nothing. The original is active only in gVisor's race builds. It uses a directive
+// that the compiler refuses in standard packages.
 package locking
 
 import "reflect"
 
-// MutexClass would hold what is known of the locks of one type.
+// MutexClass is empty. The original describes the locks of one type.
 type MutexClass struct{}
 
-// NewMutexClass returns no class.
+// NewMutexClass returns nil.
 func NewMutexClass(reflect.Type, []string) *MutexClass { return nil }
 
-// AddGLock would record that the goroutine takes a lock.
+// AddGLock does nothing. The original records that the goroutine locks a mutex.
 func AddGLock(*MutexClass, int) {}
 
-// DelGLock would record that it gives it back.
+// DelGLock does nothing. The original records that the goroutine unlocks a mutex.
 func DelGLock(*MutexClass, int) {}

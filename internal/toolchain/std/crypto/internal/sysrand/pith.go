@@ -4,6 +4,6 @@ package sysrand
 
 import "syscall"
 
-// urandomRead is for kernels without getrandom(2). Reading a file here would move the memory
-// of every caller to the heap.
+// urandomRead is the fallback for kernels without getrandom(2), which is never needed here. An
+// implementation that reads a file would move the memory of every caller to the heap.
 func urandomRead([]byte) error { return syscall.ENOSYS }

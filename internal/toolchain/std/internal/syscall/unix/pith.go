@@ -7,7 +7,7 @@ import (
 	_ "unsafe" // for go:linkname
 )
 
-// pithCall and pithCall6 are package syscall's.
+// Package syscall defines pithCall and pithCall6.
 //
 //go:linkname pithCall syscall.pithCall
 //go:uintptrescapes
