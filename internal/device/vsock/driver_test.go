@@ -253,7 +253,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		open = append(open, dialHost(t, b, 77))
 		streams = append(streams, accept(t, l))
 	}
-	if line, err := readLine(dialLine(t, b, "CONNECT 77\n")); err == nil || line != "" {
+	if line, err := ask(t, b, "CONNECT 77\n"); err == nil || line != "" {
 		t.Errorf("the host opened one connection too many: %q, %v", line, err)
 	}
 	service(t, b, 7)
@@ -264,7 +264,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	open[0].Close()
 	streams[0].Close()
 	devicetest.Eventually(t, "room for one more", func() bool {
-		line, err := readLine(dialLine(t, b, "CONNECT 77\n"))
+		line, err := ask(t, b, "CONNECT 77\n")
 		return err == nil && strings.HasPrefix(line, "OK ")
 	})
 }

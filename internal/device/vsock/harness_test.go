@@ -202,15 +202,33 @@ func dialHost(t *testing.T, b *Broker, port uint32) *net.UnixConn {
 
 func dialLine(t *testing.T, b *Broker, line string) *net.UnixConn {
 	t.Helper()
+	c := dialBroker(t, b)
+	if _, err := io.WriteString(c, line); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ask sends the line on a new connection and returns the answer. The broker can close the
+// connection before it has read the line. That is an error of the write.
+func ask(t *testing.T, b *Broker, line string) (string, error) {
+	t.Helper()
+	c := dialBroker(t, b)
+	if _, err := io.WriteString(c, line); err != nil {
+		return "", err
+	}
+	return readLine(c)
+}
+
+// dialBroker connects to the broker's socket. The connection is closed at the test's end.
+func dialBroker(t *testing.T, b *Broker) *net.UnixConn {
+	t.Helper()
 	c, err := net.Dial("unix", b.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(c, line); err != nil {
 		t.Fatal(err)
 	}
 	return c.(*net.UnixConn)
