@@ -162,7 +162,8 @@ func imageCommand(flags ...string) func(context.Context, *Lab, Program, map[stri
 			return nil, err
 		}
 		where := place{root: "", host: gateway, ports: make(map[string]string)}
-		argv := append([]string{"run"}, flags...)
+		// Plain programs reach the host's loopback interface, and so do images.
+		argv := append([]string{"run", "--host-loopback"}, flags...)
 		for _, guest := range p.Ports {
 			where.ports[guest] = strings.TrimSuffix(guest, "/udp")
 			argv = append(argv, "-p", "127.0.0.1:"+hosts[guest]+":"+guest)

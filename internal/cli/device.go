@@ -9,12 +9,17 @@ import (
 
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/network"
+	"github.com/pith-os/pith/internal/policy"
 )
 
 // deviceFlags say what an instance has of the host, and how much of it.
 type deviceFlags struct {
 	net      string
 	netRate  string
+	allow    []string
+	deny     []string
+	loopback bool
+	metadata bool
 	disks    []string
 	diskRate string
 	diskIOPS uint64
@@ -26,6 +31,10 @@ type deviceFlags struct {
 func (d *deviceFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&d.net, "net", "user", "`NETWORK` of the instance: none, user, or tap:NAME, an interface of the host")
 	f.StringVar(&d.netRate, "net-rate", "", "limit of the network, each way: a `RATE` in bytes a second such as 10M")
+	f.StringArrayVar(&d.allow, "allow", nil, "open the addresses of `CIDR[:PORT]`, where a shorter prefix is closed; repeatable")
+	f.StringArrayVar(&d.deny, "deny", nil, "close the addresses of `CIDR[:PORT]`; the longest prefix decides; repeatable")
+	f.BoolVar(&d.loopback, "host-loopback", false, "let the program reach the host's loopback interface, at 10.0.2.2 (host.pith.internal)")
+	f.BoolVar(&d.metadata, "metadata", false, "let the program reach the metadata service of a cloud, at 169.254.169.254")
 	f.StringArrayVar(&d.disks, "disk", nil, "raw disk of a virtual machine, `FILE[:ro]`, a file or a block device; repeatable")
 	f.StringVar(&d.diskRate, "disk-rate", "", "limit of each disk: a `RATE` in bytes a second such as 10M")
 	f.Uint64Var(&d.diskIOPS, "disk-iops", 0, "limit of each disk: a `NUMBER` of requests a second")
@@ -63,18 +72,59 @@ func (d *deviceFlags) network() (instance.Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	reach, err := d.reach()
+	if err != nil {
+		return nil, err
+	}
 	name, tap := strings.CutPrefix(d.net, "tap:")
+	if flag := d.reachFlag(); flag != "" && d.net != "user" {
+		return nil, fmt.Errorf("%s is for --net user: with --net %s the program's packets are not checked, so leave out one of the two flags", flag, d.net)
+	}
 	switch {
 	case d.net == "none" && rate != 0:
 		return nil, fmt.Errorf("--net-rate %s: an instance with --net none has no network card: leave out one of the two flags", d.netRate)
 	case d.net == "none":
 		return nil, nil
 	case d.net == "user":
-		return network.User{Rate: rate}, nil
+		return network.User{Rate: rate, Policy: reach}, nil
 	case tap && name != "":
 		return network.TAP{Interface: name, Rate: rate}, nil
 	}
 	return nil, fmt.Errorf("--net %s is not known: choose none, user or tap:NAME", d.net)
+}
+
+// reachFlag returns a flag about reach that is given, or an empty string.
+func (d *deviceFlags) reachFlag() string {
+	switch {
+	case len(d.allow) > 0:
+		return policy.FlagAllow
+	case len(d.deny) > 0:
+		return policy.FlagDeny
+	case d.loopback:
+		return policy.FlagHostLoopback
+	case d.metadata:
+		return policy.FlagMetadata
+	}
+	return ""
+}
+
+// reach reads the flags that open and close addresses.
+func (d *deviceFlags) reach() (policy.Options, error) {
+	o := policy.Options{HostLoopback: d.loopback, Metadata: d.metadata}
+	for _, list := range []struct {
+		flag   string
+		values []string
+	}{{policy.FlagAllow, d.allow}, {policy.FlagDeny, d.deny}} {
+		for _, v := range list.values {
+			r, err := policy.ParseRule(v)
+			if err != nil {
+				return o, fmt.Errorf("%s %w", list.flag, err)
+			}
+			r.Allow, r.Name = list.flag == policy.FlagAllow, list.flag
+			o.Rules = append(o.Rules, r)
+		}
+	}
+	return o, nil
 }
 
 // parseRate reads bytes a second; 0 is no limit.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/netns"
+	"github.com/pith-os/pith/internal/policy"
 	"github.com/pith-os/pith/libos/boot"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -40,11 +41,14 @@ type Config struct {
 	// resolver answers, which reads /etc/hosts.
 	Resolvers []netip.AddrPort
 
-	// NoLoopback forbids the guest to reach services on the host's loopback
-	// interface through the gateway's address.
-	NoLoopback bool
-	// Deny are networks that the guest may not reach.
-	Deny []netip.Prefix
+	// Reach says which addresses the guest may reach. The gateway's address stands for
+	// the host's loopback interface.
+	Reach policy.Options
+	// Local reports whether an address is the host's own, which the guest may not
+	// reach; nil: none is.
+	Local func(netip.Addr) (bool, error)
+	// Log receives details for finding problems; nil: discarded.
+	Log func(format string, args ...any)
 
 	// MaxTCP is the largest number of TCP connections, by default 4096. MaxUDP is
 	// the largest number of UDP and ping flows, by default 1024. A new flow
@@ -72,6 +76,9 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxUDP, 1024)
 	setDefault(&c.MaxDNS, 128)
 	setDefault(&c.UDPTimeout, 2*time.Minute)
+	if c.Log == nil {
+		c.Log = func(string, ...any) {}
+	}
 	if c.MAC == nil {
 		c.MAC = net.HardwareAddr{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}
 	}
@@ -121,6 +128,7 @@ type addresses struct {
 	guest4, guest6     netip.Addr
 	linkLocal          netip.Addr     // of the gateway, the source of router advertisements
 	own                []netip.Prefix // all addresses of the gateway, with their networks
+	prefix4, prefix6   netip.Prefix
 }
 
 func (c Config) addresses() addresses {
@@ -136,6 +144,8 @@ func (c Config) addresses() addresses {
 		guest4:    nth(c.Prefix4, hostGuest),
 		guest6:    nth(c.Prefix6, hostGuest),
 		linkLocal: netip.MustParseAddr("fe80::2"),
+		prefix4:   c.Prefix4,
+		prefix6:   c.Prefix6,
 	}
 	for _, x := range []netip.Addr{a.gateway4, a.dns4} {
 		a.own = append(a.own, netip.PrefixFrom(x, c.Prefix4.Bits()))

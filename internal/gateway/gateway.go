@@ -12,8 +12,8 @@
 // gateway use, and no frame may crash the gateway.
 //
 // Because connections end at the gateway, three things differ from a real router.
-// The gateway's own address stands for the host's loopback interface, unless
-// Config.NoLoopback is set. Each UDP flow has a host socket of its own, which
+// The gateway's own address stands for the host's loopback interface, if
+// Config.Reach opens it. Each UDP flow has a host socket of its own, which
 // receives only from its peer. The guest learns that a peer refused a connection
 // or is unreachable, but not the TTL or path MTU beyond the gateway.
 package gateway
@@ -28,7 +28,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pith-os/pith/internal/dns"
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/policy"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -54,6 +56,9 @@ const (
 	abortEvery = 5 * time.Millisecond
 )
 
+// HostName is the name of the host, for the guest: the gateway's address.
+const HostName = "host.pith.internal"
+
 // Gateway is a network for one guest at a time.
 type Gateway struct {
 	cfg   Config
@@ -63,7 +68,8 @@ type Gateway struct {
 
 	tcp     tcpTable
 	flows   flowTable
-	dns     dnsForwarder
+	dns     *dns.Forwarder
+	policy  *policy.Policy
 	serving sync.Mutex // held during Serve
 
 	mu        sync.Mutex // guards the fields below
@@ -92,6 +98,9 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g := &Gateway{cfg: cfg, addrs: cfg.addresses()}
+	g.policy = policy.New(policy.Default(cfg.Reach, g.addrs.gateway4, g.addrs.gateway6), g.local)
+	g.dns = &dns.Forwarder{Namespace: cfg.Namespace, Servers: cfg.Resolvers, MaxQueries: cfg.MaxDNS,
+		Names: map[string][]netip.Addr{HostName: {g.addrs.gateway4, g.addrs.gateway6}}}
 	g.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
@@ -104,7 +113,6 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.tcp.init(g)
 	g.flows.init(g)
-	g.dns.init(g)
 	for proto, h := range map[tcpip.TransportProtocolNumber]func(stack.TransportEndpointID, *stack.PacketBuffer) bool{
 		tcp.ProtocolNumber:   g.tcp.handle,
 		udp.ProtocolNumber:   g.handleUDP,

@@ -8,6 +8,10 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/pith-os/pith/internal/dns"
+
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -34,28 +38,61 @@ func (g *Gateway) target(dst netip.AddrPort) (to netip.AddrPort, v verdict) {
 			return to, allow
 		}
 	}
-	a := dst.Addr()
-	switch {
-	case g.addrs.isGateway(a):
-		if g.cfg.NoLoopback {
-			return to, refuse
-		}
-		return netip.AddrPortFrom(loopback(a), dst.Port()), allow
-	case g.addrs.isOwn(a):
-		return to, refuse
-	case g.cfg.Prefix4.Contains(a), g.cfg.Prefix6.Contains(a):
-		return to, hostUnreachable // there is no other host on the link
-	case a.Is4In6(), a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a.Is6() && a.IsLinkLocalUnicast(), a == ipv4Broadcast:
+	to, err := g.Target(dst)
+	if err != nil {
+		return to, verdictOf(err)
+	}
+	return to, allow
+}
+
+// Target returns the address of the host's network that stands behind the guest's
+// destination dst, if the guest may reach it. Otherwise the error is the unix.Errno that a
+// program gets. The name server is not reached this way ([Gateway.DNS]).
+func (g *Gateway) Target(dst netip.AddrPort) (netip.AddrPort, error) {
+	rule, err := g.policy.Check(dst.Addr(), dst.Port())
+	if err != nil {
+		g.cfg.Log("%v", err)
+	}
+	if rule != nil {
+		g.cfg.Log("%s refused by %s: %s", dst, rule, rule.Name)
+		return dst, unix.ECONNREFUSED
+	}
+	return g.addrs.behind(dst)
+}
+
+// local reports whether an address is the host's own. Addresses of the guest's link are
+// the gateway's, even if the host has the same ones.
+func (g *Gateway) local(a netip.Addr) (bool, error) {
+	if g.cfg.Local == nil || g.cfg.Prefix4.Contains(a) || g.cfg.Prefix6.Contains(a) {
+		return false, nil
+	}
+	return g.cfg.Local(a)
+}
+
+// DNS returns the name server at dst, or nil if there is none.
+func (g *Gateway) DNS(dst netip.AddrPort) *dns.Forwarder {
+	if g.addrs.isDNS(dst.Addr()) && dst.Port() == dns.Port {
+		return g.dns
+	}
+	return nil
+}
+
+// behind returns the address of the host's network that dst stands for. It returns the
+// error that a program gets for an address that stands for none.
+func (a *addresses) behind(dst netip.AddrPort) (netip.AddrPort, error) {
+	switch x := dst.Addr(); {
+	case a.isGateway(x):
+		return netip.AddrPortFrom(loopback(x), dst.Port()), nil
+	case a.isOwn(x):
+		return dst, unix.ECONNREFUSED
+	case a.prefix4.Contains(x), a.prefix6.Contains(x):
+		return dst, unix.EHOSTUNREACH // there is no other host on the link
+	case x.Is4In6(), x.IsUnspecified(), x.IsLoopback(), x.IsMulticast(), x.Is6() && x.IsLinkLocalUnicast(), x == ipv4Broadcast:
 		// For the host, some of these mean its own loopback interface. Others have
 		// no meaning beyond a link.
-		return to, netUnreachable
+		return dst, unix.ENETUNREACH
 	}
-	for _, p := range g.cfg.Deny {
-		if p.Contains(a) {
-			return to, prohibit
-		}
-	}
-	return dst, allow
+	return dst, nil
 }
 
 // loopback returns the loopback address in the family of a.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pith-os/pith/internal/dns"
 	"github.com/pith-os/pith/internal/netns"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -137,9 +138,9 @@ func (t *tcpTable) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer)
 func (t *tcpTable) forward(ctx context.Context, r *tcp.ForwarderRequest, id stack.TransportEndpointID) {
 	defer t.release()
 	dst := netip.AddrPortFrom(fromStack(id.LocalAddress), id.LocalPort)
-	if t.g.addrs.isDNS(dst.Addr()) && dst.Port() == dnsPort {
+	if t.g.addrs.isDNS(dst.Addr()) && dst.Port() == dns.Port {
 		if ep, wq := t.answer(r, id); ep != nil {
-			t.g.dns.serveTCP(ctx, gonet.NewTCPConn(wq, ep))
+			t.g.dns.ServeStream(ctx, gonet.NewTCPConn(wq, ep))
 		}
 		return
 	}

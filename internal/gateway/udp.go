@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"net"
 	"net/netip"
 
+	"github.com/pith-os/pith/internal/dns"
 	"github.com/pith-os/pith/internal/netns"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -31,8 +33,8 @@ func (g *Gateway) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffe
 		return true
 	case !g.isGuest(guest.Addr()):
 		return true
-	case g.addrs.isDNS(dst.Addr()) && dst.Port() == dnsPort:
-		g.dns.handleUDP(guest, dst, payload)
+	case g.addrs.isDNS(dst.Addr()) && dst.Port() == dns.Port:
+		g.query(guest, dst, payload)
 		return true
 	}
 	f := g.flows.get(flowKey{udpProtocol, guest, dst})
@@ -45,6 +47,25 @@ func (g *Gateway) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffe
 	}
 	f.forward(payload, pkt)
 	return true
+}
+
+// query answers a query to the name server in a new goroutine.
+func (g *Gateway) query(guest, server netip.AddrPort, query []byte) {
+	if !g.dns.Begin(query) {
+		return
+	}
+	query = append([]byte(nil), query...)
+	if !g.begin(func(ctx context.Context) {
+		answer := g.dns.Answer(ctx, "udp", query)
+		r, err := g.stack.FindRoute(nicID, toStack(server.Addr()), toStack(guest.Addr()), protocolOf(guest.Addr()), false)
+		if answer == nil || err != nil {
+			return
+		}
+		defer r.Release()
+		sendUDP(r, server.Port(), guest.Port(), answer)
+	}) {
+		g.dns.Cancel()
+	}
 }
 
 var ipv4Broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pith-os/pith/internal/netns"
 )
 
 // described is a monitor that has only a description.
@@ -29,7 +28,7 @@ var errStarted = errors.New("started")
 type plugs []Part
 
 func (p plugs) Needs() []Part                      { return p }
-func (plugs) Open(*netns.Namespace) (*Plug, error) { return nil, errors.New("opened") }
+func (plugs) Open(*Launch) (*Plug, error) { return nil, errors.New("opened") }
 
 func TestEachMistakeNamesItsPart(t *testing.T) {
 	dir := t.TempDir()

@@ -77,10 +77,10 @@ func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 		return nil, err
 	}
 	if s.Network != nil {
-		if i.plug, err = s.Network.Open(s.Namespace); err != nil {
+		if i.plug, err = s.Network.Open(l); err != nil {
 			return nil, err
 		}
-		l.Network, l.Boot.Net = i.plug.Network, &i.plug.Card
+		l.Network, l.Sockets, l.Boot.Net = i.plug.Network, i.plug.Sockets, &i.plug.Card
 	}
 	if i.running, err = s.Monitor.Start(ctx, l); err != nil {
 		return nil, errors.Join(err, i.closeNetwork())

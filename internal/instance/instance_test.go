@@ -277,7 +277,7 @@ type mortal struct {
 
 func (mortal) Needs() []instance.Part { return nil }
 
-func (m mortal) Open(*netns.Namespace) (*instance.Plug, error) {
+func (m mortal) Open(*instance.Launch) (*instance.Plug, error) {
 	return &instance.Plug{Network: m, Card: m.Guest(), Close: m.Close}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/libos/boot"
 
@@ -76,6 +77,8 @@ type Launch struct {
 	// Network is the network of the network card. It is nil if and only if Boot.Net is
 	// nil.
 	Network link.Network
+	// Sockets is Plug.Sockets of the network; nil: no host sockets.
+	Sockets *hostinet.Config
 	// Verbose is set if the caller has set Spec.Log.
 	Verbose bool
 }

@@ -1,8 +1,8 @@
 package instance
 
 import (
+	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/internal/link"
-	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/libos/boot"
 )
 
@@ -11,14 +11,18 @@ import (
 type Network interface {
 	// Needs returns the parts that a monitor must support for this network.
 	Needs() []Part
-	// Open opens the network for one instance in network namespace ns of the host; nil: the
-	// caller's. Start calls it. When the instance has ended, the returned network is closed.
-	Open(ns *netns.Namespace) (*Plug, error)
+	// Open opens the network for one instance, in network namespace l.Namespace of the
+	// host; nil: the caller's. Start calls it. When the instance has ended, the returned
+	// network is closed.
+	Open(l *Launch) (*Plug, error)
 }
 
 // Plug is an open network.
 type Plug struct {
 	link.Network
-	Card  boot.Net // the network card's configuration
-	Close func() error
+	Card boot.Net // the network card's configuration
+	// Sockets says how a confined process gets its connections as sockets of the host;
+	// nil: all its packets pass the network card, as a VM's do.
+	Sockets *hostinet.Config
+	Close   func() error
 }

@@ -11,9 +11,11 @@ import (
 	"net/netip"
 
 	"github.com/pith-os/pith/internal/gateway"
+	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/netns"
+	"github.com/pith-os/pith/internal/policy"
 	"github.com/pith-os/pith/internal/tap"
 	"github.com/pith-os/pith/libos/boot"
 )
@@ -25,6 +27,8 @@ type User struct {
 	// Datagrams are the program's published UDP ports. TCP ports are in
 	// instance.Spec.
 	Datagrams []Datagrams
+	// Policy opens and closes addresses.
+	Policy policy.Options
 }
 
 // Datagrams is a UDP port of the program that clients reach on the host.
@@ -39,21 +43,44 @@ var _ instance.Network = User{}
 func (User) Needs() []instance.Part { return nil }
 
 // Open implements [instance.Network].
-func (u User) Open(ns *netns.Namespace) (*instance.Plug, error) {
-	g, err := gateway.New(gateway.Config{Namespace: ns})
+func (u User) Open(l *instance.Launch) (_ *instance.Plug, err error) {
+	routes, err := policy.OpenRoutes(l.Namespace)
 	if err != nil {
 		return nil, err
 	}
+	g, err := gateway.New(gateway.Config{Namespace: l.Namespace, Reach: u.Policy, Local: routes.Local, Log: l.Log})
+	if err != nil {
+		return nil, errors.Join(err, routes.Close())
+	}
+	closeAll := func() error { return errors.Join(g.Close(), routes.Close()) }
 	for _, p := range u.Datagrams {
 		host := fmt.Sprintf(":%d", p.Host.Port())
 		if p.Host.Addr().IsValid() {
 			host = p.Host.String()
 		}
 		if _, err := g.Publish("udp", host, p.Guest); err != nil {
-			return nil, errors.Join(err, g.Close())
+			return nil, errors.Join(err, closeAll())
 		}
 	}
-	return &instance.Plug{Network: link.Limit(g, u.Rate), Card: g.Guest(), Close: g.Close}, nil
+	plug := &instance.Plug{Network: link.Limit(g, u.Rate), Card: g.Guest(), Close: closeAll}
+	if u.Rate == 0 {
+		plug.Sockets = &hostinet.Config{Namespace: l.Namespace, Target: target(g), Log: l.Log}
+	} else {
+		l.Log("network: --net-rate counts packets, so connections pass the gateway and are not host sockets")
+	}
+	return plug, nil
+}
+
+// target returns what stands behind the addresses that a program in the user-mode network
+// names.
+func target(g *gateway.Gateway) func(netip.AddrPort) (hostinet.Target, error) {
+	return func(dst netip.AddrPort) (hostinet.Target, error) {
+		if d := g.DNS(dst); d != nil {
+			return hostinet.Target{Serve: d.Serve}, nil
+		}
+		to, err := g.Target(dst)
+		return hostinet.Target{Addr: to}, err
+	}
 }
 
 // TAP is a tap interface of the host. The instance asks for its addresses there,
@@ -69,7 +96,8 @@ var _ instance.Network = TAP{}
 func (TAP) Needs() []instance.Part { return []instance.Part{instance.TAP} }
 
 // Open implements [instance.Network].
-func (t TAP) Open(ns *netns.Namespace) (*instance.Plug, error) {
+func (t TAP) Open(l *instance.Launch) (*instance.Plug, error) {
+	ns := l.Namespace
 	i, err := netns.Make(ns, func() (*tap.Interface, error) { return tap.Open(t.Interface) })
 	if err != nil {
 		return nil, &instance.Error{Part: instance.TAP, Err: err}

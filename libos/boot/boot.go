@@ -33,10 +33,12 @@ const (
 	FDWake    = 6 // eventfd, non-blocking, registered by the runtime in FDEpoll
 	FDRandom  = 7 // /dev/urandom
 	FDFiles   = 8 // SOCK_SEQPACKET to the server of Config.Mounts: one message, one of 9P2000.L
+	FDSockets = 9 // SOCK_SEQPACKET to the server of host sockets: one message, one of sockets.go
 	// FDListen is the first of the listening sockets. There is one for each
 	// port of Config.Publish, in the same order, and each is bound. The
-	// connections that the image accepts get the descriptors after the last.
-	FDListen = 9
+	// connections that the image accepts, and the sockets that the monitor
+	// passes, get the descriptors after the last.
+	FDListen = 10
 )
 
 // MaxFilesMessage is the length in bytes of the longest message on FDFiles: it has
@@ -62,9 +64,12 @@ type Config struct {
 	Hostname string   // RFC 1123 label(s)
 	Net      *Net     // nil: a process has the loopback interface only, a VM looks for a network card
 	Publish  []uint16 // published TCP ports; a process has their listening sockets from FDListen on
-	Trace    bool     // print system calls to standard error
-	Dir      string   // working directory at the start, made if it does not exist; empty: /
-	TTY      [3]bool  // which of descriptors 0, 1, 2 are terminals
+	// Sockets says that the monitor makes the program's connections, on
+	// FDSockets. It is for a confined process only.
+	Sockets bool
+	Trace   bool    // print system calls to standard error
+	Dir     string  // working directory at the start, made if it does not exist; empty: /
+	TTY     [3]bool // which of descriptors 0, 1, 2 are terminals
 
 	Mounts []Mount // shared folders, in the order of mounting
 
@@ -162,6 +167,9 @@ func (c Config) String() string {
 			ports[i] = strconv.Itoa(int(p))
 		}
 		w.add("publish", strings.Join(ports, ","))
+	}
+	if c.Sockets {
+		w.add("sockets", "1")
 	}
 	if c.Trace {
 		w.add("trace", "1")
@@ -287,6 +295,8 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 			}
 			c.Publish = append(c.Publish, uint16(p))
 		}
+	case "sockets":
+		c.Sockets = val == "1"
 	case "trace":
 		c.Trace = val == "1"
 	case "dir":

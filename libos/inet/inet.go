@@ -42,6 +42,19 @@ func init() {
 
 // open is socket(2) of AF_INET and AF_INET6.
 func open(domain, typ, proto int) (socket.Socket, linux.Errno) {
+	if hostSockets() != nil {
+		switch {
+		case typ == linux.SOCK_STREAM && (proto == 0 || proto == linux.IPPROTO_TCP):
+			return newHostStream(domain), 0
+		case typ == linux.SOCK_DGRAM && (proto == 0 || proto == linux.IPPROTO_UDP):
+			return newHostDatagram(domain), 0
+		}
+	}
+	return openStack(domain, typ, proto)
+}
+
+// openStack makes a socket of the stack.
+func openStack(domain, typ, proto int) (tableSocket, linux.Errno) {
 	if proto < 0 || proto >= linux.IPPROTO_MAX {
 		return nil, linux.EINVAL
 	}

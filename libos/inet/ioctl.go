@@ -42,6 +42,13 @@ func (s *base) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 			*out = int32(n)
 		}
 		return 0, errno
+	}
+	return interfaceIoctl(req, arg)
+}
+
+// interfaceIoctl handles the requests about interfaces, which any socket takes.
+func interfaceIoctl(req uint, arg uintptr) (uintptr, linux.Errno) {
+	switch req {
 	case linux.SIOCGIFCONF:
 		c, errno := call.At[ifconf](arg)
 		if errno != 0 {

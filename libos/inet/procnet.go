@@ -69,11 +69,6 @@ func (s *datagram) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, int)
 	return s.domain, local, peer, state
 }
 
-// tableState implements tableEntry.
-func (s *hostStream) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, int) {
-	return s.domain, s.local, s.peer, linux.TCP_ESTABLISHED
-}
-
 // addresses returns the addresses of the endpoint. A missing address is zero.
 func (s *base) addresses() (local, peer tcpip.FullAddress) {
 	if a, err := s.ep.GetLocalAddress(); err == nil {

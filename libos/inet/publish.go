@@ -224,7 +224,7 @@ func (p *port) hand(conn *platform.Host, peer []byte) {
 		return
 	}
 	p.next++
-	l.queue = append(l.queue, newHostStream(l.socket, conn, peer))
+	l.queue = append(l.queue, acceptedStream(l.socket, conn, peer))
 	l.socket.Queue.Notify(wait.In)
 }
 
@@ -248,20 +248,22 @@ func (l *listener) ready() bool {
 	return len(l.queue) > 0
 }
 
-// publishedAddrs are the addresses that connections to published ports show.
-var publishedAddrs = sync.OnceValue(func() (a struct{ local4, local6, gateway4, gateway6 tcpip.Address }) {
-	a.local4, a.gateway4 = header.IPv4Loopback, header.IPv4Loopback
-	a.local6, a.gateway6 = header.IPv6Loopback, header.IPv6Loopback
+// ownAddresses are the addresses that connections of the host show: those of the
+// network card, and of the gateway.
+var ownAddresses = sync.OnceValue(func() (a struct{ addr4, addr6, gateway4, gateway6, linkLocal tcpip.Address }) {
+	a.addr4, a.gateway4 = header.IPv4Loopback, header.IPv4Loopback
+	a.addr6, a.gateway6 = header.IPv6Loopback, header.IPv6Loopback
 	cfg := platform.Config().Net
 	if cfg == nil {
 		return a
 	}
+	a.linkLocal = header.LinkLocalAddr(linkAddress(cfg))
 	for _, net := range []struct {
 		addr, gateway string
 		local, peer   *tcpip.Address
 	}{
-		{cfg.Addr4, cfg.Gateway4, &a.local4, &a.gateway4},
-		{cfg.Addr6, cfg.Gateway6, &a.local6, &a.gateway6},
+		{cfg.Addr4, cfg.Gateway4, &a.addr4, &a.gateway4},
+		{cfg.Addr6, cfg.Gateway6, &a.addr6, &a.gateway6},
 	} {
 		if p, err := netip.ParsePrefix(net.addr); err == nil {
 			*net.local = tcpip.AddrFromSlice(p.Addr().AsSlice())
@@ -278,9 +280,9 @@ var publishedAddrs = sync.OnceValue(func() (a struct{ local4, local6, gateway4, 
 // the address of the network device.
 func publishedLocal(bound, peer tcpip.FullAddress) tcpip.FullAddress {
 	if addr := unmapped(bound.Addr); addr.Len() == 0 || addr == header.IPv4Any {
-		bound.Addr = publishedAddrs().local4
+		bound.Addr = ownAddresses().addr4
 		if peer.Addr.Len() == header.IPv6AddressSize {
-			bound.Addr = publishedAddrs().local6
+			bound.Addr = ownAddresses().addr6
 		}
 	}
 	return bound
@@ -293,16 +295,16 @@ func publishedLocal(bound, peer tcpip.FullAddress) tcpip.FullAddress {
 func publishedPeer(domain int, peer []byte) tcpip.FullAddress {
 	full, errno := decode(linux.AF_INET6, peer)
 	if errno != 0 {
-		return tcpip.FullAddress{Addr: publishedAddrs().gateway4}
+		return tcpip.FullAddress{Addr: ownAddresses().gateway4}
 	}
 	full.NIC = 0
 	full.Addr = unmapped(full.Addr)
 	is6 := full.Addr.Len() != header.IPv4AddressSize
 	switch {
 	case is6 && domain == linux.AF_INET, !is6 && header.IsV4LoopbackAddress(full.Addr):
-		full.Addr = publishedAddrs().gateway4
+		full.Addr = ownAddresses().gateway4
 	case full.Addr == header.IPv6Loopback:
-		full.Addr = publishedAddrs().gateway6
+		full.Addr = ownAddresses().gateway6
 	}
 	return full
 }

@@ -201,7 +201,7 @@ func TestPublishedPortAlsoListensInside(t *testing.T) {
 }
 
 func TestHostStreamOptionsReadBack(t *testing.T) {
-	s := &hostStream{domain: linux.AF_INET}
+	s := newHostStream(linux.AF_INET)
 	s.Init(linux.AF_INET, linux.SOCK_STREAM, linux.IPPROTO_TCP)
 	get := func(level, name int) int {
 		b := make([]byte, 4)

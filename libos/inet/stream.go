@@ -33,6 +33,25 @@ func newStream(domain int, ep tcpip.Endpoint, q *waiter.Queue) *stream {
 // state returns the endpoint's state, in the terms of RFC 9293.
 func (s *stream) state() tcp.EndpointState { return tcp.EndpointState(s.ep.State()) }
 
+// busy reports whether the socket listens, is connected, or was.
+func (s *stream) busy() bool {
+	state := s.state()
+	return state != tcp.StateInitial && state != tcp.StateBound
+}
+
+// streamOf returns the stack's TCP socket of an open file, or nil.
+func streamOf(f file.File) *stream {
+	switch s := f.(type) {
+	case *stream:
+		return s
+	case *hostStream:
+		if in := s.inside.Load(); in != nil {
+			return in.tableSocket.(*stream)
+		}
+	}
+	return nil
+}
+
 // Bind implements socket.Socket.
 func (s *stream) Bind(addr []byte) linux.Errno {
 	full, errno := s.decode(addr)
@@ -52,8 +71,8 @@ func (s *stream) taken(at tcpip.FullAddress) bool {
 	}
 	found := false
 	call.Files.Each(func(_ int, f file.File) {
-		o, ok := f.(*stream)
-		if !ok || o == s || o.state() != tcp.StateListen {
+		o := streamOf(f)
+		if o == nil || o == s || o.state() != tcp.StateListen {
 			return
 		}
 		local, _ := o.addresses()

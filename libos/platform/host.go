@@ -9,8 +9,8 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 )
 
-// Host is a descriptor of the host: packets, a listening socket, or an accepted
-// connection. Reads and writes do not block.
+// Host is a descriptor of the host: packets, a listening socket, a connection, or the
+// channel to the monitor. Reads and writes do not block.
 //
 // The poller reports a descriptor's events to one pollDesc. After Attach, that is
 // the runtime's own, so a connection of package net costs what it costs on Linux.
@@ -42,6 +42,62 @@ func (h *Host) Read(p []byte) (int, linux.Errno) { return rw(linux.SYS_READ, h.f
 // Write writes without blocking.
 func (h *Host) Write(p []byte) (int, linux.Errno) { return rw(linux.SYS_WRITE, h.fd, p, hostCall) }
 
+// MaxBuffers is how many buffers one call of Writev takes.
+const MaxBuffers = 64
+
+// Writev writes the first MaxBuffers of p, without blocking.
+func (h *Host) Writev(p [][]byte) (int, linux.Errno) {
+	var vec [MaxBuffers]linux.Iovec
+	n := min(len(p), MaxBuffers)
+	for i := range n {
+		vec[i] = linux.Iovec{Base: uintptr(unsafe.Pointer(unsafe.SliceData(p[i]))), Len: uint64(len(p[i]))}
+	}
+	r, errno := result(hostCall(linux.SYS_WRITEV, uintptr(h.fd), uintptr(unsafe.Pointer(&vec)), uintptr(n), 0, 0, 0))
+	return int(r), errno
+}
+
+// Recv is recv(2) on a connected socket, without blocking.
+func (h *Host) Recv(p []byte, flags int) (int, linux.Errno) {
+	n, errno := result(hostCall(linux.SYS_RECVFROM, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		uintptr(flags|linux.MSG_DONTWAIT), 0, 0))
+	return int(n), errno
+}
+
+// Send is send(2) on a connected socket, without blocking and without SIGPIPE.
+func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
+	n, errno := result(hostCall(linux.SYS_SENDTO, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		uintptr(flags|linux.MSG_DONTWAIT|linux.MSG_NOSIGNAL), 0, 0))
+	return int(n), errno
+}
+
+// Receive reads a message that may carry one descriptor, without blocking.
+func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
+	var control struct {
+		linux.Cmsghdr
+		fd  int32
+		pad int32
+	}
+	vec := linux.Iovec{Base: uintptr(unsafe.Pointer(unsafe.SliceData(p))), Len: uint64(len(p))}
+	msg := linux.Msghdr{
+		Iov: uintptr(unsafe.Pointer(&vec)), Iovlen: 1,
+		Control: uintptr(unsafe.Pointer(&control)), Controllen: uint64(unsafe.Sizeof(control)),
+	}
+	r, errno := result(hostCall(linux.SYS_RECVMSG, uintptr(h.fd), uintptr(unsafe.Pointer(&msg)), linux.MSG_DONTWAIT|linux.MSG_CMSG_CLOEXEC, 0, 0, 0))
+	switch {
+	case errno != 0:
+		return 0, nil, errno
+	case msg.Flags&linux.MSG_CTRUNC != 0:
+		return int(r), nil, linux.EMFILE
+	case msg.Controllen < uint64(unsafe.Sizeof(control.Cmsghdr))+4 || control.Level != linux.SOL_SOCKET || control.Type != linux.SCM_RIGHTS:
+		return int(r), nil, 0
+	}
+	passed, errno = OpenHost(int(control.fd))
+	if errno != 0 {
+		hostCall(linux.SYS_CLOSE, uintptr(control.fd), 0, 0, 0, 0, 0)
+	}
+	return int(r), passed, errno
+}
+
 // Accept is accept4(2) on a listening socket. It stores the peer's socket address
 // in addr and returns its length.
 func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
@@ -60,13 +116,47 @@ func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
 	return conn, min(int(size), len(addr)), 0
 }
 
+// Name is getsockname(2) or getpeername(2). It stores the address in addr and returns
+// its length.
+func (h *Host) Name(peer bool, addr []byte) (int, linux.Errno) {
+	call := uintptr(linux.SYS_GETSOCKNAME)
+	if peer {
+		call = linux.SYS_GETPEERNAME
+	}
+	size := uint32(len(addr))
+	_, errno := result(hostCall(call, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(unsafe.Pointer(&size)), 0, 0, 0))
+	return min(int(size), len(addr)), errno
+}
+
+// SetOption is setsockopt(2) of an option in boot.PassedOptions.
+func (h *Host) SetOption(level, name int, val []byte) linux.Errno {
+	return errnoOf(hostCall(linux.SYS_SETSOCKOPT, uintptr(h.fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(unsafe.SliceData(val))), uintptr(len(val)), 0))
+}
+
+// Option is getsockopt(2) of an option in boot.PassedOptions.
+func (h *Host) Option(level, name int, val []byte) (int, linux.Errno) {
+	size := uint32(len(val))
+	_, errno := result(hostCall(linux.SYS_GETSOCKOPT, uintptr(h.fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(unsafe.SliceData(val))), uintptr(unsafe.Pointer(&size)), 0))
+	return min(int(size), len(val)), errno
+}
+
 // Shutdown is shutdown(2) of a connection.
 func (h *Host) Shutdown(how int) linux.Errno {
 	return errnoOf(hostCall(linux.SYS_SHUTDOWN, uintptr(h.fd), uintptr(how), 0, 0, 0, 0))
 }
 
 // Close closes the descriptor and wakes the goroutines in Wait.
-func (h *Host) Close() {
+func (h *Host) Close() { h.close(hostCall) }
+
+// CloseLingering is Close for a socket whose SO_LINGER makes close(2) wait for its
+// peer. A thread waits.
+func (h *Host) CloseLingering() { h.close(hostCallBlocking) }
+
+type hostCaller = func(num, a1, a2, a3, a4, a5, a6 uintptr) uintptr
+
+func (h *Host) close(call hostCaller) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -74,14 +164,14 @@ func (h *Host) Close() {
 	}
 	h.closed = true
 	hostPollUnblock(h.own)
-	h.release()
+	h.release(call)
 }
 
 // release closes the descriptor if no goroutine is in Wait, with h.mu held.
-func (h *Host) release() {
+func (h *Host) release(call hostCaller) {
 	if h.waiters == 0 {
 		hostPollClose(h.own)
-		hostCall(linux.SYS_CLOSE, uintptr(h.fd), 0, 0, 0, 0, 0)
+		call(linux.SYS_CLOSE, uintptr(h.fd), 0, 0, 0, 0, 0)
 	}
 }
 
@@ -143,7 +233,7 @@ func (h *Host) Wait(m Mode) linux.Errno {
 	defer h.mu.Unlock()
 	h.waiters--
 	if h.closed {
-		h.release()
+		h.release(hostCall)
 	}
 	if h.closed || failed {
 		return linux.EBADF

@@ -139,8 +139,8 @@ var HostedPollReady = func(pd uintptr, m Mode) {}
 func SetPoller(open func(fd int, pd uintptr) linux.Errno, close func(fd int) linux.Errno) {
 }
 
-// Host is a descriptor of the host: packets, a listening socket, or an accepted
-// connection. Reads and writes do not block.
+// Host is a descriptor of the host: packets, a listening socket, a connection, or the
+// channel to the monitor. Reads and writes do not block.
 type Host struct{ fd int }
 
 // OpenHost prepares fd for reading, writing and waiting.
@@ -158,6 +158,48 @@ func (h *Host) Write(p []byte) (int, linux.Errno) {
 	return max(n, 0), errnoOf(err)
 }
 
+// MaxBuffers is how many buffers one call of Writev takes.
+const MaxBuffers = 64
+
+// Writev writes the first MaxBuffers of p, without blocking.
+func (h *Host) Writev(p [][]byte) (int, linux.Errno) {
+	n, err := unix.Writev(h.fd, p[:min(len(p), MaxBuffers)])
+	return max(n, 0), errnoOf(err)
+}
+
+// Recv is recv(2) on a connected socket, without blocking.
+func (h *Host) Recv(p []byte, flags int) (int, linux.Errno) {
+	n, _, err := unix.Recvfrom(h.fd, p, flags|unix.MSG_DONTWAIT)
+	return max(n, 0), errnoOf(err)
+}
+
+// Send is send(2) on a connected socket, without blocking and without SIGPIPE.
+func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
+	n, err := unix.SendmsgN(h.fd, p, nil, nil, flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return max(n, 0), errnoOf(err)
+}
+
+// Receive reads a message that may carry one descriptor, without blocking.
+func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
+	control := make([]byte, unix.CmsgSpace(4))
+	n, size, flags, _, err := unix.Recvmsg(h.fd, p, control, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return 0, nil, errnoOf(err)
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return n, nil, linux.EMFILE
+	}
+	list, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil || len(list) != 1 {
+		return n, nil, 0
+	}
+	fds, err := unix.ParseUnixRights(&list[0])
+	if err != nil || len(fds) != 1 {
+		return n, nil, 0
+	}
+	return n, &Host{fds[0]}, 0
+}
+
 // Accept is accept4(2) on a listening socket. It stores the peer's socket address
 // in addr and returns its length.
 func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
@@ -170,11 +212,39 @@ func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno) {
 	return &Host{int(fd)}, min(int(size), len(addr)), 0
 }
 
+// Name is getsockname(2) or getpeername(2). It stores the address in addr and returns
+// its length.
+func (h *Host) Name(peer bool, addr []byte) (int, linux.Errno) {
+	call := uintptr(unix.SYS_GETSOCKNAME)
+	if peer {
+		call = unix.SYS_GETPEERNAME
+	}
+	size := uint32(len(addr))
+	_, _, e := unix.Syscall(call, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(unsafe.Pointer(&size)))
+	return min(int(size), len(addr)), linux.Errno(e)
+}
+
+// SetOption is setsockopt(2).
+func (h *Host) SetOption(level, name int, val []byte) linux.Errno {
+	return errnoOf(unix.SetsockoptString(h.fd, level, name, string(val)))
+}
+
+// Option is getsockopt(2).
+func (h *Host) Option(level, name int, val []byte) (int, linux.Errno) {
+	size := uint32(len(val))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(h.fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(unsafe.SliceData(val))), uintptr(unsafe.Pointer(&size)), 0)
+	return min(int(size), len(val)), linux.Errno(e)
+}
+
 // Shutdown is shutdown(2) of a connection.
 func (h *Host) Shutdown(how int) linux.Errno { return errnoOf(unix.Shutdown(h.fd, how)) }
 
 // Close closes the descriptor and wakes the goroutines in Wait.
 func (h *Host) Close() { unix.Close(h.fd) }
+
+// CloseLingering is Close for a socket whose SO_LINGER makes close(2) wait.
+func (h *Host) CloseLingering() { h.Close() }
 
 // Attach is not supported: tests have no pollDesc.
 func (h *Host) Attach(pd uintptr) linux.Errno { return linux.ENOSYS }

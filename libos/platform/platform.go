@@ -192,8 +192,8 @@ import (
 //     Sends signal sig to a thread. Signal 0 only asks whether it exists. ESRCH: no
 //     such thread.
 //
-// Descriptors of the host: packets and published ports. In a virtual machine there
-// are none.
+// Descriptors of the host: packets, published ports, and sockets that the monitor
+// passes. In a virtual machine there are none.
 //
 // func OpenHost(fd int) (*Host, linux.Errno)
 //     Prepares fd, a descriptor of package boot, for all that follows.
@@ -204,9 +204,30 @@ import (
 // func (h *Host) Write(p []byte) (int, linux.Errno)
 //     Writes without blocking: EAGAIN.
 //
+// func (h *Host) Writev(p [][]byte) (int, linux.Errno)
+//     Writes the first MaxBuffers of p, as one message where messages have bounds.
+//
+// func (h *Host) Recv(p []byte, flags int) (int, linux.Errno)
+// func (h *Host) Send(p []byte, flags int) (int, linux.Errno)
+//     recv(2) and send(2) on a connected socket, without blocking and without
+//     SIGPIPE.
+//
+// func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno)
+//     Reads a message that may carry a descriptor (SCM_RIGHTS), without blocking.
+//     EMFILE: the message's descriptor is lost, because no number is free.
+//
 // func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno)
 //     accept4(2) on a listening socket, without blocking. Stores the peer's socket
 //     address in addr and returns its length.
+//
+// func (h *Host) Name(peer bool, addr []byte) (int, linux.Errno)
+//     getsockname(2) and getpeername(2). Stores the address in addr and returns its
+//     length.
+//
+// func (h *Host) SetOption(level, name int, val []byte) linux.Errno
+// func (h *Host) Option(level, name int, val []byte) (int, linux.Errno)
+//     setsockopt(2) and getsockopt(2) of the options in boot.PassedOptions. The
+//     monitor kills an image that names another.
 //
 // func (h *Host) Shutdown(how int) linux.Errno
 //     shutdown(2) of a connection.
@@ -214,6 +235,10 @@ import (
 // func (h *Host) Close()
 //     Closes the descriptor. Wakes the goroutines in Wait. A second call has no
 //     effect.
+//
+// func (h *Host) CloseLingering()
+//     Close, for a socket whose SO_LINGER makes close(2) wait for its peer. Parks the
+//     goroutine, and holds a thread meanwhile.
 //
 // func (h *Host) Wait(m Mode) linux.Errno
 //     Parks the calling goroutine until the descriptor becomes ready in direction m,

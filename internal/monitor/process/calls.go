@@ -13,6 +13,7 @@ type bounds struct {
 	pid       int  // the image's process id in its own namespace
 	network   bool // the instance has a network card
 	folders   bool // the instance has folders of the host
+	sockets   bool // the instance has host sockets
 	listeners int  // number of listening sockets
 	exec      execCall
 }
@@ -31,7 +32,6 @@ const allBits = ^uint64(0)
 // permitted returns the table, the most frequent calls first.
 func permitted(b bounds) []jail.Call {
 	permit := jail.Permit
-	one := func(arg int, n int) seccomp.Rule { return seccomp.In(arg, seccomp.One(uint32(n))) }
 	listeners := seccomp.Range{First: boot.FDListen, Last: uint32(boot.FDListen + b.listeners - 1)}
 	connections := seccomp.Range{First: uint32(boot.FDListen + b.listeners), Last: maxDescriptors - 1}
 	device := func(fd uint32, there bool) seccomp.Range {
@@ -41,17 +41,18 @@ func permitted(b bounds) []jail.Call {
 		return seccomp.One(fd)
 	}
 	packets, files := device(boot.FDPackets, b.network), device(boot.FDFiles, b.folders)
-	return []jail.Call{
+	requests := device(boot.FDSockets, b.sockets)
+	calls := []jail.Call{
 		permit(unix.SYS_FUTEX, "futex", "threads wait for and wake each other",
 			jail.PrivateFutex),
 		permit(unix.SYS_READ, "read", "standard input, packets, the wake-up event, entropy, files, connections",
 			jail.Where("fd is stdin, packets, the wake-up event, entropy, files or a connection",
 				seccomp.In(0, seccomp.One(boot.FDStdin), packets,
 					seccomp.Range{First: boot.FDWake, Last: boot.FDRandom}, files, connections))),
-		permit(unix.SYS_WRITE, "write", "standard output and error, control messages, packets, the wake-up event, files, connections",
-			jail.Where("fd is stdout, stderr, control, packets, the wake-up event, files or a connection",
+		permit(unix.SYS_WRITE, "write", "standard output and error, control messages, packets, the wake-up event, files, requests for sockets, connections",
+			jail.Where("fd is stdout, stderr, control, packets, the wake-up event, files, sockets or a connection",
 				seccomp.In(0, seccomp.Range{First: boot.FDStdout, Last: boot.FDControl}, packets,
-					seccomp.One(boot.FDWake), files, connections))),
+					seccomp.One(boot.FDWake), files, requests, connections))),
 		permit(unix.SYS_EPOLL_PWAIT, "epoll_pwait", "an idle program waits for packets, files and connections",
 			jail.Where("epfd is the epoll instance, sigmask is null",
 				one(0, boot.FDEpoll), seccomp.Equal(4, allBits, 0))),
@@ -105,4 +106,71 @@ func permitted(b bounds) []jail.Call {
 				seccomp.Equal(3, allBits, uint64(b.exec.envp)),
 				seccomp.Equal(4, allBits, unix.AT_EMPTY_PATH))),
 	}
+	return append(calls, socketCalls(requests, connections)...)
 }
+
+// Flags of messages that an image may use. None of them makes the kernel allocate, connect
+// or map anything.
+const (
+	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_MORE | unix.MSG_OOB
+	recvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_OOB | unix.MSG_CMSG_CLOEXEC
+)
+
+// socketCalls returns the calls on sockets that the image accepts or that the monitor
+// passes. They have one range of numbers, so each call is harmless on each of them. The
+// image can receive descriptors, from the monitor alone, and send none: sendmsg(2) is not
+// here.
+func socketCalls(requests, connections seccomp.Range) []jail.Call {
+	permit := jail.Permit
+	connection := seccomp.In(0, connections)
+	flags := func(arg int, permitted uint64) seccomp.Rule { return seccomp.Equal(arg, allBits&^permitted, 0) }
+	calls := []jail.Call{
+		permit(unix.SYS_WRITEV, "writev", "data from several buffers",
+			jail.Where("fd is a connection", connection)),
+		permit(unix.SYS_READV, "readv", "data for several buffers",
+			jail.Where("fd is a connection", connection)),
+		permit(unix.SYS_RECVFROM, "recvfrom", "a look at data; urgent data",
+			jail.Where("sockfd is a connection, flags are on a list", connection, flags(3, recvFlags))),
+		permit(unix.SYS_SENDTO, "sendto", "data of a connection",
+			jail.Where("sockfd is a connection, flags are on a list, dest_addr is null", connection, flags(3, sendFlags), seccomp.Equal(4, allBits, 0))),
+		permit(unix.SYS_RECVMSG, "recvmsg", "sockets that the monitor passes; data with control messages",
+			jail.Where("sockfd is sockets or a connection, flags are on a list", seccomp.In(0, requests, connections), flags(2, recvFlags))),
+		permit(unix.SYS_GETSOCKNAME, "getsockname", "the local address of a connection",
+			jail.Where("sockfd is a connection", connection)),
+		permit(unix.SYS_GETPEERNAME, "getpeername", "whether a connection stands",
+			jail.Where("sockfd is a connection", connection)),
+	}
+	for _, level := range optionLevels {
+		var get, set []seccomp.Range
+		for _, o := range boot.PassedOptions {
+			if o.Level != level.number {
+				continue
+			}
+			get = append(get, seccomp.One(uint32(o.Name)))
+			if o.Set {
+				set = append(set, seccomp.One(uint32(o.Name)))
+			}
+		}
+		at := one(1, level.number)
+		calls = append(calls,
+			permit(unix.SYS_SETSOCKOPT, "setsockopt", "options of "+level.name,
+				jail.Where("sockfd is a connection, level is "+level.name+", optname is on a list", connection, at, seccomp.In(2, set...))),
+			permit(unix.SYS_GETSOCKOPT, "getsockopt", "options of "+level.name,
+				jail.Where("sockfd is a connection, level is "+level.name+", optname is on a list", connection, at, seccomp.In(2, get...))))
+	}
+	return calls
+}
+
+// optionLevels are the levels of boot.PassedOptions.
+var optionLevels = []struct {
+	number int
+	name   string
+}{
+	{unix.SOL_SOCKET, "SOL_SOCKET"},
+	{unix.SOL_TCP, "SOL_TCP"},
+	{unix.SOL_IP, "SOL_IP"},
+	{unix.SOL_IPV6, "SOL_IPV6"},
+}
+
+// one returns a condition that argument arg is n.
+func one(arg, n int) seccomp.Rule { return seccomp.In(arg, seccomp.One(uint32(n))) }

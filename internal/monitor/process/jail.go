@@ -75,7 +75,10 @@ func enter(listeners, status int) error {
 	if err != nil {
 		return err
 	}
-	b := bounds{pid: req.Boot.PID, network: req.Boot.Net != nil, folders: len(req.Boot.Mounts) > 0, listeners: listeners}
+	b := bounds{
+		pid: req.Boot.PID, network: req.Boot.Net != nil, folders: len(req.Boot.Mounts) > 0,
+		sockets: req.Boot.Sockets, listeners: listeners,
+	}
 	b.exec.fd = image
 	b.exec.path, b.exec.argv, b.exec.envp = exec.Pointers()
 	code, err := jail.Filter(permitted(b))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/folders"
 	"github.com/pith-os/pith/internal/ninep"
@@ -18,8 +19,9 @@ type layout struct {
 	owned []int // the descriptors in jail that this process has opened
 
 	control, status *os.File
-	link            int             // the network card's socket; -1: no card
-	files           *folders.Server // nil: no folders
+	link            int              // the network card's socket; -1: no card
+	files           *folders.Server  // nil: no folders
+	sockets         *hostinet.Server // nil: no host sockets
 }
 
 // newLayout makes the descriptors that libos/boot describes. The image and the jail's status
@@ -63,6 +65,14 @@ func newLayout(c *instance.Launch, image int) (l *layout, err error) {
 	}
 	if len(c.Folders) > 0 {
 		l.files, err = l.folders(c.Folders)
+	} else {
+		err = l.nothing()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Sockets != nil {
+		l.sockets, err = l.hostSockets(*c.Sockets)
 	} else {
 		err = l.nothing()
 	}
@@ -144,6 +154,19 @@ func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 	return folders.New(fd, exports)
 }
 
+// hostSockets adds the socket to the server of host sockets and returns the server. The
+// image's end is non-blocking.
+func (l *layout) hostSockets(c hostinet.Config) (*hostinet.Server, error) {
+	fd, err := l.pair("sockets", unix.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(l.jail[len(l.jail)-1], true); err != nil {
+		return nil, errors.Join(fmt.Errorf("sockets socket: %w", err), unix.Close(fd))
+	}
+	return hostinet.New(fd, c), nil
+}
+
 // packets adds the network card's socket and returns the monitor's end. The link sets the
 // buffer of that end. The image's end is non-blocking.
 func (l *layout) packets() (int, error) {
@@ -180,5 +203,8 @@ func (l *layout) closeMonitor() {
 	}
 	if l.files != nil {
 		l.files.Close()
+	}
+	if l.sockets != nil {
+		l.sockets.Close()
 	}
 }

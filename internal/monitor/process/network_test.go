@@ -9,7 +9,6 @@ import (
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
-	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +25,7 @@ func (f networkFunc) Serve(ctx context.Context, l link.Link) error {
 // Needs and Open implement [instance.Network].
 func (networkFunc) Needs() []instance.Part { return nil }
 
-func (f networkFunc) Open(*netns.Namespace) (*instance.Plug, error) {
+func (f networkFunc) Open(*instance.Launch) (*instance.Plug, error) {
 	return &instance.Plug{Network: f, Card: boot.Net{MAC: "02:00:00:00:00:01"}}, nil
 }
 

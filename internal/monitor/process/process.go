@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/folders"
@@ -71,8 +72,9 @@ type running struct {
 	launch  *instance.Launch
 	how     string
 	control *os.File
-	link    link.Link       // the network card's link; nil: no card
-	files   *folders.Server // nil: no folders
+	link    link.Link        // the network card's link; nil: no card
+	files   *folders.Server  // nil: no folders
+	sockets *hostinet.Server // nil: no host sockets
 }
 
 func (r *running) How() string            { return r.how }
@@ -91,10 +93,14 @@ func (r *running) Acknowledge(string) {}
 
 // Tasks implements [instance.Running].
 func (r *running) Tasks() []func(context.Context) error {
-	if r.files == nil {
-		return nil
+	var tasks []func(context.Context) error
+	if r.files != nil {
+		tasks = append(tasks, func(context.Context) error { return r.files.Serve() })
 	}
-	return []func(context.Context) error{func(context.Context) error { return r.files.Serve() }}
+	if r.sockets != nil {
+		tasks = append(tasks, func(context.Context) error { return r.sockets.Serve() })
+	}
+	return tasks
 }
 
 // Receive implements [instance.Running].
@@ -116,6 +122,9 @@ func (r *running) Stop() error {
 	if r.files != nil {
 		r.files.Stop()
 	}
+	if r.sockets != nil {
+		r.sockets.Stop()
+	}
 	return r.control.Close()
 }
 
@@ -123,6 +132,9 @@ func (r *running) Stop() error {
 func (r *running) Result() (int, error) {
 	if r.files != nil {
 		r.files.Close()
+	}
+	if r.sockets != nil {
+		r.sockets.Close()
 	}
 	status, err := r.Reap()
 	if err != nil {

@@ -33,7 +33,7 @@ func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &running{launch: launch, control: l.control, files: l.files}
+	r := &running{launch: launch, control: l.control, files: l.files, sockets: l.sockets}
 	if l.link >= 0 {
 		if r.link, err = newLink(l); err != nil {
 			l.closeJail()
@@ -79,7 +79,9 @@ func (r *running) abandon(l *layout) error {
 
 // newRequest returns the request to the jail.
 func newRequest(l *instance.Launch, r jail.Request) request {
-	return request{Request: r, Args: byteStrings(l.Args), Env: byteStrings(l.Env), Boot: l.Boot}
+	boot := l.Boot
+	boot.Sockets = l.Sockets != nil
+	return request{Request: r, Args: byteStrings(l.Args), Env: byteStrings(l.Env), Boot: boot}
 }
 
 func byteStrings(list []string) [][]byte {

@@ -1,4 +1,4 @@
-package gateway
+package dns
 
 import (
 	"bytes"
@@ -50,7 +50,7 @@ func nameServers(text []byte) []netip.AddrPort {
 			continue
 		}
 		if a, err := netip.ParseAddr(f[1]); err == nil {
-			list = append(list, netip.AddrPortFrom(a, dnsPort))
+			list = append(list, netip.AddrPortFrom(a, Port))
 		}
 	}
 	return list
@@ -64,27 +64,69 @@ const localTTL = 10
 // if there is no name server. It only answers A, AAAA and PTR questions. It
 // returns nil if query is malformed.
 func answerLocally(ctx context.Context, query []byte) []byte {
-	var p dnsmessage.Parser
-	h, err := p.Start(query)
+	h, q, err := question(query)
 	if err != nil {
-		return nil
+		return malformed(query)
 	}
-	q, err := p.Question()
-	if err != nil {
-		return failure(query)
-	}
-	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	bodies, err := lookup(ctx, q)
 	var notFound *net.DNSError
-	h = dnsmessage.Header{ID: h.ID, Response: true, RecursionDesired: h.RecursionDesired, RecursionAvailable: true}
+	code := dnsmessage.RCodeSuccess
 	switch {
 	case errors.As(err, &notFound) && notFound.IsNotFound:
-		h.RCode = dnsmessage.RCodeNameError
+		code = dnsmessage.RCodeNameError
 	case err != nil:
 		return failure(query)
 	}
-	m := dnsmessage.Message{Header: h, Questions: []dnsmessage.Question{q}}
+	return pack(query, h, code, q, bodies)
+}
+
+// own answers a query for one of Names. It returns nil for any other query.
+func (d *Forwarder) own(query []byte) []byte {
+	h, q, err := question(query)
+	if err != nil {
+		return nil
+	}
+	addrs, ok := d.Names[strings.ToLower(strings.TrimSuffix(q.Name.String(), "."))]
+	if !ok {
+		return nil
+	}
+	var bodies []dnsmessage.ResourceBody
+	for _, a := range addrs {
+		switch {
+		case q.Type == dnsmessage.TypeA && a.Is4():
+			bodies = append(bodies, &dnsmessage.AResource{A: a.As4()})
+		case q.Type == dnsmessage.TypeAAAA && a.Is6():
+			bodies = append(bodies, &dnsmessage.AAAAResource{AAAA: a.As16()})
+		}
+	}
+	return pack(query, h, dnsmessage.RCodeSuccess, q, bodies)
+}
+
+// question returns the header and the first question of a query.
+func question(query []byte) (h dnsmessage.Header, q dnsmessage.Question, err error) {
+	var p dnsmessage.Parser
+	if h, err = p.Start(query); err == nil {
+		q, err = p.Question()
+	}
+	return h, q, err
+}
+
+// malformed returns the answer to a query without a question: nil if it has no header.
+func malformed(query []byte) []byte {
+	if len(query) < headerSize {
+		return nil
+	}
+	return failure(query)
+}
+
+// pack returns the answer to a query.
+func pack(query []byte, h dnsmessage.Header, code dnsmessage.RCode, q dnsmessage.Question, bodies []dnsmessage.ResourceBody) []byte {
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: h.ID, Response: true, RecursionDesired: h.RecursionDesired, RecursionAvailable: true, RCode: code},
+		Questions: []dnsmessage.Question{q},
+	}
 	for _, body := range bodies {
 		m.Answers = append(m.Answers, dnsmessage.Resource{
 			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: localTTL},

@@ -1,0 +1,469 @@
+package inet
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
+	"github.com/pith-os/pith/libos/socket"
+	"github.com/pith-os/pith/libos/sys/call"
+	"github.com/pith-os/pith/libos/wait"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+)
+
+// hostSocket is the common part of hostStream and hostDatagram: a socket of a
+// confined process. At first nobody knows which network it will use. When the
+// program connects it to an address outside, the monitor passes a socket of the
+// host. Anything else is within the image: listening, and connections to the
+// program's own addresses. Then, and not before, there is a socket of the stack.
+type hostSocket struct {
+	socket.Base
+	domain  int
+	options hostOptions
+
+	host   atomic.Pointer[platform.Host] // the host's socket; nil: none
+	inside atomic.Pointer[stackSocket]   // the stack's socket; nil: none yet
+	full   atomic.Bool                   // the last write to host found no room
+	// failed is an error of the connection that Ready has found and that no call
+	// has reported yet.
+	failed atomic.Int32
+
+	mu      sync.Mutex // guards the fields below, and changes of host and inside
+	peer    tcpip.FullAddress
+	bound   uint16            // port that the program has bound; 0: none
+	forward wait.Entry        // passes the events of inside on to Queue
+	pd      uintptr           // the runtime's pollDesc that PollOpen has attached; 0: none
+	polled  wait.Entry        // passes the events of Queue on to pd while there is no host
+	local   tcpip.FullAddress // of an accepted connection
+
+	watched atomic.Bool                   // Queue has entries
+	follows atomic.Pointer[platform.Host] // the socket whose edges goroutines pass on
+}
+
+// stackSocket is a socket of the stack.
+type stackSocket struct{ tableSocket }
+
+// tableSocket is a socket that appears in the tables of /proc/net.
+type tableSocket interface {
+	socket.Socket
+	tableState() (domain int, local, peer tcpip.FullAddress, state int)
+}
+
+func (s *hostSocket) init(domain, typ, proto int) {
+	s.Base.Init(domain, typ, proto)
+	s.domain = domain
+	s.Queue.Changed = s.watch
+	s.forward.Notify = func(ev wait.Events) { s.Queue.Notify(ev) }
+	s.polled.Notify = func(ev wait.Events) { platform.PollReady(s.pd, pollMode(ev)) }
+}
+
+// pollMode converts events to the directions of the runtime's poller.
+func pollMode(ev wait.Events) (m platform.Mode) {
+	if ev&(wait.In|wait.RdHup|wait.Hup|wait.Err) != 0 {
+		m |= platform.Readable
+	}
+	if ev&(wait.Out|wait.Hup|wait.Err) != 0 {
+		m |= platform.Writable
+	}
+	return m
+}
+
+// within returns the stack's socket, which it makes if there is none.
+func (s *hostSocket) within() tableSocket {
+	if in := s.inside.Load(); in != nil {
+		return in.tableSocket
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if in := s.inside.Load(); in != nil {
+		return in.tableSocket
+	}
+	made, errno := openStack(s.domain, s.Type(), s.Protocol())
+	if errno != 0 {
+		panic("inet: the stack makes no socket: " + errno.Name()) // it makes those that open accepts
+	}
+	for _, o := range s.options.list(nil) {
+		// The stack knows what hostOptions knows.
+		made.SetOption(int(int32(o.Level)), int(int32(o.Name)), o.Value)
+	}
+	made.Watch().Register(&s.forward, wait.In|wait.Pri|wait.Out|wait.RdHup)
+	s.inside.Store(&stackSocket{made})
+	return made
+}
+
+// isInside reports whether an address is the program's own.
+func isInside(full tcpip.FullAddress) bool {
+	a := unmapped(full.Addr)
+	if a.Len() == 0 || a == header.IPv4Any || header.IsV4LoopbackAddress(a) || a == header.IPv6Loopback {
+		return true
+	}
+	own := ownAddresses()
+	return a == own.addr4 || a == own.addr6 || a == own.linkLocal
+}
+
+// dial asks the monitor for a socket that is connected, or about to be, to an
+// address outside.
+func (s *hostSocket) dial(addr []byte, full tcpip.FullAddress) linux.Errno {
+	host, errno := hostSockets().ask(&boot.SocketRequest{
+		Op: boot.SocketConnect, Domain: uint8(s.domain), Type: uint8(s.Type()),
+		Peer: addr[:min(len(addr), boot.SocketAddrMax)], Options: s.options.list(nil),
+	})
+	if errno != 0 {
+		return errno
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peer = full
+	s.replace(host)
+	return 0
+}
+
+// replace sets the socket of the host, with s.mu held. The runtime's poller and
+// those who watch the queue follow it.
+func (s *hostSocket) replace(host *platform.Host) {
+	old := s.host.Swap(host)
+	if s.pd != 0 {
+		if old == nil {
+			s.Queue.Unregister(&s.polled)
+		}
+		if host != nil {
+			host.Attach(s.pd)
+		} else {
+			s.Queue.Register(&s.polled, wait.In|wait.Out|wait.RdHup)
+		}
+	}
+	if old != nil {
+		old.Close()
+	}
+	s.full.Store(false)
+	s.failed.Store(0)
+	if host != nil && s.watched.Load() {
+		s.follow(host)
+	}
+	s.Queue.Notify(wait.In | wait.Out)
+}
+
+// PollOpen implements file.Pollable.
+func (s *hostSocket) PollOpen(pd uintptr) linux.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pd = pd
+	if h := s.host.Load(); h != nil {
+		return h.Attach(pd)
+	}
+	s.Queue.Register(&s.polled, wait.In|wait.Out|wait.RdHup)
+	if in := s.inside.Load(); in != nil {
+		platform.PollReady(pd, pollMode(in.Ready()))
+	}
+	return 0
+}
+
+// PollClose implements file.Pollable.
+func (s *hostSocket) PollClose(pd uintptr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pd != pd {
+		return
+	}
+	if h := s.host.Load(); h != nil {
+		h.Detach(pd)
+	} else {
+		s.Queue.Unregister(&s.polled)
+	}
+	s.pd = 0
+}
+
+// watch starts to pass the host's edges on to the queue when the queue gets its
+// first entry. It continues until the socket is closed: a goroutine that stopped
+// earlier could leave an edge in the poller that nobody sees.
+func (s *hostSocket) watch(on bool) {
+	s.watched.Store(on)
+	if h := s.host.Load(); on && h != nil {
+		s.follow(h)
+	}
+}
+
+// directions are the two directions of the host's edges.
+var directions = [2]struct {
+	mode platform.Mode
+	ev   wait.Events
+}{
+	{platform.Readable, wait.In | wait.RdHup},
+	{platform.Writable, wait.Out},
+}
+
+// follow starts the goroutines that pass on the edges of a socket of the host.
+func (s *hostSocket) follow(host *platform.Host) {
+	if s.follows.Swap(host) == host {
+		return
+	}
+	for _, d := range directions {
+		go func() {
+			for host.Wait(d.mode) == 0 {
+				if d.mode == platform.Writable {
+					s.full.Store(false)
+				}
+				s.Queue.Notify(d.ev)
+			}
+		}()
+	}
+}
+
+// hostReady returns the level of the host's socket. The host reports edges
+// only, so finding the current state takes a look ahead.
+func (s *hostSocket) hostReady(h *platform.Host) (ev wait.Events) {
+	var b [1]byte
+	switch n, errno := h.Recv(b[:], linux.MSG_PEEK); {
+	case errno == linux.EAGAIN:
+	case errno != 0:
+		s.failed.Store(int32(errno))
+		ev = wait.In | wait.Err
+	case n == 0 && s.Type() == linux.SOCK_STREAM:
+		ev = wait.In | wait.RdHup
+	default:
+		ev = wait.In
+	}
+	if !s.full.Load() {
+		ev |= wait.Out
+	}
+	return ev
+}
+
+// takeFailed returns the error that Ready has found, once.
+func (s *hostSocket) takeFailed() linux.Errno {
+	if s.failed.Load() == 0 {
+		return 0
+	}
+	return linux.Errno(s.failed.Swap(0))
+}
+
+// wrote records whether the host has room.
+func (s *hostSocket) wrote(n int, errno linux.Errno) (int, linux.Errno) {
+	if errno == linux.EAGAIN {
+		s.full.Store(true)
+	}
+	return n, errno
+}
+
+// SetOption implements socket.Socket.
+func (s *hostSocket) SetOption(level, name int, val []byte) linux.Errno {
+	h := s.host.Load()
+	known, errno := s.options.set(s.domain, level, name, val)
+	switch {
+	case known && errno != 0:
+		return errno
+	case known:
+		if in := s.inside.Load(); in != nil {
+			errno = in.SetOption(level, name, val)
+		}
+		if _, set := boot.Passed(level, name); h != nil && set {
+			errno = h.SetOption(level, name, val)
+		}
+		return errno
+	}
+	if errno := s.Base.SetOption(level, name, val); errno != linux.ENOPROTOOPT || h != nil {
+		return errno
+	}
+	return s.within().SetOption(level, name, val)
+}
+
+// Option implements socket.Socket.
+func (s *hostSocket) Option(level, name int, val []byte) (int, linux.Errno) {
+	h := s.host.Load()
+	if h == nil {
+		if in := s.inside.Load(); in != nil {
+			return in.Option(level, name, val)
+		}
+		if n, ok := s.options.get(s.domain, level, name, val); ok {
+			return n, 0
+		}
+		if level == linux.SOL_SOCKET && (name == linux.SO_ERROR || name == linux.SO_ACCEPTCONN) {
+			return socket.PutInt(val, 0), 0
+		}
+		if n, errno := s.Base.Option(level, name, val); errno == 0 {
+			return n, 0
+		}
+		return s.within().Option(level, name, val)
+	}
+	if level == linux.SOL_SOCKET && name == linux.SO_ERROR {
+		if errno := s.takeFailed(); errno != 0 {
+			return socket.PutInt(val, int(errno)), 0
+		}
+	}
+	if read, _ := boot.Passed(level, name); read {
+		if n, errno := h.Option(level, name, val); errno == 0 {
+			return n, 0
+		}
+	}
+	if n, ok := s.options.get(s.domain, level, name, val); ok {
+		return n, 0
+	}
+	if level == linux.SOL_SOCKET && name == linux.SO_ACCEPTCONN {
+		return socket.PutInt(val, 0), 0
+	}
+	return s.Base.Option(level, name, val)
+}
+
+// Bind implements socket.Socket.
+func (s *hostSocket) Bind(addr []byte) linux.Errno {
+	if s.host.Load() != nil {
+		return linux.EINVAL
+	}
+	in := s.within()
+	errno := in.Bind(addr)
+	if errno == 0 {
+		_, local, _, _ := in.tableState()
+		s.mu.Lock()
+		s.bound = local.Port
+		s.mu.Unlock()
+	}
+	return errno
+}
+
+// LocalAddr implements socket.Socket.
+func (s *hostSocket) LocalAddr() ([]byte, linux.Errno) {
+	if h := s.host.Load(); h != nil {
+		return encode(nil, s.domain, s.hostLocal(h)), 0
+	}
+	if in := s.inside.Load(); in != nil {
+		return in.LocalAddr()
+	}
+	return encode(nil, s.domain, tcpip.FullAddress{}), 0
+}
+
+// hostLocal returns the local address that the program sees.
+func (s *hostSocket) hostLocal(h *platform.Host) tcpip.FullAddress {
+	s.mu.Lock()
+	full, peer := tcpip.FullAddress{Port: s.bound}, unmapped(s.peer.Addr)
+	local := s.local
+	s.mu.Unlock()
+	if local.Port != 0 {
+		return local
+	}
+	full.Addr = ownAddresses().addr4
+	if peer.Len() == 16 {
+		full.Addr = ownAddresses().addr6
+	}
+	if full.Port == 0 {
+		var name [linux.SockaddrMax]byte
+		if n, errno := h.Name(false, name[:]); errno == 0 && n >= 4 {
+			full.Port = uint16(name[2])<<8 | uint16(name[3])
+		}
+	}
+	return full
+}
+
+// PeerAddr implements socket.Socket.
+func (s *hostSocket) PeerAddr() ([]byte, linux.Errno) {
+	h := s.host.Load()
+	if h == nil {
+		if in := s.inside.Load(); in != nil {
+			return in.PeerAddr()
+		}
+		return nil, linux.ENOTCONN
+	}
+	var name [linux.SockaddrMax]byte
+	if _, errno := h.Name(true, name[:]); errno != 0 {
+		return nil, errno
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return encode(nil, s.domain, s.peer), 0
+}
+
+// Shutdown implements socket.Socket.
+func (s *hostSocket) Shutdown(how int) linux.Errno {
+	if h := s.host.Load(); h != nil {
+		return h.Shutdown(how)
+	}
+	return s.within().Shutdown(how)
+}
+
+// Listen implements socket.Socket.
+func (s *hostSocket) Listen(backlog int) linux.Errno {
+	if s.host.Load() != nil {
+		return linux.EINVAL
+	}
+	return s.within().Listen(backlog)
+}
+
+// Accept implements socket.Socket.
+func (s *hostSocket) Accept() (socket.Socket, linux.Errno) {
+	if in := s.inside.Load(); in != nil {
+		return in.Accept()
+	}
+	if s.Type() != linux.SOCK_STREAM {
+		return nil, linux.EOPNOTSUPP
+	}
+	return nil, linux.EINVAL
+}
+
+// Ioctl implements file.File.
+func (s *hostSocket) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
+	h := s.host.Load()
+	if h == nil {
+		return s.within().Ioctl(req, arg)
+	}
+	if req != linux.FIONREAD {
+		return interfaceIoctl(req, arg)
+	}
+	out, errno := call.At[int32](arg)
+	if errno == 0 {
+		// The host tells no more than it would give.
+		n, errno := h.Recv(make([]byte, tcpBufferDefault), linux.MSG_PEEK)
+		if errno != 0 && errno != linux.EAGAIN {
+			return 0, errno
+		}
+		*out = int32(max(n, 0))
+	}
+	return 0, errno
+}
+
+// Release implements file.File.
+func (s *hostSocket) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.host.Load(); h != nil {
+		if s.options.lingers() {
+			h.CloseLingering()
+		} else {
+			h.Close()
+		}
+	}
+	if in := s.inside.Load(); in != nil {
+		in.Watch().Unregister(&s.forward)
+		in.Release()
+	}
+}
+
+// tableState implements tableEntry.
+func (s *hostSocket) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, int) {
+	h := s.host.Load()
+	if h == nil {
+		if in := s.inside.Load(); in != nil {
+			return in.tableState()
+		}
+		return s.domain, tcpip.FullAddress{}, tcpip.FullAddress{}, linux.TCP_CLOSE
+	}
+	s.mu.Lock()
+	peer := s.peer
+	s.mu.Unlock()
+	state := linux.TCP_ESTABLISHED
+	if s.Type() == linux.SOCK_STREAM {
+		state = hostState(h)
+	}
+	return s.domain, s.hostLocal(h), peer, state
+}
+
+// hostState returns the TCP_* state of a connection of the host.
+func hostState(h *platform.Host) int {
+	var info [1]byte // its first byte is the state (struct tcp_info)
+	if n, errno := h.Option(linux.SOL_TCP, linux.TCP_INFO, info[:]); errno != 0 || n == 0 {
+		return linux.TCP_ESTABLISHED // the monitor is the peer: a socket that is no TCP socket
+	}
+	return int(info[0])
+}
