@@ -119,23 +119,13 @@ func (n *nucleus) alter(op, access, va, end uintptr, d *dropped) bool {
 //
 //go:nosplit
 func alike(op, access, old uintptr) (value uintptr, ok bool) {
-	switch op {
-	case changeMap:
-		return pteLazy | access, true
-	case changeNew:
-		return pteLazy | access, old == 0
-	case changeUnmap:
+	switch {
+	case op == changeMap, op == changeNew, op == changeProtect && old != 0:
+		return pteLazy | access, op != changeNew || old == 0
+	case op == changeUnmap:
 		return 0, true
-	case changeProtect:
-		if old != 0 {
-			return pteLazy | access, true
-		}
-	case changeCheck:
-		return old, old == 0
-	case changeCheckAll:
-		return old, old != 0
 	}
-	return old, true // changeDiscard, and access to what is not mapped
+	return old, (op != changeCheck || old == 0) && (op != changeCheckAll || old != 0)
 }
 
 // alterEntry does op to the PTE at e of the page va. Its value is old.
