@@ -31,7 +31,8 @@ var monitors = []monitor{
 }
 
 // emulatedScale multiplies timeouts, Go's (GO_TEST_TIMEOUT_SCALE) and our own, where
-// QEMU translates instructions.
+// QEMU translates instructions, or KVM interprets those at CPL 0: a change of a mapping
+// then takes a hundred times as long.
 const emulatedScale = 3
 
 func monitorNames() []string {
@@ -74,8 +75,10 @@ func scaleOf(ctx context.Context, m monitor) (int, error) {
 	case plain, "process":
 		return 1, nil
 	case "kvm":
-		// KVM may interpret code at CPL 0. Tests run at CPL 3.
-		_, err := probe.Run(ctx)
+		found, err := probe.Run(ctx)
+		if found.Interpreted {
+			return emulatedScale, err
+		}
 		return 1, err
 	}
 	if accelerator(ctx) == qemu.TCG {
