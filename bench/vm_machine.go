@@ -14,6 +14,7 @@ import (
 	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/monitor/qemu"
+	"github.com/pith-os/pith/internal/policy"
 	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
@@ -102,7 +103,7 @@ func hardware(memory int) []string {
 // plug connects the machine's network card to a gateway of this process, as
 // pith run does.
 func (m *vm) plug(ctx context.Context) (net boot.Net, socket *os.File, err error) {
-	g, err := gateway.New(gateway.Config{})
+	g, err := gateway.New(gateway.Config{Reach: policy.Options{HostLoopback: true}})
 	if err != nil {
 		return net, nil, err
 	}

@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/pith-os/pith/internal/dns"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -30,7 +34,7 @@ func nameServer(t *testing.T) netip.AddrPort {
 		var m dnsmessage.Message
 		if err := m.Unpack(query); err != nil || len(m.Questions) != 1 {
 			t.Errorf("the name server cannot read %x: %v", query, err)
-			return failure(query)
+			return nil
 		}
 		m.Response, m.Additionals = true, nil
 		if m.Questions[0].Type == dnsmessage.TypeA {
@@ -61,8 +65,13 @@ func nameServer(t *testing.T) netip.AddrPort {
 			if err != nil {
 				return
 			}
-			if q, err := readMessage(c); err == nil {
-				writeMessage(c, answer(q))
+			var size [2]byte // RFC 1035 §4.2.2
+			if _, err := io.ReadFull(c, size[:]); err == nil {
+				query := make([]byte, binary.BigEndian.Uint16(size[:]))
+				if _, err := io.ReadFull(c, query); err == nil {
+					a := answer(query)
+					c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
+				}
 			}
 			c.Close()
 		}
@@ -73,7 +82,7 @@ func nameServer(t *testing.T) netip.AddrPort {
 // resolver returns Go's resolver with the guest's name server.
 func (v *guest) resolver(t testing.TB, server netip.Addr, tcp bool) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
-		to := netip.AddrPortFrom(server, dnsPort)
+		to := netip.AddrPortFrom(server, dns.Port)
 		if tcp || strings.HasPrefix(network, "tcp") {
 			return v.dial(to)
 		}
@@ -89,7 +98,7 @@ func TestDNSIsForwarded(t *testing.T) {
 	}
 	dead := netip.MustParseAddrPort(silent.LocalAddr().String())
 	silent.Close() // its port now refuses queries
-	g.cfg.Resolvers = []netip.AddrPort{dead, nameServer(t)}
+	g.dns.Servers = []netip.AddrPort{dead, nameServer(t)}
 	for _, server := range []netip.Addr{g.addrs.dns4, g.addrs.dns6} {
 		for _, tcp := range []bool{false, true} {
 			t.Run(fmt.Sprintf("by %s, TCP %v", server, tcp), func(t *testing.T) {
@@ -122,7 +131,7 @@ func TestDNSAnswersFromHostsWithoutANameServer(t *testing.T) {
 		t.Skip("the host does not know localhost:", err)
 	}
 	g, v := newGuest(t, Config{Resolvers: []netip.AddrPort{}})
-	c := v.dialUDP(t, 0, netip.AddrPortFrom(g.addrs.dns4, dnsPort))
+	c := v.dialUDP(t, 0, netip.AddrPortFrom(g.addrs.dns4, dns.Port))
 	for _, tt := range []struct {
 		name string
 		typ  dnsmessage.Type
@@ -161,25 +170,10 @@ func TestDNSAnswersFromHostsWithoutANameServer(t *testing.T) {
 	}
 }
 
-func TestNameServersOfResolvConf(t *testing.T) {
-	text := "# comment\nsearch example\nnameserver 127.0.0.53\n  nameserver\t2001:db8::1 \nnameserver fe80::1%eth0\nnameserver bogus\nnameserver"
-	got := fmt.Sprint(nameServers([]byte(text)))
-	if want := "[127.0.0.53:53 [2001:db8::1]:53 [fe80::1%eth0]:53]"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
-func TestReverseNames(t *testing.T) {
-	for name, want := range map[string]string{
-		"4.3.2.1.in-addr.arpa": "1.2.3.4",
-		"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6.arpa": "2001:db8::1",
-		"3.2.1.in-addr.arpa": "",
-		"x.ip6.arpa":         "",
-		"localhost":          "",
-	} {
-		got, ok := reverseName(name)
-		if ok != (want != "") || ok && got.String() != want {
-			t.Errorf("%s: %v, %v; want %q", name, got, ok, want)
-		}
+func TestTheHostHasAName(t *testing.T) {
+	g, v := newGuest(t, Config{Resolvers: []netip.AddrPort{}})
+	got, err := v.resolver(t, g.addrs.dns4, false).LookupHost(t.Context(), HostName)
+	if want := []string{"10.0.2.2", "fd00:7069:7468::2"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%s is %v, %v, want %v", HostName, got, err, want)
 	}
 }

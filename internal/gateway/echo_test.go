@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/policy"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -86,8 +87,8 @@ func TestPing(t *testing.T) {
 	}
 }
 
-func TestPingOfADeniedNetworkIsProhibited(t *testing.T) {
-	w := newWire(t, Config{Deny: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+func TestPingOfADeniedNetworkIsRefused(t *testing.T) {
+	w := newWire(t, Config{Reach: policy.Options{Rules: []policy.Rule{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}}})
 	seeds := seedFrames()
 	arpRequest, pingBeyond := seeds[0], seeds[7]
 	if err := w.link.WritePackets([]link.Packet{{arpRequest}, {pingBeyond}}); err != nil {
@@ -99,7 +100,7 @@ func TestPingOfADeniedNetworkIsProhibited(t *testing.T) {
 		}
 		m := header.ICMPv4(p[header.IPv4MinimumSize:])
 		quoted := header.IPv4(m.Payload())
-		return m.Type() == header.ICMPv4DstUnreachable && m.Code() == header.ICMPv4AdminProhibited &&
+		return m.Type() == header.ICMPv4DstUnreachable && m.Code() == header.ICMPv4PortUnreachable &&
 			quoted.TransportProtocol() == header.ICMPv4ProtocolNumber
 	})
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/pith-os/pith/internal/dns"
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/policy"
 	"github.com/pith-os/pith/libos/boot"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -70,7 +72,7 @@ func FuzzFrames(f *testing.F) {
 	udp, tcp := netip.MustParseAddrPort(echo.LocalAddr().String()), netip.MustParseAddrPort(l.Addr().String())
 
 	f.Fuzz(func(t *testing.T, input []byte) {
-		g, err := New(Config{Resolvers: []netip.AddrPort{udp}, MaxTCP: 8, MaxUDP: 8, MaxDNS: 2})
+		g, err := New(Config{Resolvers: []netip.AddrPort{udp}, MaxTCP: 8, MaxUDP: 8, MaxDNS: 2, Reach: policy.Options{HostLoopback: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,9 +164,9 @@ func seedFrames() [][]byte {
 	return [][]byte{
 		frame(broadcastMAC, uint16(arp.ProtocolNumber), who),
 		frame(gw, v4, ip4(gw4, tcp, syn(81))),
-		frame(gw, v4, ip4(dns4, tcp, syn(dnsPort))),
+		frame(gw, v4, ip4(dns4, tcp, syn(dns.Port))),
 		frame(gw, v4, ip4(far4, udp, datagram(8, []byte("hello")))),
-		frame(gw, v4, ip4(dns4, udp, datagram(dnsPort, query))),
+		frame(gw, v4, ip4(dns4, udp, datagram(dns.Port, query))),
 		frame(broadcastMAC, v4, udp4(header.IPv4Any, header.IPv4Broadcast, dhcpClientPort, dhcpServerPort, discover.ToBytes())),
 		frame(gw, v4, ip4(gw4, icmp4, echo(8))),
 		frame(gw, v4, ip4(far4, icmp4, echo(8))),

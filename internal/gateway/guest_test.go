@@ -45,6 +45,7 @@ func newGuest(t testing.TB, cfg Config) (*Gateway, *guest) {
 func newGuestOver(t testing.TB, cfg Config, offload bool) (*Gateway, *guest) {
 	t.Helper()
 	checkLeaks(t)
+	cfg.Reach.HostLoopback = true // there are the tests' servers
 	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/policy"
+
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
@@ -149,16 +151,16 @@ func isReset(err error) bool {
 }
 
 func TestRefusalAndUnreachability(t *testing.T) {
-	g, v := newGuest(t, Config{Deny: []netip.Prefix{
-		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"),
-	}})
+	g, v := newGuest(t, Config{Reach: policy.Options{Rules: []policy.Rule{
+		{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Prefix: netip.MustParsePrefix("2001:db8::/32"), Port: 80},
+	}}})
 	l, closed := listenHost(t, g, false)
 	l.Close()
 	for _, tt := range []struct{ name, addr, want string }{
 		{"a closed port", closed.String(), "refused"},
 		{"the name server's other ports", "10.0.2.3:80", "refused"},
-		{"a denied IPv4 network", "192.0.2.1:80", "no route"},
-		{"a denied IPv6 network", "[2001:db8::1]:80", "unreachable"},
+		{"a denied IPv4 network", "192.0.2.1:80", "refused"},
+		{"a denied IPv6 network", "[2001:db8::1]:80", "refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Now()
@@ -178,7 +180,7 @@ func TestRefusalAndUnreachability(t *testing.T) {
 }
 
 func TestTargetNeverLeadsToLoopbackUnasked(t *testing.T) {
-	g, err := New(Config{NoLoopback: true})
+	g, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,8 +196,8 @@ func TestTargetNeverLeadsToLoopbackUnasked(t *testing.T) {
 	}
 }
 
-func TestLoopbackCanBeForbidden(t *testing.T) {
-	g, v := newGuest(t, Config{NoLoopback: true})
+func TestLoopbackCanBeDenied(t *testing.T) {
+	g, v := newGuest(t, Config{Reach: policy.Options{Rules: []policy.Rule{{Prefix: netip.MustParsePrefix("10.0.2.2/32")}, {Prefix: netip.MustParsePrefix("fd00:7069:7468::2/128")}}}})
 	_, addr := listenHost(t, g, false)
 	if c, err := v.dial(addr); err == nil {
 		c.Close()
@@ -321,7 +323,7 @@ func TestBulkTransferIsIntact(t *testing.T) {
 
 func TestGatewayServesOneGuestAfterAnother(t *testing.T) {
 	checkLeaks(t)
-	g, err := New(Config{})
+	g, err := New(Config{Reach: policy.Options{HostLoopback: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
 )
 
 // described is a monitor that has only a description.
@@ -27,7 +26,7 @@ var errStarted = errors.New("started")
 // plugs is a network that needs these parts.
 type plugs []Part
 
-func (p plugs) Needs() []Part                      { return p }
+func (p plugs) Needs() []Part             { return p }
 func (plugs) Open(*Launch) (*Plug, error) { return nil, errors.New("opened") }
 
 func TestEachMistakeNamesItsPart(t *testing.T) {

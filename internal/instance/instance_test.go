@@ -21,6 +21,7 @@ import (
 	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/internal/netns/netnstest"
 	"github.com/pith-os/pith/internal/network"
+	"github.com/pith-os/pith/internal/policy"
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 
@@ -298,7 +299,7 @@ func TestNetworkThatDiesIsAnErrorOfTheProgramsConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		g, err := gateway.New(gateway.Config{})
+		g, err := gateway.New(gateway.Config{Reach: policy.Options{HostLoopback: true}})
 		if err != nil {
 			t.Fatal(err)
 		}

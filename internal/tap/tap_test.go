@@ -17,6 +17,7 @@ import (
 
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -363,7 +364,7 @@ func TestConnectionsPassWithTheirOffloads(t *testing.T) {
 			if c.plain {
 				ends[0], ends[1] = noOffload{ends[0]}, noOffload{ends[1]}
 			}
-			gw, err := gateway.New(gateway.Config{})
+			gw, err := gateway.New(gateway.Config{Reach: policy.Options{HostLoopback: true}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pith-os/pith/internal/gateway"
 	packetlink "github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/policy"
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/inet/dhcp"
 	"github.com/pith-os/pith/libos/platform"
@@ -57,7 +58,7 @@ func served(t *testing.T) device {
 // serve runs a gateway on l.
 func serve(t *testing.T, l packetlink.Link) {
 	t.Helper()
-	g, err := gateway.New(gateway.Config{MTU: 1400})
+	g, err := gateway.New(gateway.Config{MTU: 1400, Reach: policy.Options{HostLoopback: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/pith-os/pith/internal/device/net/vhostuser"
 	"github.com/pith-os/pith/internal/gateway"
 	"github.com/pith-os/pith/internal/link"
+	"github.com/pith-os/pith/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -153,7 +154,7 @@ func frames(t *testing.T, mtu int) network {
 	}
 	file := os.NewFile(uintptr(fds[1]), "frames")
 	return network{
-		gateway: gateway.Config{MTU: mtu},
+		gateway: gateway.Config{MTU: mtu, Reach: policy.Options{HostLoopback: true}},
 		link:    l,
 		args:    []string{"-netdev", "dgram,id=net,local.type=fd,local.str=3"},
 		file:    file,
