@@ -3,12 +3,14 @@ package gateway
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pith-os/pith/internal/dns"
@@ -20,16 +22,7 @@ import (
 // It answers every question for an A record with 192.0.2.53.
 func nameServer(t *testing.T) netip.AddrPort {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { pc.Close() })
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	pc, l := listenBoth(t)
 	answer := func(query []byte) []byte {
 		var m dnsmessage.Message
 		if err := m.Unpack(query); err != nil || len(m.Questions) != 1 {
@@ -77,6 +70,33 @@ func nameServer(t *testing.T) netip.AddrPort {
 		}
 	}()
 	return netip.MustParseAddrPort(pc.LocalAddr().String())
+}
+
+// listenBoth listens on one UDP and TCP port of the loopback interface. The kernel chooses
+// a port that is free for UDP. It may be taken for TCP, so listenBoth then tries another.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", pc.LocalAddr().String())
+		if errors.Is(err, syscall.EADDRINUSE) {
+			pc.Close()
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			pc.Close()
+			l.Close()
+		})
+		return pc, l
+	}
+	t.Fatal("no port is free for UDP and TCP")
+	return nil, nil
 }
 
 // resolver returns Go's resolver with the guest's name server.

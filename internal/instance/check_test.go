@@ -53,7 +53,7 @@ func TestEachMistakeNamesItsPart(t *testing.T) {
 		part   Part
 		want   string
 	}{
-		"no monitor":          {func(s *Spec) { s.Monitor = nil }, Runner, "none"},
+		"no monitor":          {func(s *Spec) { s.Monitor = nil }, Runner, "no monitor"},
 		"too little memory":   {func(s *Spec) { s.Memory = 1 << 20 }, Memory, "1M is too little: give at least 8M"},
 		"a piece of a page":   {func(s *Spec) { s.HugePages, s.Memory = true, 65<<20 }, Memory, "65M is not a multiple of 2M"},
 		"too many CPUs":       {func(s *Spec) { s.CPUs = MaxCPUs + 1 }, CPUs, "from 1 to 64"},

@@ -228,7 +228,7 @@ func TestListenerOutlivesItsInstances(t *testing.T) {
 		var waiting net.Conn
 		for n, name := range []string{"first", "second"} {
 			s := spec("serve", name)
-			s.Network, s.Ports = network.User{}, []instance.Port{{Number: 80, Socket: socket}}
+			s.Network, s.Ports = network.User{Policy: policy.Options{HostLoopback: true}}, []instance.Port{{Number: 80, Socket: socket}}
 			i := start(t, s)
 			await(t, i, s, "ready")
 			if waiting != nil { // the second instance serves clients that came before it
@@ -261,7 +261,7 @@ func TestSocketThatIsOnlyBoundListensWhileTheProgramDoes(t *testing.T) {
 			t.Fatalf("%v, %v", c, err)
 		}
 		s := spec("serve", "hello")
-		s.Network, s.Ports = network.User{}, []instance.Port{{Number: 80, Socket: socket}}
+		s.Network, s.Ports = network.User{Policy: policy.Options{HostLoopback: true}}, []instance.Port{{Number: 80, Socket: socket}}
 		i := start(t, s)
 		await(t, i, s, "ready")
 		if got := greeting(t, addr); got != "hello" {
@@ -343,14 +343,17 @@ func TestNetworkWorksInANamespaceOfTheHost(t *testing.T) {
 		peer := fmt.Sprintf("10.0.2.2:%d", l.Addr().(*net.TCPAddr).Port)
 
 		s := spec("network", peer)
-		s.Network = network.User{}
+		s.Network = network.User{Policy: policy.Options{HostLoopback: true}}
 		if code, err := start(t, s).Wait(); code != 3 || err != nil || !strings.Contains(output(t, s), "refused") {
 			t.Errorf("from the caller's namespace: %d, %v, %q", code, err, output(t, s))
 		}
 
 		s = spec("network", peer)
-		s.Network, s.Namespace = network.User{}, ns
+		s.Network, s.Namespace = network.User{Policy: policy.Options{HostLoopback: true}}, ns
 		i := start(t, s)
+		if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
 		c, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
