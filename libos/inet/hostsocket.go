@@ -36,12 +36,19 @@ type hostSocket struct {
 	peer    tcpip.FullAddress
 	bound   uint16            // port that the program has bound; 0: none
 	forward wait.Entry        // passes the events of inside on to Queue
-	pd      uintptr           // the runtime's pollDesc that PollOpen has attached; 0: none
-	polled  wait.Entry        // passes the events of Queue on to pd while there is no host
+	pollers []*poller         // the runtime's pollDescs, one for each descriptor that polls
 	local   tcpip.FullAddress // of an accepted connection
 
 	watched atomic.Bool                   // Queue has entries
 	follows atomic.Pointer[platform.Host] // the socket whose edges goroutines pass on
+}
+
+// poller is a pollDesc of the runtime. The host's socket sends its events to it
+// directly, if it is the only one. Otherwise it gets them from the queue.
+type poller struct {
+	pd     uintptr
+	entry  wait.Entry // in the queue
+	queued bool
 }
 
 // stackSocket is a socket of the stack.
@@ -58,7 +65,6 @@ func (s *hostSocket) init(domain, typ, proto int) {
 	s.domain = domain
 	s.Queue.Changed = s.watch
 	s.forward.Notify = func(ev wait.Events) { s.Queue.Notify(ev) }
-	s.polled.Notify = func(ev wait.Events) { platform.PollReady(s.pd, pollMode(ev)) }
 }
 
 // pollMode converts events to the directions of the runtime's poller.
@@ -126,16 +132,7 @@ func (s *hostSocket) dial(addr []byte, full tcpip.FullAddress) linux.Errno {
 // those who watch the queue follow it.
 func (s *hostSocket) replace(host *platform.Host) {
 	old := s.host.Swap(host)
-	if s.pd != 0 {
-		if old == nil {
-			s.Queue.Unregister(&s.polled)
-		}
-		if host != nil {
-			host.Attach(s.pd)
-		} else {
-			s.Queue.Register(&s.polled, wait.In|wait.Out|wait.RdHup)
-		}
-	}
+	s.poll(host)
 	if old != nil {
 		old.Close()
 	}
@@ -147,18 +144,37 @@ func (s *hostSocket) replace(host *platform.Host) {
 	s.Queue.Notify(wait.In | wait.Out)
 }
 
+// poll sends the events of the socket to the pollers, with s.mu held. It is
+// called after each change of the pollers or of the host's socket.
+func (s *hostSocket) poll(host *platform.Host) {
+	for _, p := range s.pollers {
+		direct := host != nil && len(s.pollers) == 1
+		switch {
+		case direct:
+			if p.queued {
+				s.Queue.Unregister(&p.entry)
+				p.queued = false
+			}
+			host.Attach(p.pd) // fails only if the socket is closed, which wakes everybody
+		case !p.queued:
+			if host != nil {
+				host.Detach(p.pd)
+			}
+			s.Queue.Register(&p.entry, wait.In|wait.Out|wait.RdHup)
+			p.queued = true
+			platform.PollReady(p.pd, platform.Readable|platform.Writable) // for what it may have missed
+		}
+	}
+}
+
 // PollOpen implements file.Pollable.
 func (s *hostSocket) PollOpen(pd uintptr) linux.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pd = pd
-	if h := s.host.Load(); h != nil {
-		return h.Attach(pd)
-	}
-	s.Queue.Register(&s.polled, wait.In|wait.Out|wait.RdHup)
-	if in := s.inside.Load(); in != nil {
-		platform.PollReady(pd, pollMode(in.Ready()))
-	}
+	p := &poller{pd: pd}
+	p.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, pollMode(ev)) }
+	s.pollers = append(s.pollers, p)
+	s.poll(s.host.Load())
 	return 0
 }
 
@@ -166,15 +182,20 @@ func (s *hostSocket) PollOpen(pd uintptr) linux.Errno {
 func (s *hostSocket) PollClose(pd uintptr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pd != pd {
+	h := s.host.Load()
+	for i, p := range s.pollers {
+		if p.pd != pd {
+			continue
+		}
+		if p.queued {
+			s.Queue.Unregister(&p.entry)
+		} else {
+			h.Detach(pd)
+		}
+		s.pollers = append(s.pollers[:i:i], s.pollers[i+1:]...)
+		s.poll(h)
 		return
 	}
-	if h := s.host.Load(); h != nil {
-		h.Detach(pd)
-	} else {
-		s.Queue.Unregister(&s.polled)
-	}
-	s.pd = 0
 }
 
 // watch starts to pass the host's edges on to the queue when the queue gets its

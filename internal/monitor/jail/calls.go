@@ -19,6 +19,15 @@ type Call struct {
 // Permit returns a row.
 func Permit(number uint32, name, reason string, b Bound) Call { return Call{number, name, reason, b} }
 
+// Calls returns how many system calls a table permits. A call may have several rows.
+func Calls(table []Call) int {
+	numbers := map[uint32]bool{}
+	for _, c := range table {
+		numbers[c.Number] = true
+	}
+	return len(numbers)
+}
+
 // Bound is the conditions of a row on the arguments.
 type Bound struct {
 	Text  string         // the Rules in English; empty: no rules

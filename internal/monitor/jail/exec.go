@@ -93,6 +93,16 @@ func KeepOnly(first, last int) error {
 	return nil
 }
 
+// MoveAbove moves a descriptor, which is closed on execution, to the lowest free number from
+// first on. It returns the new number.
+func MoveAbove(fd int, first uint64) (int, error) {
+	moved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, int(first))
+	if err != nil {
+		return -1, fmt.Errorf("move descriptor %d to %d: %w", fd, first, err)
+	}
+	return moved, unix.Close(fd)
+}
+
 // closeFrom closes every descriptor from first on.
 func closeFrom(first int) error {
 	err := unix.CloseRange(uint(first), ^uint(0)>>32, 0)

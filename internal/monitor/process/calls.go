@@ -15,7 +15,9 @@ type bounds struct {
 	folders   bool // the instance has folders of the host
 	sockets   bool // the instance has host sockets
 	listeners int  // number of listening sockets
-	exec      execCall
+	// descriptors is RLIMIT_NOFILE of the image: all its descriptors are below.
+	descriptors uint32
+	exec        execCall
 }
 
 // execCall has the arguments of the only execveat(2), which starts the image.
@@ -24,7 +26,7 @@ type execCall struct {
 	path, argv, envp uintptr
 }
 
-// maxDescriptors is RLIMIT_NOFILE of an image.
+// maxDescriptors is the largest RLIMIT_NOFILE of an image.
 const maxDescriptors = 1 << 16
 
 const allBits = ^uint64(0)
@@ -33,7 +35,7 @@ const allBits = ^uint64(0)
 func permitted(b bounds) []jail.Call {
 	permit := jail.Permit
 	listeners := seccomp.Range{First: boot.FDListen, Last: uint32(boot.FDListen + b.listeners - 1)}
-	connections := seccomp.Range{First: uint32(boot.FDListen + b.listeners), Last: maxDescriptors - 1}
+	connections := seccomp.Range{First: uint32(boot.FDListen + b.listeners), Last: b.descriptors - 1}
 	device := func(fd uint32, there bool) seccomp.Range {
 		if !there {
 			return seccomp.Range{First: fd, Last: fd - 1} // an empty range
@@ -126,8 +128,6 @@ func socketCalls(requests, connections seccomp.Range) []jail.Call {
 	flags := func(arg int, permitted uint64) seccomp.Rule { return seccomp.Equal(arg, allBits&^permitted, 0) }
 	calls := []jail.Call{
 		permit(unix.SYS_WRITEV, "writev", "data from several buffers",
-			jail.Where("fd is a connection", connection)),
-		permit(unix.SYS_READV, "readv", "data for several buffers",
 			jail.Where("fd is a connection", connection)),
 		permit(unix.SYS_RECVFROM, "recvfrom", "a look at data; urgent data",
 			jail.Where("sockfd is a connection, flags are on a list", connection, flags(3, recvFlags))),

@@ -20,9 +20,9 @@ const (
 )
 
 // table is the table of some instance. The text of the table is the same for all instances.
-var table = permitted(bounds{pid: 1})
+var table = permitted(bounds{pid: 1, descriptors: maxDescriptors})
 
-func TestAtMost24SystemCalls(t *testing.T) { jailtest.Check(t, table, 24) }
+func TestAtMost32SystemCalls(t *testing.T) { jailtest.Check(t, table, 32) }
 
 func TestTableOfTheDocument(t *testing.T) {
 	jailtest.Document(t, document, tableStart, tableEnd, table, *update)
@@ -30,9 +30,9 @@ func TestTableOfTheDocument(t *testing.T) {
 
 func TestFilterFitsEveryInstance(t *testing.T) {
 	for _, b := range []bounds{
-		{pid: 1},
-		{pid: 4194304, network: true, listeners: 1},
-		{pid: 1, network: true, folders: true, listeners: 1000, exec: execCall{1008, 0xc000000001, 0xc000001000, 0xc000002000}},
+		{pid: 1, descriptors: 1024},
+		{pid: 4194304, network: true, sockets: true, listeners: 1, descriptors: maxDescriptors},
+		{pid: 1, network: true, folders: true, sockets: true, listeners: 1000, descriptors: maxDescriptors, exec: execCall{maxDescriptors, 0xc000000001, 0xc000001000, 0xc000002000}},
 	} {
 		code, err := jail.Filter(permitted(b))
 		if err != nil {

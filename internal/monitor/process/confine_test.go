@@ -106,7 +106,7 @@ func checkDescriptors(t *testing.T, pid int) {
 		got = append(got, e.Name()+" "+kind)
 	}
 	want := []string{"0 pipe", "1 pipe", "2 pipe", "3 socket", "4 /dev/null", "5 anon_inode",
-		"6 anon_inode", "7 /dev/urandom", "8 /dev/null"}
+		"6 anon_inode", "7 /dev/urandom", "8 /dev/null", "9 /dev/null"}
 	for i := range want {
 		if len(got) != len(want) || !strings.HasPrefix(got[i], want[i]) {
 			t.Fatalf("descriptors %q, want %q", got, want)

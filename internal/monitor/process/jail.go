@@ -15,8 +15,9 @@ import (
 const jailName = "pith-jail"
 
 // The jail starts with the descriptors that package boot numbers. The listening sockets are
-// the last of them. The image's file and the status socket follow. execveat(2) closes both,
-// and the first connections get their numbers.
+// the last of them. The image's file and the status socket follow. The jail moves the file to
+// a number that the image's limit excludes. execveat(2) closes both, and the first connections
+// get their old numbers.
 func imageFD(listeners int) int  { return boot.FDListen + listeners }
 func statusFD(listeners int) int { return boot.FDListen + listeners + 1 }
 
@@ -57,8 +58,15 @@ func enter(listeners, status int) error {
 	if err := jail.KeepOnly(image, status); err != nil {
 		return err
 	}
-	limits, err := resourceLimits(&req)
+	descriptors, err := descriptorLimit()
 	if err != nil {
+		return err
+	}
+	limits, err := resourceLimits(&req, descriptors)
+	if err != nil {
+		return err
+	}
+	if image, err = jail.MoveAbove(image, descriptors); err != nil {
 		return err
 	}
 	root, err := req.Enter(image)
@@ -77,7 +85,7 @@ func enter(listeners, status int) error {
 	}
 	b := bounds{
 		pid: req.Boot.PID, network: req.Boot.Net != nil, folders: len(req.Boot.Mounts) > 0,
-		sockets: req.Boot.Sockets, listeners: listeners,
+		sockets: req.Boot.Sockets, listeners: listeners, descriptors: uint32(descriptors),
 	}
 	b.exec.fd = image
 	b.exec.path, b.exec.argv, b.exec.envp = exec.Pointers()

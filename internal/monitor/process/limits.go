@@ -1,6 +1,8 @@
 package process
 
 import (
+	"os"
+
 	"github.com/pith-os/pith/internal/monitor/jail"
 
 	"golang.org/x/sys/unix"
@@ -23,15 +25,26 @@ const (
 // eighth is for holes in the heap, which the runtime extends by 4 MiB at a time.
 func memoryLimit(memory uint64) uint64 { return memory + memory/8 + memorySlack }
 
+// descriptorLimit returns RLIMIT_NOFILE of an image. One number above it is left, for the
+// image's own descriptor: execveat(2) may name that number, and no descriptor that the image
+// gets later can have it.
+func descriptorLimit() (uint64, error) {
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
+		return 0, os.NewSyscallError("getrlimit", err)
+	}
+	return min(maxDescriptors, own.Cur-1), nil
+}
+
 // resourceLimits returns the limits of an image (getrlimit(2)). It sets no RLIMIT_AS, because
 // a Go runtime reserves address space that it never uses.
-func resourceLimits(req *request) ([]jail.Limit, error) {
+func resourceLimits(req *request, descriptors uint64) ([]jail.Limit, error) {
 	threads, err := req.ThreadLimit(maxThreads)
 	if err != nil {
 		return nil, err
 	}
 	most := map[int]uint64{
-		unix.RLIMIT_NOFILE: maxDescriptors,
+		unix.RLIMIT_NOFILE: descriptors,
 		unix.RLIMIT_STACK:  maxStack,
 		unix.RLIMIT_NPROC:  threads,
 	}

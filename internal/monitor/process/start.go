@@ -53,7 +53,7 @@ func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 		return nil, errors.Join(err, r.abandon(l), r.Kill())
 	}
 	l.status.Close()
-	r.how = fmt.Sprintf("namespaces: %s; root: %s; %d system calls", r.Namespaces, report.Root, len(permitted(bounds{})))
+	r.how = fmt.Sprintf("namespaces: %s; root: %s; %d system calls", r.Namespaces, report.Root, jail.Calls(permitted(bounds{})))
 	return r, nil
 }
 

@@ -221,7 +221,6 @@ DATA runtime·pithgatetab+11(SB)/1, $GATE_HOST	// munmap
 DATA runtime·pithgatetab+13(SB)/1, $GATE_HOST	// rt_sigaction
 DATA runtime·pithgatetab+14(SB)/1, $GATE_HOST	// rt_sigprocmask
 DATA runtime·pithgatetab+15(SB)/1, $GATE_HOST	// rt_sigreturn
-DATA runtime·pithgatetab+19(SB)/1, $GATE_HOST	// readv
 DATA runtime·pithgatetab+20(SB)/1, $GATE_HOST	// writev
 DATA runtime·pithgatetab+24(SB)/1, $GATE_HOST	// sched_yield
 DATA runtime·pithgatetab+27(SB)/1, $GATE_MINCORE	// mincore
