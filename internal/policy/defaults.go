@@ -26,10 +26,10 @@ var metadata = []string{"169.254.169.254/32", "fd00:ec2::254/128", "fd20:ce::254
 func Default(o Options, loopback ...netip.Addr) []Rule {
 	var rules []Rule
 	for _, a := range loopback {
-		rules = append(rules, Rule{Prefix: host(a), Allow: o.HostLoopback, Name: "the host's loopback interface is closed without " + FlagHostLoopback})
+		rules = append(rules, Rule{Prefix: host(a), Allow: o.HostLoopback, Named: o.HostLoopback, Name: "the host's loopback interface is closed without " + FlagHostLoopback})
 	}
 	for _, s := range metadata {
-		rules = append(rules, Rule{Prefix: netip.MustParsePrefix(s), Allow: o.Metadata, Name: "metadata services are closed without " + FlagMetadata})
+		rules = append(rules, Rule{Prefix: netip.MustParsePrefix(s), Allow: o.Metadata, Named: o.Metadata, Name: "metadata services are closed without " + FlagMetadata})
 	}
 	for _, s := range []string{"169.254.0.0/16", "fe80::/10"} {
 		rules = append(rules, Rule{Prefix: netip.MustParsePrefix(s), Name: "link-local addresses are closed by default"})

@@ -23,6 +23,9 @@ type Rule struct {
 	Port   uint16       // 0: all ports, and ping
 	Allow  bool
 	Name   string // for users: the flag that made the rule, or what it closes
+	// Named says that the user has opened these very addresses, by --host-loopback or
+	// --metadata: they are open even where they are the host's own.
+	Named bool
 }
 
 // ParseRule reads CIDR[:PORT], such as 10.0.0.0/8 or fd00::/8:443. An address without a
@@ -131,8 +134,8 @@ func (p *Policy) check(addr netip.Addr, port uint16) (*Rule, error) {
 	decides := func(r Rule) bool { return r.Prefix.Contains(addr) && (r.Port == 0 || r.Port == port) }
 	i := slices.IndexFunc(p.rules, decides)
 	// The rule for an own address has the longest prefix. Only a rule with a port
-	// for the same address comes before it.
-	if p.local != nil && (i < 0 || p.rules[i].Port == 0 || p.rules[i].Prefix.Bits() < addr.BitLen()) {
+	// for the same address comes before it, and one that opens it by name.
+	if p.local != nil && (i < 0 || p.rules[i].Prefix.Bits() < addr.BitLen() || p.rules[i].Port == 0 && !p.rules[i].Named) {
 		if own, err := p.local(addr); own || err != nil {
 			return &Rule{Prefix: host(addr), Name: "the host's own addresses are closed by default"}, err
 		}

@@ -69,7 +69,8 @@ func name(r *Rule) string {
 func TestDefaultsAreRulesOfTheSameKind(t *testing.T) {
 	gateway := netip.MustParseAddr("10.0.2.2")
 	own := netip.MustParseAddr("192.0.2.7")
-	local := func(a netip.Addr) (bool, error) { return a == own, nil }
+	clouds := netip.MustParseAddr("169.254.169.254") // as in a namespace that plays a cloud
+	local := func(a netip.Addr) (bool, error) { return a == own || a == clouds, nil }
 	for _, c := range []struct {
 		options Options
 		addr    string
@@ -91,6 +92,8 @@ func TestDefaultsAreRulesOfTheSameKind(t *testing.T) {
 		{Options{HostLoopback: true, Rules: rules(t, "-10.0.2.2")}, "10.0.2.2", 80, false},
 		{Options{Metadata: true}, "169.254.169.254", 80, true},
 		{Options{Metadata: true}, "169.254.169.253", 80, false},
+		{Options{Metadata: true, Rules: rules(t, "-169.254.169.254")}, "169.254.169.254", 80, false},
+		{Options{Rules: rules(t, "+169.254.169.254")}, "169.254.169.254", 80, false},
 		{Options{Metadata: true}, "10.0.2.2", 80, false},
 		{Options{Rules: rules(t, "+0.0.0.0/0", "+::/0")}, "10.0.2.2", 80, false},
 		{Options{Rules: rules(t, "+0.0.0.0/0", "+::/0")}, "192.0.2.7", 80, false},
