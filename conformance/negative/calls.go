@@ -53,6 +53,11 @@ var calls = []Attempt{
 	syscall("setuid", unix.SYS_SETUID, 0),
 }
 
+// option is setsockopt(2) on a connection.
+func option(name string, level, number uint64) Attempt {
+	return syscall("setsockopt of "+name, unix.SYS_SETSOCKOPT, boot.FDListen, level, number, tinyelf.DataAddr, 16)
+}
+
 // arguments are permitted system calls with arguments that are not.
 var arguments = []Attempt{
 	{"a second use of the exec descriptor", func(p *program) {
@@ -92,5 +97,32 @@ var arguments = []Attempt{
 	syscall("epoll_pwait with a signal mask", unix.SYS_EPOLL_PWAIT, boot.FDEpoll, tinyelf.DataAddr, 1, 0, tinyelf.DataAddr, 8),
 	syscall("futex that is shared", unix.SYS_FUTEX, tinyelf.DataAddr, 1, 1),
 	syscall("futex with priority inheritance", unix.SYS_FUTEX, tinyelf.DataAddr, 6|128, 0),
+	syscall("sendto with an address", unix.SYS_SENDTO, boot.FDListen, tinyelf.DataAddr, 8, 0, tinyelf.DataAddr, 16),
+	syscall("sendto that connects", unix.SYS_SENDTO, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_FASTOPEN, 0, 0),
+	syscall("sendto that pins memory", unix.SYS_SENDTO, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_ZEROCOPY, 0, 0),
+	syscall("sendto on the control channel", unix.SYS_SENDTO, boot.FDControl, tinyelf.DataAddr, 8, 0, 0, 0),
+	syscall("recvfrom of the error queue", unix.SYS_RECVFROM, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_ERRQUEUE, 0, 0),
+	syscall("writev on standard output", unix.SYS_WRITEV, boot.FDStdout, tinyelf.DataAddr, 1),
+	syscall("recvmsg without host sockets", unix.SYS_RECVMSG, boot.FDSockets, tinyelf.DataAddr, unix.MSG_DONTWAIT),
+	syscall("getsockname of the control channel", unix.SYS_GETSOCKNAME, boot.FDControl, tinyelf.DataAddr, tinyelf.DataAddr),
+	option("a socket filter", unix.SOL_SOCKET, unix.SO_ATTACH_FILTER),
+	option("a BPF program", unix.SOL_SOCKET, unix.SO_ATTACH_BPF),
+	option("a device", unix.SOL_SOCKET, unix.SO_BINDTODEVICE),
+	option("a mark", unix.SOL_SOCKET, unix.SO_MARK),
+	option("a buffer size", unix.SOL_SOCKET, unix.SO_SNDBUF),
+	option("a forced buffer size", unix.SOL_SOCKET, unix.SO_RCVBUFFORCE),
+	option("zero-copy", unix.SOL_SOCKET, unix.SO_ZEROCOPY),
+	option("an upper-layer protocol", unix.SOL_TCP, unix.TCP_ULP),
+	option("repair mode", unix.SOL_TCP, unix.TCP_REPAIR),
+	option("fast open", unix.SOL_TCP, unix.TCP_FASTOPEN),
+	option("a congestion control module", unix.SOL_TCP, unix.TCP_CONGESTION),
+	option("IP options", unix.SOL_IP, unix.IP_OPTIONS),
+	option("a foreign address", unix.SOL_IP, unix.IP_TRANSPARENT),
+	option("a group", unix.SOL_IP, unix.IP_ADD_MEMBERSHIP),
+	option("a packet filter", unix.SOL_IP, 64), // IPT_SO_SET_REPLACE
+	option("a routing header", unix.SOL_IPV6, unix.IPV6_RTHDR),
+	option("a level of another protocol", 270, 1), // SOL_NETLINK
+	syscall("getsockopt of the packet filter", unix.SYS_GETSOCKOPT, boot.FDListen, unix.SOL_IP, 64, tinyelf.DataAddr, tinyelf.DataAddr),
+	syscall("getsockopt of the control channel", unix.SYS_GETSOCKOPT, boot.FDControl, unix.SOL_SOCKET, unix.SO_ERROR, tinyelf.DataAddr, tinyelf.DataAddr),
 	syscall("tgkill of another process", unix.SYS_TGKILL, 2, 2, uint64(unix.SIGTERM)),
 }

@@ -16,8 +16,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
-	"unsafe"
 
 	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/libos/boot"
@@ -84,7 +82,7 @@ func (s *Server) Serve() error {
 func (s *Server) serve() error {
 	buf := make([]byte, boot.MaxSocketRequest+1) // one byte more, to detect messages that are too long
 	for {
-		n, err := s.receive(buf)
+		n, err := unix.Read(s.fd, buf)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -102,21 +100,6 @@ func (s *Server) serve() error {
 		}
 		s.answer(&r)
 	}
-}
-
-// spinTime is how long the thread polls for the next request before it blocks: a program
-// that dials again and again waits for every wake-up of an idle CPU.
-const spinTime = 30 * time.Microsecond
-
-// receive waits for a message.
-func (s *Server) receive(buf []byte) (int, error) {
-	for end := time.Now().Add(spinTime); time.Now().Before(end); {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_DONTWAIT, 0, 0)
-		if errno == 0 {
-			return int(n), nil
-		}
-	}
-	return unix.Read(s.fd, buf)
 }
 
 // answer handles a request and sends the reply.

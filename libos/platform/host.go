@@ -15,26 +15,21 @@ import (
 // The poller reports a descriptor's events to one pollDesc. After Attach, that is
 // the runtime's own, so a connection of package net costs what it costs on Linux.
 // While a goroutine of the library OS is in Wait, it is own, and Wait passes the
-// events on.
+// events on. Until one of both is first needed, the poller does not know the
+// descriptor.
 type Host struct {
 	fd int
 
 	mu      sync.Mutex
 	user    uintptr        // attached pollDesc, or 0
-	own     unsafe.Pointer // pollDesc of Wait
-	watched bool           // events go to own, not to user
+	own     unsafe.Pointer // pollDesc of Wait; nil: never needed
+	watched bool           // events go to own
 	waiters int            // goroutines in Wait, which use own
 	closed  bool
 }
 
 // OpenHost prepares fd for reading, writing and waiting.
-func OpenHost(fd int) (*Host, linux.Errno) {
-	pd, errno := hostPollOpen(fd)
-	if errno != 0 {
-		return nil, linux.Errno(errno)
-	}
-	return &Host{fd: fd, own: pd, watched: true}, 0
-}
+func OpenHost(fd int) (*Host, linux.Errno) { return &Host{fd: fd}, 0 }
 
 // Read reads without blocking.
 func (h *Host) Read(p []byte) (int, linux.Errno) { return rw(linux.SYS_READ, h.fd, p, hostCall) }
@@ -70,7 +65,7 @@ func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
 	return int(n), errno
 }
 
-// Receive reads a message that may carry one descriptor, without blocking.
+// Receive reads a message that may carry one descriptor. A thread waits for it.
 func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
 	var control struct {
 		linux.Cmsghdr
@@ -82,7 +77,7 @@ func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
 		Iov: uintptr(unsafe.Pointer(&vec)), Iovlen: 1,
 		Control: uintptr(unsafe.Pointer(&control)), Controllen: uint64(unsafe.Sizeof(control)),
 	}
-	r, errno := result(hostCall(linux.SYS_RECVMSG, uintptr(h.fd), uintptr(unsafe.Pointer(&msg)), linux.MSG_DONTWAIT|linux.MSG_CMSG_CLOEXEC, 0, 0, 0))
+	r, errno := result(hostCallBlocking(linux.SYS_RECVMSG, uintptr(h.fd), uintptr(unsafe.Pointer(&msg)), linux.MSG_CMSG_CLOEXEC, 0, 0, 0))
 	switch {
 	case errno != 0:
 		return 0, nil, errno
@@ -163,16 +158,23 @@ func (h *Host) close(call hostCaller) {
 		return
 	}
 	h.closed = true
-	hostPollUnblock(h.own)
+	if h.own != nil {
+		hostPollUnblock(h.own)
+	}
 	h.release(call)
 }
 
-// release closes the descriptor if no goroutine is in Wait, with h.mu held.
+// release closes the descriptor if no goroutine is in Wait, with h.mu held. The
+// poller forgets a closed descriptor, and ignores an event of the past for a
+// pollDesc that has a new descriptor.
 func (h *Host) release(call hostCaller) {
-	if h.waiters == 0 {
-		hostPollClose(h.own)
-		call(linux.SYS_CLOSE, uintptr(h.fd), 0, 0, 0, 0, 0)
+	if h.waiters > 0 {
+		return
 	}
+	if h.own != nil {
+		hostPollClose(h.own)
+	}
+	call(linux.SYS_CLOSE, uintptr(h.fd), 0, 0, 0, 0, 0)
 }
 
 // Attach sends the descriptor's events to the runtime's pollDesc pd.
@@ -190,26 +192,36 @@ func (h *Host) Attach(pd uintptr) linux.Errno {
 		return 0
 	}
 	h.watched = false
-	return linux.Errno(hostPollMod(h.fd, Pointer(pd)))
+	return linux.Errno(hostPollSend(h.fd, Pointer(pd)))
 }
 
 // Detach undoes Attach.
 func (h *Host) Detach(pd uintptr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.user != pd {
-		return
+	if h.user == pd {
+		h.user = 0
 	}
-	h.user = 0
-	h.watch()
 }
 
 // watch sends the events to own, with h.mu held.
-func (h *Host) watch() {
-	if !h.watched {
-		h.watched = true
-		hostPollMod(h.fd, h.own)
+func (h *Host) watch() linux.Errno {
+	switch {
+	case h.watched:
+		return 0
+	case h.own == nil:
+		pd, errno := hostPollOpen(h.fd)
+		if errno != 0 {
+			return linux.Errno(errno)
+		}
+		h.own = pd
+	default:
+		if errno := hostPollSend(h.fd, h.own); errno != 0 {
+			return linux.Errno(errno)
+		}
 	}
+	h.watched = true
+	return 0
 }
 
 // Wait parks the calling goroutine until the descriptor becomes ready in direction
@@ -221,7 +233,10 @@ func (h *Host) Wait(m Mode) linux.Errno {
 		h.mu.Unlock()
 		return linux.EBADF
 	}
-	h.watch()
+	if errno := h.watch(); errno != 0 {
+		h.mu.Unlock()
+		return errno
+	}
 	h.waiters++
 	h.mu.Unlock()
 	mode := int('r')

@@ -179,10 +179,10 @@ func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
 	return max(n, 0), errnoOf(err)
 }
 
-// Receive reads a message that may carry one descriptor, without blocking.
+// Receive reads a message that may carry one descriptor. A thread waits for it.
 func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
 	control := make([]byte, unix.CmsgSpace(4))
-	n, size, flags, _, err := unix.Recvmsg(h.fd, p, control, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	n, size, flags, _, err := unix.Recvmsg(h.fd, p, control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return 0, nil, errnoOf(err)
 	}

@@ -213,8 +213,9 @@ import (
 //     SIGPIPE.
 //
 // func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno)
-//     Reads a message that may carry a descriptor (SCM_RIGHTS), without blocking.
-//     EMFILE: the message's descriptor is lost, because no number is free.
+//     Reads a message that may carry a descriptor (SCM_RIGHTS). Parks the goroutine,
+//     and holds a thread meanwhile. EMFILE: the message's descriptor is lost, because
+//     no number is free.
 //
 // func (h *Host) Accept(addr []byte) (conn *Host, n int, errno linux.Errno)
 //     accept4(2) on a listening socket, without blocking. Stores the peer's socket
@@ -343,7 +344,7 @@ import (
 //     Adds descriptor fd of the host to the runtime's own poller, edge-triggered, in
 //     both directions. In a virtual machine, fd is irqFD plus a vector.
 //
-// func hostPollMod(fd int, pd unsafe.Pointer) uintptr
+// func hostPollSend(fd int, pd unsafe.Pointer) uintptr
 //     Sends the events of fd to pd from now on, beginning with its present state.
 //     Returns an errno.
 //

@@ -40,7 +40,7 @@ func setPoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uintptr
 func hostPollOpen(fd int) (pd unsafe.Pointer, errno int)
 func hostPollUnblock(pd unsafe.Pointer)
 func hostPollClose(pd unsafe.Pointer)
-func hostPollMod(fd int, pd unsafe.Pointer) uintptr
+func hostPollSend(fd int, pd unsafe.Pointer) uintptr
 func hostPollWait(pd unsafe.Pointer, mode int) int
 
 // park and unpark wait for and signal a semaphore of the runtime.

@@ -154,15 +154,12 @@ func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 	return folders.New(fd, exports)
 }
 
-// hostSockets adds the socket to the server of host sockets and returns the server. The
-// image's end is non-blocking.
+// hostSockets adds the socket to the server of host sockets and returns the server. Both ends
+// block: each side waits for the other's next message in the kernel, not in a poller.
 func (l *layout) hostSockets(c hostinet.Config) (*hostinet.Server, error) {
 	fd, err := l.pair("sockets", unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
-	}
-	if err := unix.SetNonblock(l.jail[len(l.jail)-1], true); err != nil {
-		return nil, errors.Join(fmt.Errorf("sockets socket: %w", err), unix.Close(fd))
 	}
 	return hostinet.New(fd, c), nil
 }

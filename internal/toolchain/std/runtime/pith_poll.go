@@ -23,7 +23,7 @@ func pithsetpoller(open func(fd int, pd uintptr) uintptr, close func(fd int) uin
 
 func netpollopen(fd uintptr, pd *pollDesc) uintptr {
 	if fd&pithhostfd != 0 {
-		return pithepollctl(1, fd&^pithhostfd, pd) // EPOLL_CTL_ADD
+		return pithhostpollsend(int(fd&^pithhostfd), unsafe.Pointer(pd))
 	}
 	if pithpoller.open == nil {
 		return _EPERM
@@ -45,7 +45,10 @@ func netpollclose(fd uintptr) uintptr {
 // program cannot name host descriptors.
 func netpollIsPollDescriptor(fd uintptr) bool { return false }
 
-const _EPERM = 1
+const (
+	_EPERM  = 1
+	_EEXIST = 17
+)
 
 // pithepollctl makes epoll_ctl(2) for edge-triggered events of both directions. The events
 // carry a tagged pointer to pd, which netpoll unpacks. It returns an error number.
@@ -59,6 +62,8 @@ func pithepollctl(op, fd uintptr, pd *pollDesc) uintptr {
 	return -pithhostcall(nrEpollCtl, uintptr(epfd), op, fd, uintptr(noescape(unsafe.Pointer(&ev))), 0, 0)
 }
 
+// pithhostpollopen returns a pollDesc that gets the events of the host descriptor fd.
+//
 //go:linkname pithhostpollopen pith/libos/platform.hostPollOpen
 func pithhostpollopen(fd int) (pd unsafe.Pointer, errno int) {
 	netpollGenericInit()
@@ -75,12 +80,16 @@ func pithhostpollunblock(pd unsafe.Pointer) { poll_runtime_pollUnblock((*pollDes
 //go:linkname pithhostpollclose pith/libos/platform.hostPollClose
 func pithhostpollclose(pd unsafe.Pointer) { poll_runtime_pollClose((*pollDesc)(pd)) }
 
-// pithhostpollmod sends the events of the open host descriptor fd to pd. It begins with the
-// descriptor's present state.
+// pithhostpollsend sends the events of the open host descriptor fd to pd. It begins with the
+// descriptor's present state. A descriptor may send its events to another pd already.
 //
-//go:linkname pithhostpollmod pith/libos/platform.hostPollMod
-func pithhostpollmod(fd int, pd unsafe.Pointer) uintptr {
-	return pithepollctl(3, uintptr(fd), (*pollDesc)(pd)) // EPOLL_CTL_MOD
+//go:linkname pithhostpollsend pith/libos/platform.hostPollSend
+func pithhostpollsend(fd int, pd unsafe.Pointer) uintptr {
+	e := pithepollctl(1, uintptr(fd), (*pollDesc)(pd)) // EPOLL_CTL_ADD
+	if e == _EEXIST {
+		e = pithepollctl(3, uintptr(fd), (*pollDesc)(pd)) // EPOLL_CTL_MOD
+	}
+	return e
 }
 
 //go:linkname pithhostpollwait pith/libos/platform.hostPollWait
