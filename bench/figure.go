@@ -31,7 +31,7 @@ type group struct {
 // how it is measured.
 var groups = []group{
 	{"Confined process", []figure{
-		readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure, testFigure,
+		readFigure, runFigure, mainFigure, sizeFigure, httpFigure, memoryFigure, bulkFigure, dialFigure, testFigure,
 	}},
 	{"Virtual machine under QEMU", []figure{
 		bootFigure, answerFigure, leastFigure, requestsFigure, vmBulkFigure, idleFigure,
