@@ -114,11 +114,27 @@ func (s *Server) answer(r *boot.SocketRequest) {
 	} else {
 		rights = unix.UnixRights(fd)
 	}
-	// If that fails, the image is gone.
-	for errors.Is(unix.Sendmsg(s.fd, reply.Append(nil), rights, nil, unix.MSG_NOSIGNAL), unix.EINTR) {
+	failed := s.send(reply, rights)
+	if err != nil {
+		return
 	}
-	if err == nil {
-		unix.Close(fd)
+	unix.Close(fd)
+	if failed != nil && !errors.Is(failed, unix.EPIPE) {
+		// The kernel does not pass the descriptor, for example because too many are
+		// in flight (ETOOMANYREFS). The image must not wait for it.
+		s.cfg.Log("host sockets: pass a descriptor: %v", failed)
+		reply.Errno = uint32(unix.ENFILE)
+		_ = s.send(reply, nil) // it fails if the image is gone
+	}
+}
+
+// send sends a reply with descriptors.
+func (s *Server) send(reply boot.SocketReply, rights []byte) error {
+	for {
+		err := unix.Sendmsg(s.fd, reply.Append(nil), rights, nil, unix.MSG_NOSIGNAL)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
 
