@@ -30,6 +30,9 @@ type Config struct {
 	// Target returns what stands behind an address that the program names, if the
 	// program may reach it. Otherwise the error is a unix.Errno, for the program.
 	Target func(netip.AddrPort) (Target, error)
+	// Listen makes the socket of a published port listen with this backlog, or stop
+	// (-1). The error is for the program, as Target's.
+	Listen func(port uint16, backlog int) error
 	// Log receives details for finding problems.
 	Log func(format string, args ...any)
 }
@@ -104,18 +107,27 @@ func (s *Server) serve() error {
 
 // answer handles a request and sends the reply.
 func (s *Server) answer(r *boot.SocketRequest) {
-	fd, err := s.connect(r)
+	fd, err := -1, error(nil)
+	switch r.Op {
+	case boot.SocketConnect:
+		fd, err = s.connect(r)
+	case boot.SocketListen:
+		err = s.cfg.Listen(r.Port, int(r.Backlog))
+	case boot.SocketUnlisten:
+		err = s.cfg.Listen(r.Port, -1)
+	}
 	reply := boot.SocketReply{ID: r.ID}
 	var rights []byte
-	if err != nil {
+	switch {
+	case err != nil:
 		errno := unix.EIO
 		errors.As(err, &errno)
 		reply.Errno = uint32(errno)
-	} else {
+	case fd >= 0:
 		rights = unix.UnixRights(fd)
 	}
 	failed := s.send(reply, rights)
-	if err != nil {
+	if rights == nil {
 		return
 	}
 	unix.Close(fd)

@@ -76,6 +76,7 @@ func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 	if i.ports, err = newPorts(l); err != nil {
 		return nil, err
 	}
+	l.Listen = i.ports.listen
 	if s.Network != nil {
 		if i.plug, err = s.Network.Open(l); err != nil {
 			return nil, err

@@ -79,6 +79,10 @@ type Launch struct {
 	Network link.Network
 	// Sockets is Plug.Sockets of the network; nil: no host sockets.
 	Sockets *hostinet.Config
+	// Listen makes the socket of a published port listen, so that up to backlog clients
+	// may wait, or stops that (-1). A monitor whose images accept clients themselves calls
+	// it. The error is one for the program, such as EADDRINUSE.
+	Listen func(port uint16, backlog int) error
 	// Verbose is set if the caller has set Spec.Log.
 	Verbose bool
 }

@@ -19,6 +19,7 @@ type ports struct {
 	// accepts them.
 	network link.Network
 	serving sync.WaitGroup
+	mu      sync.Mutex // guards the fields of the ports in list
 	log     func(format string, args ...any)
 }
 
@@ -50,28 +51,46 @@ func (p *ports) handle(message string) (done bool, err error) {
 		p.log("%v", err)
 		return false, nil
 	}
+	backlog := -1
+	if msg.On {
+		backlog = unix.SOMAXCONN
+	}
+	return true, p.listen(msg.Port, backlog)
+}
+
+// listen starts to accept the clients of a published port, up to backlog of whom may wait, or
+// stops (-1). It is not an error if the image is not allowed the port: nothing happens.
+func (p *ports) listen(number uint16, backlog int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, q := range p.list {
-		if q.Number != msg.Port || q.open == msg.On {
+		if q.Number != number {
 			continue
 		}
-		if err := p.set(q, msg.On); err != nil {
-			return false, err
+		if err := p.set(q, backlog); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// set does the work of listen for a port, with p.mu held.
+func (p *ports) set(q *port, backlog int) (err error) {
+	on, before := backlog >= 0, q.open
+	if !on && !before {
+		return nil
+	}
+	q.open = on
+	if on != before {
 		state := "closed"
-		if msg.On {
+		if on {
 			state = "open"
 		}
 		p.log("port %d of the program, %s on the host, is %s", q.Number, address(q.Socket), state)
 	}
-	return true, nil
-}
-
-// set starts or stops accepting clients of a port.
-func (p *ports) set(q *port, on bool) (err error) {
-	q.open = on
 	switch {
 	case on && !q.shared:
-		if err := listen(q.Socket); err != nil {
+		if err := listen(q.Socket, backlog); err != nil {
 			return err
 		}
 	case !on:
@@ -84,7 +103,7 @@ func (p *ports) set(q *port, on bool) (err error) {
 		}
 		return err
 	}
-	if p.network == nil {
+	if p.network == nil || before {
 		return nil
 	}
 	fd, err := unix.FcntlInt(uintptr(q.Socket), unix.F_DUPFD_CLOEXEC, 0)
@@ -103,10 +122,12 @@ func (p *ports) set(q *port, on bool) (err error) {
 
 // close stops accepting. It does not change the sockets.
 func (p *ports) close() {
+	p.mu.Lock()
 	for _, q := range p.list {
 		if q.accept != nil {
 			q.accept.Close()
 		}
 	}
+	p.mu.Unlock()
 	p.serving.Wait()
 }

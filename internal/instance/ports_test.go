@@ -118,7 +118,7 @@ func TestPublishOnAllAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(socket)
-	if err := listen(socket); err != nil {
+	if err := listen(socket, 16); err != nil {
 		t.Fatal(err)
 	}
 	addr, err := netip.ParseAddrPort(address(socket))

@@ -101,13 +101,13 @@ func listens(socket int) (bool, error) {
 	return on != 0, os.NewSyscallError("getsockopt", err)
 }
 
-// listen makes the socket listen.
-func listen(socket int) error {
+// listen makes the socket listen, or changes how many clients may wait.
+func listen(socket, backlog int) error {
 	// Connections inherit this option. With it, another socket can bind the port while
 	// some connections are in TIME_WAIT.
 	err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if err == nil {
-		err = unix.Listen(socket, unix.SOMAXCONN)
+		err = unix.Listen(socket, backlog)
 	}
 	if err != nil {
 		return publishError(address(socket), err)

@@ -16,6 +16,12 @@ const (
 	// and passes it. The socket is non-blocking: the connection may still be under
 	// way. Type is SOCK_STREAM or SOCK_DGRAM.
 	SocketConnect SocketOp = 1 + iota
+	// SocketListen makes the host's socket of published port Port listen, with a queue
+	// of Backlog connections. No descriptor is passed: the image has the socket from
+	// the start. Before, clients are refused, as any host refuses them.
+	SocketListen
+	// SocketUnlisten undoes SocketListen. The host refuses the connections that wait.
+	SocketUnlisten
 	socketOps
 )
 
@@ -25,6 +31,8 @@ type SocketRequest struct {
 	Op      SocketOp
 	Domain  uint8  // AF_INET or AF_INET6
 	Type    uint8  // SOCK_STREAM or SOCK_DGRAM
+	Port    uint16 // of SocketListen and SocketUnlisten
+	Backlog uint16 // of SocketListen
 	Peer    []byte // struct sockaddr; at most SocketAddrMax bytes
 	Options []SocketOption
 }
@@ -40,7 +48,7 @@ const (
 	SocketAddrMax    = 28 // struct sockaddr_in6
 	SocketOptionMax  = 32
 	SocketOptions    = 64 // most options of a request
-	MaxSocketRequest = 8 + 1 + SocketAddrMax + 1 + SocketOptions*(4+4+1+SocketOptionMax)
+	MaxSocketRequest = 12 + 1 + SocketAddrMax + 1 + SocketOptions*(4+4+1+SocketOptionMax)
 	MaxSocketReply   = 8
 )
 
@@ -53,7 +61,7 @@ func (r *SocketRequest) Append(b []byte) []byte {
 		panic(errSocketMessage)
 	}
 	b = appendU32(b, r.ID)
-	b = append(b, byte(r.Op), r.Domain, r.Type, 0)
+	b = append(b, byte(r.Op), r.Domain, r.Type, 0, byte(r.Port), byte(r.Port>>8), byte(r.Backlog), byte(r.Backlog>>8))
 	b = append(append(b, byte(len(r.Peer))), r.Peer...)
 	b = append(b, byte(len(r.Options)))
 	for _, o := range r.Options {
@@ -73,6 +81,7 @@ func ParseSocketRequest(b []byte) (r SocketRequest, err error) {
 	r.ID = p.u32()
 	r.Op, r.Domain, r.Type = SocketOp(p.u8()), p.u8(), p.u8()
 	spare := p.u8()
+	r.Port, r.Backlog = p.u16(), p.u16()
 	r.Peer = p.bytes(SocketAddrMax)
 	n := int(p.u8())
 	if n > SocketOptions {
@@ -90,7 +99,8 @@ func ParseSocketRequest(b []byte) (r SocketRequest, err error) {
 	return r, nil
 }
 
-// SocketReply is a message of the monitor. Without an error, it carries the descriptor.
+// SocketReply is a message of the monitor. Without an error, it carries the descriptor that
+// the request asks for.
 type SocketReply struct {
 	ID    uint32
 	Errno uint32 // Linux's number; 0: success
@@ -128,6 +138,11 @@ func (r *reader) take(n int) []byte {
 }
 
 func (r *reader) u8() uint8 { return r.take(1)[0] }
+func (r *reader) u16() uint16 {
+	b := r.take(2)
+	return uint16(b[0]) | uint16(b[1])<<8
+}
+
 func (r *reader) u32() uint32 {
 	b := r.take(4)
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24

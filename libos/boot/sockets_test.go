@@ -8,6 +8,8 @@ import (
 func TestSocketMessagesAreReadAsWritten(t *testing.T) {
 	for _, r := range []SocketRequest{
 		{ID: 1<<32 - 1, Op: SocketConnect, Domain: 2, Type: 1, Peer: []byte{2, 0, 0, 80, 10, 0, 0, 1}},
+		{ID: 3, Op: SocketListen, Port: 8080, Backlog: 65535, Peer: []byte{}},
+		{ID: 4, Op: SocketUnlisten, Port: 65535, Peer: []byte{}},
 		{Op: SocketConnect, Domain: 10, Type: 2, Peer: make([]byte, SocketAddrMax), Options: []SocketOption{
 			{1, 9, []byte{1, 0, 0, 0}}, {6, 13, make([]byte, SocketOptionMax)}, {41, 67, []byte{}}}},
 	} {

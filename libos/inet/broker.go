@@ -19,10 +19,10 @@ type broker struct {
 	in   [boot.MaxSocketReply]byte
 }
 
-// hostSockets returns the instance's broker, or nil if the program's
-// connections pass the network card.
-var hostSockets = sync.OnceValue(func() *broker {
-	if platform.VM() || !platform.Config().Sockets {
+// monitor returns the instance's broker, or nil if it has none.
+var monitor = sync.OnceValue(func() *broker {
+	c := platform.Config()
+	if platform.VM() || !c.Sockets && len(c.Publish) == 0 {
 		return nil
 	}
 	host, errno := platform.OpenHost(boot.FDSockets)
@@ -32,7 +32,11 @@ var hostSockets = sync.OnceValue(func() *broker {
 	return &broker{host: host}
 })
 
-// ask sends a request and returns the socket that the monitor passes.
+// hostSockets reports whether the program's connections are sockets of the host.
+func hostSockets() bool { return platform.Config().Sockets && monitor() != nil }
+
+// ask sends a request and returns the socket that the monitor passes, if the request is
+// for one.
 func (b *broker) ask(r *boot.SocketRequest) (*platform.Host, linux.Errno) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,7 +56,7 @@ func (b *broker) ask(r *boot.SocketRequest) (*platform.Host, linux.Errno) {
 		errno = linux.ENETDOWN
 	case reply.Errno != 0:
 		errno = linux.Errno(reply.Errno)
-	case passed == nil && errno == 0:
+	case r.Op == boot.SocketConnect && passed == nil && errno == 0:
 		errno = linux.ENETDOWN
 	}
 	if errno != 0 && passed != nil {

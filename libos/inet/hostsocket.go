@@ -114,7 +114,7 @@ func isInside(full tcpip.FullAddress) bool {
 // dial asks the monitor for a socket that is connected, or about to be, to an
 // address outside.
 func (s *hostSocket) dial(addr []byte, full tcpip.FullAddress) linux.Errno {
-	host, errno := hostSockets().ask(&boot.SocketRequest{
+	host, errno := monitor().ask(&boot.SocketRequest{
 		Op: boot.SocketConnect, Domain: uint8(s.domain), Type: uint8(s.Type()),
 		Peer: addr[:min(len(addr), boot.SocketAddrMax)], Options: s.options.list(nil),
 	})

@@ -42,7 +42,7 @@ func init() {
 
 // open is socket(2) of AF_INET and AF_INET6.
 func open(domain, typ, proto int) (socket.Socket, linux.Errno) {
-	if hostSockets() != nil {
+	if hostSockets() {
 		switch {
 		case typ == linux.SOCK_STREAM && (proto == 0 || proto == linux.IPPROTO_TCP):
 			return newHostStream(domain), 0

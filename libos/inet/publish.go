@@ -3,6 +3,7 @@ package inet
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
@@ -15,8 +16,9 @@ import (
 
 // Published ports. The monitor has bound a socket of the host for each. When
 // the program listens on a published port, the monitor makes the socket listen,
-// too. The instance accepts its connections, and the program uses them
-// directly: no byte passes the network stack. Connections from elsewhere,
+// too. In a confined process, the program accepts the host's connections, and
+// uses them directly: no byte passes the network stack. A connection waits in
+// the host's queue until the program accepts it. Connections from elsewhere,
 // especially from the loopback interface, reach the same listener through the
 // stack.
 
@@ -24,37 +26,32 @@ import (
 type port struct {
 	number uint16
 	fd     int
-	opened sync.Once
-	host   *platform.Host // set by opened; nil in a virtual machine, where connections arrive by the network
-	pumped sync.Once
+	host   *platform.Host // nil in a virtual machine, where connections arrive by the network
 
-	mu        sync.Mutex
-	listeners []*listener // several with SO_REUSEPORT
-	next      int         // index of the next listener in turn
-	room      sync.Cond   // a listener was added, or has room again
+	mu       sync.Mutex
+	backlogs map[*stream]int // of the sockets that listen; several with SO_REUSEPORT
+	followed bool
+
+	// ready is set if a connection may wait: the host reports edges only.
+	ready atomic.Bool
 }
 
 // ports are the published ports, in the order of their descriptors.
 var ports = sync.OnceValue(func() []*port {
 	var all []*port
 	for i, number := range platform.Config().Publish {
-		p := &port{number: number, fd: boot.FDListen + i}
-		p.room.L = &p.mu
+		p := &port{number: number, fd: boot.FDListen + i, backlogs: make(map[*stream]int)}
+		if monitor() != nil {
+			p.host, _ = platform.OpenHost(p.fd)
+		}
 		all = append(all, p)
 	}
 	return all
 })
 
-// listener is a listening socket's share of a published port.
-type listener struct {
-	port    *port
-	socket  *stream
-	backlog int
-	queue   []*hostStream // accepted by the host; guarded by port.mu
-}
-
 // publish lets s accept connections to its port, if that is published and s
-// does not listen on loopback only.
+// does not listen on loopback only. It may be called again, with another
+// backlog.
 func (s *stream) publish(backlog int) linux.Errno {
 	local, err := s.ep.GetLocalAddress()
 	if err != nil {
@@ -63,189 +60,91 @@ func (s *stream) publish(backlog int) linux.Errno {
 	if addr := unmapped(local.Addr); addr.Len() != 0 && (header.IsV4LoopbackAddress(addr) || addr == header.IPv6Loopback) {
 		return 0
 	}
-	if l := s.published.Load(); l != nil { // listen(2) again, with another backlog
-		l.port.mu.Lock()
-		l.backlog = backlog
-		l.port.mu.Unlock()
-		l.port.room.Signal()
-		return 0
-	}
 	for _, p := range ports() {
 		if p.number == local.Port {
-			l := &listener{port: p, socket: s, backlog: backlog}
-			s.published.Store(l)
-			return p.add(l)
+			s.published.Store(p)
+			return p.listen(s, backlog)
 		}
 	}
 	return 0
 }
 
-// unpublish undoes publish and drops the connections that were not accepted.
+// unpublish undoes publish. The host refuses the connections that wait, unless
+// another socket listens.
 func (s *stream) unpublish() {
-	if l := s.published.Swap(nil); l != nil {
-		l.port.remove(l)
-	}
-}
-
-func (p *port) add(l *listener) linux.Errno {
-	p.mu.Lock()
-	p.listeners = append(p.listeners, l)
-	errno := linux.Errno(0)
-	if len(p.listeners) == 1 {
-		errno = p.setListening(true)
-	}
-	p.mu.Unlock()
-	if errno != 0 {
-		return errno
-	}
-	if p.host != nil {
-		p.pumped.Do(func() { go p.pump() })
-	}
-	p.room.Signal()
-	return 0
-}
-
-func (p *port) remove(l *listener) {
-	p.mu.Lock()
-	for i := range p.listeners {
-		if p.listeners[i] == l {
-			p.listeners = append(p.listeners[:i], p.listeners[i+1:]...)
-			break
-		}
-	}
-	if len(p.listeners) == 0 {
+	if p := s.published.Swap(nil); p != nil {
 		// An error means that the monitor is gone, and the instance ends with it.
-		_ = p.setListening(false)
-	}
-	queue := l.queue
-	l.queue = nil
-	p.mu.Unlock()
-	for _, c := range queue {
-		c.Release()
+		_ = p.listen(s, -1)
 	}
 }
 
-// setListening tells the monitor to start or stop listening. It returns when
-// the monitor has done so, because the program may tell a client of its port
-// right away. p.mu is held, which keeps the messages in order.
-func (p *port) setListening(on bool) linux.Errno {
-	errno := platform.Control(boot.Listen{Port: p.number, On: on}.String())
-	if errno != 0 {
-		return errno
-	}
-	p.opened.Do(func() { p.host, _ = platform.OpenHost(p.fd) })
-	if p.host != nil {
-		p.awaitListening(on)
-	}
-	return 0
-}
-
-// listenPoll is how long awaitListening waits before it checks again, in
-// nanoseconds. It is less than what the monitor needs.
-const listenPoll = 20e3
-
-// awaitListening returns when the host's socket listens, or when it no longer
-// does. p.mu is held. accept4 shows the state: it fails with EINVAL unless the
-// socket listens.
-func (p *port) awaitListening(on bool) {
-	var addr [linux.SockaddrMax]byte
-	var pause platform.Waiter
-	for {
-		conn, n, errno := p.host.Accept(addr[:])
-		switch errno {
-		case 0:
-			if on {
-				p.hand(conn, addr[:n])
-				return
-			}
-			conn.Close()
-			continue
-		case linux.ECONNABORTED, linux.EINTR:
-			continue
-		case linux.EINVAL, linux.EAGAIN:
-			if (errno == linux.EAGAIN) == on {
-				return
-			}
-		default:
-			return
-		}
-		platform.AfterFunc(listenPoll, pause.Wake)
-		pause.Wait()
-	}
-}
-
-// pump accepts the host's connections for the listeners, as many as their
-// backlogs hold. Further ones wait in the host's backlog.
-func (p *port) pump() {
-	var addr [linux.SockaddrMax]byte
-	for {
-		p.waitForRoom()
-		conn, n, errno := p.host.Accept(addr[:])
-		switch errno {
-		case 0:
-			p.mu.Lock()
-			p.hand(conn, addr[:n])
-			p.mu.Unlock()
-		case linux.ECONNABORTED, linux.EINTR:
-		default:
-			// No connection waits, or the socket does not listen at the moment.
-			if p.host.Wait(platform.Readable) != 0 {
-				return
-			}
-		}
-	}
-}
-
-// waitForRoom returns when a listener has room for a connection.
-func (p *port) waitForRoom() {
+// listen records that s listens with a backlog, or does not (-1), and has the
+// monitor act on it. It returns when the monitor has done so, because the
+// program may tell a client of its port right away.
+func (p *port) listen(s *stream, backlog int) linux.Errno {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.pick() == nil {
-		p.room.Wait()
+	before := len(p.backlogs)
+	delete(p.backlogs, s)
+	if backlog >= 0 {
+		p.backlogs[s] = backlog
 	}
-}
-
-// pick returns the next listener in turn that has room, or nil. p.mu is held.
-func (p *port) pick() *listener {
-	for i := range p.listeners {
-		l := p.listeners[(p.next+i)%len(p.listeners)]
-		if len(l.queue) < l.backlog {
-			return l
+	now := len(p.backlogs)
+	if p.host == nil {
+		if (now > 0) == (before > 0) {
+			return 0
+		}
+		return platform.Control(boot.Listen{Port: p.number, On: now > 0}.String())
+	}
+	r := boot.SocketRequest{Op: boot.SocketUnlisten, Port: p.number}
+	if now > 0 {
+		r.Op = boot.SocketListen
+		for _, b := range p.backlogs {
+			r.Backlog = uint16(min(int(r.Backlog)+b, linux.SOMAXCONN))
 		}
 	}
-	return nil
-}
-
-// hand queues a connection for the next listener, with p.mu held.
-func (p *port) hand(conn *platform.Host, peer []byte) {
-	l := p.pick()
-	if l == nil { // the listener has closed
-		conn.Close()
-		return
+	_, errno := monitor().ask(&r)
+	if errno == 0 && !p.followed {
+		p.followed = true
+		go p.follow()
 	}
-	p.next++
-	l.queue = append(l.queue, acceptedStream(l.socket, conn, peer))
-	l.socket.Queue.Notify(wait.In)
+	return errno
 }
 
-// accept returns the next connection of the host, or nil.
-func (l *listener) accept() *hostStream {
-	l.port.mu.Lock()
-	defer l.port.mu.Unlock()
-	if len(l.queue) == 0 {
-		return nil
+// follow passes the edges of the host's socket on to the sockets that listen.
+func (p *port) follow() {
+	for p.host.Wait(platform.Readable) == 0 {
+		p.ready.Store(true)
+		p.mu.Lock()
+		for s := range p.backlogs {
+			s.Queue.Notify(wait.In)
+		}
+		p.mu.Unlock()
 	}
-	c := l.queue[0]
-	l.queue = append(l.queue[:0], l.queue[1:]...)
-	l.port.room.Signal()
-	return c
 }
 
-// ready reports whether accept has a connection.
-func (l *listener) ready() bool {
-	l.port.mu.Lock()
-	defer l.port.mu.Unlock()
-	return len(l.queue) > 0
+// accept accepts a connection of the host for l; EAGAIN if none waits. After
+// EMFILE a connection still waits, and there is no new edge for it.
+func (p *port) accept(l *stream) (*hostStream, linux.Errno) {
+	if p.host == nil {
+		return nil, linux.EAGAIN
+	}
+	var peer [linux.SockaddrMax]byte
+	for {
+		p.ready.Store(false)
+		conn, n, errno := p.host.Accept(peer[:])
+		switch errno {
+		case 0:
+			p.ready.Store(true) // for the next one, if there is one
+			return acceptedStream(l, conn, peer[:n]), 0
+		case linux.ECONNABORTED, linux.EINTR:
+			continue
+		case linux.EAGAIN, linux.EINVAL: // EINVAL: it does not listen any more
+			return nil, linux.EAGAIN
+		}
+		p.ready.Store(true)
+		return nil, errno
+	}
 }
 
 // ownAddresses are the addresses that connections of the host show: those of the

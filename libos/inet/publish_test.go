@@ -48,22 +48,35 @@ var publishHost = sync.OnceValue(func() string {
 	if err != nil {
 		panic(err)
 	}
-	messages := make(chan string, 16)
-	platform.SetControl(func(msg string) linux.Errno {
-		messages <- msg
-		return 0
-	})
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
+	if err != nil {
+		panic(err)
+	}
 	go func() { // the monitor, which takes some time
-		for msg := range messages {
-			time.Sleep(5 * time.Millisecond)
-			if l, _ := boot.ParseListen(msg); l.On {
-				unix.Listen(fd, 16)
-			} else {
-				unix.Shutdown(fd, unix.SHUT_RD)
+		buf := make([]byte, boot.MaxSocketRequest)
+		for {
+			n, err := unix.Read(fds[1], buf)
+			if err != nil || n == 0 {
+				return
 			}
+			r, err := boot.ParseSocketRequest(buf[:n])
+			if err != nil {
+				panic(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+			if r.Op == boot.SocketListen {
+				err = unix.Listen(fd, int(r.Backlog))
+			} else {
+				err = unix.Shutdown(fd, unix.SHUT_RD)
+			}
+			errno, _ := err.(unix.Errno)
+			unix.Write(fds[1], boot.SocketReply{ID: r.ID, Errno: uint32(errno)}.Append(nil))
 		}
 	}()
-	ports()[0].fd = fd
+	host, _ := platform.OpenHost(fds[0])
+	b := &broker{host: host}
+	monitor = func() *broker { return b }
+	ports()[0].host, _ = platform.OpenHost(fd)
 	return addr.String()
 })
 

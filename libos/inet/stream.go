@@ -18,9 +18,9 @@ import (
 // stream is a TCP socket.
 type stream struct {
 	base
-	published atomic.Pointer[listener] // set while the socket listens on a published port
-	shutRead  atomic.Bool              // shutdown(2) has ended reading
-	reported  atomic.Bool              // the program got the error that ended the connection
+	published atomic.Pointer[port] // set while the socket listens on a published port
+	shutRead  atomic.Bool          // shutdown(2) has ended reading
+	reported  atomic.Bool          // the program got the error that ended the connection
 	tcp       tcpOptions
 }
 
@@ -173,8 +173,11 @@ func (s *stream) Accept() (socket.Socket, linux.Errno) {
 	if s.state() != tcp.StateListen {
 		return nil, linux.EINVAL
 	}
-	if l := s.published.Load(); l != nil {
-		if c := l.accept(); c != nil {
+	if p := s.published.Load(); p != nil {
+		if c, errno := p.accept(s); errno != linux.EAGAIN {
+			if errno != 0 {
+				return nil, errno
+			}
 			return c, 0
 		}
 	}
@@ -195,7 +198,7 @@ func (s *stream) Ready() wait.Events {
 	case tcp.StateInitial, tcp.StateBound:
 		return wait.Out | wait.Hup
 	case tcp.StateListen:
-		if l := s.published.Load(); l != nil && l.ready() {
+		if p := s.published.Load(); p != nil && p.ready.Load() {
 			return wait.In
 		}
 		return s.base.Ready()

@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/pith-os/pith/internal/hostinet"
@@ -71,8 +72,8 @@ func newLayout(c *instance.Launch, image int) (l *layout, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Sockets != nil {
-		l.sockets, err = l.hostSockets(*c.Sockets)
+	if c.Sockets != nil || len(c.Ports) > 0 {
+		l.sockets, err = l.hostSockets(c)
 	} else {
 		err = l.nothing()
 	}
@@ -156,12 +157,19 @@ func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 
 // hostSockets adds the socket to the server of host sockets and returns the server. Both ends
 // block: each side waits for the other's next message in the kernel, not in a poller.
-func (l *layout) hostSockets(c hostinet.Config) (*hostinet.Server, error) {
+func (l *layout) hostSockets(c *instance.Launch) (*hostinet.Server, error) {
 	fd, err := l.pair("sockets", unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
 	}
-	return hostinet.New(fd, c), nil
+	config := hostinet.Config{Log: c.Log, Target: func(netip.AddrPort) (hostinet.Target, error) {
+		return hostinet.Target{}, unix.ENETUNREACH
+	}}
+	if c.Sockets != nil {
+		config = *c.Sockets
+	}
+	config.Listen = c.Listen
+	return hostinet.New(fd, config), nil
 }
 
 // packets adds the network card's socket and returns the monitor's end. The link sets the

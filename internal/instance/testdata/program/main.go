@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -33,6 +34,15 @@ func main() {
 				c.Close()
 			}
 		}()
+	case "reach": // says what each address answers: TCP, and UDP by a connected and an unconnected socket
+		var all sync.WaitGroup
+		for _, addr := range os.Args[2:] {
+			all.Go(func() {
+				fmt.Print(addr + " " + reachTCP(addr) + " " + reachUDP(addr, true) + " " + reachUDP(addr, false) + "\n")
+			})
+		}
+		all.Wait()
+		return
 	case "network": // reads from a connection until a read fails
 		c, err := net.Dial("tcp", os.Args[2])
 		check(err)
@@ -56,4 +66,54 @@ func check(err error) {
 	errors.As(err, &errno)
 	fmt.Printf("%v\nerrno %d\n", err, int(errno))
 	os.Exit(3)
+}
+
+// result is what a test can compare: "open", or why not.
+func result(err error) string {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return "open"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "silent"
+	case errors.As(err, &errno) && errno == syscall.ECONNREFUSED:
+		return "refused"
+	}
+	return err.Error()
+}
+
+const patience = 2 * time.Second
+
+func reachTCP(addr string) string {
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		c.Close()
+	}
+	return result(err)
+}
+
+// reachUDP sends a datagram to a server that sends it back.
+func reachUDP(addr string, connected bool) string {
+	to, err := net.ResolveUDPAddr("udp", addr)
+	check(err)
+	var c *net.UDPConn
+	if connected {
+		c, err = net.DialUDP("udp", nil, to)
+	} else {
+		c, err = net.ListenUDP("udp", nil)
+	}
+	if err != nil {
+		return result(err)
+	}
+	defer c.Close()
+	if connected {
+		_, err = c.Write([]byte("x"))
+	} else {
+		_, err = c.WriteTo([]byte("x"), to)
+	}
+	if err == nil {
+		check(c.SetReadDeadline(time.Now().Add(patience)))
+		_, _, err = c.ReadFrom(make([]byte, 1))
+	}
+	return result(err)
 }
