@@ -13,8 +13,8 @@ const MaxMessage = 256
 // Listen is the control message that an image sends when the program starts (On)
 // or stops listening on a published TCP port. Before that, clients are refused, as
 // any host refuses them. On PortControl the monitor repeats the message when it
-// has acted upon it. On FDControl it does not: the image sees the listening
-// socket.
+// has acted upon it. The image of a confined process sends SocketListen in place
+// of it.
 type Listen struct {
 	Port uint16
 	On   bool
