@@ -38,7 +38,13 @@ func main() {
 		var all sync.WaitGroup
 		for _, addr := range os.Args[2:] {
 			all.Go(func() {
-				fmt.Print(addr + " " + reachTCP(addr) + " " + reachUDP(addr, true) + " " + reachUDP(addr, false) + "\n")
+				connected := reachUDP(addr, true, patience)
+				// What refuses a connected socket is silent to any other.
+				other := patience
+				if connected != "open" {
+					other = time.Second / 2
+				}
+				fmt.Print(addr + " " + reachTCP(addr) + " " + connected + " " + reachUDP(addr, false, other) + "\n")
 			})
 		}
 		all.Wait()
@@ -82,7 +88,7 @@ func result(err error) string {
 	return err.Error()
 }
 
-const patience = 2 * time.Second
+const patience = 20 * time.Second
 
 func reachTCP(addr string) string {
 	c, err := net.Dial("tcp", addr)
@@ -93,7 +99,7 @@ func reachTCP(addr string) string {
 }
 
 // reachUDP sends a datagram to a server that sends it back.
-func reachUDP(addr string, connected bool) string {
+func reachUDP(addr string, connected bool, patience time.Duration) string {
 	to, err := net.ResolveUDPAddr("udp", addr)
 	check(err)
 	var c *net.UDPConn
