@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/pith-os/pith/libos/boot"
@@ -178,6 +179,17 @@ func (o *hostOptions) list(to []boot.SocketOption) []boot.SocketOption {
 		to = append(to, boot.SocketOption{Level: linux.SOL_SOCKET, Name: linux.SO_LINGER, Value: appendValue(nil, &o.linger)})
 	}
 	return to
+}
+
+// inherit copies the options of from, and returns them.
+func (o *hostOptions) inherit(from *hostOptions) []boot.SocketOption {
+	from.mu.Lock()
+	values, linger, isSet := slices.Clone(from.values), from.linger, from.isSet
+	from.mu.Unlock()
+	o.mu.Lock()
+	o.values, o.linger, o.isSet = values, linger, isSet
+	o.mu.Unlock()
+	return o.list(nil)
 }
 
 // lingers reports whether close(2) may wait for the peer.

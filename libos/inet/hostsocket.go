@@ -281,8 +281,8 @@ func (s *hostSocket) SetOption(level, name int, val []byte) linux.Errno {
 		if in := s.inside.Load(); in != nil {
 			errno = in.SetOption(level, name, val)
 		}
-		if _, set := boot.Passed(level, name); h != nil && set {
-			errno = h.SetOption(level, name, val)
+		if h != nil {
+			errno = setPassed(h, level, name, val)
 		}
 		return errno
 	}
@@ -290,6 +290,20 @@ func (s *hostSocket) SetOption(level, name int, val []byte) linux.Errno {
 		return errno
 	}
 	return s.within().SetOption(level, name, val)
+}
+
+// setPassed sets an option of the host's socket, if an image may. It is not an
+// error if that is no TCP or no IPv6 socket: the monitor itself is then the peer,
+// or the host has no IPv6.
+func setPassed(h *platform.Host, level, name int, val []byte) linux.Errno {
+	if _, set := boot.Passed(level, name); !set {
+		return 0
+	}
+	errno := h.SetOption(level, name, val)
+	if errno == linux.ENOPROTOOPT || errno == linux.EOPNOTSUPP {
+		return 0
+	}
+	return errno
 }
 
 // Option implements socket.Socket.

@@ -40,6 +40,19 @@ func acceptedStream(l *stream, host *platform.Host, peer []byte) *hostStream {
 	return s
 }
 
+// Accept implements socket.Socket. As in Linux, a connection inherits the
+// listener's options.
+func (s *hostStream) Accept() (socket.Socket, linux.Errno) {
+	c, errno := s.hostSocket.Accept()
+	if a, ok := c.(*hostStream); ok {
+		for _, o := range a.options.inherit(&s.options) {
+			// The host knows what the listener's table knows.
+			_ = setPassed(a.host.Load(), int(int32(o.Level)), int(int32(o.Name)), o.Value)
+		}
+	}
+	return c, errno
+}
+
 // Connect implements socket.Socket.
 func (s *hostStream) Connect(addr []byte) linux.Errno {
 	if h := s.host.Load(); h != nil {

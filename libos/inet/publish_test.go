@@ -3,11 +3,13 @@ package inet
 import (
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -52,27 +54,24 @@ var publishHost = sync.OnceValue(func() string {
 	if err != nil {
 		panic(err)
 	}
-	go func() { // the monitor, which takes some time
-		buf := make([]byte, boot.MaxSocketRequest)
-		for {
-			n, err := unix.Read(fds[1], buf)
-			if err != nil || n == 0 {
-				return
+	server := hostinet.New(fds[1], hostinet.Config{
+		Log: func(string, ...any) {},
+		// 192.0.2.1 is this host's loopback interface.
+		Target: func(dst netip.AddrPort) (hostinet.Target, error) {
+			if dst.Addr() != netip.AddrFrom4([4]byte{192, 0, 2, 1}) {
+				return hostinet.Target{}, unix.EHOSTUNREACH
 			}
-			r, err := boot.ParseSocketRequest(buf[:n])
-			if err != nil {
-				panic(err)
+			return hostinet.Target{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), dst.Port())}, nil
+		},
+		Listen: func(port uint16, backlog int) error {
+			time.Sleep(5 * time.Millisecond) // it takes some time
+			if backlog >= 0 {
+				return unix.Listen(fd, backlog)
 			}
-			time.Sleep(5 * time.Millisecond)
-			if r.Op == boot.SocketListen {
-				err = unix.Listen(fd, int(r.Backlog))
-			} else {
-				err = unix.Shutdown(fd, unix.SHUT_RD)
-			}
-			errno, _ := err.(unix.Errno)
-			unix.Write(fds[1], boot.SocketReply{ID: r.ID, Errno: uint32(errno)}.Append(nil))
-		}
-	}()
+			return unix.Shutdown(fd, unix.SHUT_RD)
+		},
+	})
+	go server.Serve()
 	host, _ := platform.OpenHost(fds[0])
 	b := &broker{host: host}
 	monitor = func() *broker { return b }
@@ -210,6 +209,40 @@ func TestPublishedPortAlsoListensInside(t *testing.T) {
 	defer in.Release()
 	if _, ok := in.(*stream); !ok {
 		t.Errorf("accepted a %T, want a stream of the stack", in)
+	}
+}
+
+func TestAcceptedConnectionsInheritOptions(t *testing.T) {
+	publishHost()
+	s := newHostStream(linux.AF_INET)
+	defer s.Release()
+	set := func(level, name int, v byte) {
+		t.Helper()
+		if errno := s.SetOption(level, name, []byte{v, 0, 0, 0}); errno != 0 {
+			t.Fatalf("option %d/%d: %s", level, name, errno.Name())
+		}
+	}
+	set(linux.SOL_SOCKET, linux.SO_REUSEADDR, 1)
+	set(linux.SOL_TCP, linux.TCP_KEEPIDLE, 77)
+	if errno := s.Bind(inet4(0, 0, 0, 0, publishedPort)); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	if errno := s.Listen(5); errno != 0 {
+		t.Fatal(errno.Name())
+	}
+	client, err := net.Dial("tcp", publishHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c := blocking(t, s, wait.In, s.Accept).(*hostStream)
+	defer c.Release()
+	b := make([]byte, 4)
+	if _, errno := c.host.Load().Option(linux.SOL_TCP, linux.TCP_KEEPIDLE, b); errno != 0 || b[0] != 77 {
+		t.Errorf("the host's socket has TCP_KEEPIDLE %d, %s, want 77", b[0], errno.Name())
+	}
+	if _, errno := c.Option(linux.SOL_TCP, linux.TCP_KEEPIDLE, b); errno != 0 || b[0] != 77 {
+		t.Errorf("the program reads TCP_KEEPIDLE %d, %s, want 77", b[0], errno.Name())
 	}
 }
 
