@@ -187,7 +187,7 @@ const (
 	droppedTable = 1 // added to a frame: it is a table of level 1, and its pages are dropped too
 )
 
-// startDrop empties the list, of which there is one.
+// startDrop empties the nucleus's one list.
 //
 //go:nosplit
 func (n *nucleus) startDrop(c *cpuState) *dropped {

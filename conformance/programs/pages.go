@@ -66,7 +66,7 @@ func pageModel(seed uint64, rounds int) (sum uint64, faults int) {
 				span[i] = modelPage{read, write, 0}
 			}
 		case 1:
-			// As munmap, but that nobody else takes the place meanwhile.
+			// Like munmap, but nobody else can take the addresses.
 			_, _, e := syscall.Syscall6(syscall.SYS_MMAP, at(from), uintptr(n)*pageSize, syscall.PROT_NONE, anonymous|fixed, ^uintptr(0), 0)
 			if e != 0 {
 				panic(e)

@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cgroup is an open cgroup. A nil Cgroup is the caller's.
+// Cgroup is an open cgroup. A nil Cgroup stands for the caller's own cgroup.
 type Cgroup struct {
 	dir *os.File
 	v2  bool
 }
 
-// Open opens the cgroup at a path: an absolute one is a folder's, a relative one
-// begins at the root of version 2's hierarchy. It returns nil for an empty path.
+// Open opens the cgroup at a path. An absolute path names a directory. A relative
+// path starts at the root of the version 2 hierarchy. Open returns nil for an empty
+// path.
 func Open(path string) (*Cgroup, error) {
 	if path == "" {
 		return nil, nil
@@ -50,8 +51,9 @@ func Open(path string) (*Cgroup, error) {
 	return &Cgroup{dir, fs.Type == unix.CGROUP2_SUPER_MAGIC}, nil
 }
 
-// unified returns where version 2's hierarchy is mounted. In
-// proc_pid_mountinfo(5), the fifth field is the place, and the type follows " - ".
+// unified returns where the version 2 hierarchy is mounted. In
+// proc_pid_mountinfo(5), the fifth field is the mount point, and the file system
+// type follows " - ".
 func unified(mountinfo string) (string, error) {
 	f, err := os.Open(mountinfo)
 	if err != nil {
@@ -72,7 +74,7 @@ func unified(mountinfo string) (string, error) {
 	return "", errors.New("the host has no cgroups of version 2: give the absolute path of a folder")
 }
 
-// String returns the path of the folder.
+// String returns the path of the cgroup's directory.
 func (c *Cgroup) String() string { return c.dir.Name() }
 
 // Close closes what Open opened.
@@ -106,8 +108,9 @@ func Thread(f func()) {
 	}()
 }
 
-// Place has the process that this thread starts with attr begin in the cgroup. It
-// may place the thread there, too: Thread has made it.
+// Place makes the process that this thread starts with attr begin in the cgroup. It
+// may also move the calling thread there, so call it only in a function that Thread
+// runs.
 func (c *Cgroup) Place(attr *syscall.SysProcAttr) error {
 	switch {
 	case c == nil:

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// mounted are the folders where cgroups are, of one version.
+// mounted returns the mount points of one cgroup version.
 func mounted(t *testing.T, kind string) (folders []string) {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mounts")
@@ -26,7 +26,7 @@ func mounted(t *testing.T, kind string) (folders []string) {
 	return folders
 }
 
-// group makes a cgroup in one of the folders.
+// group makes a cgroup below one of the mount points.
 func group(t *testing.T, folders []string) string {
 	t.Helper()
 	for _, parent := range folders {
@@ -50,7 +50,7 @@ func group(t *testing.T, folders []string) string {
 	return ""
 }
 
-// whereIs has a child placed in the cgroup of path, and returns its
+// whereIs starts a child in the cgroup at path, and returns the child's
 // /proc/self/cgroup.
 func whereIs(t *testing.T, path string) (string, error) {
 	t.Helper()
@@ -97,7 +97,7 @@ func TestRelativePathIsOfVersion2(t *testing.T) {
 	}
 }
 
-func TestNoCgroupIsTheOwn(t *testing.T) {
+func TestAnEmptyPathIsTheCallersCgroup(t *testing.T) {
 	c, err := Open("")
 	if c != nil || err != nil {
 		t.Fatal(c, err)
@@ -111,7 +111,7 @@ func TestNoCgroupIsTheOwn(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCgroupIsRefused(t *testing.T) {
+func TestOtherDirectoriesAreRefused(t *testing.T) {
 	for path, want := range map[string]string{
 		t.TempDir():             "it is not a folder of a cgroup file system",
 		"/nowhere":              "no such file or directory",
