@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/pith-os/pith/internal/netns"
 	"github.com/pith-os/pith/internal/netns/netnstest"
@@ -45,6 +46,12 @@ func TestOwnAddressesAreThoseOfTheMoment(t *testing.T) {
 	ip("addr", "add", "192.0.2.7/32", "dev", "lo")
 	ip("-6", "addr", "add", "2001:db8::7/128", "dev", "lo")
 	check("192.0.2.7", true)
+	// The kernel adds the route to a new IPv6 address a moment later.
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if own, err := routes.Local(netip.MustParseAddr("2001:db8::7")); own || err != nil {
+			break
+		}
+	}
 	check("2001:db8::7", true)
 	check("192.0.2.8", false)
 	ip("addr", "del", "192.0.2.7/32", "dev", "lo")
