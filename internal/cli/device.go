@@ -78,7 +78,7 @@ func (d *deviceFlags) network() (instance.Network, error) {
 	}
 	name, tap := strings.CutPrefix(d.net, "tap:")
 	if flag := d.reachFlag(); flag != "" && d.net != "user" {
-		return nil, fmt.Errorf("%s is for --net user: with --net %s the program's packets are not checked, so leave out one of the two flags", flag, d.net)
+		return nil, fmt.Errorf("%s is for --net user, not for --net %s: leave out one of the two flags", flag, d.net)
 	}
 	switch {
 	case d.net == "none" && rate != 0:
