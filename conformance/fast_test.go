@@ -56,7 +56,7 @@ func TestGoFast(t *testing.T) {
 				runs = append(runs, run{unit{name: name}, m})
 			}
 			r := &runner{
-				lab: l, store: records, exclusions: list, timeout: 5 * time.Minute,
+				lab: l, store: records, exclusions: list, timeout: 10 * time.Minute,
 				left: len(runs), out: t.Output(),
 			}
 			good, err := r.runUnit(t.Context(), runs)
