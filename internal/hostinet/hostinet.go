@@ -52,8 +52,7 @@ type Server struct {
 	cfg Config
 	fd  int // the server's end of boot.FDSockets
 
-	served  atomic.Int32
-	serving sync.WaitGroup
+	served  atomic.Int32 // ends of pairs
 	closing sync.Once
 }
 
@@ -169,7 +168,7 @@ func (s *Server) connect(r *boot.SocketRequest) (fd int, err error) {
 	}
 	domain, sa := unix.AF_INET, unix.Sockaddr(nil)
 	switch a := to.Addr.Addr(); {
-	case r.Domain == unix.AF_INET6 && s.hasIPv6(), a.Is6() && !a.Is4In6():
+	case r.Domain == unix.AF_INET6 && kernelIPv6(), a.Is6() && !a.Is4In6():
 		domain = unix.AF_INET6
 		sa = &unix.SockaddrInet6{Port: int(to.Addr.Port()), Addr: a.As16(), ZoneId: zone(r.Peer)}
 	default:
@@ -190,10 +189,8 @@ func (s *Server) connect(r *boot.SocketRequest) (fd int, err error) {
 	return fd, nil
 }
 
-// hasIPv6 reports whether the host's kernel has IPv6. If not, an AF_INET6 socket of the
+// kernelIPv6 reports whether the host's kernel has IPv6. If not, an AF_INET6 socket of the
 // program still reaches IPv4 addresses.
-func (s *Server) hasIPv6() bool { return kernelIPv6() }
-
 var kernelIPv6 = sync.OnceValue(func() bool {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -241,10 +238,10 @@ func (s *Server) pair(to Target, kind int) (int, error) {
 		s.served.Add(-1)
 		return -1, errors.Join(err, unix.Close(fds[0]))
 	}
-	s.serving.Go(func() {
+	go func() {
 		defer s.served.Add(-1)
 		to.Serve(conn, kind)
-	})
+	}()
 	return fds[0], nil
 }
 

@@ -30,11 +30,11 @@ func (t *Table) PollOpen(fd int, pd uintptr) linux.Errno {
 		return linux.EPERM
 	}
 	d.poll.pd = pd
-	d.poll.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, mode(ev)) }
+	d.poll.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, PollMode(ev)) }
 	q.Register(&d.poll.entry, wait.In|wait.Out|wait.RdHup)
 	// Report what is ready already, as epoll does.
 	if ev := d.file.Ready(); ev != 0 {
-		platform.PollReady(pd, mode(ev))
+		platform.PollReady(pd, PollMode(ev))
 	}
 	return 0
 }
@@ -67,8 +67,8 @@ func (d *descriptor) detach() bool {
 	return true
 }
 
-// mode converts events to the directions of the runtime's poller.
-func mode(ev wait.Events) platform.Mode {
+// PollMode converts events to the directions of the runtime's poller.
+func PollMode(ev wait.Events) platform.Mode {
 	var m platform.Mode
 	if ev&(wait.In|wait.RdHup|wait.Hup|wait.Err) != 0 {
 		m |= platform.Readable

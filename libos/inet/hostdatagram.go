@@ -49,18 +49,6 @@ func (s *hostDatagram) disconnect() {
 	}
 }
 
-// Read implements file.File.
-func (s *hostDatagram) Read(p []byte) (int, linux.Errno) {
-	h := s.host.Load()
-	if h == nil {
-		return s.within().Read(p)
-	}
-	if errno := s.takeFailed(); errno != 0 {
-		return 0, errno
-	}
-	return h.Read(p)
-}
-
 // Write implements file.File.
 func (s *hostDatagram) Write(p []byte) (int, linux.Errno) {
 	h := s.host.Load()

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
@@ -65,17 +66,6 @@ func (s *hostSocket) init(domain, typ, proto int) {
 	s.domain = domain
 	s.Queue.Changed = s.watch
 	s.forward.Notify = func(ev wait.Events) { s.Queue.Notify(ev) }
-}
-
-// pollMode converts events to the directions of the runtime's poller.
-func pollMode(ev wait.Events) (m platform.Mode) {
-	if ev&(wait.In|wait.RdHup|wait.Hup|wait.Err) != 0 {
-		m |= platform.Readable
-	}
-	if ev&(wait.Out|wait.Hup|wait.Err) != 0 {
-		m |= platform.Writable
-	}
-	return m
 }
 
 // within returns the stack's socket, which it makes if there is none.
@@ -172,7 +162,7 @@ func (s *hostSocket) PollOpen(pd uintptr) linux.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &poller{pd: pd}
-	p.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, pollMode(ev)) }
+	p.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, file.PollMode(ev)) }
 	s.pollers = append(s.pollers, p)
 	s.poll(s.host.Load())
 	return 0
@@ -260,6 +250,18 @@ func (s *hostSocket) takeFailed() linux.Errno {
 		return 0
 	}
 	return linux.Errno(s.failed.Swap(0))
+}
+
+// Read implements file.File.
+func (s *hostSocket) Read(p []byte) (int, linux.Errno) {
+	h := s.host.Load()
+	if h == nil {
+		return s.within().Read(p)
+	}
+	if errno := s.takeFailed(); errno != 0 {
+		return 0, errno
+	}
+	return h.Read(p)
 }
 
 // wrote records whether the host has room.

@@ -112,18 +112,6 @@ func (s *hostStream) disconnect(h *platform.Host) linux.Errno {
 // lingerZero is a struct linger with which close(2) resets a connection.
 var lingerZero = appendValue(nil, &linux.Linger{On: 1})
 
-// Read implements file.File.
-func (s *hostStream) Read(p []byte) (int, linux.Errno) {
-	h := s.host.Load()
-	if h == nil {
-		return s.within().Read(p)
-	}
-	if errno := s.takeFailed(); errno != 0 {
-		return 0, errno
-	}
-	return h.Read(p)
-}
-
 // Write implements file.File.
 func (s *hostStream) Write(p []byte) (int, linux.Errno) {
 	h := s.host.Load()
