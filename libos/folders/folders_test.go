@@ -22,9 +22,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// client is a transport whose socket can be closed. A Tclunk in the background
+// outlives the test that caused it. It must not use the descriptor's number
+// once that is another socket's.
+type client struct {
+	*socket
+	inFlight sync.RWMutex
+}
+
+func (c *client) Exchange(i int, out, in [][]byte) (int, linux.Errno) {
+	c.inFlight.RLock()
+	defer c.inFlight.RUnlock()
+	return c.socket.Exchange(i, out, in)
+}
+
+// disconnect fails the exchanges in flight and all later ones.
+func (c *client) disconnect() {
+	c.mu.Lock()
+	c.fail()
+	c.mu.Unlock()
+	_ = c.host.Shutdown(unix.SHUT_RDWR) // ignore the error: the server may have closed its end
+}
+
+func (c *client) close() {
+	c.disconnect()
+	c.inFlight.Lock() // after the last exchange that has begun
+	c.host.Close()
+	c.inFlight.Unlock()
+}
+
 // pair returns a transport, and the server's end of its socket, which is
 // blocking.
-func pair(t testing.TB) (*socket, int) {
+func pair(t testing.TB) (*client, int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -37,12 +66,13 @@ func pair(t testing.TB) (*socket, int) {
 	if errno != 0 {
 		t.Fatal(errno.Name())
 	}
-	t.Cleanup(host.Close)
-	return newSocket(host), fds[1]
+	c := &client{socket: newSocket(host)}
+	t.Cleanup(c.close)
+	return c, fds[1]
 }
 
 // serve starts a server for folders and returns a transport to it.
-func serve(t testing.TB, folders ...ninep.Folder) *socket {
+func serve(t testing.TB, folders ...ninep.Folder) *client {
 	t.Helper()
 	server, err := ninep.New(folders, boot.MaxFilesMessage)
 	if err != nil {
@@ -186,10 +216,7 @@ func FuzzLyingServer(f *testing.F) {
 			}
 			done.Wait()
 		}
-		k.mu.Lock()
-		k.fail() // a Tclunk in the background has nobody who waits for it
-		k.mu.Unlock()
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+		k.disconnect()
 		<-ended
 		unix.Close(fd)
 	})
