@@ -12,6 +12,9 @@ import (
 	"github.com/pith-os/pith/internal/policy"
 )
 
+// netHost is the value of --net for the network of a namespace.
+const netHost = "host"
+
 // deviceFlags say what an instance has of the host, and how much of it.
 type deviceFlags struct {
 	net      string
@@ -29,7 +32,7 @@ type deviceFlags struct {
 }
 
 func (d *deviceFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&d.net, "net", "user", "`NETWORK` of the instance: none, user, or tap:NAME, an interface of the host")
+	f.StringVar(&d.net, "net", "user", "`NETWORK` of the instance: none, user, host, or tap:NAME, an interface of the host")
 	f.StringVar(&d.netRate, "net-rate", "", "limit of the network, each way: a `RATE` in bytes a second such as 10M")
 	f.StringArrayVar(&d.allow, "allow", nil, "open the addresses of `CIDR[:PORT]`, where a shorter prefix is closed; repeatable")
 	f.StringArrayVar(&d.deny, "deny", nil, "close the addresses of `CIDR[:PORT]`; the longest prefix decides; repeatable")
@@ -78,19 +81,28 @@ func (d *deviceFlags) network() (instance.Network, error) {
 	}
 	name, tap := strings.CutPrefix(d.net, "tap:")
 	if flag := d.reachFlag(); flag != "" && d.net != "user" {
-		return nil, fmt.Errorf("%s is for --net user, not for --net %s: leave out one of the two flags", flag, d.net)
+		switch {
+		case d.net != netHost:
+			return nil, fmt.Errorf("%s is for --net user, not for --net %s: leave out one of the two flags", flag, d.net)
+		case d.loopback, d.metadata:
+			return nil, fmt.Errorf("%s is for --net user: with --net host, everything is open that --deny does not close", flag)
+		}
 	}
 	switch {
 	case d.net == "none" && rate != 0:
 		return nil, fmt.Errorf("--net-rate %s: an instance with --net none has no network card: leave out one of the two flags", d.netRate)
 	case d.net == "none":
 		return nil, nil
+	case d.net == netHost && rate != 0:
+		return nil, fmt.Errorf("--net-rate %s: an instance with --net host has no network card: leave out one of the two flags", d.netRate)
+	case d.net == netHost:
+		return network.Host{Rules: reach.Rules}, nil
 	case d.net == "user":
 		return network.User{Rate: rate, Policy: reach}, nil
 	case tap && name != "":
 		return network.TAP{Interface: name, Rate: rate}, nil
 	}
-	return nil, fmt.Errorf("--net %s is not known: choose none, user or tap:NAME", d.net)
+	return nil, fmt.Errorf("--net %s is not known: choose none, user, host or tap:NAME", d.net)
 }
 
 // reachFlag returns a flag about reach that is given, or an empty string.

@@ -13,6 +13,7 @@ var flagOf = map[instance.Part]string{
 	instance.Disks:       "--disk",
 	instance.Vsock:       "--vsock",
 	instance.TAP:         "--net tap",
+	instance.HostNetwork: "--net host",
 	instance.HugePages:   "--hugepages",
 	instance.MachineType: "--machine",
 	instance.Accelerator: "--accel",

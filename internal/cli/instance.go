@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -24,6 +25,7 @@ type instanceFlags struct {
 	memory   string
 	cpus     int
 	hostname string
+	named    func() bool // --hostname is given
 	folders  []string
 	monitor  string
 	trace    bool
@@ -32,7 +34,8 @@ type instanceFlags struct {
 func (i *instanceFlags) register(f *pflag.FlagSet, memory string) {
 	f.StringVar(&i.memory, "memory", memory, "memory of the instance, a `SIZE` such as 64M or 1G")
 	f.IntVar(&i.cpus, "cpus", 0, "`NUMBER` of CPUs; default: the host's")
-	f.StringVar(&i.hostname, "hostname", defaultHostname, "`NAME` of the instance")
+	f.StringVar(&i.hostname, "hostname", defaultHostname, "`NAME` of the instance; with --net host, the host's")
+	i.named = func() bool { return f.Changed("hostname") }
 	f.StringArrayVarP(&i.folders, "volume", "v", nil, "share a folder with the program, `HOST:GUEST[:ro]`; repeatable")
 	f.StringVar(&i.monitor, "monitor", "auto", "what runs the image, a `MONITOR`: "+strings.Join(monitorNames(), ", "))
 	f.BoolVar(&i.trace, "trace", false, "print system calls to standard error, as strace does")
@@ -63,7 +66,12 @@ func (i *instanceFlags) plan(ctx context.Context, preferred string) (*plan, erro
 	if p.Memory, err = parseSize(i.memory); err != nil {
 		return nil, fmt.Errorf("--memory %s: %w", i.memory, err)
 	}
-	if i.hostname == "" {
+	if i.net == netHost && !i.named() {
+		if p.Hostname, err = os.Hostname(); err != nil {
+			return nil, err
+		}
+	}
+	if p.Hostname == "" {
 		return nil, errors.New("--hostname: the name is empty: give a name, or leave out the flag")
 	}
 	if p.monitor, err = chooseMonitor(ctx, i.monitor, preferred, p.Needs()); err != nil {

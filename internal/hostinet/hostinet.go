@@ -1,10 +1,14 @@
 // Package hostinet gives a confined process sockets of the host. The image asks for a
-// connection; the server asks its network for the target, makes the socket, starts to connect it, and
-// passes the descriptor to the image (boot.SocketRequest). From then on the connection is
-// the image's and the kernel's: nobody relays its bytes, and it outlives the server.
+// socket; the server makes it, and passes the descriptor to the image (boot.SocketRequest).
+// From then on the socket is the image's and the kernel's: nobody relays its bytes, and a
+// connection outlives the server.
 //
-// The image is not trusted. It cannot name an address to the kernel: its filter permits
-// neither bind, connect nor sendmsg, and no sendto with an address.
+// A program in the user-mode network gets connections only. The server asks its network
+// for the target first. For a program that has the network of a namespace (Config.Whole),
+// the server also binds sockets, has them listen, and sets options.
+//
+// The image is not trusted. It cannot name an address to the kernel, because its filter
+// permits neither bind nor connect, unless nothing is closed to it.
 package hostinet
 
 import (
@@ -12,7 +16,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -27,14 +30,33 @@ import (
 type Config struct {
 	// Namespace is the network namespace of the sockets; nil: the caller's.
 	Namespace *netns.Namespace
+	// Whole says that the namespace is the program's network: it binds and listens
+	// there, and sees its interfaces.
+	Whole bool
 	// Target returns what stands behind an address that the program names, if the
-	// program may reach it. Otherwise the error is a unix.Errno, for the program.
+	// program may reach it. Otherwise the error is a unix.Errno, for the program. If
+	// Whole is set, it may be nil: the program may reach everything.
 	Target func(netip.AddrPort) (Target, error)
 	// Listen makes the socket of a published port listen with this backlog, or stop
 	// (-1). The error is for the program, as Target's.
 	Listen func(port uint16, backlog int) error
+	// UID and GID are the ids of the sockets, if Whole is set; 0: the caller's.
+	UID, GID int
 	// Log receives details for finding problems.
 	Log func(format string, args ...any)
+}
+
+// Mode returns the boot parameter of an image that this configuration is for.
+func (c *Config) Mode() boot.SocketMode {
+	switch {
+	case c == nil:
+		return boot.SocketsNone
+	case !c.Whole:
+		return boot.SocketsOut
+	case c.Target != nil:
+		return boot.SocketsChecked
+	}
+	return boot.SocketsAll
 }
 
 // Target is what an address of the program stands for.
@@ -52,12 +74,18 @@ type Server struct {
 	cfg Config
 	fd  int // the server's end of boot.FDSockets
 
+	// kept are the copies of sockets that the image names by their handles. Only Serve
+	// uses it, and Close after it.
+	kept map[uint32]copied
+
 	served  atomic.Int32 // ends of pairs
 	closing sync.Once
 }
 
 // New returns a server on fd, a blocking SOCK_SEQPACKET socket. The server owns it.
-func New(fd int, cfg Config) *Server { return &Server{cfg: cfg, fd: fd} }
+func New(fd int, cfg Config) *Server {
+	return &Server{cfg: cfg, fd: fd, kept: make(map[uint32]copied)}
+}
 
 // Stop makes Serve return.
 func (s *Server) Stop() {
@@ -65,23 +93,35 @@ func (s *Server) Stop() {
 	_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
 }
 
-// Close frees the socket. Serve has returned, or is never called.
-func (s *Server) Close() { s.closing.Do(func() { unix.Close(s.fd) }) }
+// Close frees the sockets. Serve has returned, or is never called.
+func (s *Server) Close() {
+	s.closing.Do(func() {
+		unix.Close(s.fd)
+		for _, c := range s.kept {
+			unix.Close(c.fd)
+		}
+	})
+}
 
 // Serve handles the image's requests until the image ends or Stop is called. It runs in
-// the network namespace, on a thread of its own, which ends with it.
+// the network namespace and with the ids of the sockets, on a thread of its own, which
+// ends with it.
 func (s *Server) Serve() error {
-	_, err := netns.Make(s.cfg.Namespace, func() (struct{}, error) {
-		runtime.LockOSThread()
-		if s.cfg.Namespace == nil {
-			defer runtime.UnlockOSThread()
-		}
-		return struct{}{}, s.serve()
-	})
-	return err
+	ended := make(chan error, 1)
+	go func() {
+		_, err := netns.Make(s.cfg.Namespace, func() (struct{}, error) {
+			runtime.LockOSThread() // for ever: the thread's ids are changed
+			return struct{}{}, s.serve()
+		})
+		ended <- err
+	}()
+	return <-ended
 }
 
 func (s *Server) serve() error {
+	if err := s.changeIDs(); err != nil {
+		return fmt.Errorf("host sockets: %w", err)
+	}
 	buf := make([]byte, boot.MaxSocketRequest+1) // one byte more, to detect messages that are too long
 	for {
 		n, err := unix.Read(s.fd, buf)
@@ -104,32 +144,40 @@ func (s *Server) serve() error {
 	}
 }
 
+// changeIDs gives the thread's sockets their ids (setfsuid(2)). The capabilities that
+// the thread then lacks are about files.
+func (s *Server) changeIDs() error {
+	if !s.cfg.Whole || s.cfg.UID == 0 && s.cfg.GID == 0 {
+		return nil
+	}
+	if err := unix.Setfsgid(s.cfg.GID); err != nil {
+		return err
+	}
+	return unix.Setfsuid(s.cfg.UID)
+}
+
 // answer handles a request and sends the reply.
 func (s *Server) answer(r *boot.SocketRequest) {
-	fd, err := -1, error(nil)
-	switch r.Op {
-	case boot.SocketConnect:
-		fd, err = s.connect(r)
-	case boot.SocketListen:
-		err = s.cfg.Listen(r.Port, int(r.Backlog))
-	case boot.SocketUnlisten:
-		err = s.cfg.Listen(r.Port, -1)
-	}
 	reply := boot.SocketReply{ID: r.ID}
+	made, err := s.do(r, &reply)
 	var rights []byte
 	switch {
 	case err != nil:
 		errno := unix.EIO
 		errors.As(err, &errno)
 		reply.Errno = uint32(errno)
-	case fd >= 0:
-		rights = unix.UnixRights(fd)
+	case made != nil:
+		rights = unix.UnixRights(made.fd)
 	}
 	failed := s.send(reply, rights)
-	if rights == nil {
+	if made == nil {
 		return
 	}
-	unix.Close(fd)
+	if !made.keep || failed != nil {
+		unix.Close(made.fd)
+	} else {
+		s.kept[r.Handle] = copied{made.fd, int(r.Type)}
+	}
 	if failed != nil && !errors.Is(failed, unix.EPIPE) {
 		// The kernel does not pass the descriptor, for example because too many are
 		// in flight (ETOOMANYREFS). The image must not wait for it.
@@ -137,6 +185,42 @@ func (s *Server) answer(r *boot.SocketRequest) {
 		reply.Errno = uint32(unix.ENFILE)
 		_ = s.send(reply, nil) // it fails if the image is gone
 	}
+}
+
+// made is a descriptor to pass.
+type made struct {
+	fd   int
+	keep bool // the server keeps its copy
+}
+
+// pass returns a descriptor of which the server keeps no copy.
+func pass(fd int, err error) (*made, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &made{fd: fd}, nil
+}
+
+// do does what a request asks for. It returns the descriptor to pass, or nil.
+func (s *Server) do(r *boot.SocketRequest, reply *boot.SocketReply) (*made, error) {
+	switch r.Op {
+	case boot.SocketOpen:
+		return s.open(r)
+	case boot.SocketPublish:
+		return nil, s.cfg.Listen(r.Port, int(r.Backlog))
+	case boot.SocketUnpublish:
+		return nil, s.cfg.Listen(r.Port, -1)
+	}
+	if !s.cfg.Whole {
+		return nil, unix.EPERM
+	}
+	switch r.Op {
+	case boot.SocketTable:
+		return pass(table(string(r.Peer)))
+	case boot.SocketInterface:
+		return nil, interfaceIoctl(r, reply)
+	}
+	return nil, s.operate(r, reply)
 }
 
 // send sends a reply with descriptors.
@@ -147,124 +231,4 @@ func (s *Server) send(reply boot.SocketReply, rights []byte) error {
 			return err
 		}
 	}
-}
-
-// connect is boot.SocketConnect.
-func (s *Server) connect(r *boot.SocketRequest) (fd int, err error) {
-	kind := int(r.Type)
-	if kind != unix.SOCK_STREAM && kind != unix.SOCK_DGRAM || r.Domain != unix.AF_INET && r.Domain != unix.AF_INET6 {
-		return -1, unix.EPROTONOSUPPORT
-	}
-	peer, err := address(r.Peer)
-	if err != nil {
-		return -1, err
-	}
-	to, err := s.cfg.Target(peer)
-	if err != nil {
-		return -1, err
-	}
-	if to.Serve != nil {
-		return s.pair(to, kind)
-	}
-	domain, sa := unix.AF_INET, unix.Sockaddr(nil)
-	switch a := to.Addr.Addr(); {
-	case r.Domain == unix.AF_INET6 && kernelIPv6(), a.Is6() && !a.Is4In6():
-		domain = unix.AF_INET6
-		sa = &unix.SockaddrInet6{Port: int(to.Addr.Port()), Addr: a.As16(), ZoneId: zone(r.Peer)}
-	default:
-		sa = &unix.SockaddrInet4{Port: int(to.Addr.Port()), Addr: a.Unmap().As4()}
-	}
-	fd, err = unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	for _, o := range r.Options {
-		if err := s.set(fd, o); err != nil {
-			s.cfg.Log("host sockets: option %d of level %d: %v", o.Name, o.Level, err)
-		}
-	}
-	if err := unix.Connect(fd, sa); err != nil && !errors.Is(err, unix.EINPROGRESS) {
-		return -1, errors.Join(err, unix.Close(fd))
-	}
-	return fd, nil
-}
-
-// kernelIPv6 reports whether the host's kernel has IPv6. If not, an AF_INET6 socket of the
-// program still reaches IPv4 addresses.
-var kernelIPv6 = sync.OnceValue(func() bool {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	unix.Close(fd)
-	return true
-})
-
-// set sets an option of the program's before the connection is made.
-func (s *Server) set(fd int, o boot.SocketOption) error {
-	level, name := int(int32(o.Level)), int(int32(o.Name))
-	switch _, set := boot.Passed(level, name); {
-	case set:
-	case level == unix.SOL_SOCKET && (name == unix.SO_SNDBUF || name == unix.SO_RCVBUF || name == unix.SO_PRIORITY):
-	case level == unix.SOL_TCP && (name == unix.TCP_MAXSEG || name == unix.TCP_WINDOW_CLAMP):
-	default:
-		return unix.ENOPROTOOPT
-	}
-	return unix.SetsockoptString(fd, level, name, string(o.Value))
-}
-
-// maxServed is how many ends of pairs the server holds at a time. Each needs a descriptor
-// of this process.
-const maxServed = 512
-
-// pair returns one end of a pair of sockets, and has the target serve the other.
-func (s *Server) pair(to Target, kind int) (int, error) {
-	if s.served.Add(1) > maxServed {
-		s.served.Add(-1)
-		return -1, unix.ENFILE
-	}
-	typ := kind
-	if kind == unix.SOCK_DGRAM {
-		typ = unix.SOCK_SEQPACKET // a datagram socket does not notice the end of its peer
-	}
-	fds, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		s.served.Add(-1)
-		return -1, err
-	}
-	file := os.NewFile(uintptr(fds[1]), "peer")
-	conn, err := net.FileConn(file) // duplicates the descriptor
-	if err := errors.Join(err, file.Close()); err != nil {
-		s.served.Add(-1)
-		return -1, errors.Join(err, unix.Close(fds[0]))
-	}
-	go func() {
-		defer s.served.Add(-1)
-		to.Serve(conn, kind)
-	}()
-	return fds[0], nil
-}
-
-// address reads a struct sockaddr of the image.
-func address(b []byte) (netip.AddrPort, error) {
-	if len(b) < 2 {
-		return netip.AddrPort{}, unix.EINVAL
-	}
-	switch family := uint16(b[0]) | uint16(b[1])<<8; {
-	case family == unix.AF_INET && len(b) >= unix.SizeofSockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[2])<<8|uint16(b[3])), nil
-	case family == unix.AF_INET6 && len(b) >= unix.SizeofSockaddrInet6-4:
-		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])).Unmap(), uint16(b[2])<<8|uint16(b[3])), nil
-	case family == unix.AF_INET || family == unix.AF_INET6:
-		return netip.AddrPort{}, unix.EINVAL
-	}
-	return netip.AddrPort{}, unix.EAFNOSUPPORT
-}
-
-// zone returns sin6_scope_id of a struct sockaddr_in6 of the image.
-func zone(b []byte) uint32 {
-	if len(b) < unix.SizeofSockaddrInet6 {
-		return 0
-	}
-	return uint32(b[24]) | uint32(b[25])<<8 | uint32(b[26])<<16 | uint32(b[27])<<24
 }

@@ -50,7 +50,7 @@ func (i image) ask(message []byte) (errno unix.Errno, fd int) {
 	if err := unix.Send(i.fd, message, 0); err != nil {
 		i.t.Fatal(err)
 	}
-	in, control := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
+	in, control := make([]byte, boot.MaxSocketReply), make([]byte, unix.CmsgSpace(4))
 	n, size, _, _, err := unix.Recvmsg(i.fd, in, control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		i.t.Fatal(err)
@@ -72,7 +72,7 @@ func (i image) ask(message []byte) (errno unix.Errno, fd int) {
 
 func (i image) connect(r boot.SocketRequest) (errno unix.Errno, fd int) {
 	i.t.Helper()
-	r.Op = boot.SocketConnect
+	r.Op = boot.SocketOpen
 	return i.ask(r.Append(nil))
 }
 
@@ -90,15 +90,6 @@ func (i image) conn(fd int) net.Conn {
 		i.t.Fatal(err)
 	}
 	return c
-}
-
-// sockaddr returns a struct sockaddr_in or sockaddr_in6.
-func sockaddr(at netip.AddrPort) []byte {
-	port := []byte{byte(at.Port() >> 8), byte(at.Port())}
-	if at.Addr().Is4() {
-		return append(append([]byte{unix.AF_INET, 0, port[0], port[1]}, at.Addr().AsSlice()...), make([]byte, 8)...)
-	}
-	return append(append([]byte{unix.AF_INET6, 0, port[0], port[1], 0, 0, 0, 0}, at.Addr().AsSlice()...), 0, 0, 0, 0)
 }
 
 // direct reaches what the program names.
@@ -127,7 +118,7 @@ func TestConnections(t *testing.T) {
 				if test.mapped {
 					addr = netip.AddrPortFrom(netip.AddrFrom16(addr.Addr().As16()), addr.Port())
 				}
-				return sockaddr(addr)
+				return sockaddr(addr, 0)
 			}
 			errno, fd := i.connect(boot.SocketRequest{Domain: test.domain, Type: unix.SOCK_STREAM, Peer: at(l.Addr()), Options: []boot.SocketOption{
 				{Level: unix.SOL_TCP, Name: unix.TCP_NODELAY, Value: []byte{1, 0, 0, 0}},
@@ -172,7 +163,7 @@ func TestConnections(t *testing.T) {
 }
 
 func TestWhatTheServerRefuses(t *testing.T) {
-	here := sockaddr(netip.MustParseAddrPort("127.0.0.1:9"))
+	here := sockaddr(netip.MustParseAddrPort("127.0.0.1:9"), 0)
 	i := serve(t, Config{Target: func(dst netip.AddrPort) (Target, error) {
 		if dst.Port() == 7 {
 			return Target{}, unix.ECONNREFUSED
@@ -189,7 +180,7 @@ func TestWhatTheServerRefuses(t *testing.T) {
 		"no address":                  {boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_STREAM}, unix.EINVAL},
 		"half an address":             {boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Peer: here[:9]}, unix.EINVAL},
 		"an address of a unix socket": {boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Peer: []byte{unix.AF_UNIX, 0, '/', 'x'}}, unix.EAFNOSUPPORT},
-		"what the network refuses":    {boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Peer: sockaddr(netip.MustParseAddrPort("192.0.2.1:7"))}, unix.ECONNREFUSED},
+		"what the network refuses":    {boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Peer: sockaddr(netip.MustParseAddrPort("192.0.2.1:7"), 0)}, unix.ECONNREFUSED},
 	} {
 		if errno, fd := i.connect(test.r); errno != test.want || fd >= 0 {
 			t.Errorf("%s: %v, descriptor %d, want %v", name, errno, fd, test.want)
@@ -226,9 +217,9 @@ func TestListening(t *testing.T) {
 		want  call
 		errno unix.Errno
 	}{
-		{boot.SocketRequest{Op: boot.SocketListen, Port: 80, Backlog: 5}, call{80, 5}, 0},
-		{boot.SocketRequest{Op: boot.SocketUnlisten, Port: 80}, call{80, -1}, 0},
-		{boot.SocketRequest{Op: boot.SocketListen, Port: 81}, call{81, 0}, unix.EADDRINUSE},
+		{boot.SocketRequest{Op: boot.SocketPublish, Port: 80, Backlog: 5}, call{80, 5}, 0},
+		{boot.SocketRequest{Op: boot.SocketUnpublish, Port: 80}, call{80, -1}, 0},
+		{boot.SocketRequest{Op: boot.SocketPublish, Port: 81}, call{81, 0}, unix.EADDRINUSE},
 	} {
 		errno, fd := i.ask(test.r.Append(nil))
 		if got := <-calls; got != test.want || errno != test.errno || fd >= 0 {
@@ -245,7 +236,7 @@ func TestServedPeersAreBounded(t *testing.T) {
 			_, _ = io.Copy(peer, peer) // until the image closes its end
 		}}, nil
 	}})
-	request := boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_DGRAM, Peer: sockaddr(netip.MustParseAddrPort("10.0.2.3:53"))}
+	request := boot.SocketRequest{Domain: unix.AF_INET, Type: unix.SOCK_DGRAM, Peer: sockaddr(netip.MustParseAddrPort("10.0.2.3:53"), 0)}
 	var open []int
 	for range maxServed {
 		errno, fd := i.connect(request)

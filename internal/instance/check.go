@@ -180,6 +180,9 @@ func (s *Spec) checkPorts(*Description) error {
 	if len(s.Ports) > 0 && slices.Contains(s.Network.Needs(), TAP) {
 		return Errorf(Ports, "an instance with a tap interface has its own address: do not publish ports")
 	}
+	if len(s.Ports) > 0 && slices.Contains(s.Network.Needs(), HostNetwork) {
+		return Errorf(Ports, "an instance in the network of the host listens there by itself: do not publish ports")
+	}
 	seen := make(map[uint16]bool)
 	for _, p := range s.Ports {
 		if p.Number == 0 || seen[p.Number] {

@@ -81,7 +81,10 @@ func Start(ctx context.Context, s *Spec) (_ *Instance, err error) {
 		if i.plug, err = s.Network.Open(l); err != nil {
 			return nil, err
 		}
-		l.Network, l.Sockets, l.Boot.Net = i.plug.Network, i.plug.Sockets, &i.plug.Card
+		l.Network, l.Sockets = i.plug.Network, i.plug.Sockets
+		if l.Network != nil {
+			l.Boot.Net = &i.plug.Card
+		}
 	}
 	if i.running, err = s.Monitor.Start(ctx, l); err != nil {
 		return nil, errors.Join(err, i.closeNetwork())

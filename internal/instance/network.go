@@ -19,8 +19,8 @@ type Network interface {
 
 // Plug is an open network.
 type Plug struct {
-	link.Network
-	Card boot.Net // the network card's configuration
+	link.Network          // nil: there is no network card
+	Card         boot.Net // the network card's configuration
 	// Sockets says how a confined process gets its connections as sockets of the host;
 	// nil: all its packets pass the network card, as a VM's do.
 	Sockets *hostinet.Config

@@ -11,6 +11,7 @@ const (
 	Disks       Part = "disks"
 	Vsock       Part = "vsock"
 	TAP         Part = "tap interface"
+	HostNetwork Part = "network of the host"
 	HugePages   Part = "huge pages"
 	MachineType Part = "machine type"
 	Accelerator Part = "accelerator"

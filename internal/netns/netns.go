@@ -33,6 +33,26 @@ func Open(path string) (*Namespace, error) {
 	return n, nil
 }
 
+// Initial reports whether a namespace is the one of process 1, which is this host's own.
+func Initial(n *Namespace) (bool, error) {
+	path := "/proc/thread-self/ns/net"
+	if n != nil {
+		path = fmt.Sprintf("/proc/self/fd/%d", n.file.Fd())
+	}
+	this, err := os.Stat(path)
+	if err != nil {
+		return false, fmt.Errorf("network namespace: %w", err)
+	}
+	first, err := os.Stat("/proc/1/ns/net")
+	if errors.Is(err, os.ErrPermission) {
+		return n == nil, nil // an unprivileged user's namespace is usually the host's
+	}
+	if err != nil {
+		return false, fmt.Errorf("network namespace: %w", err)
+	}
+	return os.SameFile(this, first), nil
+}
+
 // Close closes the Namespace. Sockets that were made in it stay in it.
 func (n *Namespace) Close() error { return n.file.Close() }
 

@@ -64,9 +64,9 @@ type Config struct {
 	Hostname string   // RFC 1123 label(s)
 	Net      *Net     // nil: a process has the loopback interface only, a VM looks for a network card
 	Publish  []uint16 // published TCP ports; a process has their listening sockets from FDListen on
-	// Sockets says that the monitor makes the program's connections, on
-	// FDSockets. It is for a confined process only.
-	Sockets bool
+	// Sockets says which sockets the monitor makes, on FDSockets. It is for a
+	// confined process only.
+	Sockets SocketMode
 	Trace   bool    // print system calls to standard error
 	Dir     string  // working directory at the start, made if it does not exist; empty: /
 	TTY     [3]bool // which of descriptors 0, 1, 2 are terminals
@@ -168,9 +168,7 @@ func (c Config) String() string {
 		}
 		w.add("publish", strings.Join(ports, ","))
 	}
-	if c.Sockets {
-		w.add("sockets", "1")
-	}
+	w.add("sockets", string(c.Sockets))
 	if c.Trace {
 		w.add("trace", "1")
 	}
@@ -296,7 +294,11 @@ func (c *Config) set(n *Net, key, val string) (err error) {
 			c.Publish = append(c.Publish, uint16(p))
 		}
 	case "sockets":
-		c.Sockets = val == "1"
+		switch c.Sockets = SocketMode(val); c.Sockets {
+		case SocketsOut, SocketsAll, SocketsChecked:
+		default:
+			return errors.New("must be out, all or checked")
+		}
 	case "trace":
 		c.Trace = val == "1"
 	case "dir":

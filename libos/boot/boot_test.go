@@ -10,7 +10,7 @@ func TestParseReadsWhatStringWrites(t *testing.T) {
 	for _, c := range []Config{
 		{CPUs: 1},
 		{PID: 77, CPUs: MaxCPUs, Memory: 1 << 40, Hostname: "a b%=\n", Trace: true, Dir: "/a b/c%", TTY: [3]bool{true, false, true}},
-		{CPUs: 2, Publish: []uint16{80, 65535}, Sockets: true, Net: &Net{MAC: "02:00:00:00:00:01", Addr4: "10.0.2.15/24",
+		{CPUs: 2, Publish: []uint16{80, 65535}, Sockets: SocketsOut, Net: &Net{MAC: "02:00:00:00:00:01", Addr4: "10.0.2.15/24",
 			Gateway4: "10.0.2.2", Addr6: "fd00::15/64", Gateway6: "fd00::2", DNS: []string{"10.0.2.3", "fd00::3"}, MTU: 65520}},
 		{Args: []string{"web", "", "-a b", "ä=%\n"}, Env: []string{"A=b=c", "EMPTY=", "noequals", ""},
 			Mounts:  []Mount{{"fs0", "/srv/some data", true}, {"fs1", "/", false}},

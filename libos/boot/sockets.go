@@ -7,34 +7,79 @@ import "errors"
 // carries at most one descriptor (SCM_RIGHTS, unix(7)). Descriptors go to the image
 // only. All numbers are little-endian.
 
+// SocketMode says which sockets of the host the monitor makes for a program.
+type SocketMode string
+
+// Modes.
+const (
+	// SocketsNone: the program's packets pass its network card, if there is one.
+	SocketsNone SocketMode = ""
+	// SocketsOut: connections to addresses outside. Everything else is within the image.
+	SocketsOut SocketMode = "out"
+	// SocketsAll: all sockets. The program's network is a network namespace of the
+	// host's, and everything there may be reached.
+	SocketsAll SocketMode = "all"
+	// SocketsChecked is SocketsAll with a policy. The monitor checks the datagrams of
+	// SOCK_DGRAM sockets, so it passes one end of a pair for each (datagrams.go).
+	SocketsChecked SocketMode = "checked"
+)
+
+// Whole reports whether all of the program's sockets are the host's.
+func (m SocketMode) Whole() bool { return m == SocketsAll || m == SocketsChecked }
+
 // SocketOp is what a SocketRequest asks for.
 type SocketOp uint8
 
-// Operations.
+// Operations. The image may do the rest by itself, on the descriptor.
 const (
-	// SocketConnect makes a socket, sets its options, starts to connect it to Peer,
-	// and passes it. The socket is non-blocking: the connection may still be under
-	// way. Type is SOCK_STREAM or SOCK_DGRAM.
-	SocketConnect SocketOp = 1 + iota
-	// SocketListen makes the host's socket of published port Port listen, with a queue
-	// of Backlog connections. No descriptor is passed: the image has the socket from
-	// the start. Before, clients are refused, as any host refuses them.
+	// SocketOpen makes a non-blocking socket, sets its Options, starts to connect it to
+	// Peer if there is one, and passes it. With a Handle the monitor keeps a copy, which
+	// the operations below name.
+	SocketOpen SocketOp = 1 + iota
+	// SocketBind binds the socket to Peer.
+	SocketBind
+	// SocketConnect starts to connect the socket to Peer. When a SOCK_STREAM socket
+	// starts to connect, the monitor closes its copy.
+	SocketConnect
+	// SocketListen makes the socket listen, with a queue of Backlog connections.
 	SocketListen
-	// SocketUnlisten undoes SocketListen. The host refuses the connections that wait.
-	SocketUnlisten
+	// SocketSet sets the options. It may do so for an option that the image may not set.
+	SocketSet
+	// SocketGet reads Options[0] into a buffer of the length of its Value.
+	SocketGet
+	// SocketClose closes the monitor's copy.
+	SocketClose
+	// SocketPublish makes the host's socket of published port Port listen, with a queue
+	// of Backlog connections. The image has the socket from the start. Before, clients
+	// are refused, as any host refuses them.
+	SocketPublish
+	// SocketUnpublish undoes SocketPublish. The host refuses the connections that wait.
+	SocketUnpublish
+	// SocketTable passes the open file of a table below /proc/net. Peer is its name.
+	SocketTable
+	// SocketInterface makes an ioctl(2) about an interface (netdevice(7)): Options[0]
+	// has the request as Name, and its struct ifreq.
+	SocketInterface
 	socketOps
 )
 
+// SocketTables are the names for SocketTable: the tables about the Internet protocols
+// (proc_pid_net(5)).
+var SocketTables = []string{"arp", "dev", "if_inet6", "igmp", "igmp6", "ipv6_route", "netstat", "raw", "raw6", "route", "snmp", "snmp6",
+	"sockstat", "sockstat6", "tcp", "tcp6", "udp", "udp6"}
+
 // SocketRequest is a message of the image.
 type SocketRequest struct {
-	ID      uint32 // returned in the reply
-	Op      SocketOp
-	Domain  uint8  // AF_INET or AF_INET6
-	Type    uint8  // SOCK_STREAM or SOCK_DGRAM
-	Port    uint16 // of SocketListen and SocketUnlisten
-	Backlog uint16 // of SocketListen
-	Peer    []byte // struct sockaddr; at most SocketAddrMax bytes
-	Options []SocketOption
+	ID       uint32 // returned in the reply
+	Handle   uint32 // of the monitor's copy; the image chooses a new one for SocketOpen
+	Op       SocketOp
+	Domain   uint8 // AF_INET, AF_INET6, or AF_NETLINK
+	Type     uint8 // SOCK_STREAM or SOCK_DGRAM
+	Protocol uint8 // IPPROTO_*; 0: the usual one of Type
+	Port     uint16
+	Backlog  uint16
+	Peer     []byte // struct sockaddr; at most SocketAddrMax bytes
+	Options  []SocketOption
 }
 
 // SocketOption is an option to set before the socket is used (setsockopt(2)).
@@ -45,11 +90,11 @@ type SocketOption struct {
 
 // Limits of the messages.
 const (
-	SocketAddrMax    = 28 // struct sockaddr_in6
-	SocketOptionMax  = 32
-	SocketOptions    = 64 // most options of a request
-	MaxSocketRequest = 12 + 1 + SocketAddrMax + 1 + SocketOptions*(4+4+1+SocketOptionMax)
-	MaxSocketReply   = 8
+	SocketAddrMax    = 28  // struct sockaddr_in6
+	SocketOptionMax  = 264 // struct group_source_req (ip(7))
+	SocketOptions    = 64  // most options of a request
+	MaxSocketRequest = 16 + 1 + SocketAddrMax + 1 + SocketOptions*(4+4+2+SocketOptionMax)
+	MaxSocketReply   = 8 + SocketOptionMax
 )
 
 var errSocketMessage = errors.New("a message about sockets is malformed")
@@ -60,8 +105,8 @@ func (r *SocketRequest) Append(b []byte) []byte {
 	if len(r.Peer) > SocketAddrMax || len(r.Options) > SocketOptions {
 		panic(errSocketMessage)
 	}
-	b = appendU32(b, r.ID)
-	b = append(b, byte(r.Op), r.Domain, r.Type, 0, byte(r.Port), byte(r.Port>>8), byte(r.Backlog), byte(r.Backlog>>8))
+	b = appendU32(appendU32(b, r.ID), r.Handle)
+	b = append(b, byte(r.Op), r.Domain, r.Type, r.Protocol, byte(r.Port), byte(r.Port>>8), byte(r.Backlog), byte(r.Backlog>>8))
 	b = append(append(b, byte(len(r.Peer))), r.Peer...)
 	b = append(b, byte(len(r.Options)))
 	for _, o := range r.Options {
@@ -69,7 +114,7 @@ func (r *SocketRequest) Append(b []byte) []byte {
 			panic(errSocketMessage)
 		}
 		b = appendU32(appendU32(b, o.Level), o.Name)
-		b = append(append(b, byte(len(o.Value))), o.Value...)
+		b = append(append(b, byte(len(o.Value)), byte(len(o.Value)>>8)), o.Value...)
 	}
 	return b
 }
@@ -78,11 +123,10 @@ func (r *SocketRequest) Append(b []byte) []byte {
 // it. The result refers to b.
 func ParseSocketRequest(b []byte) (r SocketRequest, err error) {
 	p := reader{b: b}
-	r.ID = p.u32()
-	r.Op, r.Domain, r.Type = SocketOp(p.u8()), p.u8(), p.u8()
-	spare := p.u8()
+	r.ID, r.Handle = p.u32(), p.u32()
+	r.Op, r.Domain, r.Type, r.Protocol = SocketOp(p.u8()), p.u8(), p.u8(), p.u8()
 	r.Port, r.Backlog = p.u16(), p.u16()
-	r.Peer = p.bytes(SocketAddrMax)
+	r.Peer = p.bytes(int(p.u8()), SocketAddrMax)
 	n := int(p.u8())
 	if n > SocketOptions {
 		p.bad = true
@@ -91,9 +135,9 @@ func ParseSocketRequest(b []byte) (r SocketRequest, err error) {
 		if p.bad {
 			break
 		}
-		r.Options = append(r.Options, SocketOption{p.u32(), p.u32(), p.bytes(SocketOptionMax)})
+		r.Options = append(r.Options, SocketOption{p.u32(), p.u32(), p.bytes(int(p.u16()), SocketOptionMax)})
 	}
-	if p.bad || len(p.b) != 0 || spare != 0 || r.Op == 0 || r.Op >= socketOps {
+	if p.bad || len(p.b) != 0 || r.Op == 0 || r.Op >= socketOps {
 		return SocketRequest{}, errSocketMessage
 	}
 	return r, nil
@@ -104,20 +148,22 @@ func ParseSocketRequest(b []byte) (r SocketRequest, err error) {
 type SocketReply struct {
 	ID    uint32
 	Errno uint32 // Linux's number; 0: success
+	Value []byte // of SocketGet and SocketInterface; at most SocketOptionMax bytes
 }
 
 // Append appends the message to b.
 func (r SocketReply) Append(b []byte) []byte {
-	return appendU32(appendU32(b, r.ID), r.Errno)
+	return append(appendU32(appendU32(b, r.ID), r.Errno), r.Value...)
 }
 
-// ParseSocketReply reads a SocketReply.
+// ParseSocketReply reads a SocketReply. The result refers to b.
 func ParseSocketReply(b []byte) (SocketReply, error) {
 	p := reader{b: b}
-	r := SocketReply{p.u32(), p.u32()}
-	if p.bad || len(p.b) != 0 {
+	r := SocketReply{ID: p.u32(), Errno: p.u32()}
+	if p.bad || len(p.b) > SocketOptionMax {
 		return SocketReply{}, errSocketMessage
 	}
+	r.Value = p.b
 	return r, nil
 }
 
@@ -148,9 +194,8 @@ func (r *reader) u32() uint32 {
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
-// bytes reads a length of one byte, and that many bytes.
-func (r *reader) bytes(most int) []byte {
-	n := int(r.u8())
+// bytes reads n bytes, if that is not more than most.
+func (r *reader) bytes(n, most int) []byte {
 	if n > most {
 		r.bad = true
 		return nil

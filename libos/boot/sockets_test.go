@@ -7,10 +7,10 @@ import (
 
 func TestSocketMessagesAreReadAsWritten(t *testing.T) {
 	for _, r := range []SocketRequest{
-		{ID: 1<<32 - 1, Op: SocketConnect, Domain: 2, Type: 1, Peer: []byte{2, 0, 0, 80, 10, 0, 0, 1}},
-		{ID: 3, Op: SocketListen, Port: 8080, Backlog: 65535, Peer: []byte{}},
-		{ID: 4, Op: SocketUnlisten, Port: 65535, Peer: []byte{}},
-		{Op: SocketConnect, Domain: 10, Type: 2, Peer: make([]byte, SocketAddrMax), Options: []SocketOption{
+		{ID: 1<<32 - 1, Op: SocketOpen, Domain: 2, Type: 1, Peer: []byte{2, 0, 0, 80, 10, 0, 0, 1}},
+		{ID: 3, Op: SocketPublish, Port: 8080, Backlog: 65535, Peer: []byte{}},
+		{ID: 4, Op: SocketUnpublish, Port: 65535, Peer: []byte{}},
+		{Op: SocketOpen, Domain: 10, Type: 2, Peer: make([]byte, SocketAddrMax), Options: []SocketOption{
 			{1, 9, []byte{1, 0, 0, 0}}, {6, 13, make([]byte, SocketOptionMax)}, {41, 67, []byte{}}}},
 	} {
 		b := r.Append(nil)
@@ -24,14 +24,14 @@ func TestSocketMessagesAreReadAsWritten(t *testing.T) {
 			}
 		}
 	}
-	r := SocketReply{7, 111}
-	if got, err := ParseSocketReply(r.Append(nil)); err != nil || got != r {
+	r := SocketReply{7, 111, []byte{1, 2}}
+	if got, err := ParseSocketReply(r.Append(nil)); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
 func TestTheLongestSocketRequestFits(t *testing.T) {
-	r := SocketRequest{Op: SocketConnect, Peer: make([]byte, SocketAddrMax)}
+	r := SocketRequest{Op: SocketOpen, Peer: make([]byte, SocketAddrMax)}
 	for range SocketOptions {
 		r.Options = append(r.Options, SocketOption{Value: make([]byte, SocketOptionMax)})
 	}
@@ -41,7 +41,7 @@ func TestTheLongestSocketRequestFits(t *testing.T) {
 }
 
 func FuzzSocketRequest(f *testing.F) {
-	f.Add((&SocketRequest{Op: SocketConnect, Domain: 2, Type: 1, Peer: []byte{2, 0, 0, 80}, Options: []SocketOption{{1, 9, []byte{1}}}}).Append(nil))
+	f.Add((&SocketRequest{Op: SocketOpen, Domain: 2, Type: 1, Peer: []byte{2, 0, 0, 80}, Options: []SocketOption{{1, 9, []byte{1}}}}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := ParseSocketRequest(b)
 		if err != nil {

@@ -15,6 +15,7 @@ type PassedOption struct {
 // marks, devices, IP options, groups, upper-layer protocols) stay with the monitor.
 var PassedOptions = []PassedOption{
 	{linux.SOL_SOCKET, linux.SO_ERROR, false},
+	{linux.SOL_SOCKET, linux.SO_ACCEPTCONN, false},
 	{linux.SOL_SOCKET, linux.SO_KEEPALIVE, true},
 	{linux.SOL_SOCKET, linux.SO_LINGER, true},
 	{linux.SOL_SOCKET, linux.SO_RCVLOWAT, true},
@@ -36,9 +37,11 @@ var PassedOptions = []PassedOption{
 	{linux.SOL_IP, linux.IP_TOS, true},
 	{linux.SOL_IP, linux.IP_TTL, true},
 	{linux.SOL_IP, linux.IP_MTU, false},
+	{linux.SOL_IP, linux.SO_ORIGINAL_DST, false},
 	{linux.SOL_IPV6, linux.IPV6_TCLASS, true},
 	{linux.SOL_IPV6, linux.IPV6_UNICAST_HOPS, true},
 	{linux.SOL_IPV6, linux.IPV6_MTU, false},
+	{linux.SOL_IPV6, linux.SO_ORIGINAL_DST, false},
 }
 
 // Passed reports whether an image may read and set an option of a passed descriptor.

@@ -12,7 +12,7 @@ import (
 // OldestVersion is the oldest version that both sides still accept. Before the first
 // release that is Version; from then on it is to be two versions older.
 const (
-	Version       = 2
+	Version       = 3
 	OldestVersion = Version
 )
 

@@ -1,15 +1,12 @@
 package inet
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/pith-os/pith/libos/boot"
-	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
-	"github.com/pith-os/pith/libos/sys/call"
 	"github.com/pith-os/pith/libos/wait"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -22,34 +19,14 @@ import (
 // host. Anything else is within the image: listening, and connections to the
 // program's own addresses. Then, and not before, there is a socket of the stack.
 type hostSocket struct {
-	socket.Base
-	domain  int
-	options hostOptions
+	passed
+	inside atomic.Pointer[stackSocket] // the stack's socket; nil: none yet
 
-	host   atomic.Pointer[platform.Host] // the host's socket; nil: none
-	inside atomic.Pointer[stackSocket]   // the stack's socket; nil: none yet
-	full   atomic.Bool                   // the last write to host found no room
-	// failed is an error of the connection that Ready has found and that no call
-	// has reported yet.
-	failed atomic.Int32
-
-	mu      sync.Mutex // guards the fields below, and changes of host and inside
+	// The fields below, and changes of inside, are guarded by passed.mu.
 	peer    tcpip.FullAddress
 	bound   uint16            // port that the program has bound; 0: none
 	forward wait.Entry        // passes the events of inside on to Queue
-	pollers []*poller         // the runtime's pollDescs, one for each descriptor that polls
 	local   tcpip.FullAddress // of an accepted connection
-
-	watched atomic.Bool                   // Queue has entries
-	follows atomic.Pointer[platform.Host] // the socket whose edges goroutines pass on
-}
-
-// poller is a pollDesc of the runtime. The host's socket sends its events to it
-// directly, if it is the only one. Otherwise it gets them from the queue.
-type poller struct {
-	pd     uintptr
-	entry  wait.Entry // in the queue
-	queued bool
 }
 
 // stackSocket is a socket of the stack.
@@ -62,9 +39,7 @@ type tableSocket interface {
 }
 
 func (s *hostSocket) init(domain, typ, proto int) {
-	s.Base.Init(domain, typ, proto)
-	s.domain = domain
-	s.Queue.Changed = s.watch
+	s.passed.init(domain, typ, proto)
 	s.forward.Notify = func(ev wait.Events) { s.Queue.Notify(ev) }
 }
 
@@ -105,7 +80,7 @@ func isInside(full tcpip.FullAddress) bool {
 // address outside.
 func (s *hostSocket) dial(addr []byte, full tcpip.FullAddress) linux.Errno {
 	host, errno := monitor().ask(&boot.SocketRequest{
-		Op: boot.SocketConnect, Domain: uint8(s.domain), Type: uint8(s.Type()),
+		Op: boot.SocketOpen, Domain: uint8(s.domain), Type: uint8(s.Type()),
 		Peer: addr[:min(len(addr), boot.SocketAddrMax)], Options: s.options.list(nil),
 	})
 	if errno != 0 {
@@ -118,140 +93,6 @@ func (s *hostSocket) dial(addr []byte, full tcpip.FullAddress) linux.Errno {
 	return 0
 }
 
-// replace sets the socket of the host, with s.mu held. The runtime's poller and
-// those who watch the queue follow it.
-func (s *hostSocket) replace(host *platform.Host) {
-	old := s.host.Swap(host)
-	s.poll(host)
-	if old != nil {
-		old.Close()
-	}
-	s.full.Store(false)
-	s.failed.Store(0)
-	if host != nil && s.watched.Load() {
-		s.follow(host)
-	}
-	s.Queue.Notify(wait.In | wait.Out)
-}
-
-// poll sends the events of the socket to the pollers, with s.mu held. It is
-// called after each change of the pollers or of the host's socket.
-func (s *hostSocket) poll(host *platform.Host) {
-	for _, p := range s.pollers {
-		direct := host != nil && len(s.pollers) == 1
-		switch {
-		case direct:
-			if p.queued {
-				s.Queue.Unregister(&p.entry)
-				p.queued = false
-			}
-			host.Attach(p.pd) // fails only if the socket is closed, which wakes everybody
-		case !p.queued:
-			if host != nil {
-				host.Detach(p.pd)
-			}
-			s.Queue.Register(&p.entry, wait.In|wait.Out|wait.RdHup)
-			p.queued = true
-			platform.PollReady(p.pd, platform.Readable|platform.Writable) // for what it may have missed
-		}
-	}
-}
-
-// PollOpen implements file.Pollable.
-func (s *hostSocket) PollOpen(pd uintptr) linux.Errno {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := &poller{pd: pd}
-	p.entry.Notify = func(ev wait.Events) { platform.PollReady(pd, file.PollMode(ev)) }
-	s.pollers = append(s.pollers, p)
-	s.poll(s.host.Load())
-	return 0
-}
-
-// PollClose implements file.Pollable.
-func (s *hostSocket) PollClose(pd uintptr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := s.host.Load()
-	for i, p := range s.pollers {
-		if p.pd != pd {
-			continue
-		}
-		if p.queued {
-			s.Queue.Unregister(&p.entry)
-		} else {
-			h.Detach(pd)
-		}
-		s.pollers = append(s.pollers[:i:i], s.pollers[i+1:]...)
-		s.poll(h)
-		return
-	}
-}
-
-// watch starts to pass the host's edges on to the queue when the queue gets its
-// first entry. It continues until the socket is closed: a goroutine that stopped
-// earlier could leave an edge in the poller that nobody sees.
-func (s *hostSocket) watch(on bool) {
-	s.watched.Store(on)
-	if h := s.host.Load(); on && h != nil {
-		s.follow(h)
-	}
-}
-
-// directions are the two directions of the host's edges.
-var directions = [2]struct {
-	mode platform.Mode
-	ev   wait.Events
-}{
-	{platform.Readable, wait.In | wait.RdHup},
-	{platform.Writable, wait.Out},
-}
-
-// follow starts the goroutines that pass on the edges of a socket of the host.
-func (s *hostSocket) follow(host *platform.Host) {
-	if s.follows.Swap(host) == host {
-		return
-	}
-	for _, d := range directions {
-		go func() {
-			for host.Wait(d.mode) == 0 {
-				if d.mode == platform.Writable {
-					s.full.Store(false)
-				}
-				s.Queue.Notify(d.ev)
-			}
-		}()
-	}
-}
-
-// hostReady returns the level of the host's socket. The host reports edges
-// only, so finding the current state takes a look ahead.
-func (s *hostSocket) hostReady(h *platform.Host) (ev wait.Events) {
-	var b [1]byte
-	switch n, errno := h.Recv(b[:], linux.MSG_PEEK); {
-	case errno == linux.EAGAIN:
-	case errno != 0:
-		s.failed.Store(int32(errno))
-		ev = wait.In | wait.Err
-	case n == 0 && s.Type() == linux.SOCK_STREAM:
-		ev = wait.In | wait.RdHup
-	default:
-		ev = wait.In
-	}
-	if !s.full.Load() {
-		ev |= wait.Out
-	}
-	return ev
-}
-
-// takeFailed returns the error that Ready has found, once.
-func (s *hostSocket) takeFailed() linux.Errno {
-	if s.failed.Load() == 0 {
-		return 0
-	}
-	return linux.Errno(s.failed.Swap(0))
-}
-
 // Read implements file.File.
 func (s *hostSocket) Read(p []byte) (int, linux.Errno) {
 	h := s.host.Load()
@@ -262,14 +103,6 @@ func (s *hostSocket) Read(p []byte) (int, linux.Errno) {
 		return 0, errno
 	}
 	return h.Read(p)
-}
-
-// wrote records whether the host has room.
-func (s *hostSocket) wrote(n int, errno linux.Errno) (int, linux.Errno) {
-	if errno == linux.EAGAIN {
-		s.full.Store(true)
-	}
-	return n, errno
 }
 
 // SetOption implements socket.Socket.
@@ -448,16 +281,7 @@ func (s *hostSocket) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 	if req != linux.FIONREAD {
 		return interfaceIoctl(req, arg)
 	}
-	out, errno := call.At[int32](arg)
-	if errno == 0 {
-		// The host tells no more than it would give.
-		n, errno := h.Recv(make([]byte, tcpBufferDefault), linux.MSG_PEEK)
-		if errno != 0 && errno != linux.EAGAIN {
-			return 0, errno
-		}
-		*out = int32(max(n, 0))
-	}
-	return 0, errno
+	return 0, unread(h, arg)
 }
 
 // Release implements file.File.
@@ -465,11 +289,7 @@ func (s *hostSocket) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h := s.host.Load(); h != nil {
-		if s.options.lingers() {
-			h.CloseLingering()
-		} else {
-			h.Close()
-		}
+		s.close(h)
 	}
 	if in := s.inside.Load(); in != nil {
 		in.Watch().Unregister(&s.forward)
@@ -494,13 +314,4 @@ func (s *hostSocket) tableState() (int, tcpip.FullAddress, tcpip.FullAddress, in
 		state = hostState(h)
 	}
 	return s.domain, s.hostLocal(h), peer, state
-}
-
-// hostState returns the TCP_* state of a connection of the host.
-func hostState(h *platform.Host) int {
-	var info [1]byte // its first byte is the state (struct tcp_info)
-	if n, errno := h.Option(linux.SOL_TCP, linux.TCP_INFO, info[:]); errno != 0 || n == 0 {
-		return linux.TCP_ESTABLISHED // the monitor is the peer: a socket that is no TCP socket
-	}
-	return int(info[0])
 }

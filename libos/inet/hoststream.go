@@ -1,8 +1,6 @@
 package inet
 
 import (
-	"sync/atomic"
-
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
@@ -17,10 +15,7 @@ import (
 // poller is attached to the host's descriptor (file.Pollable). Goroutines that
 // pass the descriptor's edges on to the queue run only if the program waits in
 // another way, by epoll or in a blocking call.
-type hostStream struct {
-	hostSocket
-	connecting atomic.Bool // the host may still be connecting
-}
+type hostStream struct{ hostSocket }
 
 func newHostStream(domain int) *hostStream {
 	s := new(hostStream)
@@ -56,13 +51,11 @@ func (s *hostStream) Accept() (socket.Socket, linux.Errno) {
 // Connect implements socket.Socket.
 func (s *hostStream) Connect(addr []byte) linux.Errno {
 	if h := s.host.Load(); h != nil {
-		switch {
-		case family(addr) == linux.AF_UNSPEC && len(addr) >= 2:
+		if family(addr) == linux.AF_UNSPEC && len(addr) >= 2 {
 			return s.disconnect(h)
-		case s.connecting.Load() && hostState(h) == linux.TCP_SYN_SENT:
-			return linux.EALREADY
-		case hostState(h) != linux.TCP_CLOSE:
-			return linux.EISCONN
+		}
+		if errno := s.connects(h); errno != 0 {
+			return errno
 		}
 		// A failed attempt leaves a socket that can connect again.
 	}
@@ -124,67 +117,19 @@ func (s *hostStream) Write(p []byte) (int, linux.Errno) {
 // Send implements socket.Socket.
 func (s *hostStream) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	h := s.host.Load()
-	switch {
-	case h == nil:
+	if h == nil {
 		return s.within().Send(m, flags)
-	case len(m.Data) == 1:
-		return s.wrote(h.Send(m.Data[0], flags&linux.MSG_MORE))
 	}
-	done := 0
-	for data := m.Data; len(data) > 0; {
-		some := data[:min(len(data), platform.MaxBuffers)]
-		size := 0
-		for _, b := range some {
-			size += len(b)
-		}
-		n, errno := s.wrote(h.Writev(some))
-		done += max(n, 0)
-		switch {
-		case errno != 0 && done == 0:
-			return 0, errno
-		case errno != 0 || n < size:
-			return done, 0
-		}
-		data = data[len(some):]
-	}
-	return done, 0
+	return s.sendStream(h, m, flags)
 }
 
 // Recv implements socket.Socket.
 func (s *hostStream) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	h := s.host.Load()
-	switch {
-	case h == nil:
+	if h == nil {
 		return s.within().Recv(m, flags)
-	case flags&linux.MSG_ERRQUEUE != 0:
-		return 0, linux.EAGAIN
 	}
-	if errno := s.takeFailed(); errno != 0 {
-		return 0, errno
-	}
-	switch {
-	case flags&linux.MSG_TRUNC != 0: // tcp(7): discard the data
-		return h.Recv(make([]byte, min(m.Len(), tcpBufferDefault)), 0)
-	case flags&linux.MSG_PEEK != 0 && len(m.Data) > 1:
-		buf := make([]byte, min(m.Len(), tcpBufferDefault))
-		n, errno := h.Recv(buf, linux.MSG_PEEK)
-		return m.Scatter(buf[:max(n, 0)], 0), errno
-	}
-	done := 0
-	for _, b := range m.Data {
-		if len(b) == 0 {
-			continue
-		}
-		n, errno := h.Recv(b, flags&linux.MSG_PEEK)
-		done += max(n, 0)
-		if errno != 0 && done == 0 {
-			return 0, errno
-		}
-		if errno != 0 || n < len(b) {
-			break
-		}
-	}
-	return done, 0
+	return s.recvStream(h, m, flags)
 }
 
 // Ready implements file.File.
@@ -196,24 +141,5 @@ func (s *hostStream) Ready() wait.Events {
 		}
 		return wait.Out | wait.Hup
 	}
-	switch s.state(h) {
-	case linux.TCP_SYN_SENT:
-		return 0
-	case linux.TCP_CLOSE:
-		return s.hostReady(h) | wait.In | wait.Out | wait.RdHup | wait.Hup
-	}
-	return s.hostReady(h)
-}
-
-// state returns the state of a connection that may not stand yet. Later changes
-// show in what hostReady finds.
-func (s *hostStream) state(h *platform.Host) int {
-	if !s.connecting.Load() {
-		return linux.TCP_ESTABLISHED
-	}
-	state := hostState(h)
-	if state != linux.TCP_SYN_SENT && state != linux.TCP_CLOSE {
-		s.connecting.Store(false)
-	}
-	return state
+	return s.streamReady(h)
 }

@@ -12,6 +12,7 @@
 package inet
 
 import (
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/cred"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
@@ -42,15 +43,39 @@ func init() {
 
 // open is socket(2) of AF_INET and AF_INET6.
 func open(domain, typ, proto int) (socket.Socket, linux.Errno) {
-	if hostSockets() {
-		switch {
-		case typ == linux.SOCK_STREAM && (proto == 0 || proto == linux.IPPROTO_TCP):
-			return newHostStream(domain), 0
-		case typ == linux.SOCK_DGRAM && (proto == 0 || proto == linux.IPPROTO_UDP):
-			return newHostDatagram(domain), 0
-		}
+	stream := typ == linux.SOCK_STREAM && (proto == 0 || proto == linux.IPPROTO_TCP)
+	datagram := typ == linux.SOCK_DGRAM && (proto == 0 || proto == linux.IPPROTO_UDP)
+	switch mode := sockets(); {
+	case mode.Whole():
+		return openNs(domain, typ, proto)
+	case mode == boot.SocketsOut && stream:
+		return newHostStream(domain), 0
+	case mode == boot.SocketsOut && datagram:
+		return newHostDatagram(domain), 0
 	}
 	return openStack(domain, typ, proto)
+}
+
+// openNs makes a socket of a network namespace of the host. Raw sockets need a capability
+// there, which an image never has.
+func openNs(domain, typ, proto int) (socket.Socket, linux.Errno) {
+	ping := linux.IPPROTO_ICMP
+	if domain == linux.AF_INET6 {
+		ping = linux.IPPROTO_ICMPV6
+	}
+	switch {
+	case proto < 0 || proto >= linux.IPPROTO_MAX:
+		return nil, linux.EINVAL
+	case typ == linux.SOCK_STREAM && (proto == 0 || proto == linux.IPPROTO_TCP):
+		return newNsStream(domain), 0
+	case typ == linux.SOCK_DGRAM && (proto == 0 || proto == linux.IPPROTO_UDP || proto == ping):
+		return newNsDatagram(domain, proto), 0
+	case typ == linux.SOCK_RAW:
+		return nil, linux.EPERM
+	case typ == linux.SOCK_STREAM, typ == linux.SOCK_DGRAM:
+		return nil, linux.EPROTONOSUPPORT
+	}
+	return nil, linux.ESOCKTNOSUPPORT
 }
 
 // openStack makes a socket of the stack.

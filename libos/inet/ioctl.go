@@ -57,6 +57,9 @@ func interfaceIoctl(req uint, arg uintptr) (uintptr, linux.Errno) {
 		return 0, interfaceList(c)
 	case linux.SIOCGIFNAME, linux.SIOCGIFFLAGS, linux.SIOCGIFADDR, linux.SIOCGIFBRDADDR, linux.SIOCGIFNETMASK,
 		linux.SIOCGIFMETRIC, linux.SIOCGIFMTU, linux.SIOCGIFHWADDR, linux.SIOCGIFINDEX, linux.SIOCGIFTXQLEN:
+		if sockets().Whole() {
+			return 0, nsInterface(req, arg)
+		}
 		r, errno := call.At[ifreq](arg)
 		if errno != 0 {
 			return 0, errno

@@ -32,6 +32,9 @@ func openNetlink(typ, proto int) (socket.Socket, linux.Errno) {
 	if proto != linux.NETLINK_ROUTE {
 		return nil, linux.EPROTONOSUPPORT
 	}
+	if sockets().Whole() {
+		return newNsNetlink(typ, proto), 0
+	}
 	s := new(netlink)
 	s.Init(linux.AF_NETLINK, typ, proto)
 	return s, 0
@@ -161,17 +164,27 @@ func (s *netlink) Shutdown(int) linux.Errno { return linux.EOPNOTSUPP }
 // SetOption implements socket.Socket. A socket can join groups, but nothing is
 // ever sent to them: links, addresses and routes are not reported as changed.
 func (s *netlink) SetOption(level, name int, val []byte) linux.Errno {
+	return netlinkOption(&s.Base, level, name, val)
+}
+
+// Option implements socket.Socket.
+func (s *netlink) Option(level, name int, val []byte) (int, linux.Errno) {
+	return readNetlinkOption(&s.Base, level, name, val)
+}
+
+// netlinkOption is setsockopt(2) of a netlink socket.
+func netlinkOption(s *socket.Base, level, name int, val []byte) linux.Errno {
 	switch {
 	case level == linux.SOL_NETLINK,
 		level == linux.SOL_SOCKET && (name == linux.SO_RCVBUF || name == linux.SO_SNDBUF || name == linux.SO_RCVBUFFORCE || name == linux.SO_SNDBUFFORCE):
 		_, errno := socket.GetInt(val)
 		return errno
 	}
-	return s.Base.SetOption(level, name, val)
+	return s.SetOption(level, name, val)
 }
 
-// Option implements socket.Socket.
-func (s *netlink) Option(level, name int, val []byte) (int, linux.Errno) {
+// readNetlinkOption is getsockopt(2) of a netlink socket.
+func readNetlinkOption(s *socket.Base, level, name int, val []byte) (int, linux.Errno) {
 	if level == linux.SOL_SOCKET {
 		switch name {
 		case linux.SO_ERROR:
@@ -180,7 +193,7 @@ func (s *netlink) Option(level, name int, val []byte) (int, linux.Errno) {
 			return socket.PutInt(val, udpBufferDefault), 0
 		}
 	}
-	return s.Base.Option(level, name, val)
+	return s.Option(level, name, val)
 }
 
 const nlHeaderLen = int(unsafe.Sizeof(linux.NlMsghdr{}))

@@ -19,7 +19,8 @@ const ethAll = 3
 
 // openPacket is socket(2) of AF_PACKET. proto is in network byte order.
 func openPacket(typ, proto int) (socket.Socket, linux.Errno) {
-	if !cred.Has(linux.CAP_NET_RAW) {
+	// In a network namespace of the host, an image has no capability.
+	if !cred.Has(linux.CAP_NET_RAW) || sockets().Whole() {
 		return nil, linux.EPERM
 	}
 	if typ != linux.SOCK_RAW && typ != linux.SOCK_DGRAM {

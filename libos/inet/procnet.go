@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
+	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/proc"
 	"github.com/pith-os/pith/libos/sys/call"
 
@@ -33,6 +35,33 @@ func init() {
 	proc.Register("net/route", routeTable)
 	proc.Register("net/if_inet6", address6Table)
 	proc.Register("net/pnp", resolverTable)
+	if !platform.Config().Sockets.Whole() {
+		return
+	}
+	for _, name := range boot.SocketTables {
+		proc.Register("net/"+name, func() []byte { return hostTable(name) })
+	}
+}
+
+// hostTable returns a table of the host's network namespace.
+func hostTable(name string) []byte {
+	b := monitor()
+	if b == nil {
+		return nil
+	}
+	file, errno := b.ask(&boot.SocketRequest{Op: boot.SocketTable, Peer: []byte(name)})
+	if errno != 0 {
+		return nil
+	}
+	defer file.Close()
+	var table []byte
+	for buf := make([]byte, 64<<10); ; {
+		n, errno := file.Read(buf)
+		if errno != 0 || n == 0 {
+			return table
+		}
+		table = append(table, buf[:n]...)
+	}
 }
 
 const (

@@ -96,9 +96,9 @@ func (p *port) listen(s *stream, backlog int) linux.Errno {
 		}
 		return platform.Control(boot.Listen{Port: p.number, On: now > 0}.String())
 	}
-	r := boot.SocketRequest{Op: boot.SocketUnlisten, Port: p.number}
+	r := boot.SocketRequest{Op: boot.SocketUnpublish, Port: p.number}
 	if now > 0 {
-		r.Op = boot.SocketListen
+		r.Op = boot.SocketPublish
 		for _, b := range p.backlogs {
 			r.Backlog = uint16(min(int(r.Backlog)+b, linux.SOMAXCONN))
 		}

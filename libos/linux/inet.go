@@ -64,6 +64,10 @@ const (
 	MCAST_LEAVE_GROUP = 45
 )
 
+// SO_ORIGINAL_DST is the option of SOL_IP and SOL_IPV6 that returns where a connection
+// went before a redirect (include/uapi/linux/netfilter_ipv4.h).
+const SO_ORIGINAL_DST = 80
+
 // ICMPV6_FILTER is the option of SOL_ICMPV6 (RFC 3542).
 const ICMPV6_FILTER = 1
 

@@ -65,6 +65,41 @@ func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
 	return int(n), errno
 }
 
+// SendMessage is sendmsg(2) with the first MaxBuffers of data, without blocking and
+// without SIGPIPE. addr and control may be nil.
+func (h *Host) SendMessage(data [][]byte, addr, control []byte, flags int) (int, linux.Errno) {
+	var vec [MaxBuffers]linux.Iovec
+	msg := messageHeader(&vec, data, addr, control)
+	n, errno := result(hostCall(linux.SYS_SENDMSG, uintptr(h.fd), uintptr(unsafe.Pointer(&msg)), uintptr(flags|linux.MSG_DONTWAIT|linux.MSG_NOSIGNAL), 0, 0, 0))
+	return int(n), errno
+}
+
+// RecvMessage is recvmsg(2) into the first MaxBuffers of data, without blocking.
+func (h *Host) RecvMessage(data [][]byte, addr, control []byte, flags int) (r Received, errno linux.Errno) {
+	var vec [MaxBuffers]linux.Iovec
+	msg := messageHeader(&vec, data, addr, control)
+	n, errno := result(hostCall(linux.SYS_RECVMSG, uintptr(h.fd), uintptr(unsafe.Pointer(&msg)), uintptr(flags|linux.MSG_DONTWAIT|linux.MSG_CMSG_CLOEXEC), 0, 0, 0))
+	if errno != 0 {
+		return r, errno
+	}
+	return Received{
+		N: int(n), Addr: min(int(msg.Namelen), len(addr)), Control: min(int(msg.Controllen), len(control)), Flags: int(msg.Flags),
+	}, 0
+}
+
+// messageHeader returns a struct msghdr that refers to its arguments.
+func messageHeader(vec *[MaxBuffers]linux.Iovec, data [][]byte, addr, control []byte) linux.Msghdr {
+	n := min(len(data), MaxBuffers)
+	for i := range n {
+		vec[i] = linux.Iovec{Base: uintptr(unsafe.Pointer(unsafe.SliceData(data[i]))), Len: uint64(len(data[i]))}
+	}
+	return linux.Msghdr{
+		Name: uintptr(unsafe.Pointer(unsafe.SliceData(addr))), Namelen: uint32(len(addr)),
+		Iov: uintptr(unsafe.Pointer(vec)), Iovlen: uint64(n),
+		Control: uintptr(unsafe.Pointer(unsafe.SliceData(control))), Controllen: uint64(len(control)),
+	}
+}
+
 // Receive reads a message that may carry one descriptor. A thread waits for it.
 func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
 	var control struct {

@@ -5,6 +5,7 @@ package platform
 import (
 	"crypto/rand"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 	"unsafe"
@@ -177,6 +178,45 @@ func (h *Host) Recv(p []byte, flags int) (int, linux.Errno) {
 func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
 	n, err := unix.SendmsgN(h.fd, p, nil, nil, flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	return max(n, 0), errnoOf(err)
+}
+
+// SendMessage is sendmsg(2) with the first MaxBuffers of data, without blocking and
+// without SIGPIPE. addr and control may be nil.
+func (h *Host) SendMessage(data [][]byte, addr, control []byte, flags int) (int, linux.Errno) {
+	msg, keep := messageHeader(data, addr, control)
+	n, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(h.fd), uintptr(unsafe.Pointer(msg)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL))
+	runtime.KeepAlive(keep)
+	if e != 0 {
+		return 0, linux.Errno(e)
+	}
+	return int(n), 0
+}
+
+// RecvMessage is recvmsg(2) into the first MaxBuffers of data, without blocking.
+func (h *Host) RecvMessage(data [][]byte, addr, control []byte, flags int) (r Received, errno linux.Errno) {
+	msg, keep := messageHeader(data, addr, control)
+	n, _, e := unix.Syscall(unix.SYS_RECVMSG, uintptr(h.fd), uintptr(unsafe.Pointer(msg)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC))
+	runtime.KeepAlive(keep)
+	if e != 0 {
+		return r, linux.Errno(e)
+	}
+	return Received{
+		N: int(n), Addr: min(int(msg.Namelen), len(addr)), Control: min(int(msg.Controllen), len(control)), Flags: int(msg.Flags),
+	}, 0
+}
+
+// messageHeader returns a struct msghdr that refers to its arguments, which the caller
+// keeps alive by the second result.
+func messageHeader(data [][]byte, addr, control []byte) (*unix.Msghdr, []any) {
+	vec := make([]unix.Iovec, min(len(data), MaxBuffers))
+	for i := range vec {
+		vec[i].Base = unsafe.SliceData(data[i])
+		vec[i].SetLen(len(data[i]))
+	}
+	msg := &unix.Msghdr{Name: unsafe.SliceData(addr), Namelen: uint32(len(addr)), Iov: unsafe.SliceData(vec), Control: unsafe.SliceData(control)}
+	msg.SetIovlen(len(vec))
+	msg.SetControllen(len(control))
+	return msg, []any{vec, data, addr, control}
 }
 
 // Receive reads a message that may carry one descriptor. A thread waits for it.

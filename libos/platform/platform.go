@@ -212,6 +212,11 @@ import (
 //     recv(2) and send(2) on a connected socket, without blocking and without
 //     SIGPIPE.
 //
+// func (h *Host) SendMessage(data [][]byte, addr, control []byte, flags int) (int, linux.Errno)
+// func (h *Host) RecvMessage(data [][]byte, addr, control []byte, flags int) (Received, linux.Errno)
+//     sendmsg(2) and recvmsg(2) with the first MaxBuffers of data, without blocking.
+//     SendMessage is permitted if boot.Config.Sockets is boot.SocketsAll.
+//
 // func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno)
 //     Reads a message that may carry a descriptor (SCM_RIGHTS). Parks the goroutine,
 //     and holds a thread meanwhile. EMFILE: the message's descriptor is lost, because
@@ -392,6 +397,10 @@ const (
 )
 
 // PageSize is the size of a page in bytes.
+// Received says what RecvMessage has stored: bytes of data, of the sender's address and of
+// control messages, and the MSG_* flags of the message.
+type Received struct{ N, Addr, Control, Flags int }
+
 const PageSize = 4096
 
 // Config returns the boot parameters of this instance.

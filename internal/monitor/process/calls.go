@@ -14,6 +14,7 @@ type bounds struct {
 	network   bool // the instance has a network card
 	folders   bool // the instance has folders of the host
 	sockets   bool // the instance has host sockets
+	addresses bool // the image may send to any address: nothing is closed to it
 	listeners int  // number of listening sockets
 	// descriptors is RLIMIT_NOFILE of the image: all its descriptors are below.
 	descriptors uint32
@@ -71,9 +72,9 @@ func permitted(b bounds) []jail.Call {
 		permit(unix.SYS_TGKILL, "tgkill", "the scheduler preempts a goroutine that does not yield; a program signals itself",
 			jail.Where("tgid is the image's own",
 				one(0, b.pid))),
-		permit(unix.SYS_ACCEPT4, "accept4", "connections to published ports",
-			jail.Where("sockfd is a listening socket, flags are SOCK_NONBLOCK and SOCK_CLOEXEC",
-				seccomp.In(0, listeners), one(3, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC))),
+		permit(unix.SYS_ACCEPT4, "accept4", "clients of published ports and of listening sockets",
+			jail.Where("sockfd is a listening socket or a connection, flags are SOCK_NONBLOCK and SOCK_CLOEXEC",
+				seccomp.In(0, listeners, connections), one(3, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC))),
 		permit(unix.SYS_CLOSE, "close", "connections end",
 			jail.Where("fd is a connection",
 				seccomp.In(0, connections))),
@@ -108,14 +109,19 @@ func permitted(b bounds) []jail.Call {
 				seccomp.Equal(3, allBits, uint64(b.exec.envp)),
 				seccomp.Equal(4, allBits, unix.AT_EMPTY_PATH))),
 	}
-	return append(calls, socketCalls(requests, connections)...)
+	calls = append(calls, socketCalls(requests, connections)...)
+	if b.addresses {
+		calls = append(calls, addressCalls(connections)...)
+	}
+	return calls
 }
 
 // Flags of messages that an image may use. None of them makes the kernel allocate, connect
 // or map anything.
 const (
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_MORE | unix.MSG_OOB
-	recvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_OOB | unix.MSG_CMSG_CLOEXEC
+	recvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_OOB |
+		unix.MSG_CMSG_CLOEXEC | unix.MSG_ERRQUEUE
 )
 
 // socketCalls returns the calls on sockets that the image accepts or that the monitor
@@ -159,6 +165,21 @@ func socketCalls(requests, connections seccomp.Range) []jail.Call {
 				jail.Where("sockfd is a connection, level is "+level.name+", optname is on a list", connection, at, seccomp.In(2, get...))))
 	}
 	return calls
+}
+
+// addressCalls returns the calls that name an address to the kernel. They are for an image
+// whose network is a namespace of the host in which nothing is closed to it: its UDP
+// sockets are its own. The flags are those of socketCalls, so that sendto(2) connects
+// nothing. An image can still pass no descriptor to another program: the only unix sockets
+// that it has end in its monitor, which receives none there.
+func addressCalls(connections seccomp.Range) []jail.Call {
+	connection, flags := seccomp.In(0, connections), func(arg int) seccomp.Rule { return seccomp.Equal(arg, allBits&^sendFlags, 0) }
+	return []jail.Call{
+		jail.Permit(unix.SYS_SENDTO, "sendto", "datagrams to any address",
+			jail.Where("sockfd is a connection, flags are on a list; only with --net host and without a policy", connection, flags(3))),
+		jail.Permit(unix.SYS_SENDMSG, "sendmsg", "datagrams to any address, with control messages",
+			jail.Where("sockfd is a connection, flags are on a list; only with --net host and without a policy", connection, flags(2))),
+	}
 }
 
 // optionLevels are the levels of boot.PassedOptions.

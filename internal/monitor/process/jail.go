@@ -85,7 +85,7 @@ func enter(listeners, status int) error {
 	}
 	b := bounds{
 		pid: req.Boot.PID, network: req.Boot.Net != nil, folders: len(req.Boot.Mounts) > 0,
-		sockets: req.Boot.Sockets || listeners > 0, listeners: listeners, descriptors: uint32(descriptors),
+		sockets: req.Boot.Sockets != boot.SocketsNone || listeners > 0, addresses: req.Boot.Sockets == boot.SocketsAll, listeners: listeners, descriptors: uint32(descriptors),
 	}
 	b.exec.fd = image
 	b.exec.path, b.exec.argv, b.exec.envp = exec.Pointers()

@@ -9,6 +9,7 @@ import (
 	"github.com/pith-os/pith/internal/hostinet"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/folders"
+	"github.com/pith-os/pith/internal/monitor/jail"
 	"github.com/pith-os/pith/internal/ninep"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ type layout struct {
 
 // newLayout makes the descriptors that libos/boot describes. The image and the jail's status
 // socket follow them.
-func newLayout(c *instance.Launch, image int) (l *layout, err error) {
+func newLayout(c *instance.Launch, id jail.Identity, image int) (l *layout, err error) {
 	l = &layout{link: -1}
 	defer func() {
 		if err != nil {
@@ -73,7 +74,7 @@ func newLayout(c *instance.Launch, image int) (l *layout, err error) {
 		return nil, err
 	}
 	if c.Sockets != nil || len(c.Ports) > 0 {
-		l.sockets, err = l.hostSockets(c)
+		l.sockets, err = l.hostSockets(c, id)
 	} else {
 		err = l.nothing()
 	}
@@ -157,7 +158,7 @@ func (l *layout) folders(list []instance.Folder) (*folders.Server, error) {
 
 // hostSockets adds the socket to the server of host sockets and returns the server. Both ends
 // block: each side waits for the other's next message in the kernel, not in a poller.
-func (l *layout) hostSockets(c *instance.Launch) (*hostinet.Server, error) {
+func (l *layout) hostSockets(c *instance.Launch, id jail.Identity) (*hostinet.Server, error) {
 	fd, err := l.pair("sockets", unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -169,6 +170,7 @@ func (l *layout) hostSockets(c *instance.Launch) (*hostinet.Server, error) {
 		config = *c.Sockets
 	}
 	config.Listen = c.Listen
+	config.UID, config.GID = id.UID, id.GID
 	return hostinet.New(fd, config), nil
 }
 

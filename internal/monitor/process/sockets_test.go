@@ -50,18 +50,19 @@ func dialer(t *testing.T, port byte, more func(p *tinyelf.Program)) *tinyelf.Pro
 	t.Helper()
 	var p tinyelf.Program
 	request := (&boot.SocketRequest{
-		ID: 7, Op: boot.SocketConnect, Domain: linux.AF_INET, Type: linux.SOCK_STREAM,
+		ID: 7, Op: boot.SocketOpen, Domain: linux.AF_INET, Type: linux.SOCK_STREAM,
 		Peer: []byte{linux.AF_INET, 0, 0, port, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0},
 	}).Append(nil)
-	reply := p.Data(make([]byte, boot.MaxSocketReply))
-	iov := p.Data(words(uint64(reply), boot.MaxSocketReply))
+	const size = 8 // of a reply without a value
+	reply := p.Data(make([]byte, size))
+	iov := p.Data(words(uint64(reply), size))
 	control := p.Data(make([]byte, 24))
 	header := p.Data(words(0, 0, uint64(iov), 1, uint64(control), 24, 0))
 	p.Syscall(unix.SYS_WRITE, tinyelf.Imm(boot.FDSockets), p.Data(request), tinyelf.Imm(uint64(len(request))))
 	p.Until(func() {
 		p.Syscall(unix.SYS_SCHED_YIELD)
 		p.Syscall(unix.SYS_RECVMSG, tinyelf.Imm(boot.FDSockets), header, tinyelf.Imm(unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC))
-		p.Raw(0x48, 0x83, 0xe8, boot.MaxSocketReply) // SUB RAX, size
+		p.Raw(0x48, 0x83, 0xe8, size) // SUB RAX, size
 	})
 	p.Load(reply + 4) // the error, in the lower half
 	more(&p)

@@ -10,6 +10,7 @@ import (
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/link"
 	"github.com/pith-os/pith/internal/monitor/jail"
+	"github.com/pith-os/pith/libos/boot"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +30,7 @@ func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 		return nil, err
 	}
 	defer group.Close()
-	l, err := newLayout(launch, int(file.Fd()))
+	l, err := newLayout(launch, id, int(file.Fd()))
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 		return nil, errors.Join(err, r.abandon(l), r.Kill())
 	}
 	l.status.Close()
-	r.how = fmt.Sprintf("namespaces: %s; root: %s; %d system calls", r.Namespaces, report.Root, jail.Calls(permitted(bounds{})))
+	r.how = fmt.Sprintf("namespaces: %s; root: %s; %d system calls", r.Namespaces, report.Root, jail.Calls(permitted(bounds{addresses: launch.Sockets.Mode() == boot.SocketsAll})))
 	return r, nil
 }
 
@@ -79,9 +80,9 @@ func (r *running) abandon(l *layout) error {
 
 // newRequest returns the request to the jail.
 func newRequest(l *instance.Launch, r jail.Request) request {
-	boot := l.Boot
-	boot.Sockets = l.Sockets != nil
-	return request{Request: r, Args: byteStrings(l.Args), Env: byteStrings(l.Env), Boot: boot}
+	config := l.Boot
+	config.Sockets = l.Sockets.Mode()
+	return request{Request: r, Args: byteStrings(l.Args), Env: byteStrings(l.Env), Boot: config}
 }
 
 func byteStrings(list []string) [][]byte {

@@ -229,6 +229,7 @@ DATA runtime·pithgatetab+35(SB)/1, $GATE_SLEEP	// nanosleep
 DATA runtime·pithgatetab+39(SB)/1, $GATE_GETPID	// getpid
 DATA runtime·pithgatetab+44(SB)/1, $GATE_HOST	// sendto
 DATA runtime·pithgatetab+45(SB)/1, $GATE_HOST	// recvfrom
+DATA runtime·pithgatetab+46(SB)/1, $GATE_HOST	// sendmsg
 DATA runtime·pithgatetab+47(SB)/1, $GATE_HOST	// recvmsg
 DATA runtime·pithgatetab+48(SB)/1, $GATE_HOST	// shutdown
 DATA runtime·pithgatetab+51(SB)/1, $GATE_HOST	// getsockname

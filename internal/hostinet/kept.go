@@ -1,0 +1,73 @@
+package hostinet
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/pith-os/pith/libos/boot"
+
+	"golang.org/x/sys/unix"
+)
+
+// copied is the server's copy of a socket of the image. An operation on the copy is one
+// on the socket.
+type copied struct {
+	fd   int
+	kind int // SOCK_STREAM or SOCK_DGRAM
+}
+
+// maxKept is how many copies a server keeps: half of the descriptors that this process
+// may have.
+var maxKept = sync.OnceValue(func() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 512
+	}
+	return int(min(limit.Cur, 1<<20)) / 2
+})
+
+// operate does an operation on a copy.
+func (s *Server) operate(r *boot.SocketRequest, reply *boot.SocketReply) error {
+	c, ok := s.kept[r.Handle]
+	if !ok {
+		return unix.EBADF
+	}
+	switch r.Op {
+	case boot.SocketBind:
+		return bind(c.fd, r.Peer)
+	case boot.SocketConnect:
+		return s.reconnect(r, c)
+	case boot.SocketListen:
+		return unix.Listen(c.fd, int(r.Backlog))
+	case boot.SocketSet:
+		for _, o := range r.Options {
+			if err := s.set(c.fd, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	case boot.SocketGet:
+		return get(c.fd, r, reply)
+	}
+	return s.drop(r.Handle, c) // boot.SocketClose
+}
+
+// reconnect is boot.SocketConnect.
+func (s *Server) reconnect(r *boot.SocketRequest, c copied) error {
+	if len(r.Peer) >= 2 && !unspecified(r.Peer) {
+		if _, err := s.target(r.Peer); err != nil {
+			return err
+		}
+	}
+	err := connect(c.fd, r.Peer)
+	if c.kind == unix.SOCK_STREAM && (err == nil || errors.Is(err, unix.EINPROGRESS)) {
+		return errors.Join(err, s.drop(r.Handle, c))
+	}
+	return err
+}
+
+// drop closes a copy.
+func (s *Server) drop(handle uint32, c copied) error {
+	delete(s.kept, handle)
+	return unix.Close(c.fd)
+}
