@@ -14,7 +14,15 @@ func table(name string) (int, error) {
 	if !slices.Contains(boot.SocketTables, name) {
 		return -1, unix.ENOENT
 	}
-	return unix.Open("/proc/thread-self/net/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	path := map[string]string{
+		boot.SocketResolver: "/etc/resolv.conf",
+		boot.SocketHosts:    "/etc/hosts",
+		boot.SocketPorts:    "/proc/sys/net/ipv4/ip_local_port_range",
+	}[name]
+	if path == "" {
+		path = "/proc/thread-self/net/" + name
+	}
+	return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }
 
 // interfaceRequests are the ioctls that read something of an interface.

@@ -55,7 +55,7 @@ const (
 	SocketPublish
 	// SocketUnpublish undoes SocketPublish. The host refuses the connections that wait.
 	SocketUnpublish
-	// SocketTable passes the open file of a table below /proc/net. Peer is its name.
+	// SocketTable passes an open file of SocketTables. Peer is its name.
 	SocketTable
 	// SocketInterface makes an ioctl(2) about an interface (netdevice(7)): Options[0]
 	// has the request as Name, and its struct ifreq.
@@ -63,10 +63,18 @@ const (
 	socketOps
 )
 
-// SocketTables are the names for SocketTable: the tables about the Internet protocols
-// (proc_pid_net(5)).
+// SocketTables are the names for SocketTable. In the image they are the files below
+// /proc/net with these names: tables about the Internet protocols (proc_pid_net(5)), and
+// what stands behind /etc/resolv.conf and /etc/hosts.
 var SocketTables = []string{"arp", "dev", "if_inet6", "igmp", "igmp6", "ipv6_route", "netstat", "raw", "raw6", "route", "snmp", "snmp6",
-	"sockstat", "sockstat6", "tcp", "tcp6", "udp", "udp6"}
+	"sockstat", "sockstat6", "tcp", "tcp6", "udp", "udp6", SocketResolver, SocketHosts, SocketPorts}
+
+// Names in SocketTables that are no tables of the kernel.
+const (
+	SocketResolver = "pnp"   // resolv.conf(5)
+	SocketHosts    = "hosts" // hosts(5)
+	SocketPorts    = "ip_local_port_range"
+)
 
 // SocketRequest is a message of the image.
 type SocketRequest struct {

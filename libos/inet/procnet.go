@@ -39,8 +39,12 @@ func init() {
 		return
 	}
 	for _, name := range boot.SocketTables {
+		if name == boot.SocketPorts {
+			continue
+		}
 		proc.Register("net/"+name, func() []byte { return hostTable(name) })
 	}
+	proc.Register("sys/net/ipv4/ip_local_port_range", func() []byte { return hostTable(boot.SocketPorts) })
 }
 
 // hostTable returns a table of the host's network namespace.

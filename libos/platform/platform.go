@@ -213,7 +213,7 @@ import (
 //     SIGPIPE.
 //
 // func (h *Host) SendMessage(data [][]byte, addr, control []byte, flags int) (int, linux.Errno)
-// func (h *Host) RecvMessage(data [][]byte, addr, control []byte, flags int) (Received, linux.Errno)
+// func (h *Host) RecvMessage(data [][]byte, addr, control []byte, flags int) (r Received, errno linux.Errno)
 //     sendmsg(2) and recvmsg(2) with the first MaxBuffers of data, without blocking.
 //     SendMessage is permitted if boot.Config.Sockets is boot.SocketsAll.
 //

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/pith-os/pith/libos/file"
+	"github.com/pith-os/pith/libos/boot"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
 )
@@ -60,6 +61,9 @@ func makeRoot() vfs.Inode {
 		b.process(dir)
 	}
 	b.texts("1/net/", netTexts)
+	if registered("net/"+boot.SocketHosts) != nil { // Linux has no such table
+		b.text("1/net/", boot.SocketHosts, "")
+	}
 	b.link("self", "1")
 	b.link("thread-self", "1/task/1")
 	b.link("mounts", "self/mounts")

@@ -44,7 +44,7 @@ func build(archive []byte, c *boot.Config, vm bool) (*memfs.FS, error) {
 			return nil, err
 		}
 	}
-	for _, f := range append(defaults(c), resolvConf(c, vm)) {
+	for _, f := range append(defaults(c), hosts(c), resolvConf(c, vm)) {
 		if err := fs.Fill(f.path, f.mode, []byte(f.data)); err != nil {
 			return nil, err
 		}
@@ -67,7 +67,6 @@ func defaults(c *boot.Config) []defaultFile {
 		{"/etc", dir | 0o755, ""},
 		{"/etc/group", file | 0o644, "root:x:0:\n"},
 		{"/etc/hostname", file | 0o644, c.Hostname + "\n"},
-		{"/etc/hosts", file | 0o644, hosts(c)},
 		{"/etc/nsswitch.conf", file | 0o644, "hosts: files dns\n"},
 		{"/etc/os-release", file | 0o644, "NAME=Pith\nID=pith\nPRETTY_NAME=Pith\n"},
 		{"/etc/passwd", file | 0o644, "root:x:0:0:root:/root:/sbin/nologin\n"},
@@ -90,8 +89,18 @@ func defaults(c *boot.Config) []defaultFile {
 	}
 }
 
-// hosts returns the content of /etc/hosts (hosts(5)).
-func hosts(c *boot.Config) string {
+// hosts returns /etc/hosts (hosts(5)). In a network namespace of the host it is a link to
+// the host's.
+func hosts(c *boot.Config) defaultFile {
+	const path = "/etc/hosts"
+	if c.Sockets.Whole() {
+		return defaultFile{path, linux.S_IFLNK | 0o777, "/proc/net/" + boot.SocketHosts}
+	}
+	return defaultFile{path, linux.S_IFREG | 0o644, hostNames(c)}
+}
+
+// hostNames returns the names of the instance and of its loopback interface.
+func hostNames(c *boot.Config) string {
 	s := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	if c.Hostname == "" || c.Hostname == "localhost" {
 		return s
@@ -108,12 +117,12 @@ func hosts(c *boot.Config) string {
 }
 
 // resolvConf returns /etc/resolv.conf (resolv.conf(5)). When the network
-// provides the name servers, the file is a link to the list that package inet
-// maintains.
+// provides the name servers, or is a network namespace of the host, the file is a link
+// to the list that package inet maintains.
 func resolvConf(c *boot.Config, vm bool) defaultFile {
 	const path = "/etc/resolv.conf"
-	if vm && !c.Net.Addressed() && (c.Net == nil || len(c.Net.DNS) == 0) {
-		return defaultFile{path, linux.S_IFLNK | 0o777, "/proc/net/pnp"}
+	if vm && !c.Net.Addressed() && (c.Net == nil || len(c.Net.DNS) == 0) || c.Sockets.Whole() {
+		return defaultFile{path, linux.S_IFLNK | 0o777, "/proc/net/" + boot.SocketResolver}
 	}
 	s := ""
 	if c.Net != nil {
