@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -29,6 +30,7 @@ type deviceFlags struct {
 	vsock    string
 	huge     bool
 	cgroup   string
+	user     string
 }
 
 func (d *deviceFlags) register(f *pflag.FlagSet) {
@@ -43,6 +45,7 @@ func (d *deviceFlags) register(f *pflag.FlagSet) {
 	f.Uint64Var(&d.diskIOPS, "disk-iops", 0, "limit of each disk: a `NUMBER` of requests a second")
 	f.StringVar(&d.vsock, "vsock", "", "`PATH` of a unix socket to the AF_VSOCK sockets of a virtual machine")
 	f.BoolVar(&d.huge, "hugepages", false, "use the host's huge pages for the memory of a virtual machine")
+	f.StringVar(&d.user, "user", "", "user of the host's process and of its sockets with --net host, `UID[:GID]`; the group is the user's number by default")
 	f.StringVar(&d.cgroup, "cgroup", "", "cgroup for the instance, `PATH` of its folder or in version 2's hierarchy")
 }
 
@@ -64,6 +67,9 @@ func (d *deviceFlags) fill(s *instance.Spec) (err error) {
 			return fmt.Errorf("--disk %s: write it as FILE[:ro], for example data.img", file)
 		}
 		s.Disks = append(s.Disks, instance.Disk{Path: path, ReadOnly: readOnly, Rate: rate, IOPS: d.diskIOPS})
+	}
+	if s.User, err = parseUser(d.user); err != nil {
+		return err
 	}
 	s.Vsock, s.HugePages, s.Cgroup = d.vsock, d.huge, d.cgroup
 	return nil
@@ -137,6 +143,23 @@ func (d *deviceFlags) reach() (policy.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// parseUser reads UID[:GID].
+func parseUser(s string) (*instance.User, error) {
+	if s == "" {
+		return nil, nil
+	}
+	user, group, hasGroup := strings.Cut(s, ":")
+	if !hasGroup {
+		group = user
+	}
+	uid, err1 := strconv.ParseUint(user, 10, 32)
+	gid, err2 := strconv.ParseUint(group, 10, 32)
+	if err1 != nil || err2 != nil {
+		return nil, fmt.Errorf("--user %s: give UID[:GID] as numbers, such as 1000:1000", s)
+	}
+	return &instance.User{UID: uint32(uid), GID: uint32(gid)}, nil
 }
 
 // parseRate reads bytes a second; 0 is no limit.

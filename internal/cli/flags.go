@@ -14,6 +14,7 @@ var flagOf = map[instance.Part]string{
 	instance.Vsock:       "--vsock",
 	instance.TAP:         "--net tap",
 	instance.HostNetwork: "--net host",
+	instance.Owner:       "--user",
 	instance.HugePages:   "--hugepages",
 	instance.MachineType: "--machine",
 	instance.Accelerator: "--accel",

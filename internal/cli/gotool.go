@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"github.com/pith-os/pith/internal/toolchain"
@@ -22,7 +23,7 @@ func (s *session) testCommand() *cobra.Command {
 Flags, output and exit codes are those of go test: see go help test and go help
 testflag. These flags of pith run say what the images run in:
 
-  ` + strings.Join(testFlags, " ") + `
+  ` + testFlagNames() + `
 
 Tests start in the folder of their package and see the folder of their module.
 Coverage, profiles, -json, -timeout, seeds of fuzz tests and benchmarks work as
@@ -70,10 +71,30 @@ func isHelp(args []string) bool {
 	return len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0])
 }
 
-// testFlags are the flags of exec that test has, too. Others have the name of a flag of
-// go test, such as -trace and -v.
-var testFlags = []string{"--monitor", "--machine", "--accel", "--cpu-model", "--memory", "--cpus", "--hostname",
-	"--net", "--net-rate", "--disk", "--disk-rate", "--disk-iops", "--vsock", "--hugepages", "--cgroup"}
+// testFlags are the flags of an instance that test has, too, with the value that each has
+// when none is given. It leaves out those with the name of a flag of go test: -trace, -v.
+var testFlags = func() *pflag.FlagSet {
+	all, some := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(instanceFlags).register(all, testMemory)
+	all.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "trace" && f.Name != "volume" {
+			some.AddFlag(f)
+		}
+	})
+	return some
+}()
+
+// testFlagNames lists the testFlags for a help text.
+func testFlagNames() string {
+	var names []string
+	testFlags.VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	const perLine = 8
+	var lines []string
+	for part := range slices.Chunk(names, perLine) {
+		lines = append(lines, strings.Join(part, " "))
+	}
+	return strings.Join(lines, "\n  ")
+}
 
 // splitTestFlags separates the flags for pith exec from those for go, and refuses
 // flags of go test that no image can do.
@@ -81,19 +102,20 @@ func splitTestFlags(args []string) (own, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		name, value, valued := strings.Cut("--"+strings.TrimLeft(arg, "-"), "=")
+		flag := testFlags.Lookup(strings.TrimPrefix(name, "--"))
 		switch {
 		case !strings.HasPrefix(arg, "-"):
 			rest = append(rest, arg)
 		case name == "--args":
 			return own, append(rest, args[i:]...), nil
-		case name == "--hugepages" && !valued: // the only one that needs no value
+		case flag != nil && !valued && flag.NoOptDefVal != "":
 			own = append(own, name)
-		case slices.Contains(testFlags, name) && !valued && i+1 == len(args):
+		case flag != nil && !valued && i+1 == len(args):
 			return nil, nil, fmt.Errorf("%s has no value: see pith test --help", arg)
-		case slices.Contains(testFlags, name) && !valued:
+		case flag != nil && !valued:
 			i++
 			own = append(own, name+"="+fromHere(name, args[i]))
-		case slices.Contains(testFlags, name):
+		case flag != nil:
 			own = append(own, name+"="+fromHere(name, value))
 		case slices.Contains([]string{"--race", "--msan", "--asan"}, name) && value != "false":
 			return nil, nil, fmt.Errorf("%s needs cgo, which no image has: use go test %s beside pith test", arg, arg)

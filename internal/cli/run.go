@@ -166,6 +166,8 @@ func (r *runFlags) check(ctx context.Context) (*plan, error) {
 		switch {
 		case p.Network == nil:
 			return nil, fmt.Errorf("-p %s: an instance with --net none has no ports: leave out one of the two flags", r.publish[0])
+		case r.net == netHost:
+			return nil, fmt.Errorf("-p %s: with --net host the program listens on the host's own ports: leave out -p", r.publish[0])
 		case !ok:
 			return nil, fmt.Errorf("-p %s: an instance with --net tap has its own address: leave out -p", r.publish[0])
 		}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"unsafe"
 
+	"github.com/pith-os/pith/libos/boot"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -64,4 +66,53 @@ func withAddress(call uintptr, fd int, addr []byte) error {
 		return errno
 	}
 	return nil
+}
+
+// name is getsockname(2) or getpeername(2).
+func name(fd int, peer bool) ([]byte, error) {
+	call := uintptr(unix.SYS_GETSOCKNAME)
+	if peer {
+		call = unix.SYS_GETPEERNAME
+	}
+	var b [boot.SocketAddrMax]byte
+	n := uint32(len(b))
+	// The kernel writes at most n bytes.
+	if _, _, errno := unix.Syscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return nil, errno
+	}
+	return b[:min(int(n), len(b))], nil
+}
+
+// sendmsg is sendmsg(2) without blocking. An empty address is the connected peer.
+func sendmsg(fd int, data, to, control []byte) error {
+	// The pointers are to memory of the given lengths, which the call only reads.
+	iov := unix.Iovec{Base: unsafe.SliceData(data)}
+	iov.SetLen(len(data))
+	msg := unix.Msghdr{Name: unsafe.SliceData(to), Namelen: uint32(len(to)), Iov: &iov, Iovlen: 1, Control: unsafe.SliceData(control)}
+	msg.SetControllen(len(control))
+	if _, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// received is a datagram that recvmsg has stored.
+type received struct {
+	n, control int // bytes
+	addr       []byte
+}
+
+// recvmsg is recvmsg(2) without blocking.
+func recvmsg(fd int, data, control []byte) (received, error) {
+	var from [boot.SocketAddrMax]byte
+	// The pointers are to memory of the given lengths.
+	iov := unix.Iovec{Base: unsafe.SliceData(data)}
+	iov.SetLen(len(data))
+	msg := unix.Msghdr{Name: &from[0], Namelen: uint32(len(from)), Iov: &iov, Iovlen: 1, Control: unsafe.SliceData(control)}
+	msg.SetControllen(len(control))
+	n, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if errno != 0 {
+		return received{}, errno
+	}
+	return received{int(n), min(int(msg.Controllen), len(control)), from[:min(int(msg.Namelen), len(from))]}, nil
 }

@@ -98,7 +98,9 @@ func (s *Server) Close() {
 	s.closing.Do(func() {
 		unix.Close(s.fd)
 		for _, c := range s.kept {
-			unix.Close(c.fd)
+			if err := c.close(); err != nil {
+				s.cfg.Log("host sockets: %v", err)
+			}
 		}
 	})
 }
@@ -173,10 +175,15 @@ func (s *Server) answer(r *boot.SocketRequest) {
 	if made == nil {
 		return
 	}
-	if !made.keep || failed != nil {
+	if made.copy.fd != made.fd || failed != nil {
 		unix.Close(made.fd)
-	} else {
-		s.kept[r.Handle] = copied{made.fd, int(r.Type)}
+	}
+	switch {
+	case made.copy.kind == 0:
+	case failed == nil:
+		s.kept[r.Handle] = made.copy
+	case made.copy.relay != nil:
+		_ = made.copy.close() // the socket was of no use
 	}
 	if failed != nil && !errors.Is(failed, unix.EPIPE) {
 		// The kernel does not pass the descriptor, for example because too many are
@@ -190,7 +197,7 @@ func (s *Server) answer(r *boot.SocketRequest) {
 // made is a descriptor to pass.
 type made struct {
 	fd   int
-	keep bool // the server keeps its copy
+	copy copied // what the server keeps; the zero value: nothing
 }
 
 // pass returns a descriptor of which the server keeps no copy.
@@ -198,7 +205,7 @@ func pass(fd int, err error) (*made, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &made{fd: fd}, nil
+	return &made{fd: fd, copy: copied{fd: -1}}, nil
 }
 
 // do does what a request asks for. It returns the descriptor to pass, or nil.

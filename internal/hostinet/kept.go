@@ -12,8 +12,17 @@ import (
 // copied is the server's copy of a socket of the image. An operation on the copy is one
 // on the socket.
 type copied struct {
-	fd   int
-	kind int // SOCK_STREAM or SOCK_DGRAM
+	fd     int
+	domain int
+	kind   int    // SOCK_STREAM or SOCK_DGRAM
+	relay  *relay // of datagrams; nil: the image has the socket itself
+}
+
+func (c copied) close() error {
+	if c.relay != nil {
+		return c.relay.close() // closes fd
+	}
+	return unix.Close(c.fd)
 }
 
 // maxKept is how many copies a server keeps: half of the descriptors that this process
@@ -48,6 +57,12 @@ func (s *Server) operate(r *boot.SocketRequest, reply *boot.SocketReply) error {
 		return nil
 	case boot.SocketGet:
 		return get(c.fd, r, reply)
+	case boot.SocketName, boot.SocketPeer:
+		value, err := name(c.fd, r.Op == boot.SocketPeer)
+		reply.Value = value
+		return err
+	case boot.SocketReach:
+		return s.reach(r.Peer)
 	}
 	return s.drop(r.Handle, c) // boot.SocketClose
 }
@@ -66,8 +81,33 @@ func (s *Server) reconnect(r *boot.SocketRequest, c copied) error {
 	return err
 }
 
+// reach is boot.SocketReach. Connecting a datagram socket sends nothing.
+func (s *Server) reach(peer []byte) error {
+	to, err := s.target(peer)
+	if err != nil {
+		return err
+	}
+	if to.Addr.Addr().IsMulticast() || to.Addr.Port() == 0 {
+		return nil // the socket's options decide, or sending fails
+	}
+	domain := unix.AF_INET
+	if to.Addr.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = connect(fd, sockaddr(to.Addr, zone(peer)))
+	if errors.Is(err, unix.EACCES) {
+		return nil // broadcast, for which the socket may have the option
+	}
+	return err
+}
+
 // drop closes a copy.
 func (s *Server) drop(handle uint32, c copied) error {
 	delete(s.kept, handle)
-	return unix.Close(c.fd)
+	return c.close()
 }

@@ -32,6 +32,8 @@ func (s *Server) open(r *boot.SocketRequest) (*made, error) {
 		return nil, unix.EPROTONOSUPPORT
 	case !s.cfg.Whole && r.Handle != 0:
 		return nil, unix.EPERM
+	case r.Handle == 0 && kind == unix.SOCK_DGRAM && s.cfg.Mode() == boot.SocketsChecked && len(r.Peer) == 0:
+		return nil, unix.EINVAL // nobody would check its datagrams
 	case r.Handle != 0 && len(s.kept) >= maxKept():
 		return nil, unix.ENFILE
 	}
@@ -65,7 +67,14 @@ func (s *Server) open(r *boot.SocketRequest) (*made, error) {
 			return nil, errors.Join(err, unix.Close(fd))
 		}
 	}
-	return &made{fd, r.Handle != 0}, nil
+	if r.Handle == 0 {
+		return pass(fd, nil)
+	}
+	c := copied{fd: fd, domain: domain, kind: kind}
+	if kind == unix.SOCK_DGRAM && s.cfg.Mode() == boot.SocketsChecked {
+		return s.relayed(c)
+	}
+	return &made{fd, c}, nil
 }
 
 // target returns what stands behind a struct sockaddr that the program names.

@@ -45,7 +45,7 @@ func (s *Spec) Check() error {
 		}
 	}
 	for _, check := range []func(*Description) error{
-		s.checkSize, s.checkHostname, s.checkStrings, s.checkFolders, s.checkDisks, s.checkVsock, s.checkPorts, s.checkMachine,
+		s.checkSize, s.checkUser, s.checkHostname, s.checkStrings, s.checkFolders, s.checkDisks, s.checkVsock, s.checkPorts, s.checkMachine,
 	} {
 		if err := check(d); err != nil {
 			return err
@@ -169,6 +169,14 @@ func (s *Spec) checkVsock(*Description) error {
 	}
 	if info, err := os.Stat(filepath.Dir(s.Vsock)); err != nil || !info.IsDir() {
 		return Errorf(Vsock, "there is no folder %s: make it, or give another", filepath.Dir(s.Vsock))
+	}
+	return nil
+}
+
+func (s *Spec) checkUser(*Description) error {
+	const most = 1<<32 - 2 // the next one means "no change" (setresuid(2))
+	if u := s.User; u != nil && (u.UID == 0 || u.GID == 0 || u.UID > most || u.GID > most) {
+		return Errorf(Owner, "%d:%d is not possible: give ids from 1 to %d", u.UID, u.GID, uint32(most))
 	}
 	return nil
 }

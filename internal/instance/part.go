@@ -12,6 +12,7 @@ const (
 	Vsock       Part = "vsock"
 	TAP         Part = "tap interface"
 	HostNetwork Part = "network of the host"
+	Owner       Part = "user"
 	HugePages   Part = "huge pages"
 	MachineType Part = "machine type"
 	Accelerator Part = "accelerator"

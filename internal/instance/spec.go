@@ -23,6 +23,10 @@ type Spec struct {
 	Env  []string // the program's environment, KEY=VALUE
 	Dir  string   // the program's working directory; empty: /
 
+	// User owns the instance's host process, and its sockets in a network namespace of
+	// the host; nil: the least privileged user that the caller can change to.
+	User *User
+
 	Hostname string
 	CPUs     int    // number of CPUs; 0: the host's number, up to MaxCPUs
 	Memory   uint64 // bytes
@@ -61,6 +65,9 @@ type Spec struct {
 	// Log receives details for finding problems; nil: discarded.
 	Log func(format string, args ...any)
 }
+
+// User is a user and a group of the host, which are not root's.
+type User struct{ UID, GID uint32 }
 
 // Folder is a folder of the host that the instance shares.
 type Folder struct {
@@ -117,6 +124,7 @@ func (s *Spec) Needs() []Part {
 		{Disks, len(s.Disks) > 0},
 		{Vsock, s.Vsock != ""},
 		{HugePages, s.HugePages},
+		{Owner, s.User != nil},
 	} {
 		if n.asked {
 			needs = append(needs, n.part)

@@ -42,7 +42,14 @@ func (h Host) Open(l *instance.Launch) (*instance.Plug, error) {
 // permitted returns a function that refuses what a policy closes.
 func permitted(p *policy.Policy, log func(string, ...any)) func(netip.AddrPort) (hostinet.Target, error) {
 	return func(dst netip.AddrPort) (hostinet.Target, error) {
-		rule, err := p.Check(dst.Addr(), dst.Port())
+		named := dst.Addr().Unmap()
+		switch named { // the kernel takes these for the loopback address
+		case netip.IPv4Unspecified():
+			named = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		case netip.IPv6Unspecified():
+			named = netip.IPv6Loopback()
+		}
+		rule, err := p.Check(named, dst.Port())
 		if err != nil {
 			return hostinet.Target{}, err
 		}

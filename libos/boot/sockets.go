@@ -47,6 +47,12 @@ const (
 	SocketSet
 	// SocketGet reads Options[0] into a buffer of the length of its Value.
 	SocketGet
+	// SocketName returns the local address of the socket, and SocketPeer that of its
+	// peer, as a struct sockaddr.
+	SocketName
+	SocketPeer
+	// SocketReach returns no error if the socket can send to Peer.
+	SocketReach
 	// SocketClose closes the monitor's copy.
 	SocketClose
 	// SocketPublish makes the host's socket of published port Port listen, with a queue
@@ -156,7 +162,7 @@ func ParseSocketRequest(b []byte) (r SocketRequest, err error) {
 type SocketReply struct {
 	ID    uint32
 	Errno uint32 // Linux's number; 0: success
-	Value []byte // of SocketGet and SocketInterface; at most SocketOptionMax bytes
+	Value []byte // of operations that return one; at most SocketOptionMax bytes
 }
 
 // Append appends the message to b.

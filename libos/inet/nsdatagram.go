@@ -7,11 +7,17 @@ import (
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/platform"
 	"github.com/pith-os/pith/libos/socket"
+	"github.com/pith-os/pith/libos/sys/call"
 	"github.com/pith-os/pith/libos/wait"
 )
 
 // nsDatagram is a UDP or ping socket of a network namespace of the host.
-type nsDatagram struct{ nsSocket }
+type nsDatagram struct {
+	nsSocket
+	// Guarded by passed.mu, for relayed sockets:
+	reached   map[string]bool // destinations that can be reached
+	connected bool
+}
 
 func newNsDatagram(domain, proto int) *nsDatagram {
 	s := new(nsDatagram)
@@ -30,14 +36,27 @@ func (s *nsDatagram) Connect(addr []byte) linux.Errno {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.host.Load() == nil && family(peer) != linux.AF_UNSPEC {
+	switch {
+	case s.handle.Load() != 0:
+	case family(peer) == linux.AF_UNSPEC && s.host.Load() == nil:
+		return 0
+	case family(peer) == linux.AF_UNSPEC:
+		// The monitor has no copy of this one. The next use makes a new one.
+		s.replace(nil)
+		return 0
+	case sockets() == boot.SocketsChecked:
+		// The peer is checked, and there is no other. So the socket is the image's.
+		_, errno = s.make(0, peer)
+		return errno
+	default:
 		_, errno = s.make(monitor().handle(), peer)
 		return errno
 	}
-	if s.host.Load() == nil {
-		return 0
+	errno = s.operate(boot.SocketRequest{Op: boot.SocketConnect, Peer: peer})
+	if errno == 0 {
+		s.connected = family(peer) != linux.AF_UNSPEC
 	}
-	return s.operate(boot.SocketRequest{Op: boot.SocketConnect, Peer: peer})
+	return errno
 }
 
 // Listen implements socket.Socket.
@@ -52,7 +71,18 @@ func (s *nsDatagram) Write(p []byte) (int, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	if s.relayed() {
+		return s.sendRelayed(h, &socket.Message{Data: [][]byte{p}})
+	}
 	return s.wrote(h.Send(p, 0))
+}
+
+// Read implements file.File.
+func (s *nsDatagram) Read(p []byte) (int, linux.Errno) {
+	if s.relayed() {
+		return s.Recv(&socket.Message{Data: [][]byte{p}}, 0)
+	}
+	return s.nsSocket.Read(p)
 }
 
 // Send implements socket.Socket.
@@ -61,11 +91,23 @@ func (s *nsDatagram) Send(m *socket.Message, flags int) (int, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	if s.relayed() {
+		return s.sendRelayed(h, m)
+	}
+	if len(m.Addr) > 0 && sockets() == boot.SocketsChecked {
+		return 0, linux.EISCONN // the filter permits no address here
+	}
 	data := m.Data
 	if len(data) > platform.MaxBuffers {
 		one := make([]byte, min(m.Len(), maxDatagram+1))
 		m.Gather(one, 0)
 		data = [][]byte{one}
+	}
+	if len(m.Addr) == 0 && len(m.Control) == 0 && len(data) == 1 {
+		return s.wrote(h.Send(data[0], flags&linux.MSG_MORE))
+	}
+	if sockets() == boot.SocketsChecked {
+		return s.wrote(h.Writev(data))
 	}
 	return s.wrote(h.SendMessage(data, m.Addr, appendControl(nil, m.Control), flags&linux.MSG_MORE))
 }
@@ -75,6 +117,9 @@ func (s *nsDatagram) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	h, errno := s.open()
 	if errno != 0 {
 		return 0, errno
+	}
+	if s.relayed() {
+		return s.recvRelayed(h, m, flags)
 	}
 	if flags&linux.MSG_ERRQUEUE == 0 {
 		if errno := s.takeFailed(); errno != 0 {
@@ -98,6 +143,17 @@ func (s *nsDatagram) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 	m.Control = readControl(m.Control, control[:r.Control])
 	m.Flags |= r.Flags & (linux.MSG_TRUNC | linux.MSG_CTRUNC | linux.MSG_ERRQUEUE)
 	return r.N, 0
+}
+
+// Ioctl implements file.File.
+func (s *nsDatagram) Ioctl(req uint, arg uintptr) (uintptr, linux.Errno) {
+	r, errno := s.nsSocket.Ioctl(req, arg)
+	if errno == 0 && req == linux.FIONREAD && s.relayed() {
+		if n, errno := call.At[int32](arg); errno == 0 {
+			*n = max(*n-boot.DatagramHeader, 0)
+		}
+	}
+	return r, errno
 }
 
 // Ready implements file.File.

@@ -89,6 +89,11 @@ func (s *nsSocket) Bind(addr []byte) linux.Errno {
 	return errno
 }
 
+// relayed reports whether the host's socket is not the image's own (nsrelay.go).
+func (s *nsSocket) relayed() bool {
+	return s.Type() == linux.SOCK_DGRAM && sockets() == boot.SocketsChecked && s.handle.Load() != 0
+}
+
 // peerOf returns the address of connect(2) for the monitor.
 func peerOf(addr []byte) ([]byte, linux.Errno) {
 	if len(addr) < 2 {
@@ -114,7 +119,15 @@ func (s *nsSocket) name(peer bool) ([]byte, linux.Errno) {
 		return nil, errno
 	}
 	var name [linux.SockaddrMax]byte
-	n, errno := h.Name(peer, name[:])
+	var n int
+	switch {
+	case !s.relayed():
+		n, errno = h.Name(peer, name[:])
+	case peer:
+		n, errno = monitor().read(&boot.SocketRequest{Op: boot.SocketPeer, Handle: s.handle.Load()}, name[:])
+	default:
+		n, errno = monitor().read(&boot.SocketRequest{Op: boot.SocketName, Handle: s.handle.Load()}, name[:])
+	}
 	return name[:n], errno
 }
 
@@ -167,7 +180,7 @@ func (s *nsSocket) SetOption(level, name int, val []byte) linux.Errno {
 	}
 	_, direct := boot.Passed(level, name)
 	switch {
-	case direct:
+	case direct && !s.relayed():
 		errno = h.SetOption(level, name, val)
 	case s.handle.Load() != 0:
 		val := val[:min(len(val), boot.SocketOptionMax)]
@@ -209,7 +222,7 @@ func (s *nsSocket) Option(level, name int, val []byte) (int, linux.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	if read, _ := boot.Passed(level, name); read {
+	if read, _ := boot.Passed(level, name); read && !s.relayed() {
 		return h.Option(level, name, val)
 	}
 	if handle := s.handle.Load(); handle != 0 {

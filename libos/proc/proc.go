@@ -12,8 +12,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/boot"
+	"github.com/pith-os/pith/libos/file"
 	"github.com/pith-os/pith/libos/linux"
 	"github.com/pith-os/pith/libos/vfs"
 )

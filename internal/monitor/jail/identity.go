@@ -28,6 +28,15 @@ func ChooseIdentity() Identity {
 	return Identity{}
 }
 
+// NewIdentity returns the identity of a user and group that are not root's. This process
+// must be able to change to them.
+func NewIdentity(uid, gid int) (Identity, error) {
+	if os.Geteuid() != 0 || !CanChangeUser(uid, gid) {
+		return Identity{}, fmt.Errorf("this process cannot change to user %d and group %d: run pith as root, with CAP_SETUID and CAP_SETGID, where both ids exist", uid, gid)
+	}
+	return Identity{uid, gid, true}, nil
+}
+
 // CanChangeUser reports whether this process may change to uid and gid. It needs the
 // capabilities, and both ids must exist in its user namespace.
 func CanChangeUser(uid, gid int) bool {

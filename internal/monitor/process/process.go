@@ -32,7 +32,7 @@ var _ instance.Monitor = Monitor{}
 // description is the process monitor as data. It offers nothing that needs a VM.
 var description = instance.Description{
 	Name:      "process",
-	Can:       []instance.Part{instance.HostNetwork},
+	Can:       []instance.Part{instance.HostNetwork, instance.Owner},
 	Essential: true,
 	Without:   "images cannot run on this host",
 	MinMemory: 16 << 20, // for the Go runtime, the library OS and a small program

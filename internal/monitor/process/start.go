@@ -17,7 +17,10 @@ import (
 
 // start makes the jail and waits until it has executed the image.
 func start(ctx context.Context, launch *instance.Launch) (*running, error) {
-	id := jail.ChooseIdentity()
+	id, err := identity(launch)
+	if err != nil {
+		return nil, err
+	}
 	file, err := jail.Executable(launch.Image, id.UID)
 	if err != nil {
 		return nil, err
@@ -56,6 +59,18 @@ func start(ctx context.Context, launch *instance.Launch) (*running, error) {
 	l.status.Close()
 	r.how = fmt.Sprintf("namespaces: %s; root: %s; %d system calls", r.Namespaces, report.Root, jail.Calls(permitted(bounds{addresses: launch.Sockets.Mode() == boot.SocketsAll})))
 	return r, nil
+}
+
+// identity returns the ids of the image's process.
+func identity(l *instance.Launch) (jail.Identity, error) {
+	if l.User == nil {
+		return jail.ChooseIdentity(), nil
+	}
+	id, err := jail.NewIdentity(int(l.User.UID), int(l.User.GID))
+	if err != nil {
+		return id, &instance.Error{Part: instance.Owner, Err: err}
+	}
+	return id, nil
 }
 
 // newLink makes the link of the network card.
