@@ -111,12 +111,12 @@ func (r *relay) in() {
 			got, err = recvmsg(int(fd), buf, control)
 			return err
 		})
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return
-		case err != nil:
+		if errors.As(err, new(unix.Errno)) {
 			r.report(err)
 			continue
+		}
+		if err != nil {
+			return // the server has closed it
 		}
 		d := boot.Datagram{Addr: got.addr, Control: control[:got.control]}
 		if err := r.pass(&d, buf[:got.n]); err != nil {
