@@ -44,8 +44,7 @@ func (s *Server) netlink(r *boot.SocketRequest) (int, error) {
 	return image, nil
 }
 
-// maxNetlink is more than the longest message: the kernel makes none above 32 KB
-// (NLMSG_GOODSIZE), and programs send no query above a page.
+// maxNetlink is more than the longest query of the library OS.
 const maxNetlink = 64 << 10
 
 // relayNetlink relays until the image closes its end.
@@ -72,19 +71,35 @@ func relayNetlink(peer net.Conn, host *os.File, port uint32, log func(string, ..
 			}
 		}
 	}()
-	b := make([]byte, maxNetlink)
 	for {
-		n, err := host.Read(b)
+		var b []byte
+		err := transfer(host.SyscallConn, true, func(fd uintptr) (err error) {
+			b, err = nextMessage(int(fd))
+			return err
+		})
 		if errors.Is(err, unix.ENOBUFS) {
 			continue // the kernel has dropped reports of changes, as it does for any program
 		}
 		if err != nil {
 			return
 		}
-		if _, err := peer.Write(b[:n]); err != nil {
+		if _, err := peer.Write(b); err != nil {
 			return
 		}
 	}
+}
+
+// nextMessage reads one datagram. The kernel fills the buffers of a dump as far as the
+// longest buffer that a program has read with. So this one is not longer than needed: the
+// image's program may have a short one.
+func nextMessage(fd int) ([]byte, error) {
+	n, _, err := unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, n)
+	n, _, err = unix.Recvfrom(fd, b, 0)
+	return b[:max(n, 0)], err
 }
 
 // isQuery reports whether all messages of a datagram ask for something: their types are

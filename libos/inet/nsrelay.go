@@ -17,7 +17,11 @@ const maxReached = 1024
 // the first datagram to a destination asks before whether it can be reached.
 func (s *nsDatagram) sendRelayed(h *platform.Host, m *socket.Message) (int, linux.Errno) {
 	size := m.Len()
-	if size > maxUDPData {
+	longest := 65535 - 8 // in IPv6 (RFC 768, RFC 8200 §3)
+	if s.domain == linux.AF_INET {
+		longest -= 20
+	}
+	if size > longest {
 		return 0, linux.EMSGSIZE
 	}
 	if errno := s.takeFailed(); errno != 0 {
@@ -50,9 +54,6 @@ func (s *nsDatagram) isConnected() bool {
 	defer s.mu.Unlock()
 	return s.connected
 }
-
-// maxUDPData is the longest datagram that fits in a packet (RFC 768).
-const maxUDPData = 65535 - 8
 
 // reach returns the error of sending to a destination.
 func (s *nsDatagram) reach(addr []byte) linux.Errno {
