@@ -11,6 +11,9 @@ import (
 // set sets an option for the image.
 func (s *Server) set(fd int, o boot.SocketOption) error {
 	level, name := int(int32(o.Level)), int(int32(o.Name))
+	if level == unix.SOL_SOCKET && (name == unix.SO_RCVBUFFORCE || name == unix.SO_SNDBUFFORCE) {
+		return unix.EPERM // as without CAP_NET_ADMIN: an image must not take the host's memory
+	}
 	if _, set := boot.Passed(level, name); !set && !slices.Contains(connectionOptions[level], name) &&
 		!(s.cfg.Whole && slices.Contains(socketOptions[level], name)) {
 		return unix.ENOPROTOOPT

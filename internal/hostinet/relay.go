@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/pith-os/pith/libos/boot"
 
@@ -20,6 +21,8 @@ type relay struct {
 	host   *os.File // the socket
 	image  *os.File // the server's end of the pair
 
+	sent chan struct{} // closed when out has ended
+
 	mu     sync.Mutex // guards sends to image, which both goroutines make
 	header [boot.DatagramHeader]byte
 }
@@ -30,44 +33,68 @@ func (s *Server) relayed(c copied) (*made, error) {
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(c.fd))
 	}
-	c.relay = &relay{s: s, domain: c.domain, host: os.NewFile(uintptr(c.fd), "socket"), image: os.NewFile(uintptr(fds[0]), "datagrams")}
+	c.relay = &relay{s: s, domain: c.domain, host: os.NewFile(uintptr(c.fd), "socket"), image: os.NewFile(uintptr(fds[0]), "datagrams"), sent: make(chan struct{})}
 	go c.relay.out()
 	go c.relay.in()
 	return &made{fds[1], c}, nil
 }
 
-// close ends the relay and closes the socket.
-func (r *relay) close() error { return errors.Join(r.image.Close(), r.host.Close()) }
+// drainTime is how long close waits until the datagrams of an image are sent. Usually that
+// takes no time; a socket whose buffer is full may take longer.
+const drainTime = time.Second
 
-// out sends the image's datagrams.
+// close ends the relay and closes the socket. What the image has sent before is sent on, as
+// sendmsg(2) on a socket of its own would have done.
+func (r *relay) close() error {
+	raw, err := r.image.SyscallConn()
+	if err == nil {
+		// out reads what is there, and then the end.
+		err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+	}
+	err = errors.Join(err, r.host.SetWriteDeadline(time.Now().Add(drainTime)))
+	if err == nil {
+		<-r.sent
+	}
+	return errors.Join(err, r.image.Close(), r.host.Close())
+}
+
+// out sends the image's datagrams. A failure loses the datagram and no more, as a failure
+// beyond this host would. The image has asked for the errors of a destination before
+// (boot.SocketReach).
 func (r *relay) out() {
+	defer close(r.sent)
 	buf := make([]byte, boot.DatagramHeader+boot.DatagramData+1)
 	for {
 		n, err := r.image.Read(buf)
 		if err != nil || n == 0 {
 			return // the image or the server has closed it
 		}
-		if err := r.send(buf[:n]); err != nil {
-			r.report(err)
+		connected, err := r.send(buf[:n])
+		switch {
+		case err == nil:
+		case connected:
+			r.report(err) // such as ECONNREFUSED, of the peer
+		default:
+			r.s.cfg.Log("host sockets: a datagram is lost: %v", err)
 		}
 	}
 }
 
-// send sends one datagram.
-func (r *relay) send(message []byte) error {
+// send sends one datagram. It reports whether that goes to the peer of the socket.
+func (r *relay) send(message []byte) (connected bool, err error) {
 	if len(message) < boot.DatagramHeader {
-		return unix.EINVAL
+		return false, unix.EINVAL
 	}
 	d, err := boot.ParseDatagram((*[boot.DatagramHeader]byte)(message))
 	if err != nil {
-		return unix.EINVAL
+		return false, unix.EINVAL
 	}
 	var to []byte
 	if len(d.Addr) > 0 {
 		// The kernel gets the address that is checked, and not the image's bytes.
 		target, err := r.s.target(d.Addr)
 		if err != nil {
-			return err
+			return false, err
 		}
 		addr := target.Addr
 		if r.domain == unix.AF_INET6 {
@@ -76,9 +103,9 @@ func (r *relay) send(message []byte) error {
 		to = sockaddr(addr, zone(d.Addr))
 	}
 	if !sendable(d.Control) {
-		return unix.EINVAL
+		return false, unix.EINVAL
 	}
-	return transfer(r.host.SyscallConn, false, func(fd uintptr) error {
+	return to == nil, transfer(r.host.SyscallConn, false, func(fd uintptr) error {
 		return sendmsg(int(fd), message[boot.DatagramHeader:], to, d.Control)
 	})
 }

@@ -102,7 +102,7 @@ func TestOptionsThatNoImageSets(t *testing.T) {
 	}
 	i.must(0, boot.SocketRequest{Op: boot.SocketGet, Handle: 1, Options: option(unix.SOL_SOCKET, unix.SO_REUSEPORT, make([]byte, 4))})
 	for _, o := range [][2]int{
-		{unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}, {unix.SOL_SOCKET, unix.SO_ATTACH_BPF}, {unix.SOL_SOCKET, unix.SO_RCVBUFFORCE},
+		{unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}, {unix.SOL_SOCKET, unix.SO_ATTACH_BPF},
 		{unix.SOL_SOCKET, unix.SO_ZEROCOPY}, {unix.SOL_TCP, unix.TCP_ULP}, {unix.SOL_TCP, unix.TCP_REPAIR}, {unix.SOL_TCP, unix.TCP_FASTOPEN},
 		{unix.SOL_TCP, unix.TCP_CONGESTION}, {unix.SOL_IP, unix.IP_OPTIONS}, {unix.SOL_IP, unix.IP_HDRINCL}, {unix.SOL_IPV6, unix.IPV6_RTHDR}, {unix.SOL_IPV6, unix.IPV6_HOPOPTS},
 	} {
@@ -111,6 +111,7 @@ func TestOptionsThatNoImageSets(t *testing.T) {
 			i.must(unix.ENOPROTOOPT, boot.SocketRequest{Op: boot.SocketGet, Handle: 1, Options: option(o[0], o[1], one)})
 		}
 	}
+	i.must(unix.EPERM, boot.SocketRequest{Op: boot.SocketSet, Handle: 1, Options: option(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, one)})
 	i.must(unix.EINVAL, boot.SocketRequest{Op: boot.SocketGet, Handle: 1})
 }
 
@@ -187,31 +188,14 @@ func TestNetlinkQueriesOnly(t *testing.T) {
 	}
 }
 
-// datagram sends a message on a relayed socket and returns the error in the answer.
-func datagram(t *testing.T, fd int, d boot.Datagram, data string) unix.Errno {
+// datagram returns a message of a relayed socket.
+func datagram(t *testing.T, d boot.Datagram, data string) []byte {
 	t.Helper()
 	var header [boot.DatagramHeader]byte
 	if !d.Put(&header) {
 		t.Fatalf("%+v does not fit", d)
 	}
-	return exchange(t, fd, append(header[:], data...))
-}
-
-func exchange(t *testing.T, fd int, message []byte) unix.Errno {
-	t.Helper()
-	if _, err := unix.Write(fd, message); err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, 1000)
-	n, err := unix.Read(fd, b)
-	if err != nil || n < boot.DatagramHeader {
-		t.Fatalf("%d bytes, %v", n, err)
-	}
-	got, err := boot.ParseDatagram((*[boot.DatagramHeader]byte)(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return unix.Errno(got.Errno)
+	return append(header[:], data...)
 }
 
 func TestDatagramsAreChecked(t *testing.T) {
@@ -230,33 +214,22 @@ func TestDatagramsAreChecked(t *testing.T) {
 	for _, domain := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		fd := i.must(0, boot.SocketRequest{Op: boot.SocketOpen, Handle: uint32(domain), Domain: domain, Type: unix.SOCK_DGRAM})
 		defer unix.Close(fd)
-		if err := unix.SetNonblock(fd, false); err != nil {
-			t.Fatal(err)
-		}
 		closed := sockaddr(netip.MustParseAddrPort("127.0.0.1:9"), 0)
 		i.must(unix.ECONNREFUSED, boot.SocketRequest{Op: boot.SocketReach, Handle: uint32(domain), Peer: closed})
 		i.must(unix.ECONNREFUSED, boot.SocketRequest{Op: boot.SocketConnect, Handle: uint32(domain), Peer: closed})
-		if errno := datagram(t, fd, boot.Datagram{Addr: closed}, "x"); errno != unix.ECONNREFUSED {
-			t.Errorf("a closed address: %v", errno)
-		}
-		if errno := datagram(t, fd, boot.Datagram{}, "x"); errno != unix.EDESTADDRREQ {
-			t.Errorf("no peer: %v", errno)
-		}
-		rights := unix.UnixRights(0)
-		if errno := datagram(t, fd, boot.Datagram{Addr: sockaddr(at, 0), Control: rights}, "x"); errno != unix.EINVAL {
-			t.Errorf("a descriptor: %v", errno)
-		}
-		for _, bad := range [][]byte{{1}, make([]byte, boot.DatagramHeader-1), append([]byte{0, 0, 0, 0, 99}, make([]byte, boot.DatagramHeader)...)} {
-			if errno := exchange(t, fd, bad); errno != unix.EINVAL {
-				t.Errorf("% x: %v", bad[:1], errno)
+		for _, lost := range [][]byte{
+			datagram(t, boot.Datagram{Addr: closed}, "x"),
+			datagram(t, boot.Datagram{}, "x"), // there is no peer
+			datagram(t, boot.Datagram{Addr: sockaddr(at, 0), Control: unix.UnixRights(0)}, "x"),
+			datagram(t, boot.Datagram{Addr: []byte{unix.AF_UNIX, 0, '/', 'x'}}, "x"),
+			{1}, make([]byte, boot.DatagramHeader-1), append([]byte{0, 0, 0, 0, 99}, make([]byte, boot.DatagramHeader)...),
+			datagram(t, boot.Datagram{Addr: sockaddr(at, 0)}, "hello"), // the one that arrives
+		} {
+			if _, err := unix.Write(fd, lost); err != nil {
+				t.Fatal(err)
 			}
 		}
 		i.must(0, boot.SocketRequest{Op: boot.SocketReach, Handle: uint32(domain), Peer: sockaddr(at, 0)})
-		var header [boot.DatagramHeader]byte
-		(&boot.Datagram{Addr: sockaddr(at, 0)}).Put(&header)
-		if _, err := unix.Write(fd, append(header[:], "hello"...)); err != nil {
-			t.Fatal(err)
-		}
 		b := make([]byte, 100)
 		if err := open.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
@@ -265,6 +238,25 @@ func TestDatagramsAreChecked(t *testing.T) {
 			t.Errorf("an open address: %q, %v", b[:n], err)
 		}
 	}
+	// What was sent before the close arrives.
+	fd := i.must(0, boot.SocketRequest{Op: boot.SocketOpen, Handle: 99, Domain: unix.AF_INET, Type: unix.SOCK_DGRAM})
+	last := datagram(t, boot.Datagram{Addr: sockaddr(at, 0)}, "last")
+	const sent = 50
+	for range sent {
+		if _, err := unix.Write(fd, last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.must(0, boot.SocketRequest{Op: boot.SocketClose, Handle: 99}) // the image's end is still open
+	for n := range sent {
+		if _, _, err := open.ReadFrom(make([]byte, 10)); err != nil {
+			t.Fatalf("%d of %d arrive: %v", n, sent, err)
+		}
+	}
+	if _, err := unix.Write(fd, last); err != unix.EPIPE {
+		t.Errorf("after the close: %v", err)
+	}
+	unix.Close(fd)
 	// Nobody would check the datagrams of a socket that is passed.
 	i.must(unix.EINVAL, boot.SocketRequest{Op: boot.SocketOpen, Domain: unix.AF_INET, Type: unix.SOCK_DGRAM})
 }
