@@ -53,6 +53,27 @@ var calls = []Attempt{
 	syscall("setuid", unix.SYS_SETUID, 0),
 }
 
+// hostNetwork are attempts of an image in the network of a namespace, which may send to any
+// address. All others must fail there, too.
+var hostNetwork = []Attempt{
+	syscall("sendto that connects", unix.SYS_SENDTO, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_FASTOPEN, tinyelf.DataAddr, 16),
+	syscall("sendto on the control channel", unix.SYS_SENDTO, boot.FDControl, tinyelf.DataAddr, 8, 0, tinyelf.DataAddr, 16),
+	syscall("sendmsg that connects", unix.SYS_SENDMSG, boot.FDListen, tinyelf.DataAddr, unix.MSG_FASTOPEN),
+	syscall("sendmsg that pins memory", unix.SYS_SENDMSG, boot.FDListen, tinyelf.DataAddr, unix.MSG_ZEROCOPY),
+	syscall("sendmsg on the control channel", unix.SYS_SENDMSG, boot.FDControl, tinyelf.DataAddr, 0),
+	syscall("sendmsg to the server of host sockets", unix.SYS_SENDMSG, boot.FDSockets, tinyelf.DataAddr, 0),
+	syscall("socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0),
+	syscall("bind", unix.SYS_BIND, boot.FDListen, tinyelf.DataAddr, 16),
+	syscall("listen", unix.SYS_LISTEN, boot.FDListen, 5),
+	syscall("connect", unix.SYS_CONNECT, boot.FDListen, tinyelf.DataAddr, 16),
+	syscall("sendmmsg", unix.SYS_SENDMMSG, boot.FDListen, tinyelf.DataAddr, 1, 0),
+	syscall("accept4 of a blocking connection", unix.SYS_ACCEPT4, boot.FDListen, 0, 0, 0),
+	syscall("lseek of a table", unix.SYS_LSEEK, boot.FDListen, 0, 0),
+	option("a mark", unix.SOL_SOCKET, unix.SO_MARK),
+	option("a foreign address", unix.SOL_IP, unix.IP_TRANSPARENT),
+	option("a socket filter", unix.SOL_SOCKET, unix.SO_ATTACH_FILTER),
+}
+
 // option is setsockopt(2) on a connection.
 func option(name string, level, number uint64) Attempt {
 	return syscall("setsockopt of "+name, unix.SYS_SETSOCKOPT, boot.FDListen, level, number, tinyelf.DataAddr, 16)
@@ -101,7 +122,7 @@ var arguments = []Attempt{
 	syscall("sendto that connects", unix.SYS_SENDTO, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_FASTOPEN, 0, 0),
 	syscall("sendto that pins memory", unix.SYS_SENDTO, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_ZEROCOPY, 0, 0),
 	syscall("sendto on the control channel", unix.SYS_SENDTO, boot.FDControl, tinyelf.DataAddr, 8, 0, 0, 0),
-	syscall("recvfrom of the error queue", unix.SYS_RECVFROM, boot.FDListen, tinyelf.DataAddr, 8, unix.MSG_ERRQUEUE, 0, 0),
+	syscall("recvfrom of device memory", unix.SYS_RECVFROM, boot.FDListen, tinyelf.DataAddr, 8, 0x2000000, 0, 0), // MSG_SOCK_DEVMEM
 	syscall("writev on standard output", unix.SYS_WRITEV, boot.FDStdout, tinyelf.DataAddr, 1),
 	syscall("recvmsg without host sockets", unix.SYS_RECVMSG, boot.FDSockets, tinyelf.DataAddr, unix.MSG_DONTWAIT),
 	syscall("getsockname of the control channel", unix.SYS_GETSOCKNAME, boot.FDControl, tinyelf.DataAddr, tinyelf.DataAddr),

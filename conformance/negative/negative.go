@@ -5,6 +5,8 @@
 package negative
 
 import (
+	"slices"
+
 	"github.com/pith-os/pith/internal/monitor/tinyelf"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +45,15 @@ func All() []Attempt {
 		all = append(all, list...)
 	}
 	return all
+}
+
+// HostNetwork returns attempts of an image whose network is a namespace of the host, without
+// a policy.
+func HostNetwork() []Attempt {
+	// It has host sockets, and may name addresses.
+	permitted := []string{"sendto with an address", "recvmsg without host sockets"}
+	all := slices.Concat(All(), hostNetwork)
+	return slices.DeleteFunc(all, func(a Attempt) bool { return slices.Contains(permitted, a.Name) })
 }
 
 // Image is the attempt's executable.

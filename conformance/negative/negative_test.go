@@ -8,6 +8,7 @@ import (
 	"github.com/pith-os/pith/conformance/harness"
 	"github.com/pith-os/pith/internal/instance"
 	"github.com/pith-os/pith/internal/monitor/process"
+	"github.com/pith-os/pith/internal/network"
 )
 
 // monitors are those under test.
@@ -27,13 +28,16 @@ func TestAttemptsEndAsTheyMust(t *testing.T) {
 				t.Log(how)
 			}
 			for _, a := range All() {
-				t.Run(a.Name, func(t *testing.T) { try(t, mon, a) })
+				t.Run(a.Name, func(t *testing.T) { try(t, mon, a, nil) })
+			}
+			for _, a := range HostNetwork() {
+				t.Run("host network/"+a.Name, func(t *testing.T) { try(t, mon, a, network.Host{}) })
 			}
 		})
 	}
 }
 
-func try(t *testing.T, mon instance.Monitor, a Attempt) {
+func try(t *testing.T, mon instance.Monitor, a Attempt, net instance.Network) {
 	name := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(name, a.Image(), 0o755); err != nil {
 		t.Fatal(err)
@@ -44,7 +48,7 @@ func try(t *testing.T, mon instance.Monitor, a Attempt) {
 	}
 	defer image.Close()
 	code, err := instance.Run(t.Context(), &instance.Spec{
-		Monitor: mon, Image: image, Args: []string{a.Name}, CPUs: 1, Memory: 16 << 20,
+		Monitor: mon, Image: image, Args: []string{a.Name}, CPUs: 1, Memory: 16 << 20, Network: net,
 	})
 	switch {
 	case err != nil:
