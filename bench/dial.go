@@ -37,13 +37,14 @@ func measureDial(b *bench) ([]line, error) {
 		{"1 GB in", "bytes/s", "receive", s.tcp, 1 << 30, func(r float64) bool { return r >= 0.95 }},
 		{"requests, 16 at once", "requests/s", "requests", "http://${host}:" + s.http, 20_000, func(r float64) bool { return r >= 0.9 }},
 		{"datagrams back and forth", "datagrams/s", "datagrams", s.udp, 20_000, func(r float64) bool { return r >= 0.7 }},
+		{"the same, not connected", "datagrams/s", "unconnected", s.udp, 20_000, func(r float64) bool { return r >= 0.7 }},
 	} {
 		addr := part.addr
 		if !strings.Contains(addr, "${host}") {
 			addr = "${host}:" + addr
 		}
 		program := harness.Program{Package: "./bench/programs/dial", Args: []string{part.mode, addr, strconv.Itoa(part.n)}}
-		all, err := b.alternate(b.contestants("pith", "plain"), func(m harness.Monitor) (float64, error) {
+		all, err := b.alternate(b.contestants("pith", harness.HostNetwork.Name, harness.HostNetworkChecked.Name, "plain"), func(m harness.Monitor) (float64, error) {
 			out, err := b.output(m, program)
 			if err != nil {
 				return 0, err
@@ -55,6 +56,8 @@ func measureDial(b *bench) ([]line, error) {
 		}
 		l := newLine(part.label, part.unit, all)
 		l.compare("plain", part.met)
+		l.compareOne(harness.HostNetwork.Name, "plain", part.met)
+		l.compareOne(harness.HostNetworkChecked.Name, "plain", part.met)
 		lines = append(lines, l)
 	}
 	return lines, nil

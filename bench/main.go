@@ -124,6 +124,10 @@ func (b *bench) contestants(names ...string) []harness.Monitor {
 					list = append(list, m)
 				}
 			}
+		case harness.HostNetwork.Name:
+			list = append(list, harness.HostNetwork)
+		case harness.HostNetworkChecked.Name:
+			list = append(list, harness.HostNetworkChecked)
 		case "pith":
 			for _, m := range harness.Monitors {
 				if m.Image && !m.Machine {

@@ -39,6 +39,13 @@ type Monitor struct {
 // Plain runs the plain binary as an ordinary Linux process.
 var Plain = Monitor{Name: "plain", command: plainCommand}
 
+// HostNetwork runs the image as a confined process in the network of the caller's namespace.
+var HostNetwork = Monitor{Name: "net-host", Image: true, command: hostNetworkCommand()}
+
+// HostNetworkChecked is HostNetwork with a policy, which closes addresses for documentation
+// only.
+var HostNetworkChecked = Monitor{Name: "net-host-policy", Image: true, command: hostNetworkCommand("--deny", "203.0.113.0/24")}
+
 // Monitors are all ways to run a program, the plain one first: each monitor of
 // pith, or each type of virtual machine that it makes.
 var Monitors = allMonitors()
@@ -168,11 +175,33 @@ func imageCommand(flags ...string) func(context.Context, *Lab, Program, map[stri
 			where.ports[guest] = strings.TrimSuffix(guest, "/udp")
 			argv = append(argv, "-p", "127.0.0.1:"+hosts[guest]+":"+guest)
 		}
-		for _, e := range where.fill(p.Env) {
-			argv = append(argv, "-e", e)
-		}
-		argv = append(argv, p.Flags...)
-		argv = append(argv, image, "--")
-		return exec.CommandContext(ctx, pith, append(argv, where.fill(p.Args)...)...), nil
+		return runCommand(ctx, pith, image, where, argv, p), nil
 	}
+}
+
+// hostNetworkCommand is imageCommand with --net host and these flags.
+func hostNetworkCommand(flags ...string) func(context.Context, *Lab, Program, map[string]string) (*exec.Cmd, error) {
+	return func(ctx context.Context, l *Lab, p Program, hosts map[string]string) (*exec.Cmd, error) {
+		image, err := l.Image(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		pith, err := l.Pith(ctx)
+		if err != nil {
+			return nil, err
+		}
+		where := place{root: "", host: "127.0.0.1", ports: hosts}
+		argv := append([]string{"run", "--monitor", "process", "--net", "host"}, flags...)
+		return runCommand(ctx, pith, image, where, argv, p), nil
+	}
+}
+
+// runCommand returns the command of pith run that begins with argv.
+func runCommand(ctx context.Context, pith, image string, where place, argv []string, p Program) *exec.Cmd {
+	for _, e := range where.fill(p.Env) {
+		argv = append(argv, "-e", e)
+	}
+	argv = append(argv, p.Flags...)
+	argv = append(argv, image, "--")
+	return exec.CommandContext(ctx, pith, append(argv, where.fill(p.Args)...)...)
 }

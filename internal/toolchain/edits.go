@@ -70,6 +70,15 @@ var goEdits = map[string]func(*goSource) error{
 	// The replacements pass no addresses: the callers' memory may be on a stack.
 	"crypto/internal/sysrand/rand.go":    func(s *goSource) error { return s.remove("urandomRead") },
 	"internal/syscall/unix/getrandom.go": func(s *goSource) error { return s.remove("GetRandom") },
+	// Without the directive, the socket addresses are not on the callers' stacks. Datagrams
+	// then need no other goroutine (pith_still.go).
+	"internal/syscall/unix/net.go": func(s *goSource) error {
+		if !bytes.Contains(s.data, []byte("//go:noescape\n")) {
+			return errors.New("there is no //go:noescape")
+		}
+		s.data = bytes.ReplaceAll(s.data, []byte("//go:noescape\n"), nil)
+		return nil
+	},
 	// The original calls fcntl of the runtime, which does not know the program's
 	// descriptors.
 	"internal/syscall/unix/fcntl_unix.go": func(s *goSource) error { return s.remove("fcntl") },

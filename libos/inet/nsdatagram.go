@@ -103,8 +103,8 @@ func (s *nsDatagram) Send(m *socket.Message, flags int) (int, linux.Errno) {
 		m.Gather(one, 0)
 		data = [][]byte{one}
 	}
-	if len(m.Addr) == 0 && len(m.Control) == 0 && len(data) == 1 {
-		return s.wrote(h.Send(data[0], flags&linux.MSG_MORE))
+	if len(m.Control) == 0 && len(data) == 1 {
+		return s.wrote(h.SendTo(data[0], m.Addr, flags&linux.MSG_MORE))
 	}
 	if sockets() == boot.SocketsChecked {
 		return s.wrote(h.Writev(data))

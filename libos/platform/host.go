@@ -59,9 +59,12 @@ func (h *Host) Recv(p []byte, flags int) (int, linux.Errno) {
 }
 
 // Send is send(2) on a connected socket, without blocking and without SIGPIPE.
-func (h *Host) Send(p []byte, flags int) (int, linux.Errno) {
+func (h *Host) Send(p []byte, flags int) (int, linux.Errno) { return h.SendTo(p, nil, flags) }
+
+// SendTo is sendto(2), without blocking and without SIGPIPE.
+func (h *Host) SendTo(p, addr []byte, flags int) (int, linux.Errno) {
 	n, errno := result(hostCall(linux.SYS_SENDTO, uintptr(h.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-		uintptr(flags|linux.MSG_DONTWAIT|linux.MSG_NOSIGNAL), 0, 0))
+		uintptr(flags|linux.MSG_DONTWAIT|linux.MSG_NOSIGNAL), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(len(addr))))
 	return int(n), errno
 }
 

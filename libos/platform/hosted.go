@@ -219,6 +219,11 @@ func messageHeader(data [][]byte, addr, control []byte) (*unix.Msghdr, []any) {
 	return msg, []any{vec, data, addr, control}
 }
 
+// SendTo is sendto(2), without blocking and without SIGPIPE.
+func (h *Host) SendTo(p, addr []byte, flags int) (int, linux.Errno) {
+	return h.SendMessage([][]byte{p}, addr, nil, flags)
+}
+
 // Receive reads a message that may carry one descriptor. A thread waits for it.
 func (h *Host) Receive(p []byte) (n int, passed *Host, errno linux.Errno) {
 	control := make([]byte, unix.CmsgSpace(4))

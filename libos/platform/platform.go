@@ -212,6 +212,9 @@ import (
 //     recv(2) and send(2) on a connected socket, without blocking and without
 //     SIGPIPE.
 //
+// func (h *Host) SendTo(p, addr []byte, flags int) (int, linux.Errno)
+//     sendto(2), as Send. With an address it is permitted as SendMessage is.
+//
 // func (h *Host) SendMessage(data [][]byte, addr, control []byte, flags int) (int, linux.Errno)
 // func (h *Host) RecvMessage(data [][]byte, addr, control []byte, flags int) (r Received, errno linux.Errno)
 //     sendmsg(2) and recvmsg(2) with the first MaxBuffers of data, without blocking.

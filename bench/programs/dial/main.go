@@ -5,6 +5,7 @@
 //	dial receive ADDR N    receives N bytes by one connection; prints bytes a second
 //	dial requests URL N    makes N requests over 16 connections; prints requests a second
 //	dial datagrams ADDR N  sends N datagrams, each after the last came back; prints datagrams a second
+//	dial unconnected ADDR N  does so by a socket that is not connected
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 
 func main() {
 	if len(os.Args) != 4 {
-		log.Fatal("usage: dial short|send|receive|requests|datagrams ADDR N")
+		log.Fatal("usage: dial short|send|receive|requests|datagrams|unconnected ADDR N")
 	}
 	n, err := strconv.Atoi(os.Args[3])
 	if err != nil {
@@ -29,7 +30,7 @@ func main() {
 	}
 	mode, addr := os.Args[1], os.Args[2]
 	work := map[string]func(string, int) error{
-		"short": short, "send": send, "receive": receive, "requests": requests, "datagrams": datagrams,
+		"short": short, "send": send, "receive": receive, "requests": requests, "datagrams": datagrams, "unconnected": unconnected,
 	}[mode]
 	if work == nil {
 		log.Fatalf("%s is not known", mode)
@@ -154,6 +155,31 @@ func datagrams(addr string, n int) error {
 			return err
 		}
 		if _, err := c.Read(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unconnected(addr string, n int) error {
+	to, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return err
+	}
+	c, err := net.ListenUDP("udp", nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b := make([]byte, 64)
+	for range n {
+		if _, err := c.WriteToUDP(b, to); err != nil {
+			return err
+		}
+		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			return err
+		}
+		if _, _, err := c.ReadFromUDP(b); err != nil {
 			return err
 		}
 	}
