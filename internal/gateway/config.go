@@ -107,16 +107,16 @@ func setDefault[T comparable](v *T, def T) {
 
 // Guest returns the static configuration of the guest's network device, for its
 // boot parameters.
-func (g *Gateway) Guest() boot.Net {
-	a := g.addrs
+func (r *Rules) Guest() boot.Net {
+	a := r.addrs
 	return boot.Net{
-		MAC:      g.cfg.MAC.String(),
-		Addr4:    netip.PrefixFrom(a.guest4, g.cfg.Prefix4.Bits()).String(),
+		MAC:      r.cfg.MAC.String(),
+		Addr4:    netip.PrefixFrom(a.guest4, r.cfg.Prefix4.Bits()).String(),
 		Gateway4: a.gateway4.String(),
-		Addr6:    netip.PrefixFrom(a.guest6, g.cfg.Prefix6.Bits()).String(),
+		Addr6:    netip.PrefixFrom(a.guest6, r.cfg.Prefix6.Bits()).String(),
 		Gateway6: a.gateway6.String(),
 		DNS:      []string{a.dns4.String(), a.dns6.String()},
-		MTU:      g.cfg.MTU,
+		MTU:      r.cfg.MTU,
 	}
 }
 

@@ -59,17 +59,24 @@ const (
 // HostName is the name of the host, for the guest: the gateway's address.
 const HostName = "host.pith.internal"
 
+// Rules are what a gateway knows before it has a TCP/IP stack: the addresses of its
+// network, the name server, and what a guest may reach. They cost little. A confined
+// process may need no more of its gateway.
+type Rules struct {
+	cfg    Config
+	addrs  addresses
+	dns    *dns.Forwarder
+	policy *policy.Policy
+}
+
 // Gateway is a network for one guest at a time.
 type Gateway struct {
-	cfg   Config
-	addrs addresses
+	*Rules
 	stack *stack.Stack
 	nic   *endpoint
 
 	tcp     tcpTable
 	flows   flowTable
-	dns     *dns.Forwarder
-	policy  *policy.Policy
 	serving sync.Mutex // held during Serve
 
 	mu        sync.Mutex // guards the fields below
@@ -91,21 +98,36 @@ type session struct {
 	work   sync.WaitGroup // the goroutines that end with ctx
 }
 
-// New returns a gateway. It opens no socket and reads no file.
-func New(cfg Config) (*Gateway, error) {
+// NewRules returns the rules of a gateway.
+func NewRules(cfg Config) (*Rules, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	g := &Gateway{cfg: cfg, addrs: cfg.addresses()}
-	g.policy = policy.New(policy.Default(cfg.Reach, g.addrs.gateway4, g.addrs.gateway6), g.local)
-	g.dns = &dns.Forwarder{Namespace: cfg.Namespace, Servers: cfg.Resolvers, MaxQueries: cfg.MaxDNS,
-		Names: map[string][]netip.Addr{HostName: {g.addrs.gateway4, g.addrs.gateway6}}}
+	r := &Rules{cfg: cfg, addrs: cfg.addresses()}
+	r.policy = policy.New(policy.Default(cfg.Reach, r.addrs.gateway4, r.addrs.gateway6), r.local)
+	r.dns = &dns.Forwarder{Namespace: cfg.Namespace, Servers: cfg.Resolvers, MaxQueries: cfg.MaxDNS,
+		Names: map[string][]netip.Addr{HostName: {r.addrs.gateway4, r.addrs.gateway6}}}
+	return r, nil
+}
+
+// New returns a gateway with rules of its own.
+func New(cfg Config) (*Gateway, error) {
+	r, err := NewRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return r.Gateway()
+}
+
+// Gateway returns a gateway with these rules. It opens no socket and reads no file.
+func (r *Rules) Gateway() (*Gateway, error) {
+	g := &Gateway{Rules: r}
 	g.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
-	g.nic = newEndpoint(g.addrs.mac, uint32(cfg.MTU))
+	g.nic = newEndpoint(g.addrs.mac, uint32(r.cfg.MTU))
 	g.nic.accept = g.accept
 	if err := g.configure(); err != nil {
 		g.stack.Destroy()

@@ -47,32 +47,32 @@ func (g *Gateway) target(dst netip.AddrPort) (to netip.AddrPort, v verdict) {
 
 // Target returns the address of the host's network that stands behind the guest's
 // destination dst, if the guest may reach it. Otherwise the error is the unix.Errno that a
-// program gets. The name server is not reached this way ([Gateway.DNS]).
-func (g *Gateway) Target(dst netip.AddrPort) (netip.AddrPort, error) {
-	rule, err := g.policy.Check(dst.Addr(), dst.Port())
+// program gets. The name server is not reached this way ([Rules.DNS]).
+func (r *Rules) Target(dst netip.AddrPort) (netip.AddrPort, error) {
+	rule, err := r.policy.Check(dst.Addr(), dst.Port())
 	if err != nil {
-		g.cfg.Log("%v", err)
+		r.cfg.Log("%v", err)
 	}
 	if rule != nil {
-		g.cfg.Log("%s refused by %s: %s", dst, rule, rule.Name)
+		r.cfg.Log("%s refused by %s: %s", dst, rule, rule.Name)
 		return dst, unix.ECONNREFUSED
 	}
-	return g.addrs.behind(dst)
+	return r.addrs.behind(dst)
 }
 
 // local reports whether an address is the host's own. Addresses of the guest's link are
 // the gateway's, even if the host has the same ones.
-func (g *Gateway) local(a netip.Addr) (bool, error) {
-	if g.cfg.Local == nil || g.cfg.Prefix4.Contains(a) || g.cfg.Prefix6.Contains(a) {
+func (r *Rules) local(a netip.Addr) (bool, error) {
+	if r.cfg.Local == nil || r.cfg.Prefix4.Contains(a) || r.cfg.Prefix6.Contains(a) {
 		return false, nil
 	}
-	return g.cfg.Local(a)
+	return r.cfg.Local(a)
 }
 
 // DNS returns the name server at dst, or nil if there is none.
-func (g *Gateway) DNS(dst netip.AddrPort) *dns.Forwarder {
-	if g.addrs.isDNS(dst.Addr()) && dst.Port() == dns.Port {
-		return g.dns
+func (r *Rules) DNS(dst netip.AddrPort) *dns.Forwarder {
+	if r.addrs.isDNS(dst.Addr()) && dst.Port() == dns.Port {
+		return r.dns
 	}
 	return nil
 }

@@ -48,12 +48,17 @@ func (u User) Open(l *instance.Launch) (_ *instance.Plug, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := gateway.New(gateway.Config{Namespace: l.Namespace, Reach: u.Policy, Local: routes.Local, Log: l.Log})
+	rules, err := gateway.NewRules(gateway.Config{Namespace: l.Namespace, Reach: u.Policy, Local: routes.Local, Log: l.Log})
 	if err != nil {
 		return nil, errors.Join(err, routes.Close())
 	}
-	closeAll := func() error { return errors.Join(g.Close(), routes.Close()) }
+	lazy := &lazyGateway{rules: rules}
+	closeAll := func() error { return errors.Join(lazy.Close(), routes.Close()) }
 	for _, p := range u.Datagrams {
+		g, err := lazy.gateway()
+		if err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
 		host := fmt.Sprintf(":%d", p.Host.Port())
 		if p.Host.Addr().IsValid() {
 			host = p.Host.String()
@@ -62,9 +67,9 @@ func (u User) Open(l *instance.Launch) (_ *instance.Plug, err error) {
 			return nil, errors.Join(err, closeAll())
 		}
 	}
-	plug := &instance.Plug{Network: link.Limit(g, u.Rate), Card: g.Guest(), Close: closeAll}
+	plug := &instance.Plug{Network: link.Limit(lazy, u.Rate), Card: rules.Guest(), Close: closeAll}
 	if u.Rate == 0 {
-		plug.Sockets = &hostinet.Config{Namespace: l.Namespace, Target: target(g), Log: l.Log}
+		plug.Sockets = &hostinet.Config{Namespace: l.Namespace, Target: target(rules), Log: l.Log}
 	} else {
 		l.Log("network: --net-rate counts packets, so connections pass the gateway and are not host sockets")
 	}
@@ -73,12 +78,12 @@ func (u User) Open(l *instance.Launch) (_ *instance.Plug, err error) {
 
 // target returns what stands behind the addresses that a program in the user-mode network
 // names.
-func target(g *gateway.Gateway) func(netip.AddrPort) (hostinet.Target, error) {
+func target(r *gateway.Rules) func(netip.AddrPort) (hostinet.Target, error) {
 	return func(dst netip.AddrPort) (hostinet.Target, error) {
-		if d := g.DNS(dst); d != nil {
+		if d := r.DNS(dst); d != nil {
 			return hostinet.Target{Serve: d.Serve}, nil
 		}
-		to, err := g.Target(dst)
+		to, err := r.Target(dst)
 		return hostinet.Target{Addr: to}, err
 	}
 }
