@@ -13,8 +13,10 @@ import (
 	"github.com/pith-os/pith/libos/boot"
 )
 
-// lazyGateway is a gateway that has no TCP/IP stack until the guest sends its first packet.
-// Most confined processes never send one: their connections are host sockets.
+// lazyGateway is a gateway that has no TCP/IP stack until something needs it: a published
+// port, or the guest's first packet. Most confined processes never send one, because their
+// connections are host sockets. Nobody needs the gateway for the first time while Serve
+// waits for that packet.
 type lazyGateway struct {
 	rules *gateway.Rules
 
@@ -44,6 +46,12 @@ func (n *lazyGateway) gateway() (*gateway.Gateway, error) {
 
 // Serve implements [link.Network].
 func (n *lazyGateway) Serve(ctx context.Context, l link.Link) error {
+	n.mu.Lock()
+	made := n.made
+	n.mu.Unlock()
+	if made != nil {
+		return made.Serve(ctx, l)
+	}
 	first := &firstPacket{Link: l}
 	end := sync.OnceValue(l.Close)
 	unhook := context.AfterFunc(ctx, func() { _ = end() }) // wakes read; the error is returned below

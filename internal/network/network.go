@@ -54,16 +54,17 @@ func (u User) Open(l *instance.Launch) (_ *instance.Plug, err error) {
 	}
 	lazy := &lazyGateway{rules: rules}
 	closeAll := func() error { return errors.Join(lazy.Close(), routes.Close()) }
-	for _, p := range u.Datagrams {
-		g, err := lazy.gateway()
-		if err != nil {
+	if l.Monitor.Describe().VM || len(u.Datagrams) > 0 {
+		if _, err := lazy.gateway(); err != nil {
 			return nil, errors.Join(err, closeAll())
 		}
+	}
+	for _, p := range u.Datagrams {
 		host := fmt.Sprintf(":%d", p.Host.Port())
 		if p.Host.Addr().IsValid() {
 			host = p.Host.String()
 		}
-		if _, err := g.Publish("udp", host, p.Guest); err != nil {
+		if _, err := lazy.made.Publish("udp", host, p.Guest); err != nil {
 			return nil, errors.Join(err, closeAll())
 		}
 	}
