@@ -15,11 +15,41 @@ import (
 // changes, because the monitor configures the network.
 type netlink struct {
 	socket.Base
+	kernelPeer
 	mu      sync.Mutex
 	port    uint32
 	groups  uint32
 	replies [][]byte // datagrams to be received, each with one or more messages
 }
+
+// kernelPeer has what sockets of AF_NETLINK share: the kernel is their only peer.
+type kernelPeer struct{}
+
+// Connect implements socket.Socket.
+func (kernelPeer) Connect(addr []byte) linux.Errno {
+	a, errno := socket.Get[linux.SockaddrNetlink](addr)
+	if errno != 0 || a.Family != linux.AF_NETLINK {
+		return linux.EINVAL
+	}
+	if a.PortID != 0 {
+		return linux.ECONNREFUSED
+	}
+	return 0
+}
+
+// Listen implements socket.Socket.
+func (kernelPeer) Listen(int) linux.Errno { return linux.EOPNOTSUPP }
+
+// Accept implements socket.Socket.
+func (kernelPeer) Accept() (socket.Socket, linux.Errno) { return nil, linux.EOPNOTSUPP }
+
+// PeerAddr implements socket.Socket.
+func (kernelPeer) PeerAddr() ([]byte, linux.Errno) {
+	return appendValue(nil, &linux.SockaddrNetlink{Family: linux.AF_NETLINK}), 0
+}
+
+// Shutdown implements socket.Socket.
+func (kernelPeer) Shutdown(int) linux.Errno { return linux.EOPNOTSUPP }
 
 // nlPort is the last port ID. The first socket gets the process ID, 1.
 var nlPort atomic.Uint32
@@ -57,34 +87,11 @@ func (s *netlink) Bind(addr []byte) linux.Errno {
 	return 0
 }
 
-// Connect implements socket.Socket. The kernel is the only peer.
-func (s *netlink) Connect(addr []byte) linux.Errno {
-	a, errno := socket.Get[linux.SockaddrNetlink](addr)
-	if errno != 0 || a.Family != linux.AF_NETLINK {
-		return linux.EINVAL
-	}
-	if a.PortID != 0 {
-		return linux.ECONNREFUSED
-	}
-	return 0
-}
-
-// Listen implements socket.Socket.
-func (s *netlink) Listen(int) linux.Errno { return linux.EOPNOTSUPP }
-
-// Accept implements socket.Socket.
-func (s *netlink) Accept() (socket.Socket, linux.Errno) { return nil, linux.EOPNOTSUPP }
-
 // LocalAddr implements socket.Socket.
 func (s *netlink) LocalAddr() ([]byte, linux.Errno) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return appendValue(nil, &linux.SockaddrNetlink{Family: linux.AF_NETLINK, PortID: s.port, Groups: s.groups}), 0
-}
-
-// PeerAddr implements socket.Socket.
-func (s *netlink) PeerAddr() ([]byte, linux.Errno) {
-	return appendValue(nil, &linux.SockaddrNetlink{Family: linux.AF_NETLINK}), 0
 }
 
 // Ready implements file.File.
@@ -149,17 +156,8 @@ func (s *netlink) Recv(m *socket.Message, flags int) (int, linux.Errno) {
 		s.replies = s.replies[1:]
 	}
 	m.Addr = appendValue(m.Addr[:0], &linux.SockaddrNetlink{Family: linux.AF_NETLINK})
-	if n < len(reply) {
-		m.Flags |= linux.MSG_TRUNC
-		if flags&linux.MSG_TRUNC != 0 {
-			n = len(reply)
-		}
-	}
-	return n, 0
+	return received(m, n, len(reply), flags), 0
 }
-
-// Shutdown implements socket.Socket.
-func (s *netlink) Shutdown(int) linux.Errno { return linux.EOPNOTSUPP }
 
 // SetOption implements socket.Socket. A socket can join groups, but nothing is
 // ever sent to them: links, addresses and routes are not reported as changed.

@@ -16,6 +16,7 @@ import (
 // pass. Changes are refused: an image has no capability of the host's.
 type nsNetlink struct {
 	passed
+	kernelPeer
 	opening sync.Mutex // guards the fields below, and the making of the host's socket
 	port    uint32     // of the monitor's socket, which the kernel answers
 	groups  uint32
@@ -80,34 +81,11 @@ func (s *nsNetlink) Bind(addr []byte) linux.Errno {
 	return errno
 }
 
-// Connect implements socket.Socket. The kernel is the only peer.
-func (s *nsNetlink) Connect(addr []byte) linux.Errno {
-	a, errno := socket.Get[linux.SockaddrNetlink](addr)
-	if errno != 0 || a.Family != linux.AF_NETLINK {
-		return linux.EINVAL
-	}
-	if a.PortID != 0 {
-		return linux.ECONNREFUSED
-	}
-	return 0
-}
-
-// Listen implements socket.Socket.
-func (s *nsNetlink) Listen(int) linux.Errno { return linux.EOPNOTSUPP }
-
-// Accept implements socket.Socket.
-func (s *nsNetlink) Accept() (socket.Socket, linux.Errno) { return nil, linux.EOPNOTSUPP }
-
 // LocalAddr implements socket.Socket.
 func (s *nsNetlink) LocalAddr() ([]byte, linux.Errno) {
 	s.opening.Lock()
 	defer s.opening.Unlock()
 	return appendValue(nil, &linux.SockaddrNetlink{Family: linux.AF_NETLINK, PortID: s.port, Groups: s.groups}), 0
-}
-
-// PeerAddr implements socket.Socket.
-func (s *nsNetlink) PeerAddr() ([]byte, linux.Errno) {
-	return appendValue(nil, &linux.SockaddrNetlink{Family: linux.AF_NETLINK}), 0
 }
 
 // Ready implements file.File.
@@ -222,9 +200,6 @@ func received(m *socket.Message, n, size, flags int) int {
 	}
 	return n
 }
-
-// Shutdown implements socket.Socket.
-func (s *nsNetlink) Shutdown(int) linux.Errno { return linux.EOPNOTSUPP }
 
 // SetOption implements socket.Socket.
 func (s *nsNetlink) SetOption(level, name int, val []byte) linux.Errno {
