@@ -69,13 +69,14 @@ func (s *Server) operate(r *boot.SocketRequest, reply *boot.SocketReply) error {
 
 // reconnect is boot.SocketConnect.
 func (s *Server) reconnect(r *boot.SocketRequest, c copied) error {
-	if len(r.Peer) >= 2 && !unspecified(r.Peer) {
+	disconnects := len(r.Peer) >= 2 && unspecified(r.Peer)
+	if !disconnects {
 		if _, err := s.target(r.Peer); err != nil {
 			return err
 		}
 	}
 	err := connect(c.fd, r.Peer)
-	if c.kind == unix.SOCK_STREAM && (err == nil || errors.Is(err, unix.EINPROGRESS)) {
+	if c.kind == unix.SOCK_STREAM && !disconnects && (err == nil || errors.Is(err, unix.EINPROGRESS)) {
 		return errors.Join(err, s.drop(r.Handle, c))
 	}
 	return err

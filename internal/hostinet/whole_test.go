@@ -35,6 +35,8 @@ func TestSocketsByHandle(t *testing.T) {
 	i.must(unix.EEXIST, boot.SocketRequest{Op: boot.SocketOpen, Handle: 5, Domain: unix.AF_INET, Type: unix.SOCK_STREAM})
 	i.must(0, boot.SocketRequest{Op: boot.SocketBind, Handle: 5, Peer: loopback})
 	i.must(unix.EINVAL, boot.SocketRequest{Op: boot.SocketBind, Handle: 5, Peer: loopback})
+	// Removing the peer is no connection: the server keeps its copy.
+	i.must(0, boot.SocketRequest{Op: boot.SocketConnect, Handle: 5, Peer: make([]byte, 16)})
 	i.must(0, boot.SocketRequest{Op: boot.SocketListen, Handle: 5, Backlog: 5})
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
